@@ -1,0 +1,91 @@
+"""Chat memory for LangChain agents: PostgreSQL keeps every turn, Redis serves the last ones.
+
+Names are loaded when they are first used: ``import convmemory`` itself loads no driver and no framework.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+__version__: Final = "0.1.0"
+
+if TYPE_CHECKING:
+    from convmemory._async.memory import AsyncConversationMemory as AsyncConversationMemory
+    from convmemory._async.postgres_store import AsyncPostgresStore as AsyncPostgresStore
+    from convmemory._async.redis_store import AsyncRedisStore as AsyncRedisStore
+    from convmemory._sync.memory import ConversationMemory as ConversationMemory
+    from convmemory._sync.postgres_store import PostgresStore as PostgresStore
+    from convmemory._sync.redis_store import RedisStore as RedisStore
+    from convmemory.errors import AsyncOnly as AsyncOnly
+    from convmemory.errors import ConfigurationError as ConfigurationError
+    from convmemory.errors import ConversationNotFound as ConversationNotFound
+    from convmemory.errors import ConvMemoryError as ConvMemoryError
+    from convmemory.errors import InvalidArgument as InvalidArgument
+    from convmemory.errors import MissingExtra as MissingExtra
+    from convmemory.errors import NotOpen as NotOpen
+    from convmemory.errors import SchemaOutdated as SchemaOutdated
+    from convmemory.errors import StorageError as StorageError
+    from convmemory.errors import StorageUnavailable as StorageUnavailable
+    from convmemory.history import TieredChatMessageHistory as TieredChatMessageHistory
+    from convmemory.models import Appended as Appended
+    from convmemory.models import Check as Check
+    from convmemory.models import Conversation as Conversation
+    from convmemory.models import Draft as Draft
+    from convmemory.models import Page as Page
+    from convmemory.models import RetrievedContext as RetrievedContext
+    from convmemory.models import Session as Session
+    from convmemory.models import StoredMessage as StoredMessage
+    from convmemory.models import TierReport as TierReport
+    from convmemory.settings import Settings as Settings
+
+_HOMES: Final = {
+    # the memory, in both colours
+    "ConversationMemory": "convmemory._sync.memory",
+    "AsyncConversationMemory": "convmemory._async.memory",
+    # LangChain's chat history over the two stores
+    "TieredChatMessageHistory": "convmemory.history",
+    "PostgresStore": "convmemory._sync.postgres_store",
+    "AsyncPostgresStore": "convmemory._async.postgres_store",
+    "RedisStore": "convmemory._sync.redis_store",
+    "AsyncRedisStore": "convmemory._async.redis_store",
+    "Settings": "convmemory.settings",
+    # values
+    "Appended": "convmemory.models",
+    "Check": "convmemory.models",
+    "Conversation": "convmemory.models",
+    "Draft": "convmemory.models",
+    "Page": "convmemory.models",
+    "RetrievedContext": "convmemory.models",
+    "Session": "convmemory.models",
+    "StoredMessage": "convmemory.models",
+    "TierReport": "convmemory.models",
+    # errors
+    "AsyncOnly": "convmemory.errors",
+    "ConfigurationError": "convmemory.errors",
+    "ConvMemoryError": "convmemory.errors",
+    "ConversationNotFound": "convmemory.errors",
+    "InvalidArgument": "convmemory.errors",
+    "MissingExtra": "convmemory.errors",
+    "NotOpen": "convmemory.errors",
+    "SchemaOutdated": "convmemory.errors",
+    "StorageError": "convmemory.errors",
+    "StorageUnavailable": "convmemory.errors",
+}
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names are the table's keys
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its home at first use (PEP 562)."""
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module 'convmemory' has no attribute {name!r}") from None
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

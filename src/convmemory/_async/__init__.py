@@ -1,0 +1,1 @@
+"""Everything that waits, written by hand; ``_sync`` is generated from it by ``scripts/unasync.py``."""

@@ -1,0 +1,127 @@
+"""Connections to both tiers: bounded in time, checked before use, opened only when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, Final, TypeVar
+
+import psycopg
+import redis.asyncio as redis_client
+import redis.exceptions
+from psycopg import AsyncConnection, sql
+from psycopg_pool import AsyncConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from convmemory.drivers import KEEPALIVE, POSTGRES, describe, idle_connection_closed, translated, within
+from convmemory.errors import ConfigurationError
+from convmemory.settings import Settings
+
+RV = TypeVar("RV")
+_WAIT: Final = 0.1
+"""Seconds after which a waiting connection looks at its deadline."""
+
+
+class AsyncBoundedConnection(AsyncConnection[Any]):
+    """A connection on which nothing waits longer than the statement time-out, whatever the server does."""
+
+    deadline = 10.0
+
+    async def wait(
+        self, gen: Generator[Any, Any, RV], interval: float = _WAIT, *args: Any, **kwargs: Any
+    ) -> RV:
+        """Wait for a driver's generator as the base class does, with the deadline around it."""
+        found: RV = await super().wait(within(gen, self.deadline), interval, *args, **kwargs)
+        return found
+
+
+def connection_class(seconds: float) -> type[AsyncBoundedConnection]:
+    """A connection class with this statement time-out, in seconds."""
+    return type("AsyncBoundedConnection", (AsyncBoundedConnection,), {"deadline": seconds})
+
+
+async def connect(conninfo: str, settings: Settings) -> AsyncBoundedConnection:
+    """One connection outside the pool, in autocommit mode.
+
+    Raises:
+        ConfigurationError: The URL is not one that libpq understands.
+        StorageUnavailable: Nobody answers, or not in time; a wrong password is told here.
+    """
+    kind = connection_class(settings.statement_timeout)
+    with translated(POSTGRES, "connect"):
+        try:
+            return await kind.connect(conninfo, **connection_options(settings))
+        except psycopg.ProgrammingError:  # its text quotes the URL, password and all
+            raise ConfigurationError(
+                "DATABASE_URL: not a PostgreSQL URL (postgresql://user@host:5432/name)"
+            ) from None
+
+
+def connection_options(settings: Settings) -> dict[str, Any]:
+    """How every connection is made; libpq counts whole seconds and takes 1 for 2."""
+    return {
+        "autocommit": True,
+        "prepare_threshold": settings.prepare_threshold,
+        "connect_timeout": max(2, round(settings.connect_timeout)),
+        "application_name": "convmemory",
+    }
+
+
+def open_pool(conninfo: str, settings: Settings) -> AsyncConnectionPool[AsyncBoundedConnection]:
+    """A pool that is not open yet; connections are checked on the way out without a round trip."""
+    return AsyncConnectionPool(
+        conninfo,
+        connection_class=connection_class(settings.statement_timeout),
+        kwargs=connection_options(settings),
+        min_size=settings.pool_min,
+        max_size=max(settings.pool_min, settings.pool_max),
+        timeout=settings.pool_timeout,
+        reconnect_timeout=settings.pool_timeout,
+        configure=_limit_statements(settings),
+        check=_check_idle,
+        open=False,
+        name="convmemory",
+    )
+
+
+async def _check_idle(conn: AsyncBoundedConnection) -> None:
+    if idle_connection_closed(conn.pgconn):
+        raise psycopg.OperationalError("the server closed the connection while it was idle")
+
+
+def _limit_statements(settings: Settings) -> Any:
+    """What a new connection is told: nothing behind a transaction pooler, where a session is somebody else's next."""
+    if settings.prepare_threshold is None:
+        return None
+    limit = sql.SQL("SET statement_timeout = {}").format(
+        sql.Literal(round(settings.statement_timeout * 1000))
+    )
+
+    async def configure(conn: AsyncBoundedConnection) -> None:
+        await conn.execute(limit, prepare=False)
+
+    return configure
+
+
+def redis_from_url(url: str, settings: Settings) -> redis_client.Redis:
+    """A client that gives up after ``redis_timeout`` seconds, and tries once more where the connection was cut.
+
+    Every command that is sent through it may be repeated.
+
+    Raises:
+        ConfigurationError: The URL is not a Redis URL.
+    """
+    options: dict[str, Any] = {
+        "socket_timeout": settings.redis_timeout,
+        "socket_connect_timeout": settings.redis_timeout,
+        "retry": Retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
+    }
+    if not url.startswith("unix:"):
+        options |= {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
+    try:
+        return redis_client.Redis.from_url(url, **options)
+    except ValueError as error:
+        why = describe(error)
+        raise ConfigurationError(
+            f"REDIS_URL: not a Redis URL (redis://host:6379/0, rediss://..., unix:///path): {why}"
+        ) from None

@@ -1,0 +1,307 @@
+"""The durable tier: conversations, messages and retrieved contexts in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Self
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+from psycopg_pool import PoolTimeout
+
+from convmemory import rows
+from convmemory._async.pools import connect, open_pool
+from convmemory._async.prober import AsyncProber
+from convmemory._async.schema import check_not_newer, install
+from convmemory.coherence import Snapshot, Written, snapshot_of
+from convmemory.drivers import POSTGRES, connection_lost, translated
+from convmemory.errors import ConversationNotFound, NotOpen, StorageUnavailable
+from convmemory.health import TierHealth
+from convmemory.keys import ConversationKey, checked_id
+from convmemory.models import Appended, Conversation, Draft, Page, StoredMessage
+from convmemory.resources import migrations
+from convmemory.resources import sql as statement
+from convmemory.settings import Settings
+
+_BIGGEST: Final = 2**62
+
+
+class AsyncPostgresStore:
+    """Conversations, messages and contexts in PostgreSQL: the truth.
+
+    Args:
+        conninfo: A libpq URL, ``postgresql://user:password@host:5432/database``; ``None`` builds it from ``settings``.
+        settings: Time-outs, pool size and the schema's name; ``Settings()`` has the defaults.
+
+    Nothing connects before ``open()``. A statement whose connection broke is sent once more: every one of
+    them may be repeated.
+    """
+
+    def __init__(self, conninfo: str | None = None, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.health = TierHealth(POSTGRES)
+        self._conninfo = conninfo or self.settings.postgres_conninfo()
+        self._pool = open_pool(self._conninfo, self.settings)
+        self._schema = sql.Identifier(self.settings.db_schema)
+        self._statements: dict[str, bytes] = {}
+        self._opened = False
+        self._refused = 0
+        self._prober = AsyncProber(self.health, self._sign_of_life)
+
+    async def open(self) -> Self:
+        """Connect, and check that the schema is not newer than this library.
+
+        Raises:
+            StorageUnavailable: Nobody answers in time, or the password is wrong.
+            SchemaOutdated: The schema is newer than this library.
+        """
+        if self._opened:
+            return self
+        async with await connect(self._conninfo, self.settings) as conn:
+            await check_not_newer(conn, self.settings.db_schema)
+        if self._pool.closed:  # a closed pool cannot be opened again
+            self._pool = open_pool(self._conninfo, self.settings)
+        await self._pool.open()
+        self._opened = True
+        return self
+
+    async def close(self) -> None:
+        """Close the pool; closing twice does nothing."""
+        if self._opened:
+            self._opened = False
+            self._prober.stop()
+            await self._pool.close()
+
+    async def init_schema(self) -> list[str]:
+        """Create the schema or bring it up to date; names of the migrations that were applied.
+
+        Safe when several processes do it at once, and without the right to create when nothing is missing.
+        """
+        async with await connect(self._conninfo, self.settings) as conn:
+            with self._translated("init_schema"):
+                return await install(conn, self.settings.db_schema)
+
+    async def ping(self) -> dict[str, Any]:
+        """Ask the server for a sign of life: how many windows wait to be dropped, and the pool's figures."""
+        [[dirty]] = await self._run("count_dirty", {})
+        return {"dirty_windows": dirty, **self._pool.get_stats()}
+
+    async def append(
+        self,
+        key: ConversationKey,
+        drafts: Sequence[Draft],
+        *,
+        dept_id: str | None = None,
+        dirty: bool = False,
+    ) -> tuple[Appended, Written]:
+        """Store a batch in order, in one statement; make and title the conversation if need be.
+
+        Messages that are there already (by LangChain id, or because this is a repeat) stay as they are.
+
+        Raises:
+            ConversationNotFound: The conversation is somebody else's; nothing was written.
+        """
+        batch = rows.prepare(key, drafts)
+        parameters = batch.parameters() | {
+            "conversation": key.uuid,
+            "user_id": key.user_id,
+            "external_id": key.external_id,
+            "dept_id": dept_id,
+            "incarnation": rows.new_incarnation(),
+            "dirty": dirty,
+        }
+        found = await self._run("append", parameters)
+        if not found:
+            raise ConversationNotFound(key.name)
+        return batch.outcome(key, found[0])
+
+    async def read_window(self, key: ConversationKey, want: int, hard: int) -> Snapshot:
+        """The newest ``want`` messages, or the newest turn up to ``hard`` messages, in one statement.
+
+        Raises:
+            ConversationNotFound: The conversation is somebody else's. One that is not there reads empty.
+        """
+        return await self._read(key, "read_window", {"want": want, "hard": max(want, hard)})
+
+    async def read_all(self, key: ConversationKey) -> Snapshot:
+        """Every message, in one statement; otherwise as ``read_window``."""
+        return await self._read(key, "read_all", {})
+
+    async def _read(self, key: ConversationKey, name: str, more: Mapping[str, Any]) -> Snapshot:
+        found = await self._run(name, {"conversation": key.uuid, "user_id": key.user_id, **more})
+        mine, snapshot = snapshot_of(found)
+        if not mine:
+            raise ConversationNotFound(key.name)
+        return snapshot
+
+    async def read_messages(
+        self, key: ConversationKey, *, limit: int, before: int | None = None, after: int | None = None
+    ) -> list[StoredMessage]:
+        """Stored messages between two seqs, oldest first: the newest ``limit``, or the oldest after ``after``."""
+        found = await self._run(
+            "read_messages",
+            {
+                "conversation": key.uuid,
+                "user_id": key.user_id,
+                "before": _BIGGEST if before is None else before,
+                "after": -1 if after is None else after,
+                "newest": after is None,
+                "limit": limit,
+            },
+        )
+        if not found:
+            await self.get_conversation(key)
+        return [rows.stored_of(row) for row in found]
+
+    async def create_conversation(
+        self,
+        key: ConversationKey,
+        *,
+        title: str | None = None,
+        dept_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Conversation:
+        """Make a conversation, or return the one of that id that the user has already.
+
+        Raises:
+            ConversationNotFound: The id is taken by somebody else.
+        """
+        found = await self._run(
+            "create_conversation",
+            {
+                "conversation": key.uuid,
+                "user_id": key.user_id,
+                "external_id": key.external_id,
+                "title": title,
+                "dept_id": dept_id,
+                "incarnation": rows.new_incarnation(),
+                "metadata": rows.json_text("metadata", metadata),
+            },
+        )
+        return self._one(key, found)
+
+    async def get_conversation(self, key: ConversationKey) -> Conversation:
+        """One conversation of the user; ``ConversationNotFound`` when there is none."""
+        return self._one(
+            key, await self._run("get_conversation", {"conversation": key.uuid, "user_id": key.user_id})
+        )
+
+    async def list_conversations(
+        self, user_id: str, *, limit: int, cursor: str | None = None
+    ) -> Page[Conversation]:
+        """A user's conversations, the one changed last first, ``limit`` a page."""
+        place = rows.read_cursor(cursor) | {"user_id": checked_id("user_id", user_id), "limit": limit}
+        found = [rows.conversation_of(row) for row in await self._run("list_conversations", place)]
+        return Page(found, rows.cursor_after(found[-1]) if len(found) == limit else None)
+
+    async def rename_conversation(self, key: ConversationKey, title: str) -> Conversation:
+        """Set the user's own title, which no automatic one replaces."""
+        parameters = {"conversation": key.uuid, "user_id": key.user_id, "title": title}
+        return self._one(key, await self._run("rename_conversation", parameters))
+
+    async def delete_conversation(self, key: ConversationKey, *, dirty: bool = False) -> Written:
+        """Delete a conversation with all its messages; ``ConversationNotFound`` when there is none."""
+        return await self._change(key, "delete_conversation", dirty=dirty)
+
+    async def clear_conversation(self, key: ConversationKey, *, dirty: bool = False) -> Written:
+        """Delete all messages and keep the conversation; ``ConversationNotFound`` when there is none."""
+        return await self._change(key, "clear_conversation", dirty=dirty)
+
+    async def _change(self, key: ConversationKey, name: str, *, dirty: bool) -> Written:
+        parameters = {"conversation": key.uuid, "user_id": key.user_id, "dirty": dirty}
+        found = await self._run(name, parameters, gone=[["0", 0]])
+        if not found:
+            raise ConversationNotFound(key.name)
+        [[incarnation, version]] = found
+        return Written(str(incarnation), version)
+
+    async def owns(self, key: ConversationKey) -> bool | None:
+        """Whether the conversation is the user's; ``None`` when there is no such conversation."""
+        found = await self._run("owner", {"conversation": key.uuid, "user_id": key.user_id})
+        return bool(found[0][0]) if found else None
+
+    async def mark_dirty(self, conversation: UUID, written: Written) -> None:
+        """Note that the cached window was not told of a committed change."""
+        mark = {
+            "conversation": conversation,
+            "incarnation": int(written.incarnation),
+            "version": written.version,
+        }
+        await self._run("mark_dirty", mark, fetch=False)
+
+    async def read_dirty(self, limit: int) -> list[tuple[UUID, int, int]]:
+        """Marks to drain: ``(conversation, incarnation, version)``, the oldest first."""
+        return [(c, i, v) for c, i, v in await self._run("read_dirty", {"limit": limit})]
+
+    async def clear_dirty(self, marks: Sequence[tuple[UUID, int, int]]) -> None:
+        """Forget marks whose windows were dropped; one that was made again meanwhile stays."""
+        conversations, incarnations, versions = (list(column) for column in zip(*marks, strict=True))
+        parameters = {"conversations": conversations, "incarnations": incarnations, "versions": versions}
+        await self._run("clear_dirty", parameters, fetch=False)
+
+    def _one(self, key: ConversationKey, found: Sequence[Sequence[Any]]) -> Conversation:
+        if not found:
+            raise ConversationNotFound(key.name)
+        return rows.conversation_of(found[0])
+
+    async def _run(
+        self, name: str, parameters: Mapping[str, Any], *, fetch: bool = True, gone: Sequence[Any] = ()
+    ) -> Sequence[Any]:
+        """Run a statement; once more when its connection broke, since each of them may be repeated.
+
+        ``gone`` stands in for no rows at the second attempt: the first may have deleted them.
+        """
+        if not self._opened:
+            raise NotOpen("PostgreSQL: call open() first, and do not use it after close()")
+        if self.health.open:
+            raise StorageUnavailable(
+                POSTGRES, name, "it did not answer a moment ago and is left alone until it does"
+            )
+        return await self._attempt(name, parameters, fetch=fetch, gone=gone)
+
+    async def _attempt(
+        self, name: str, parameters: Mapping[str, Any], *, fetch: bool, gone: Sequence[Any]
+    ) -> Sequence[Any]:
+        query = self._statements.get(name) or self._compile(name)
+        with self._translated(name), self._observed():
+            try:
+                return await self._send(query, parameters, fetch=fetch)
+            except psycopg.OperationalError as error:
+                if not connection_lost(error):
+                    raise
+            return await self._send(query, parameters, fetch=fetch) or gone
+
+    async def _send(self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool) -> Sequence[Any]:
+        async with self._pool.connection() as conn:
+            cursor = await conn.execute(query, parameters)
+            return await cursor.fetchall() if fetch else []
+
+    @contextmanager
+    def _observed(self) -> Iterator[None]:
+        """Tell the breaker how it went. A pool that is merely busy is no sign of a dead server."""
+        try:
+            yield
+        except psycopg.OperationalError as error:
+            refused = self._pool.get_stats().get("connections_errors", 0)
+            if not isinstance(error, PoolTimeout) or refused > self._refused:
+                self._failed(error)
+            self._refused = refused
+            raise
+        self.health.succeeded()
+
+    def _failed(self, error: BaseException) -> None:
+        if self.health.failed(error):
+            self._prober.start()
+
+    async def _sign_of_life(self) -> None:
+        await self._attempt("count_dirty", {}, fetch=True, gone=())
+
+    def _compile(self, name: str) -> bytes:
+        query = sql.SQL(statement(name)).format(schema=self._schema).as_bytes(None)
+        self._statements[name] = query
+        return query
+
+    def _translated(self, operation: str) -> translated:
+        return translated(POSTGRES, operation, (self.settings.db_schema, len(migrations())))

@@ -1,0 +1,240 @@
+"""The hot tier: recent windows and sessions in Redis or Valkey, every key with a time to live."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+from uuid import UUID
+
+from redis.exceptions import NoScriptError
+
+from convmemory._async.pools import redis_from_url
+from convmemory._async.prober import AsyncProber
+from convmemory.coherence import Reply, Snapshot, Written, parse_reply
+from convmemory.drivers import REDIS, translated
+from convmemory.errors import ConfigurationError, StorageError, StorageUnavailable
+from convmemory.health import TierHealth, Trust
+from convmemory.keys import ConversationKey, Keys
+from convmemory.models import Session
+from convmemory.resources import lua
+from convmemory.sessions import changes, fields_of, index_is_due, new_session_id, session_of
+from convmemory.settings import Settings
+
+LEASE: Final = 5_000
+"""Milliseconds a reader may take between its lease and its fill; longer than any statement that succeeds needs."""
+
+
+class AsyncRedisStore:
+    """Recent windows and sessions in Redis (6 or newer) or Valkey: fast, and never the only copy of a message.
+
+    Args:
+        client: A URL (``redis://``, ``rediss://``, ``unix://``) or a ready client of redis-py: single server,
+            cluster, or ``Sentinel.master_for(...)``. ``None`` builds the URL from ``settings``.
+        settings: Time to live, time-out and key prefix; ``Settings()`` has the defaults.
+
+    Nothing connects before the first command.
+    """
+
+    def __init__(self, client: Any = None, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.health = TierHealth(REDIS)
+        self.trust = Trust()
+        url = (
+            client if isinstance(client, str) else self.settings.redis_conninfo() if client is None else None
+        )
+        if client is None and url is None:
+            raise ConfigurationError("REDIS_HOST: empty, so there is no Redis to connect to")
+        self._owned = url is not None
+        self._client: Any = redis_from_url(url, self.settings) if url is not None else client
+        self._keys = Keys(self.settings.key_prefix)
+        self._ttl = round(self.settings.session_ttl * 1000)
+        self._digests: dict[str, str] = {}
+        self._prober = AsyncProber(self.health, self.ping)
+
+    async def open(self) -> Self:
+        """Nothing to do: connections are made by the first command that needs one."""
+        return self
+
+    async def close(self) -> None:
+        """Close the connections of a client made from a URL; a client that was given stays open."""
+        self._prober.stop()
+        if self._owned:
+            await self._client.aclose()
+
+    async def ping(self) -> dict[str, Any]:
+        """The server's version, and whether its windows are trusted (no mark of an outage left to drain).
+
+        Raises:
+            StorageUnavailable: Nobody answers in time.
+        """
+        with self._observed("ping"):
+            info = await self._client.info("server")
+        servers = [info] if "redis_version" in info else list(info.values())
+        version = servers[0].get("valkey_version") or servers[0]["redis_version"]
+        return {"version": str(version), "windows_trusted": self.trust.trusted}
+
+    async def read_window(self, key: ConversationKey, want: int, hard: int, token: str) -> Reply:
+        """The newest ``want`` messages if the window has them, else the lease to fill it if nobody holds it."""
+        name = self._keys.window(key.uuid)
+        return parse_reply(
+            await self._run("window_read-1", name, key.user_id, want, hard, self._ttl, token, LEASE)
+        )
+
+    async def publish(self, key: ConversationKey, written: Written) -> str:
+        """Tell the window of a committed write: ``extended``, ``kept``, ``dropped`` or ``absent``."""
+        hard, limit = self.settings.hard_max_messages, self.settings.max_window_bytes
+        if not written.entries or len(written.entries) > hard:
+            return await self.tell(key, written.incarnation, written.version)
+        about = (
+            written.incarnation,
+            written.version,
+            self._ttl,
+            hard,
+            limit,
+            written.first_seq,
+            written.human_seq,
+        )
+        name = self._keys.window(key.uuid)
+        return await self._told("window_publish-1", name, key.user_id, *about, *written.entries)
+
+    async def fill(self, key: ConversationKey, snapshot: Snapshot, token: str, keep: int) -> str:
+        """Fill the window with what was read under the lease ``token``: ``filled``, or as ``tell``."""
+        size = sum(map(len, snapshot.entries))
+        if size > self.settings.max_window_bytes:
+            return await self.tell(key, snapshot.incarnation, snapshot.version)
+        about = (snapshot.incarnation, snapshot.version, self._ttl, token, keep, size)
+        place = (snapshot.first_seq, snapshot.last_seq, snapshot.human_seq)
+        name = self._keys.window(key.uuid)
+        return (
+            await self._run("window_fill-1", name, key.user_id, *about, *place, *snapshot.entries)
+        ).decode()
+
+    async def tell(self, key: ConversationKey, incarnation: str, version: int) -> str:
+        """Leave word of a version that was read or written, so that nothing older is filled or served after it."""
+        name = self._keys.window(key.uuid)
+        about = (incarnation, version, self._ttl, "", 0, 0, 1, 0, 0)
+        return await self._told("window_fill-1", name, key.user_id, *about)
+
+    async def drop(self, conversations: Sequence[UUID]) -> None:
+        """Forget windows and leases; always safe."""
+        self._refuse_while_open("drop")
+        with self._observed("drop"):
+            for conversation in conversations:
+                await self._client.unlink(self._keys.window(conversation))
+
+    async def create_session(
+        self,
+        user_id: str,
+        *,
+        dept_id: str | None = None,
+        conversation_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Session:
+        """Begin a session under an id nobody can guess (32 random bytes); it ends after the TTL without use."""
+        now = datetime.now(UTC)
+        session = Session(new_session_id(), user_id, dept_id, now, now, conversation_id, dict(metadata or {}))
+        await self._run(
+            "session_write-1", self._keys.session(session.session_id), self._ttl, "0", *fields_of(session)
+        )
+        await self._keep_listed(session)
+        return session
+
+    async def get_session(self, session_id: str) -> Session | None:
+        """A live session, its time to live begun anew; ``None`` when it has expired or never was."""
+        return await self._touch(session_id, ())
+
+    async def extend_session(
+        self,
+        session_id: str,
+        *,
+        conversation_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Session | None:
+        """Keep a session alive, and note the conversation it is in or new metadata; ``None`` when it has expired."""
+        return await self._touch(session_id, changes(conversation_id, metadata))
+
+    async def end_session(self, session_id: str) -> bool:
+        """End a session at once; whether it was still alive. Its conversation stays."""
+        self._refuse_while_open("end_session")
+        with self._observed("end_session"):
+            return bool(await self._client.unlink(self._keys.session(session_id)))
+
+    async def list_user_sessions(self, user_id: str) -> list[Session]:
+        """A user's live sessions, the newest first; looking does not prolong them."""
+        self._refuse_while_open("list_user_sessions")
+        index = self._keys.user_sessions(user_id)
+        with self._observed("list_user_sessions"):
+            ids = [raw.decode() for raw in await self._client.zrevrange(index, 0, -1)]
+            async with self._client.pipeline(transaction=False) as pipe:
+                for session_id in ids:
+                    pipe.hgetall(self._keys.session(session_id))
+                found = await pipe.execute()
+            ended = [session_id for session_id, raw in zip(ids, found, strict=True) if not raw]
+            if ended:
+                await self._client.zrem(index, *ended)
+        return [session_of(session_id, raw) for session_id, raw in zip(ids, found, strict=True) if raw]
+
+    async def _touch(self, session_id: str, more: Sequence[str]) -> Session | None:
+        active = ("last_active", datetime.now(UTC).isoformat())
+        raw = await self._run(
+            "session_write-1", self._keys.session(session_id), self._ttl, "1", *active, *more
+        )
+        if not raw:
+            return None
+        fields = dict(zip(raw[::2], raw[1::2], strict=True))
+        session = session_of(session_id, fields)
+        if index_is_due(fields, self.settings.session_ttl):
+            await self._keep_listed(session)
+        return session
+
+    async def _keep_listed(self, session: Session) -> None:
+        """Have the user's list of sessions outlive this one; due once per half a TTL, not at every use."""
+        index = self._keys.user_sessions(session.user_id)
+        with self._observed("extend_session"):
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.zadd(index, {session.session_id: session.created_at.timestamp()})
+                pipe.pexpire(index, 2 * self._ttl)
+                await pipe.execute()
+        listed = ("listed", session.last_active.isoformat())
+        await self._run("session_write-1", self._keys.session(session.session_id), self._ttl, "1", *listed)
+
+    async def _told(self, script: str, name: str, *arguments: Any) -> str:
+        said: bytes = await self._run(script, name, *arguments)
+        return said.decode()
+
+    async def _run(self, script: str, name: str, *arguments: Any) -> Any:
+        """Run a script by its digest; by its text where the server does not know it yet. All of them may be repeated."""
+        self._refuse_while_open(script)
+        digest = self._digests.get(script) or self._digest(script)
+        with self._observed(script):
+            try:
+                return await self._client.execute_command("EVALSHA", digest, 1, name, *arguments)
+            except NoScriptError:
+                return await self._client.execute_command("EVAL", lua(script), 1, name, *arguments)
+
+    def _digest(self, script: str) -> str:
+        digest = hashlib.sha1(lua(script).encode(), usedforsecurity=False).hexdigest()
+        self._digests[script] = digest
+        return digest
+
+    def _refuse_while_open(self, operation: str) -> None:
+        if self.health.open:
+            raise StorageUnavailable(
+                REDIS, operation, "it did not answer a moment ago and is left alone until it does"
+            )
+
+    @contextmanager
+    def _observed(self, operation: str) -> Iterator[None]:
+        """Tell the breaker how it went; after a failure no window is trusted until the marks are drained."""
+        try:
+            with translated(REDIS, operation):
+                yield
+        except StorageError as error:
+            self.trust.lost()
+            if self.health.failed(error.__cause__ or error):
+                self._prober.start()
+            raise
+        self.health.succeeded()

@@ -1,0 +1,159 @@
+"""The two tiers as one: reads from the hot window where it can be trusted, writes told to it before they are acknowledged."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from convmemory._async.postgres_store import AsyncPostgresStore
+from convmemory._async.redis_store import AsyncRedisStore
+from convmemory.coherence import Snapshot, Written
+from convmemory.drivers import REDIS
+from convmemory.errors import StorageError, StorageUnavailable
+from convmemory.keys import ConversationKey
+from convmemory.models import Appended, Draft
+
+logger = logging.getLogger("convmemory.tiered")
+_DRAIN: Final = 500
+"""Dirty marks drained in one go."""
+
+
+class AsyncTieredStore:
+    """One conversation store made of a durable tier and a hot one; a cheap value over the two long-lived stores.
+
+    A read never returns less than a write acknowledged before it began, or than a read finished before it
+    began, whatever happened to Redis meanwhile; ``docs/explanation/coherence.md`` has the protocol.
+    Without ``redis`` every read is a read of PostgreSQL.
+    """
+
+    __slots__ = ("postgres", "redis")
+
+    def __init__(self, postgres: AsyncPostgresStore, redis: AsyncRedisStore | None = None) -> None:
+        self.postgres = postgres
+        self.redis = redis
+
+    async def read(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
+        """The newest ``want`` messages (``None``: all), or the newest turn up to ``hard`` messages if it is longer.
+
+        Raises:
+            ConversationNotFound: The conversation is somebody else's. One that is not there reads empty.
+            StorageUnavailable: PostgreSQL is out of reach and no valid window is at hand.
+        """
+        if self.redis is None or self.redis.health.open:
+            return await self._read_durable(key, want, hard)
+        if want is None or want > self.redis.settings.hard_max_messages:
+            snapshot = await self._read_durable(key, want, hard)
+            await self._tell(self.redis, key, snapshot)
+            return snapshot
+        return await self._read_tiered(self.redis, key, want, hard)
+
+    async def _read_tiered(
+        self, redis: AsyncRedisStore, key: ConversationKey, want: int, hard: int
+    ) -> Snapshot:
+        verdict, token = "miss", secrets.token_hex(8)
+        try:
+            if await self._trusts(redis):
+                reply = await redis.read_window(key, want, hard, token)
+                if reply.snapshot is not None:
+                    redis.health.counters.hits += 1
+                    return reply.snapshot
+                verdict = reply.verdict
+        except StorageError as error:
+            if error.tier != REDIS:
+                raise
+        redis.health.counters.misses += 1
+        keep = max(want, redis.settings.window_messages)
+        snapshot = await self._read_durable(key, keep, hard)
+        if verdict == "lease":
+            await self._fill(redis, key, snapshot, token, keep)
+        elif verdict == "miss":
+            await self._tell(redis, key, snapshot)
+        return snapshot.newest(want, hard)
+
+    async def append(
+        self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
+    ) -> Appended:
+        """Store a batch and tell the window; acknowledged means committed in PostgreSQL.
+
+        Raises:
+            ConversationNotFound: The conversation is somebody else's; nothing was written.
+            StorageUnavailable: PostgreSQL is out of reach; sending the same batch again stores it once.
+        """
+        try:
+            appended, written = await self.postgres.append(
+                key, drafts, dept_id=dept_id, dirty=self._marks_at_once
+            )
+            await self._publish(key, written)
+        except StorageUnavailable:
+            self.postgres.health.counters.failed_writes += 1
+            raise
+        return appended
+
+    async def clear(self, key: ConversationKey) -> None:
+        """Delete a conversation's messages and what is cached of them."""
+        await self._publish(key, await self.postgres.clear_conversation(key, dirty=self._marks_at_once))
+
+    async def delete(self, key: ConversationKey) -> None:
+        """Delete a conversation and what is cached of it."""
+        await self._publish(key, await self.postgres.delete_conversation(key, dirty=self._marks_at_once))
+
+    @property
+    def _marks_at_once(self) -> bool:
+        """While Redis is left alone, the mark is part of the statement itself: no second trip, no publish."""
+        return self.redis is not None and self.redis.health.open
+
+    async def _publish(self, key: ConversationKey, written: Written) -> None:
+        """Tell the window of a committed change; where that is impossible, mark it before it is acknowledged."""
+        if self.redis is None:
+            return
+        try:
+            await self.redis.publish(key, written)
+        except StorageError:
+            self.redis.health.counters.dirty_marks += 1
+            await self.postgres.mark_dirty(key.uuid, written)
+
+    async def _trusts(self, redis: AsyncRedisStore) -> bool:
+        """Whether windows may be served: drains the marks of an outage first, and looks for others' once a second."""
+        ticket = redis.trust.begin(time.monotonic())
+        if ticket is None:
+            return redis.trust.trusted
+        try:
+            await self._drain(redis)
+        except StorageError:
+            # PostgreSQL away: nobody can commit and mark either, so a process that lost nothing goes on serving.
+            redis.trust.gave_up(time.monotonic())
+        except BaseException:
+            redis.trust.gave_up(time.monotonic())
+            raise
+        else:
+            redis.trust.drained(ticket, time.monotonic())
+        return redis.trust.trusted
+
+    async def _drain(self, redis: AsyncRedisStore) -> None:
+        while marks := await self.postgres.read_dirty(_DRAIN):
+            await redis.drop([conversation for conversation, _, _ in marks])
+            await self.postgres.clear_dirty(marks)
+            redis.health.counters.drained += len(marks)
+            logger.info("dropped %d windows that had missed a write", len(marks))
+
+    async def _read_durable(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
+        if want is None:
+            return await self.postgres.read_all(key)
+        return await self.postgres.read_window(key, want, hard)
+
+    async def _fill(
+        self, redis: AsyncRedisStore, key: ConversationKey, snapshot: Snapshot, token: str, keep: int
+    ) -> None:
+        try:
+            await redis.fill(key, snapshot, token, keep)
+        except StorageError:
+            logger.debug("the window could not be filled")
+
+    async def _tell(self, redis: AsyncRedisStore, key: ConversationKey, snapshot: Snapshot) -> None:
+        try:
+            await redis.tell(key, snapshot.incarnation, snapshot.version)
+        except StorageError:
+            logger.debug("the window could not be told")

@@ -1,0 +1,86 @@
+"""What callers pass in, checked at the door: each error names the argument and says what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import EllipsisType
+from typing import Any, Final
+
+from langchain_core.messages import BaseMessage
+
+from convmemory.codec import as_messages, clean_text
+from convmemory.errors import InvalidArgument
+from convmemory.keys import checked_id
+from convmemory.models import Draft
+
+MOST: Final = 10_000
+TITLE_LENGTH: Final = 500
+
+
+def checked_limit(argument: str, value: object, most: int = MOST) -> int:
+    """A number of items to return.
+
+    Raises:
+        InvalidArgument: Not a whole number from 1 to ``most``.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise InvalidArgument(argument, f"must be a whole number from 1 to {most:,}, not {value!r:.40}")
+    return value
+
+
+def window_size(argument: str, value: int | EllipsisType | None, default: int | None) -> int | None:
+    """A number of messages, ``None`` for all of them, ``...`` for the default."""
+    if value is ...:
+        return default
+    return None if value is None else checked_limit(argument, value)
+
+
+def optional_id(argument: str, value: object) -> str | None:
+    """An id that may be left out."""
+    return None if value is None else checked_id(argument, value)
+
+
+def checked_title(value: object) -> str:
+    """A title: 1 to 500 characters, white space folded, without what PostgreSQL cannot store."""
+    if not isinstance(value, str):
+        raise InvalidArgument("title", f"must be a string, not {type(value).__name__}")
+    title = " ".join(clean_text(value).split())
+    if not 1 <= len(title) <= TITLE_LENGTH:
+        raise InvalidArgument("title", f"must have 1 to {TITLE_LENGTH} characters, has {len(title)}")
+    return title
+
+
+def checked_seq(argument: str, value: object) -> int | None:
+    """A position in a conversation, or ``None``."""
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**62:
+        raise InvalidArgument(argument, "must be the seq of a message, or None")
+    return value
+
+
+def drafts_of(messages: Any) -> list[Draft]:
+    """Messages in any form LangChain takes, or drafts, as drafts.
+
+    Raises:
+        InvalidArgument: Something among them is no message.
+    """
+    if isinstance(messages, Draft):
+        return [_checked(messages)]
+    if not isinstance(messages, (str, dict, tuple, BaseMessage)) and isinstance(messages, Iterable):
+        items = list(messages)
+        if any(isinstance(item, Draft) for item in items):
+            return [draft for item in items for draft in drafts_of(item)]
+        messages = items
+    return [Draft(message) for message in as_messages(messages)]
+
+
+def _checked(draft: Draft) -> Draft:
+    for argument, value in (("tokens_used", draft.tokens_used), ("latency_ms", draft.latency_ms)):
+        if value is not None and not (isinstance(value, int) and 0 <= value < 2**31):
+            raise InvalidArgument(
+                argument, f"must be a whole number from 0 to {2**31 - 1:,}, not {value!r:.40}"
+            )
+    if draft.created_at is not None and draft.created_at.tzinfo is None:
+        raise InvalidArgument("created_at", "must have a time zone")
+    return draft

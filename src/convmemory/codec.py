@@ -1,0 +1,270 @@
+"""How a LangChain message becomes a row and comes back equal: the one place that knows its fields.
+
+A stored message is two texts. ``body`` is one line of JSON, ``{"c": class, "t": content, "d": fields, "l":
+losses}``, in which everything at its default is left out: an ordinary message costs about 20 bytes.
+``content`` is the plain text; ``t`` is in the body only where that text is not the exact content. ``v`` is
+the format's version, 1 where absent. Never ``dumpd``/``load``: reading can build the classes of
+``convmemory.layouts`` and nothing else, and runs no validator that a later version might make stricter.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import BaseMessage, ChatMessage
+
+from convmemory.cleaning import clean_json, clean_text, outline, storable
+from convmemory.derived import LOSSY_KEY, metadata_of, text_of, tokens_of
+from convmemory.layouts import CLASSES, REQUIRED, Layout, layout_of, nearest_kind
+from convmemory.message_likes import as_messages
+from convmemory.shapes import fits, mend
+from convmemory.tagged import Path, Tagger, dotted, dumps, parse
+
+__all__ = [
+    "LOSSY_KEY",
+    "UNREADABLE_KEY",
+    "Encoded",
+    "as_messages",
+    "clean_json",
+    "clean_text",
+    "decode",
+    "encode",
+    "pack",
+    "pack_row",
+    "text_of",
+    "unpack",
+]
+
+UNREADABLE_KEY = "convmemory_unreadable"
+"""In ``response_metadata`` of the placeholder for a row that cannot be read: the reason."""
+
+_VERSION = 1
+_SHOWN_LOSSES = 20
+_OWN_CONTENT = re.compile(r'\{"c":"\w+","t":')
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A message as it is stored.
+
+    ``role`` is LangChain's type, the same for a chunk and the whole message. ``body`` and ``content`` hold
+    only what a PostgreSQL text column can. ``metadata`` is a derived copy for queries (``name``, ``model``,
+    ``tool_calls`` by name, ``tool_call_id``, ``status`` when it is an error, ``lossy`` paths) or ``None``.
+    ``tokens`` is the total the model reported.
+    """
+
+    role: str
+    content: str
+    body: str
+    metadata: dict[str, Any] | None
+    tokens: int | None
+
+    @property
+    def lossy(self) -> bool:
+        """Whether some part of the message is kept as text instead of what it was."""
+        return self.metadata is not None and "lossy" in self.metadata
+
+
+def encode(message: BaseMessage) -> Encoded:
+    """Encode any message; never raises.
+
+    What has no exact encoding is kept as text: its dotted path goes to ``metadata["lossy"]``, and one
+    warning names the class and the paths, never the content.
+    """
+    try:
+        return _encode(message)
+    except Exception as error:  # noqa: BLE001 - a message holds the caller's objects, and must not cost the turn
+        _log.warning("%s was kept as its text only (%s)", type(message).__name__, type(error).__name__)
+        return _encode_text_only(message)
+
+
+def decode(body: str, content: str) -> BaseMessage:
+    """Decode what ``encode`` made; never raises.
+
+    A row that cannot be read becomes a ``ChatMessage`` with the role ``"unreadable"`` and the stored text;
+    ``response_metadata["convmemory_unreadable"]`` says why.
+    """
+    try:
+        return _decode(body, content)
+    except Exception as error:  # noqa: BLE001 - a damaged row must not make its conversation unreadable
+        return _placeholder(content, error)
+
+
+def pack(encoded: Encoded) -> bytes:
+    """Make the one Redis value of a message: the body, a newline, and the content unless the body has it."""
+    return pack_row(encoded.body, encoded.content)
+
+
+def pack_row(body: str, content: str) -> bytes:
+    """As ``pack``, from the two columns of a stored row."""
+    return body.encode() if _OWN_CONTENT.match(body) else f"{body}\n{content}".encode()
+
+
+def unpack(entry: bytes) -> BaseMessage:
+    """Read what ``pack`` made; like ``decode`` it never raises."""
+    try:
+        body, newline, content = entry.decode().partition("\n")
+        return _decode(body, content if newline else None)
+    except Exception as error:  # noqa: BLE001 - as in decode
+        return _placeholder(entry.partition(b"\n")[2].decode(errors="replace"), error)
+
+
+def _encode(message: BaseMessage) -> Encoded:
+    layout = layout_of(nearest_kind(message))
+    tagger = Tagger()
+    losses = tagger.losses
+    content = _content(message, losses)
+    fields = _fields(message, layout, losses)
+    extras = _extras(message, layout, losses)
+    exact = isinstance(content, str) and storable(content)
+    if exact and not (fields or extras or losses):
+        return Encoded(layout.role, content, layout.opening + "}", None, None)
+    body = layout.opening
+    if not exact:
+        body += ',"t":' + dumps(tagger.value(content, (None, "content")))
+    if fields or extras:
+        body += ',"d":' + dumps(tagger.mapping(fields | extras, None))
+    paths = _paths(losses)
+    if paths:
+        _log.warning("%s: kept as text: %s", type(message).__qualname__, ", ".join(paths))
+        body += ',"l":' + dumps(paths)
+    text = content if exact else clean_text(text_of(content))
+    return Encoded(layout.role, text, body + "}", metadata_of(fields, paths), tokens_of(fields))
+
+
+def _content(message: BaseMessage, losses: list[Path]) -> Any:
+    content = vars(message).get("content")
+    if type(content) is str:
+        return content
+    if isinstance(content, str):
+        losses.append((None, "content"))
+        return str.__str__(content)
+    return content if fits("content", content) else _mended("content", content, losses)
+
+
+def _fields(message: BaseMessage, layout: Layout, losses: list[Path]) -> dict[str, Any]:
+    """The fields that are not at their default, except ``content`` and the constant ``type``."""
+    state = vars(message)
+    fields: dict[str, Any] = {}
+    for name, default in layout.defaults.items():
+        value = state.get(name, default)
+        if value is REQUIRED:  # only where a validator was gone round; a speaker's role is then its type
+            fields[name] = _mended(name, state.get("type") if name == "role" else None, losses)
+        elif value is not default and not (type(value) is type(default) and value == default):
+            fields[name] = value if fits(name, value) else _mended(name, value, losses)
+    return fields
+
+
+def _extras(message: BaseMessage, layout: Layout, losses: list[Path]) -> dict[str, Any]:
+    """Extra fields, and those of a class of the caller's own, which come back as extras."""
+    state = vars(message)
+    given = message.model_extra
+    if not given and type(message) is layout.kind and state.get("type") == layout.type_name:
+        return {}
+    extras = dict(given or {})
+    losses.extend((None, name) for name in extras if name in layout)  # hidden behind the field of that name
+    if type(message) is not layout.kind:
+        losses.append((None, "class"))
+        extras |= {name: state[name] for name in type(message).model_fields if name in state}
+    elif state.get("type") != layout.type_name:
+        losses.append((None, "type"))
+    return {name: value for name, value in extras.items() if name not in layout}
+
+
+def _mended(name: str, value: Any, losses: list[Path]) -> Any:
+    losses.append((None, name))
+    return mend(name, value)
+
+
+def _paths(losses: list[Path]) -> list[str]:
+    if not losses:
+        return []
+    shown = list(dict.fromkeys(dotted(path) for path in losses[:_SHOWN_LOSSES]))
+    more = len(losses) - _SHOWN_LOSSES
+    return [*shown, f"... and {more} more"] if more > 0 else shown
+
+
+def _encode_text_only(message: BaseMessage) -> Encoded:
+    """The last resort, for a stack that is nearly full or an object that fights back."""
+    layout = layout_of(nearest_kind(message))
+    state = vars(message)
+    kept = {name: state.get(name) for name in ("id", "name", "tool_call_id", "role") if name in layout}
+    fields: dict[str, Any] = dict.fromkeys(layout.required, "")
+    fields |= {name: text for name, text in kept.items() if type(text) is str and storable(text)}
+    content = state.get("content")
+    text = clean_text(content) if isinstance(content, str) else ""
+    body = f'{layout.opening},"d":{dumps(fields)},"l":["message"]}}'
+    return Encoded(layout.role, text, body, metadata_of(fields, ["message"]), None)
+
+
+def _decode(body: str, content: str | None) -> BaseMessage:
+    stored = parse(body)
+    if type(stored) is not dict:
+        raise ValueError("not a stored message")
+    if stored.get("v", _VERSION) != _VERSION:
+        raise ValueError(f"format version {outline(stored['v'])[:20]}; this library reads {_VERSION}")
+    kind = CLASSES.get(stored.get("c", ""))
+    if kind is None:
+        raise ValueError(f"unknown message class {outline(stored.get('c'))[:60]}")
+    layout = layout_of(kind)
+    fields = layout.fresh()
+    fields["content"] = stored.get("t", content)
+    given = stored.get("d", {})
+    extra = _fill(fields, given)
+    _check(fields, layout)
+    if "l" in stored:
+        _mark_lossy(fields["response_metadata"], stored["l"])
+    return _build(kind, fields, extra, {"content", *given})
+
+
+def _fill(fields: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Put stored values over the defaults and return the rest: extras, and fields this version lacks."""
+    extra: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in fields:
+            extra[name] = value
+        elif fits(name, value):
+            fields[name] = value
+        else:
+            raise ValueError(f"the field {name} has a value of the wrong kind")
+    return extra
+
+
+def _check(fields: dict[str, Any], layout: Layout) -> None:
+    if type(fields["content"]) is not str and not fits("content", fields["content"]):
+        raise ValueError("the content is missing or of the wrong kind")
+    if fields["type"] != layout.type_name:
+        raise ValueError("the type is not that of the class")
+    for name in layout.required:
+        if fields[name] is REQUIRED:
+            raise ValueError(f"the field {name} is missing")
+
+
+def _mark_lossy(response: dict[str, Any], paths: Any) -> None:
+    earlier = response.get(LOSSY_KEY)
+    response[LOSSY_KEY] = [*(earlier if isinstance(earlier, list) else ()), *map(str, paths)]
+
+
+def _build(
+    kind: type[BaseMessage], fields: dict[str, Any], extra: dict[str, Any], given: set[str]
+) -> BaseMessage:
+    message = kind.__new__(kind)
+    message.__setstate__(  # as pickle and copy do: nothing is validated, so nothing is changed
+        {
+            "__dict__": fields,
+            "__pydantic_fields_set__": given,
+            "__pydantic_extra__": extra,
+            "__pydantic_private__": None,
+        }
+    )
+    return message
+
+
+def _placeholder(content: Any, error: Exception) -> BaseMessage:
+    reason = clean_text(f"{type(error).__name__}: {error}"[:200])
+    text = content if isinstance(content, str) and content else "[unreadable message]"
+    return ChatMessage(role="unreadable", content=text, response_metadata={UNREADABLE_KEY: reason})

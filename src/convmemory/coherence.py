@@ -1,0 +1,85 @@
+"""What a cached window is worth: the pure decisions of the coherence protocol, none of which waits or reads a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from convmemory.codec import pack_row
+from convmemory.window import span
+
+NO_CONVERSATION: Final = ""
+"""The incarnation of a conversation that is not there: an empty window of it can be cached as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The newest messages of a conversation as one statement saw them, with the version they stood at.
+
+    ``entries`` are packed messages, oldest first; the last one has seq ``last_seq``.
+    """
+
+    incarnation: str = NO_CONVERSATION
+    version: int = 0
+    last_seq: int = 0
+    human_seq: int = 0
+    entries: Sequence[bytes] = field(default=())
+
+    @property
+    def first_seq(self) -> int:
+        """The seq of the oldest message here."""
+        return self.last_seq - len(self.entries) + 1
+
+    @property
+    def whole(self) -> bool:
+        """Whether these are all the messages there are."""
+        return self.last_seq <= len(self.entries)
+
+    def newest(self, want: int, hard: int) -> Snapshot:
+        """The part a window of ``want`` messages needs, its newest turn included up to ``hard`` messages."""
+        spare = span(self.last_seq, self.human_seq, want, hard) - self.first_seq
+        if spare <= 0:
+            return self
+        return Snapshot(self.incarnation, self.version, self.last_seq, self.human_seq, self.entries[spare:])
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What PostgreSQL said of a committed change: enough to tell the window of it.
+
+    ``entries`` are the newly stored messages in order, the first at ``first_seq``; a change that stored
+    none (a repeat, a clear) has no entries and makes any older window useless.
+    """
+
+    incarnation: str
+    version: int
+    first_seq: int = 0
+    human_seq: int = 0
+    entries: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the window's read script answered: ``hit`` with a snapshot, ``lease``, ``miss`` or ``foreign``."""
+
+    verdict: str
+    snapshot: Snapshot | None = None
+
+
+def parse_reply(raw: Sequence[bytes]) -> Reply:
+    """Read the answer of ``window_read-1.lua``."""
+    verdict = raw[0].decode()
+    if verdict != "hit":
+        return Reply(verdict)
+    incarnation, version, last, human = raw[1].decode(), int(raw[2]), int(raw[3]), int(raw[4])
+    return Reply(verdict, Snapshot(incarnation, version, last, human, raw[5:]))
+
+
+def snapshot_of(rows: Sequence[tuple[object, ...]]) -> tuple[bool, Snapshot]:
+    """Read the rows of ``read_window.sql``: whether the conversation is the user's or nobody's, and what it holds."""
+    if not rows:
+        return True, Snapshot()
+    mine, incarnation, version, last, human, *_ = rows[0]
+    entries = [pack_row(str(body), str(content)) for *_, seq, body, content in rows if seq is not None]
+    return bool(mine), Snapshot(str(incarnation), int(str(version)), int(str(last)), int(str(human)), entries)

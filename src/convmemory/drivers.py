@@ -1,0 +1,147 @@
+"""What both colours need of the drivers: their errors in our words, deadlines, a check that costs no round trip."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Generator
+from types import TracebackType
+from typing import Any, Final
+
+import psycopg
+import redis.exceptions
+from psycopg import errors as pg
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from convmemory.errors import ConvMemoryError, NotOpen, SchemaOutdated, StorageError, StorageUnavailable
+
+POSTGRES: Final = "PostgreSQL"
+REDIS: Final = "Redis"
+
+_NO_SCHEMA = (pg.UndefinedTable, pg.InvalidSchemaName, pg.UndefinedFunction, pg.UndefinedColumn)
+_AGAIN = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    pg.ReadOnlySqlTransaction,  # a fail-over left us on the replica
+)
+_REDIS_AGAIN = (
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.TryAgainError,
+    redis.exceptions.AskError,
+    redis.exceptions.OutOfMemoryError,
+    OSError,
+)
+
+
+class DeadlineExceeded(psycopg.OperationalError):
+    """The server did not answer within the statement time-out."""
+
+
+class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "append"):`
+    """Turn a driver's error into ours, with the driver's as its cause; cancellation passes untouched."""
+
+    __slots__ = ("_operation", "_tier", "_wanted")
+
+    def __init__(self, tier: str, operation: str, wanted: tuple[str, int] = ("", 0)) -> None:
+        self._tier = tier
+        self._operation = operation
+        self._wanted = wanted
+
+    def __enter__(self) -> None:
+        """Begin the operation."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, ConvMemoryError):
+            return
+        mine = self._ours(error)
+        if mine is not None:
+            raise mine from error
+
+    def _ours(self, error: BaseException) -> ConvMemoryError | None:
+        if isinstance(error, PoolClosed):
+            return NotOpen(f"{self._tier}: call open() first, and do not use it after close()")
+        if isinstance(error, _NO_SCHEMA):
+            return SchemaOutdated(self._wanted[0], None, self._wanted[1])
+        if isinstance(error, PoolTimeout):
+            return StorageUnavailable(self._tier, self._operation, "no connection became free in time")
+        if isinstance(error, (*_AGAIN, *_REDIS_AGAIN)):
+            return StorageUnavailable(self._tier, self._operation, describe(error))
+        if isinstance(error, (psycopg.Error, redis.exceptions.RedisError)):
+            return StorageError(self._tier, self._operation, describe(error))
+        return None
+
+
+def describe(error: BaseException) -> str:
+    """One line about a driver's error without the values it may quote."""
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        return error.diag.message_primary  # without DETAIL, which quotes rows
+    if isinstance(error, psycopg.Error) and error.sqlstate is None:
+        return " ".join(str(error).split())[:300]
+    return type(error).__name__
+
+
+def connection_lost(error: BaseException) -> bool:
+    """Whether the connection broke under a statement whose outcome is unknown, so that it is worth sending again."""
+    return isinstance(error, psycopg.OperationalError) and not isinstance(
+        error,
+        (
+            PoolTimeout,
+            DeadlineExceeded,
+            pg.QueryCanceled,
+            pg.InsufficientResources,
+            psycopg.errors.ConnectionTimeout,
+        ),
+    )
+
+
+def within(gen: Generator[Any, Any, Any], seconds: float) -> Generator[Any, Any, Any]:
+    """Pass a psycopg generator through, and give up when the server has not answered in ``seconds``.
+
+    A stopped server, or a network that swallows packets, otherwise holds the caller for ever: TCP
+    keep-alives see neither, and a cancel request would wait for the same server.
+    """
+    deadline = time.monotonic() + seconds
+    try:
+        state = next(gen)
+        while True:
+            ready = yield state
+            if not ready and time.monotonic() > deadline:
+                raise DeadlineExceeded(f"no answer within {seconds:g} s")
+            state = gen.send(ready)
+    except StopIteration as end:
+        return end.value
+
+
+def idle_connection_closed(pgconn: Any) -> bool:
+    """Whether the server hung up on an idle connection: its socket is then readable. Costs no round trip."""
+    if pgconn.status != psycopg.pq.ConnStatus.OK:
+        return True
+    if not _readable(pgconn.socket):
+        return False
+    try:
+        pgconn.consume_input()  # a notice is no reason to drop the connection
+    except psycopg.OperationalError:
+        return True
+    return bool(pgconn.status != psycopg.pq.ConnStatus.OK)
+
+
+def _readable(fd: int) -> bool:
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([fd], [], [], 0)[0])
+    poll = select.poll()  # select() cannot watch descriptors above 1,023
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+KEEPALIVE: Final[dict[int, int]] = {
+    getattr(socket, name): value
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)
+}
+"""Socket options that find a vanished Redis host within a minute, where the platform has them."""

@@ -1,0 +1,156 @@
+"""The process that owns the servers: ``python -m convmemory.embedded.supervisor PLAN LEASE``.
+
+It starts the servers, answers every owner that connects to its control socket, and stops them when the last of
+those connections ends: an owner that dies, however it dies, ends its connection by dying. The first owner's
+connection (the descriptor LEASE) is inherited, and so is the locked file that makes this the only supervisor.
+Standard library only, so that it starts fast.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from convmemory.embedded.plan import (
+    CONTROL_SOCKET,
+    LOCK_FILE,
+    LOGS,
+    POSTGRES_DATA,
+    REDIS_DATA,
+    Plan,
+    Running,
+    greeting,
+    refusal,
+)
+from convmemory.embedded.postgres import Cluster
+from convmemory.embedded.processes import ServerProcess
+from convmemory.embedded.redis import redis_server
+from convmemory.embedded.runtime import published, runtime_directory
+from convmemory.errors import StorageError
+
+
+def main() -> None:
+    """Leave the owner's process tree, then run the servers for as long as somebody holds a lease."""
+    os.umask(0o077)
+    plan, lease = Plan.from_json(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))
+    if os.fork():
+        os._exit(0)  # the owner waits for this process only, and so has no child left to reap
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, _leave)
+    try:
+        with scratch(plan), runtime_directory() as runtime, servers(plan, runtime) as running:
+            _run(plan, runtime, running, lease)
+    except (StorageError, OSError) as error:
+        _say(lease, refusal(error))
+
+
+@contextmanager
+def scratch(plan: Plan) -> Iterator[None]:
+    """Remove what the block makes in the directory of scratch servers; what was there before stays."""
+    directory = Path(plan.directory)
+    keep = plan.durable or (directory / POSTGRES_DATA).exists()
+    try:
+        yield
+    finally:
+        if not keep:
+            for name in (POSTGRES_DATA, f"{POSTGRES_DATA}.new", REDIS_DATA):
+                shutil.rmtree(directory / name, ignore_errors=True)
+            for name in LOGS:
+                (directory / name).unlink(missing_ok=True)
+            (directory / LOCK_FILE).unlink(
+                missing_ok=True
+            )  # last: from here on it is another start's directory
+            with suppress(OSError):
+                directory.rmdir()  # unless there is something else in it
+
+
+@contextmanager
+def servers(plan: Plan, runtime: Path) -> Iterator[Running]:
+    """Start the servers, PostgreSQL's first preparation and Redis at the same time, and stop them in the end.
+
+    Raises:
+        StorageError: one of them did not start.
+    """
+    sockets, redis_socket = runtime / "postgres", runtime / "redis.sock"
+    processes = {"supervisor": os.getpid()}
+    with ExitStack() as stopping:
+        started: list[ServerProcess] = []
+
+        def start(name: str, server: ServerProcess) -> None:
+            server.start()
+            stopping.callback(server.end)
+            started.append(server)
+            processes[name] = server.process.pid
+
+        if plan.redis_binary:
+            start("redis", redis_server(plan, plan.redis_binary, redis_socket))
+        cluster = Cluster.prepare(plan, runtime)
+        sockets.mkdir(mode=0o700)
+        cluster.account.give(sockets)
+        start("postgres", cluster.server(plan, sockets))
+        for server in started:
+            server.wait_until_ready(plan.timeout)
+        yield Running(
+            postgres_sockets=str(sockets),
+            redis_socket=str(redis_socket) if plan.redis_binary else None,
+            redis_wanted=plan.redis_wanted,
+            description=plan.description,
+            processes=processes,
+        )
+
+
+def _run(plan: Plan, runtime: Path, running: Running, lease: socket.socket) -> None:
+    welcome = greeting(running)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(runtime / CONTROL_SOCKET))
+        listener.listen(64)
+        with published(Path(plan.directory), runtime):
+            _say(lease, welcome)
+            attend(listener, [lease], welcome)
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, signal.SIG_IGN)  # already stopping
+
+
+def attend(listener: socket.socket, leases: list[socket.socket], welcome: bytes) -> None:
+    """Welcome owners until the last one leaves, whose connection stays open: he waits for its end.
+
+    An owner says nothing; that his side of the connection ends is his farewell. Newcomers come first, so that
+    servers about to stop welcome nobody.
+    """
+    with selectors.DefaultSelector() as selector:
+        for connection in (listener, *leases):
+            selector.register(connection, selectors.EVENT_READ)
+        while True:
+            ready = {key.fileobj for key, _ in selector.select()}
+            if listener in ready:
+                newcomer, _ = listener.accept()
+                _say(newcomer, welcome)
+                selector.register(newcomer, selectors.EVENT_READ)
+                leases.append(newcomer)
+            for lease in [lease for lease in leases if lease in ready]:
+                if len(leases) == 1:
+                    return
+                selector.unregister(lease)
+                leases.remove(lease)
+                lease.close()
+
+
+def _say(lease: socket.socket, line: bytes) -> None:
+    with suppress(OSError):  # an owner that has gone is noticed where its lease is read
+        lease.sendall(line)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

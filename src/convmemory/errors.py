@@ -1,0 +1,75 @@
+"""Everything that can go wrong, under one root."""
+
+from __future__ import annotations
+
+
+class ConvMemoryError(Exception):
+    """The root of every error this library raises: one ``except`` catches them all."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.__module__ = "convmemory"  # tracebacks show the path people import from
+
+
+class ConfigurationError(ConvMemoryError, ValueError):
+    """A setting is missing or wrong; the message names it and says what would be right."""
+
+
+class InvalidArgument(ConvMemoryError, ValueError):
+    """An argument cannot be used; the message names it and says what would be right."""
+
+    def __init__(self, argument: str, why: str) -> None:
+        super().__init__(f"{argument}: {why}")
+        self.argument = argument
+
+
+class ConversationNotFound(ConvMemoryError, LookupError):
+    """No such conversation for this user: it does not exist, or it is somebody else's (not told apart)."""
+
+    def __init__(self, conversation_id: object) -> None:
+        super().__init__(f"no conversation {str(conversation_id)!r} for this user")
+        self.conversation_id = str(conversation_id)
+
+
+class NotOpen(ConvMemoryError, RuntimeError):
+    """The memory or store was used before ``open()`` or after ``close()``."""
+
+
+class AsyncOnly(ConvMemoryError, RuntimeError):
+    """A blocking call reached a history over async stores; the message names what to use instead."""
+
+
+class MissingExtra(ConvMemoryError, ImportError):
+    """An optional part was used without its extra; the message is the command that installs it."""
+
+    def __init__(self, part: str, extra: str) -> None:
+        super().__init__(f"{part} needs an extra: pip install 'convmemory[{extra}]'", name=extra)
+        self.extra = extra
+
+
+class StorageError(ConvMemoryError):
+    """A tier failed in a way that trying again will not mend; the driver's error is its cause."""
+
+    def __init__(self, tier: str, operation: str, why: str) -> None:
+        super().__init__(f"{tier} failed in {operation}: {why}")
+        self.tier = tier
+        self.operation = operation
+
+
+class StorageUnavailable(StorageError):
+    """A tier could not be reached in time. Trying again is safe: nothing was half-written."""
+
+
+class SchemaOutdated(StorageError):
+    """The database's schema does not fit this version; the message says which command mends it."""
+
+    def __init__(self, schema: str, found: int | None, wanted: int) -> None:
+        if found is None:
+            why = f"schema {schema!r} is not there: run `convmemory init` (or memory.init_schema())"
+        elif found < wanted:
+            why = f"schema {schema!r} is at version {found} of {wanted}: run `convmemory init`"
+        else:
+            why = f"schema {schema!r} is at version {found}, newer than this library's {wanted}: upgrade convmemory"
+        super().__init__("PostgreSQL", "schema check", why)
+        self.found = found
+        self.wanted = wanted

@@ -1,0 +1,99 @@
+"""The message classes this library stores, their fields, and what each field may hold.
+
+The classes are a fixed table. Their fields and defaults are read from the installed ``langchain_core``, so
+a field that a later version adds is stored as well, and an older version reads it back as an extra.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    ChatMessage,
+    ChatMessageChunk,
+    FunctionMessage,
+    FunctionMessageChunk,
+    HumanMessage,
+    HumanMessageChunk,
+    RemoveMessage,
+    SystemMessage,
+    SystemMessageChunk,
+    ToolMessage,
+    ToolMessageChunk,
+)
+
+_ROLES: dict[type[BaseMessage], str] = {
+    HumanMessage: "human",
+    HumanMessageChunk: "human",
+    AIMessage: "ai",
+    AIMessageChunk: "ai",
+    SystemMessage: "system",
+    SystemMessageChunk: "system",
+    ToolMessage: "tool",
+    ToolMessageChunk: "tool",
+    FunctionMessage: "function",
+    FunctionMessageChunk: "function",
+    ChatMessage: "chat",
+    ChatMessageChunk: "chat",
+    RemoveMessage: "remove",
+}
+CLASSES: dict[str, type[BaseMessage]] = {kind.__name__: kind for kind in _ROLES}
+_BY_TYPE: dict[Any, type[BaseMessage]] = {"human": HumanMessage, "ai": AIMessage, "system": SystemMessage}
+
+REQUIRED = object()
+"""The default of a field that has none: equal to nothing a message can hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A stored class: how its bodies open, its role, and its fields.
+
+    ``defaults`` has every field but ``content`` and the constant ``type`` (``type_name``); ``required`` names those that
+    have no default. ``name in layout`` tells a field from an extra.
+    """
+
+    kind: type[BaseMessage]
+    opening: str
+    role: str
+    type_name: str
+    defaults: dict[str, Any]
+    required: tuple[str, ...]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.defaults or name in {"content", "type"}
+
+    def fresh(self) -> dict[str, Any]:
+        """The fields of a message in which everything is at its default, with containers of its own."""
+        fields: dict[str, Any] = {"content": "", "type": self.type_name}
+        fields.update(self.defaults)
+        for name, default in self.defaults.items():
+            if type(default) is dict or type(default) is list:
+                fields[name] = default.copy()
+        return fields
+
+
+@cache
+def layout_of(kind: type[BaseMessage]) -> Layout:
+    """Read the layout of one of ``CLASSES``."""
+    fields = kind.model_fields
+    defaults = {
+        name: REQUIRED if field.is_required() else field.get_default(call_default_factory=True)
+        for name, field in fields.items()
+        if name not in {"content", "type"}
+    }
+    required = tuple(name for name, default in defaults.items() if default is REQUIRED)
+    opening = f'{{"c":"{kind.__name__}"'
+    return Layout(kind, opening, _ROLES[kind], fields["type"].default, defaults, required)
+
+
+def nearest_kind(message: BaseMessage) -> type[BaseMessage]:
+    """The class of the table a message is stored as: its own, its nearest ancestor's, or by its ``type``."""
+    for kind in type(message).__mro__:
+        if kind in _ROLES:
+            return kind
+    return _BY_TYPE.get(vars(message).get("type"), ChatMessage)

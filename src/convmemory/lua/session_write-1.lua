@@ -1,0 +1,14 @@
+-- Write a session's fields and set its life in one step, so that no session is without a TTL.
+-- KEYS[1]  session:{id}
+-- ARGV[1]  ttl        milliseconds the session lives from now
+-- ARGV[2]  must       '1': only if the session is there (an expired one is not brought back)
+-- ARGV[3..] field, value, ...
+-- returns  the session's fields and values; empty when it must be there and is not
+if ARGV[2] == '1' and redis.call('EXISTS', KEYS[1]) == 0 then
+  return {}
+end
+for i = 3, #ARGV, 2 do
+  redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return redis.call('HGETALL', KEYS[1])

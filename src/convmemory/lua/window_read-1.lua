@@ -1,0 +1,42 @@
+-- Serve the recent window, or take the lease that lets the caller fill it. One trip either way.
+-- KEYS[1]  history:{conversation}:recent
+-- ARGV[1]  owner      the user who reads
+-- ARGV[2]  want       newest messages wanted
+-- ARGV[3]  hard       at most so many when the newest turn is longer than want
+-- ARGV[4]  ttl        milliseconds the key lives from now
+-- ARGV[5]  token      names this reader; the same token may ask again (a retried command)
+-- ARGV[6]  lease      milliseconds after which somebody else may fill
+-- returns  {'hit', incarnation, version, last seq, newest human seq, message, ...} oldest message first;
+--          {'lease'}: read PostgreSQL, then fill;  {'miss'}: read PostgreSQL, then tell;
+--          {'foreign'}: the window is another user's, nothing was touched
+local key, owner, token = KEYS[1], ARGV[1], ARGV[5]
+local want, hard = tonumber(ARGV[2]), tonumber(ARGV[3])
+local held = redis.call('HMGET', key, 'owner', 'run', 'incarnation', 'version', 'first', 'last', 'human', 'token', 'deadline')
+if held[1] and held[1] ~= owner then
+  return {'foreign'}
+end
+-- A restart or a failover can bring back a window that lost its last second: only this process's own are served.
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
+redis.call('PEXPIRE', key, ARGV[4])
+if held[4] and held[2] == run then
+  local first, last, human = tonumber(held[5]), tonumber(held[6]), tonumber(held[7])
+  local from = last - want + 1
+  if human > 0 and human < from then from = human end
+  from = math.max(1, last - hard + 1, from)
+  if first <= from then
+    local reply = {'hit', held[3], held[4], held[6], held[7]}
+    for at = from, last do
+      reply[#reply + 1] = redis.call('HGET', key, at)
+    end
+    return reply
+  end
+end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+if held[8] and held[8] ~= token and tonumber(held[9]) > now then
+  return {'miss'}
+end
+redis.call('DEL', key)
+redis.call('HSET', key, 'owner', owner, 'token', token, 'leased', run, 'deadline', now + tonumber(ARGV[6]))
+redis.call('PEXPIRE', key, ARGV[4])
+return {'lease'}

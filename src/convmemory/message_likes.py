@@ -1,0 +1,48 @@
+"""What people pass where messages are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from langchain_core.messages import BaseMessage, convert_to_messages
+
+from convmemory.errors import InvalidArgument
+
+
+def as_messages(value: Any) -> list[BaseMessage]:
+    """Turn one message-like, or a sequence of them, into messages.
+
+    A message-like is a ``BaseMessage`` (comes through as the same object), a text (a human's), a
+    ``(role, text)`` tuple, or a dict with ``role`` and ``content``. Raises ``InvalidArgument``.
+    """
+    if isinstance(value, (BaseMessage, str, dict)) or _is_pair(value):
+        value = [value]
+    elif hasattr(value, "to_messages"):
+        value = value.to_messages()
+    if not isinstance(value, Iterable) or isinstance(value, (bytes, bytearray)):
+        raise InvalidArgument("messages", f"must be messages, not {type(value).__name__}")
+    return [_as_message(item, at) for at, item in enumerate(value)]
+
+
+def _is_pair(value: object) -> bool:
+    if not isinstance(value, tuple) or len(value) != 2:  # noqa: PLR2004 - that is what a pair is
+        return False
+    return isinstance(value[0], str) and not isinstance(value[1], BaseMessage)
+
+
+def _as_message(item: Any, at: int) -> BaseMessage:
+    if isinstance(item, BaseMessage):
+        return item
+    try:
+        return convert_to_messages([item])[0]
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        NotImplementedError,
+        TypeError,
+        ValueError,
+    ) as error:
+        why = "is no message: pass a BaseMessage, a text, a (role, text) pair or a dict with role and content"
+        raise InvalidArgument("messages", f"item {at} ({type(item).__name__}) {why}") from error

@@ -1,0 +1,180 @@
+"""Between values and PostgreSQL's rows: what a batch of messages is sent as, and what comes back is read into."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from convmemory.codec import Encoded, clean_json, clean_text, decode, encode, pack
+from convmemory.coherence import Written
+from convmemory.errors import InvalidArgument
+from convmemory.keys import ConversationKey, message_key, new_row_id
+from convmemory.models import Appended, Conversation, Draft, RetrievedContext, StoredMessage
+from convmemory.titles import title_from
+
+_LAST_ID: Final = UUID(int=(1 << 128) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages encoded and given their row ids once, so that every attempt to store them is the same.
+
+    ``places`` maps each message given to its row: two with one LangChain id are one row.
+    """
+
+    ids: list[UUID]
+    encoded: list[Encoded]
+    drafts: list[Draft]
+    places: list[int]
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of ``append.sql`` that describe messages."""
+        return {
+            "ids": self.ids,
+            "roles": [e.role for e in self.encoded],
+            "contents": [e.content for e in self.encoded],
+            "bodies": [e.body for e in self.encoded],
+            "tokens": _column([_either(d.tokens_used, e.tokens) for d, e in self._pairs()]),
+            "latencies": _column([d.latency_ms for d in self.drafts]),
+            "created": _column([d.created_at for d in self.drafts]),
+            "metadata": _column([_metadata(d, e) for d, e in self._pairs()]),
+            "contexts": _contexts(self.drafts),
+            "title": self.title(),
+        }
+
+    def title(self) -> str | None:
+        """An automatic title: from the first human message that has text."""
+        humans = (d.message for d, e in self._pairs() if e.role == "human")
+        return next(filter(None, map(title_from, humans)), None)
+
+    def outcome(self, key: ConversationKey, row: Sequence[Any]) -> tuple[Appended, Written]:
+        """Read the row of ``append.sql``: what the caller is told, and what the window is."""
+        incarnation, version, last_seq, human_seq, stored, seqs = row
+        first = last_seq - stored + 1
+        by_row = seqs if seqs is not None else range(first, last_seq + 1)
+        fresh = [e for e, seq in zip(self.encoded, by_row, strict=True) if seq >= first]
+        human = human_seq if human_seq >= first else 0
+        appended = Appended(key.name, version, tuple(by_row[place] for place in self.places), stored)
+        return appended, Written(str(incarnation), version, first, human, [pack(e) for e in fresh])
+
+    def _pairs(self) -> zip[tuple[Draft, Encoded]]:
+        return zip(self.drafts, self.encoded, strict=True)
+
+
+def prepare(key: ConversationKey, drafts: Sequence[Draft]) -> Batch:
+    """Encode a batch for one conversation; a LangChain id that occurs twice is stored once, the first time."""
+    rows: dict[UUID, int] = {}
+    places: list[int] = []
+    kept: list[Draft] = []
+    for draft in drafts:
+        given = draft.message.id
+        row_id = message_key(key.uuid, given) if given else new_row_id()
+        if row_id not in rows:
+            rows[row_id] = len(kept)
+            kept.append(draft)
+        places.append(rows[row_id])
+    return Batch(list(rows), [encode(d.message) for d in kept], kept, places)
+
+
+def new_incarnation() -> int:
+    """A number that tells two lives of one conversation id apart: 62 random bits."""
+    return secrets.randbits(62)
+
+
+def conversation_of(row: Sequence[Any]) -> Conversation:
+    """Read a conversation's row."""
+    uuid, external_id, user_id, dept_id, title, source, last_seq, version, created, updated, metadata = row
+    return Conversation(
+        external_id or str(uuid),
+        uuid,
+        user_id,
+        dept_id,
+        title,
+        source,
+        last_seq,
+        version,
+        created,
+        updated,
+        metadata,
+    )
+
+
+def stored_of(row: Sequence[Any]) -> StoredMessage:
+    """Read a row of ``read_messages.sql``."""
+    row_id, seq, role, content, body, tokens, latency, created, metadata, contexts = row
+    documents = tuple(
+        RetrievedContext(c["content"], c["doc_id"], c["score"], c["metadata"]) for c in contexts or ()
+    )
+    return StoredMessage(
+        row_id, seq, role, content, decode(body, content), tokens, latency, created, metadata or {}, documents
+    )
+
+
+def cursor_after(conversation: Conversation) -> str:
+    """Where the page after this conversation begins."""
+    place = f"{conversation.updated_at.isoformat()}|{conversation.uuid}"
+    return base64.urlsafe_b64encode(place.encode()).decode()
+
+
+def read_cursor(cursor: str | None) -> dict[str, Any]:
+    """The place a cursor names, as parameters of ``list_conversations.sql``.
+
+    Raises:
+        InvalidArgument: It is not a cursor that a page gave.
+    """
+    if cursor is None:
+        return {"before_time": "infinity", "before_id": _LAST_ID}
+    try:
+        time, _, uuid = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
+        return {"before_time": datetime.fromisoformat(time), "before_id": UUID(uuid)}
+    except (ValueError, binascii.Error) as error:
+        raise InvalidArgument("cursor", "must be the next_cursor of a page, unchanged") from error
+
+
+def json_text(argument: str, value: Mapping[str, Any] | None) -> str:
+    """A caller's metadata as jsonb text, with what jsonb cannot hold replaced.
+
+    Raises:
+        InvalidArgument: It is not a mapping.
+    """
+    if value is not None and not isinstance(value, Mapping):
+        raise InvalidArgument(argument, f"must be a mapping, not {type(value).__name__}")
+    return json.dumps(clean_json(dict(value or {})), ensure_ascii=False)
+
+
+def _column(values: list[Any]) -> list[Any] | None:
+    """A column of the batch; ``None`` where no message has a value, which is the usual case."""
+    return values if any(value is not None for value in values) else None
+
+
+def _either(given: int | None, found: int | None) -> int | None:
+    return found if given is None else given
+
+
+def _metadata(draft: Draft, encoded: Encoded) -> str | None:
+    if draft.metadata is None and encoded.metadata is None:
+        return None
+    return json_text("metadata", {**(draft.metadata or {}), **(encoded.metadata or {})})
+
+
+def _contexts(drafts: Sequence[Draft]) -> str | None:
+    found = [
+        {
+            "n": n,
+            "position": position,
+            "doc_id": None if c.doc_id is None else clean_text(c.doc_id),
+            "content": clean_text(c.content),
+            "score": c.score,
+            "metadata": clean_json(dict(c.metadata)),
+        }
+        for n, draft in enumerate(drafts, 1)
+        for position, c in enumerate(draft.contexts)
+    ]
+    return json.dumps(clean_json(found), ensure_ascii=False) if found else None

@@ -1,0 +1,66 @@
+"""How a session lies in Redis: a hash of text fields, read back into a value."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from convmemory.codec import clean_json
+from convmemory.errors import InvalidArgument
+from convmemory.keys import checked_id
+from convmemory.models import Session
+
+
+def new_session_id() -> str:
+    """43 characters of 32 random bytes: whoever knows it holds the session."""
+    return secrets.token_urlsafe(32)
+
+
+def fields_of(session: Session) -> tuple[str, ...]:
+    """A session as the fields and values of its hash; what is not set is not there."""
+    return (
+        "user_id", session.user_id,
+        *(("dept_id", session.dept_id) if session.dept_id is not None else ()),
+        "created_at", session.created_at.isoformat(),
+        "last_active", session.last_active.isoformat(),
+        *changes(session.conversation_id, session.metadata or None),
+    )  # fmt: skip
+
+
+def changes(conversation_id: str | None, metadata: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The fields that a live session may be given anew.
+
+    Raises:
+        InvalidArgument: The conversation id or the metadata cannot be stored.
+    """
+    said: tuple[str, ...] = ()
+    if conversation_id is not None:
+        said += ("conversation_id", checked_id("conversation_id", str(conversation_id)))
+    if metadata is not None:
+        if not isinstance(metadata, Mapping):
+            raise InvalidArgument("metadata", f"must be a mapping, not {type(metadata).__name__}")
+        said += ("metadata", json.dumps(clean_json(dict(metadata))))
+    return said
+
+
+def index_is_due(raw: Mapping[bytes, bytes], ttl: float) -> bool:
+    """Whether the user's list of sessions, which lives two TTLs (seconds), should be prolonged by this use."""
+    listed, active = raw.get(b"listed"), datetime.fromisoformat(raw[b"last_active"].decode())
+    return listed is None or (active - datetime.fromisoformat(listed.decode())).total_seconds() > ttl / 2
+
+
+def session_of(session_id: str, raw: Mapping[bytes, bytes]) -> Session:
+    """Read a session's hash."""
+    said = {name.decode(): value.decode() for name, value in raw.items()}
+    return Session(
+        session_id,
+        said["user_id"],
+        said.get("dept_id"),
+        datetime.fromisoformat(said["created_at"]),
+        datetime.fromisoformat(said["last_active"]),
+        said.get("conversation_id"),
+        json.loads(said.get("metadata", "{}")),
+    )

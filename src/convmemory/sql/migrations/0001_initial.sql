@@ -1,0 +1,157 @@
+-- The initial schema: conversations, messages, retrieved contexts, and the append that keeps them in order.
+-- {schema} is the PostgreSQL schema everything lives in; literal braces are doubled.
+
+CREATE TABLE {schema}.conversations (
+    conversation_id uuid PRIMARY KEY,
+    user_id         text NOT NULL,
+    external_id     text,                                   -- the caller's own name for it, scoped to user_id
+    dept_id         text,
+    title           text,
+    title_source    text NOT NULL DEFAULT 'none' CHECK (title_source IN ('none', 'auto', 'user')),
+    incarnation     bigint NOT NULL,                        -- differs when a deleted conversation is made again
+    version         bigint NOT NULL DEFAULT 0,              -- grows with every change; what the cache is compared by
+    last_seq        bigint NOT NULL DEFAULT 0,              -- position of the newest message
+    last_human_seq  bigint NOT NULL DEFAULT 0,              -- position of the newest human message: where its turn starts
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    updated_at      timestamptz NOT NULL DEFAULT now(),
+    metadata        jsonb NOT NULL DEFAULT '{{}}'
+);
+
+-- serves list_conversations.sql
+CREATE INDEX conversations_by_user ON {schema}.conversations (user_id, updated_at DESC, conversation_id DESC);
+
+CREATE TABLE {schema}.messages (
+    conversation_id uuid NOT NULL REFERENCES {schema}.conversations ON DELETE CASCADE,
+    seq             bigint NOT NULL,                        -- gap-free from 1, given under the conversation's row lock
+    id              uuid NOT NULL,                          -- made by the client before the first attempt
+    role            text NOT NULL,
+    content         text NOT NULL,                          -- what people read and search; exact unless body carries its own
+    body            text NOT NULL,                          -- the lossless encoding (codec.py); text, because jsonb is not
+    tokens_used     integer,
+    latency_ms      integer,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    metadata        jsonb,
+    PRIMARY KEY (conversation_id, seq)
+);
+
+-- what makes an append idempotent
+CREATE UNIQUE INDEX messages_by_id ON {schema}.messages (conversation_id, id);
+
+CREATE TABLE {schema}.message_contexts (
+    conversation_id uuid NOT NULL,
+    seq             bigint NOT NULL,
+    position        integer NOT NULL,                       -- order in which the retriever gave it, from 0
+    doc_id          text,
+    content         text NOT NULL,
+    score           double precision,
+    metadata        jsonb NOT NULL DEFAULT '{{}}',
+    PRIMARY KEY (conversation_id, seq, position),
+    FOREIGN KEY (conversation_id, seq) REFERENCES {schema}.messages ON DELETE CASCADE
+);
+
+-- Conversations whose cached window could not be told of a committed write. Whoever reaches Redis first drops the
+-- window and then the mark. No foreign key: a deleted conversation can be marked too.
+CREATE TABLE {schema}.dirty_windows (
+    conversation_id uuid PRIMARY KEY,
+    incarnation     bigint NOT NULL,
+    version         bigint NOT NULL,
+    marked_at       timestamptz NOT NULL DEFAULT now()
+);
+
+-- Append a batch: one call, one commit. Makes and titles the conversation if need be, gives each new message the next
+-- seq, leaves out those that are there already. Inside a VOLATILE function every statement sees what was committed
+-- before it began, so what follows the row lock sees everything the lock waited for.
+-- Returns no row when the conversation is somebody else's. seqs is NULL when every message was new and
+-- therefore stands at last_seq - stored + 1 .. last_seq.
+CREATE FUNCTION {schema}.append_v1(
+    p_conversation uuid, p_user text, p_external text, p_dept text, p_incarnation bigint, p_title text,
+    p_ids uuid[], p_roles text[], p_contents text[], p_bodies text[],
+    p_tokens integer[], p_latencies integer[], p_created timestamptz[], p_metadata jsonb[],
+    p_contexts jsonb, p_dirty boolean
+) RETURNS TABLE (incarnation bigint, version bigint, last_seq bigint, last_human_seq bigint, stored integer, seqs bigint[])
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    c {schema}.conversations;
+    fresh integer;
+    human bigint;
+    places bigint[];
+BEGIN
+    LOOP
+        SELECT * INTO c FROM {schema}.conversations WHERE conversation_id = p_conversation FOR NO KEY UPDATE;
+        EXIT WHEN FOUND;
+        INSERT INTO {schema}.conversations (conversation_id, user_id, external_id, dept_id, incarnation)
+        VALUES (p_conversation, p_user, p_external, p_dept, p_incarnation) ON CONFLICT DO NOTHING;
+    END LOOP;
+    IF c.user_id <> p_user THEN
+        RETURN;
+    END IF;
+
+    WITH added AS (
+        INSERT INTO {schema}.messages
+            (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata)
+        SELECT p_conversation, c.last_seq + row_number() OVER (ORDER BY m.n), m.id, m.role, m.content, m.body,
+               m.tokens, m.latency, coalesce(m.created, now()), m.metadata
+        FROM unnest(p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created, p_metadata)
+             WITH ORDINALITY AS m (id, role, content, body, tokens, latency, created, metadata, n)
+        WHERE NOT EXISTS (
+            SELECT FROM {schema}.messages AS old WHERE old.conversation_id = p_conversation AND old.id = m.id)
+        RETURNING seq, role
+    )
+    SELECT count(*), coalesce(max(seq) FILTER (WHERE role = 'human'), c.last_human_seq) INTO fresh, human FROM added;
+
+    IF p_contexts IS NOT NULL THEN
+        INSERT INTO {schema}.message_contexts (conversation_id, seq, position, doc_id, content, score, metadata)
+        SELECT p_conversation, m.seq, x.position, x.doc_id, x.content, x.score, coalesce(x.metadata, '{{}}')
+        FROM jsonb_to_recordset(p_contexts)
+             AS x (n integer, position integer, doc_id text, content text, score double precision, metadata jsonb)
+        JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = p_ids[x.n]
+        ON CONFLICT DO NOTHING;
+    END IF;
+
+    IF fresh > 0 THEN
+        UPDATE {schema}.conversations AS now_ SET
+            version = c.version + 1, last_seq = c.last_seq + fresh, last_human_seq = human, updated_at = now(),
+            title = CASE WHEN c.title_source = 'none' THEN coalesce(p_title, c.title) ELSE c.title END,
+            title_source = CASE WHEN c.title_source = 'none' AND p_title IS NOT NULL THEN 'auto' ELSE c.title_source END
+        WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
+    END IF;
+    IF fresh < cardinality(p_ids) THEN
+        SELECT array_agg(m.seq ORDER BY i.n) INTO places
+        FROM unnest(p_ids) WITH ORDINALITY AS i (id, n)
+        JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = i.id;
+    END IF;
+    IF p_dirty THEN
+        INSERT INTO {schema}.dirty_windows AS d (conversation_id, incarnation, version)
+        VALUES (p_conversation, c.incarnation, c.version)
+        ON CONFLICT (conversation_id) DO UPDATE
+        SET incarnation = excluded.incarnation, version = excluded.version, marked_at = now();
+    END IF;
+    RETURN QUERY SELECT c.incarnation, c.version, c.last_seq, c.last_human_seq, fresh, places;
+END $$;
+
+-- Delete a conversation's messages and keep the conversation: the row lock first, so that no append slips between.
+-- Returns no row when the conversation is not there or somebody else's.
+CREATE FUNCTION {schema}.clear_v1(p_conversation uuid, p_user text, p_dirty boolean)
+RETURNS TABLE (incarnation bigint, version bigint)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    c {schema}.conversations;
+BEGIN
+    UPDATE {schema}.conversations AS now_
+    SET version = now_.version + 1, last_seq = 0, last_human_seq = 0, updated_at = now()
+    WHERE now_.conversation_id = p_conversation AND now_.user_id = p_user
+    RETURNING * INTO c;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation;
+    IF p_dirty THEN
+        INSERT INTO {schema}.dirty_windows AS d (conversation_id, incarnation, version)
+        VALUES (p_conversation, c.incarnation, c.version)
+        ON CONFLICT (conversation_id) DO UPDATE
+        SET incarnation = excluded.incarnation, version = excluded.version, marked_at = now();
+    END IF;
+    RETURN QUERY SELECT c.incarnation, c.version;
+END $$;

@@ -1,0 +1,12 @@
+-- The newest messages of a conversation and the version they were read at, in one snapshot.
+-- conversation uuid; user_id; want: how many of the newest; hard: at most so many when the newest turn is longer.
+-- Returns mine, incarnation, version, last_seq, last_human_seq, and per message seq, body, content, oldest first; one row
+-- with seq NULL when there are no messages (or it is not the user's); no row when there is no such conversation.
+SELECT c.user_id = %(user_id)s AS mine, c.incarnation, c.version, c.last_seq, c.last_human_seq, m.seq, m.body, m.content
+FROM {schema}.conversations AS c
+LEFT JOIN {schema}.messages AS m
+    ON m.conversation_id = c.conversation_id
+    AND c.user_id = %(user_id)s
+    AND m.seq > greatest(c.last_seq - %(hard)s, least(c.last_seq - %(want)s, nullif(c.last_human_seq, 0) - 1))
+WHERE c.conversation_id = %(conversation)s
+ORDER BY m.seq

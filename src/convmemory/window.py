@@ -1,0 +1,132 @@
+"""Which of a conversation's messages a model sees: whole turns, and no tool call torn from its result.
+
+A turn is a human message and everything up to the next one. These functions are pure: they take messages
+in order, oldest first, and return the same objects in a new list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+
+
+def recent(
+    messages: Sequence[BaseMessage], max_messages: int | None, *, hard_max: int, whole: bool = True
+) -> list[BaseMessage]:
+    """Cut the window of at most ``max_messages`` that ends with the newest message.
+
+    What fits is returned as it is, if ``whole`` says that these are all the messages there are. Otherwise
+    the window starts at the earliest human message that fits; if the newest turn alone is longer, it is that
+    turn, bounded by its newest ``hard_max`` messages; with no human message at all, the newest
+    ``max_messages``. ``None`` means everything. A tail that starts where ``span`` says gives the same window
+    as the whole conversation: pass ``whole=False`` for it, unless it starts at the first message.
+    """
+    if max_messages is None:
+        return list(messages)
+    limit = min(max_messages, hard_max)
+    if whole and len(messages) <= limit:
+        return list(messages)
+    humans = [at for at, message in enumerate(messages) if isinstance(message, HumanMessage)]
+    tail = max(0, len(messages) - limit)
+    fitting = next((at for at in humans if at >= tail), None)
+    if fitting is not None:
+        return list(messages[fitting:])
+    if whole and not humans:
+        return list(messages[tail:])
+    turn = humans[-1] if humans else 0  # a tail without one: its turn began before it
+    return list(messages[max(turn, len(messages) - hard_max) :])
+
+
+def span(last_seq: int, newest_human_seq: int, max_messages: int, hard_max: int) -> int:
+    """The first ``seq`` that must be on hand to answer ``recent``, never below 1.
+
+    ``seq`` counts from 1 to ``last_seq``; ``newest_human_seq`` is 0 where no human has spoken. A cached tail
+    that starts at the result, or before it, needs no other read.
+    """
+    start = last_seq - max_messages + 1
+    return max(1, last_seq - hard_max + 1, min(start, newest_human_seq or start))
+
+
+def for_prompt(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Drop what providers reject, wherever it stands: tool calls without results, results without calls.
+
+    An AI message with calls and the results right after it stay or go together; ``pairing_errors`` finds
+    nothing in what is returned. All other messages are kept, in order.
+    """
+    kept: list[BaseMessage] = []
+    for block, unanswered in _blocks(messages):
+        if not unanswered:
+            kept.extend(block)
+    return kept
+
+
+def within_tokens(
+    messages: Sequence[BaseMessage], max_tokens: int, count: Callable[[list[BaseMessage]], int]
+) -> list[BaseMessage]:
+    """Keep the newest whole turns that ``count`` puts at ``max_tokens`` or fewer.
+
+    The newest turn is always kept, even where it is larger. A conversation without human messages is cut
+    between its blocks instead (an AI message and its tool results). ``count`` is called once when everything
+    fits, else once per halving of the number of turns; more messages must never count as fewer tokens.
+    """
+    if not messages or count(list(messages)) <= max_tokens:
+        return list(messages)
+    starts = [at for at, message in enumerate(messages) if isinstance(message, HumanMessage)]
+    starts = (
+        starts or [at for at, message in enumerate(messages) if not isinstance(message, ToolMessage)] or [0]
+    )
+    low, high = 0, len(starts) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if count(list(messages[starts[middle] :])) <= max_tokens:
+            high = middle
+        else:
+            low = middle + 1
+    return list(messages[starts[low] :])
+
+
+def pairing_errors(messages: Sequence[BaseMessage]) -> list[str]:
+    """Say where a provider would reject these messages, one line each; empty when it would not.
+
+    The rule: a tool message answers a call of the AI message that it follows, with nothing but other tool
+    messages between them, and every call is answered once before anything else is said.
+    """
+    errors = []
+    pending: set[str | None] = set()
+    for at, message in enumerate(messages):
+        if not isinstance(message, ToolMessage):
+            errors += [
+                f"message {at} comes before the result of tool call {name!r}" for name in _sorted(pending)
+            ]
+            pending = _call_ids(message)
+        elif message.tool_call_id in pending:
+            pending.remove(message.tool_call_id)
+        else:
+            errors.append(f"message {at} is a tool result without its call {message.tool_call_id!r}")
+    return errors + [f"the end comes before the result of tool call {name!r}" for name in _sorted(pending)]
+
+
+def _blocks(messages: Sequence[BaseMessage]) -> Iterator[tuple[list[BaseMessage], set[str | None]]]:
+    """Yield each message, an AI message with its results, and the calls left unanswered; no stray results."""
+    block: list[BaseMessage] = []
+    pending: set[str | None] = set()
+    for message in messages:
+        if not isinstance(message, ToolMessage):
+            yield block, pending
+            block, pending = [message], _call_ids(message)
+        elif message.tool_call_id in pending:
+            block.append(message)
+            pending.remove(message.tool_call_id)
+    yield block, pending
+
+
+def _call_ids(message: BaseMessage) -> set[str | None]:
+    """The calls a provider waits for. Invalid ones count: adapters send them like the others."""
+    if not isinstance(message, AIMessage):
+        return set()
+    return {call.get("id") for call in (*message.tool_calls, *message.invalid_tool_calls)}
+
+
+def _sorted(names: set[str | None]) -> list[str | None]:
+    return sorted(names, key=str)

@@ -1,0 +1,10 @@
+"""What every test can ask for; the servers themselves are in fix_servers.py."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # tests are not a package: this is where plug-ins are found
+
+pytest_plugins = ["fix_servers"]

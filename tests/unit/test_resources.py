@@ -1,0 +1,123 @@
+"""The SQL and Lua files: what their headers promise is what their bodies and their callers do."""
+
+import re
+from pathlib import Path
+
+import pytest
+from psycopg import sql as compose
+
+from convmemory import resources
+
+PACKAGE = Path(resources.__file__).parent
+STATEMENTS = sorted(path.stem for path in (PACKAGE / "sql").glob("*.sql"))
+MIGRATIONS = sorted(path.stem for path in (PACKAGE / "sql" / "migrations").glob("*.sql"))
+SCRIPTS = sorted(path.stem for path in (PACKAGE / "lua").glob("*.lua"))
+PYTHON = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+
+TIMES = re.compile(r"ARGV\[\d+\]\s+(?:ttl|lease|pause|deadline|now|timeout|age)\b.*")
+SECONDS = re.compile(r"'(?:EXPIRE|EXPIREAT|SETEX|TTL|EX|EXAT)'", re.IGNORECASE)
+
+
+def halves(text, mark="--"):
+    """Split a file into its comment header and what follows."""
+    lines = text.splitlines()
+    end = next((n for n, line in enumerate(lines) if not line.startswith(mark)), len(lines))
+    return "\n".join(lines[:end]), "\n".join(lines[end:])
+
+
+def numbers(name, text):
+    return {int(n) for n in re.findall(rf"\b{name}\[(\d+)\]", text)}
+
+
+def test_there_are_statements_scripts_and_migrations():
+    assert STATEMENTS
+    assert SCRIPTS
+    assert MIGRATIONS
+
+
+@pytest.mark.parametrize("name", [*STATEMENTS, *(f"migrations/{name}" for name in MIGRATIONS)])
+def test_sql_says_what_it_is_for_and_takes_a_schema_name(name):
+    header, body = halves(resources.sql(name))
+
+    filled = compose.SQL(resources.sql(name)).format(schema=compose.Identifier('odd"name')).as_string(None)
+
+    assert len(header) > len("-- ")
+    assert body.strip()
+    assert ("{schema}" in body) == ('"odd""name"' in filled)
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_sql_header_explains_every_parameter_that_is_no_column(name):
+    header, body = halves(resources.sql(name))
+    columns = {"conversation"} | {
+        column
+        for step in resources.migrations()
+        for column in re.findall(r"^ {4}(\w+) +[a-z]+", step.sql, re.MULTILINE)
+    }
+
+    unexplained = set(re.findall(r"%\((\w+)\)s", body)) - columns - set(re.findall(r"\w+", header))
+
+    assert unexplained == set()
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_every_statement_is_used(name):
+    assert re.search(rf'"{name}"', PYTHON)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_is_used(name):
+    assert re.search(rf'"{name}"', PYTHON)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_lua_file_name_header_and_body_agree_on_the_keys(name):
+    header, body = halves(resources.lua(name))
+    keys = set(range(1, int(name.rpartition("-")[2]) + 1))
+
+    assert numbers("KEYS", header) == keys
+    assert numbers("KEYS", body) == keys
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_lua_header_tells_purpose_every_argument_and_result(name):
+    header, body = halves(resources.lua(name))
+    arguments = numbers("ARGV", header) | {int(n) for n in re.findall(r"ARGV\[(\d+)\.\.\]", header)}
+
+    assert re.match(r"-- [A-Z].*\.", header)
+    assert arguments == set(range(1, len(arguments) + 1))
+    assert numbers("ARGV", body) <= arguments
+    assert "-- returns" in header
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_times_in_redis_are_milliseconds_and_named_so(name):
+    header, body = halves(resources.lua(name))
+
+    assert [line for line in TIMES.findall(header) if "milliseconds" not in line] == []
+    assert SECONDS.findall(body) == []
+    assert ("'PEXPIRE'" not in body) or "milliseconds" in header
+
+
+def test_migrations_are_numbered_from_one_without_a_gap():
+    steps = resources.migrations()
+
+    assert [step.version for step in steps] == list(range(1, len(MIGRATIONS) + 1))
+    assert [f"{step.version:04}_{step.name}" for step in steps] == MIGRATIONS
+    assert resources.latest_version() == len(MIGRATIONS)
+
+
+@pytest.mark.parametrize("name", MIGRATIONS)
+def test_migrations_are_named_for_what_they_do(name):
+    assert re.fullmatch(r"\d{4}_[a-z][a-z0-9_]+", name)
+
+
+def test_a_file_is_read_once():
+    assert resources.sql(STATEMENTS[0]) is resources.sql(STATEMENTS[0])
+    assert resources.lua(SCRIPTS[0]) is resources.lua(SCRIPTS[0])
+    assert resources.migrations() is resources.migrations()
+
+
+def test_an_unknown_name_is_an_error_that_shows_the_path():
+    with pytest.raises(FileNotFoundError, match=r"no_such\.sql"):
+        resources.sql("no_such")
