@@ -35,9 +35,8 @@ RENAMES = {  # whole identifiers; a class that `_async` defines as AsyncX become
 }
 QUOTED = re.compile(r"\b(?:await |async (?=def |for |with ))")  # in an example or a message
 AWAITABLE = re.compile(r"\bAwaitable\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")  # Callable[[], Awaitable[X]]
-WRAPPED = re.compile(
-    r"(?<![\w)\]])\(\s*(await [\w.]+\((?:[^()]|\([^()]*\))*\))\s*\)(?=[.\[])"
-)  # (await y()).x
+# (await y()).x needs its brackets, y().x does not
+WRAPPED = re.compile(r"(?<![\w)\]])\(\s*(await [\w.]+\((?:[^()]|\([^()]*\))*\))\s*\)(?=[.\[])")
 
 
 def blocking(texts: Mapping[str, str], renames: Mapping[str, str] = RENAMES) -> dict[str, str]:

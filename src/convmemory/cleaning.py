@@ -49,8 +49,7 @@ def clean_json(value: Any) -> Any:
     """Make ``value`` fit a ``jsonb`` column: a derived copy, meant for queries.
 
     NaN and infinities become text, NUL is stripped, tuples and sets become lists, dates ISO text, keys text.
-    Unknown objects, cycles and what lies deeper than 32 levels become a bounded ``repr``. Never raises for
-    the built-in types.
+    Unknown objects, cycles and what lies deeper than 32 levels become a bounded ``repr``. Never raises.
     """
     return _clean(value, ())
 
@@ -65,6 +64,13 @@ def outline(value: object) -> str:
 
 
 def _clean(value: Any, above: tuple[int, ...]) -> Any:
+    try:
+        return _clean_known(value, above)
+    except Exception:  # noqa: BLE001 - subclasses and time zones are the caller's code and may raise anything
+        return outline(value)
+
+
+def _clean_known(value: Any, above: tuple[int, ...]) -> Any:
     if isinstance(value, (Mapping, list, tuple, set, frozenset)):
         return _clean_container(value, above)
     if isinstance(value, str):
@@ -86,7 +92,7 @@ def _clean_container(value: Any, above: tuple[int, ...]) -> Any:
 
 
 def _clean_key(key: object) -> str:
-    return clean_text(key) if isinstance(key, str) else str(_clean_object(key))
+    return clean_text(key) if isinstance(key, str) else str(_clean(key, ()))
 
 
 def _clean_number(value: float) -> float | str:

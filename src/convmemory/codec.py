@@ -214,20 +214,20 @@ def _decode(body: str, content: str | None) -> BaseMessage:
     fields = layout.fresh()
     fields["content"] = stored.get("t", content)
     given = stored.get("d", {})
-    extra = _fill(fields, given)
+    extra = _fill(fields, given, layout)
     _check(fields, layout)
     if "l" in stored:
         _mark_lossy(fields["response_metadata"], stored["l"])
     return _build(kind, fields, extra, {"content", *given})
 
 
-def _fill(fields: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+def _fill(fields: dict[str, Any], given: dict[str, Any], layout: Layout) -> dict[str, Any]:
     """Put stored values over the defaults and return the rest: extras, and fields this version lacks."""
     extra: dict[str, Any] = {}
     for name, value in given.items():
-        if name not in fields:
+        if name not in layout:
             extra[name] = value
-        elif fits(name, value):
+        elif name in layout.defaults and fits(name, value):
             fields[name] = value
         else:
             raise ValueError(f"the field {name} has a value of the wrong kind")
@@ -237,8 +237,6 @@ def _fill(fields: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 def _check(fields: dict[str, Any], layout: Layout) -> None:
     if type(fields["content"]) is not str and not fits("content", fields["content"]):
         raise ValueError("the content is missing or of the wrong kind")
-    if fields["type"] != layout.type_name:
-        raise ValueError("the type is not that of the class")
     for name in layout.required:
         if fields[name] is REQUIRED:
             raise ValueError(f"the field {name} is missing")

@@ -37,6 +37,10 @@ _REDIS_AGAIN = (
 )
 
 
+_GONE: Final = ("08", "57P", "53300")
+"""SQLSTATEs of a broken connection, a server that is stopping or starting, and one with no room for another client."""
+
+
 class DeadlineExceeded(psycopg.OperationalError):
     """The server did not answer within the statement time-out."""
 
@@ -86,18 +90,16 @@ def describe(error: BaseException) -> str:
     return type(error).__name__
 
 
+def out_of_reach(error: BaseException) -> bool:
+    """Whether PostgreSQL did not answer at all: a server that complains, of a lock or a full disk, is there."""
+    if not isinstance(error, psycopg.OperationalError):
+        return False
+    return error.sqlstate is None or error.sqlstate.startswith(_GONE)
+
+
 def connection_lost(error: BaseException) -> bool:
     """Whether the connection broke under a statement whose outcome is unknown, so that it is worth sending again."""
-    return isinstance(error, psycopg.OperationalError) and not isinstance(
-        error,
-        (
-            PoolTimeout,
-            DeadlineExceeded,
-            pg.QueryCanceled,
-            pg.InsufficientResources,
-            psycopg.errors.ConnectionTimeout,
-        ),
-    )
+    return out_of_reach(error) and not isinstance(error, (PoolTimeout, DeadlineExceeded, pg.ConnectionTimeout))
 
 
 def within(gen: Generator[Any, Any, Any], seconds: float) -> Generator[Any, Any, Any]:

@@ -54,7 +54,8 @@ class Layout:
     """A stored class: how its bodies open, its role, and its fields.
 
     ``defaults`` has every field but ``content`` and the constant ``type`` (``type_name``); ``required`` names those that
-    have no default. ``name in layout`` tells a field from an extra.
+    have no default. ``name in layout`` tells a field from an extra. ``blank`` has every field in the class's
+    own order, and ``containers`` names those that no two messages may share.
     """
 
     kind: type[BaseMessage]
@@ -63,32 +64,38 @@ class Layout:
     type_name: str
     defaults: dict[str, Any]
     required: tuple[str, ...]
+    blank: dict[str, Any]
+    containers: tuple[str, ...]
 
     def __contains__(self, name: object) -> bool:
         return name in self.defaults or name in {"content", "type"}
 
     def fresh(self) -> dict[str, Any]:
         """The fields of a message in which everything is at its default, with containers of its own."""
-        fields: dict[str, Any] = {"content": "", "type": self.type_name}
-        fields.update(self.defaults)
-        for name, default in self.defaults.items():
-            if type(default) is dict or type(default) is list:
-                fields[name] = default.copy()
+        fields = self.blank.copy()
+        for name in self.containers:
+            fields[name] = fields[name].copy()
         return fields
 
 
 @cache
 def layout_of(kind: type[BaseMessage]) -> Layout:
     """Read the layout of one of ``CLASSES``."""
-    fields = kind.model_fields
-    defaults = {
+    blank: dict[str, Any] = {
         name: REQUIRED if field.is_required() else field.get_default(call_default_factory=True)
-        for name, field in fields.items()
-        if name not in {"content", "type"}
+        for name, field in kind.model_fields.items()
     }
-    required = tuple(name for name, default in defaults.items() if default is REQUIRED)
-    opening = f'{{"c":"{kind.__name__}"'
-    return Layout(kind, opening, _ROLES[kind], fields["type"].default, defaults, required)
+    defaults = {name: default for name, default in blank.items() if name not in {"content", "type"}}
+    return Layout(
+        kind=kind,
+        opening=f'{{"c":"{kind.__name__}"',
+        role=_ROLES[kind],
+        type_name=blank["type"],
+        defaults=defaults,
+        required=tuple(name for name, default in defaults.items() if default is REQUIRED),
+        blank=blank,
+        containers=tuple(name for name, default in defaults.items() if isinstance(default, (dict, list))),
+    )
 
 
 def nearest_kind(message: BaseMessage) -> type[BaseMessage]:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -37,10 +37,10 @@ class Batch:
     def parameters(self) -> dict[str, Any]:
         """The parameters of ``append.sql`` that describe messages."""
         return {
-            "ids": self.ids,
-            "roles": [e.role for e in self.encoded],
-            "contents": [e.content for e in self.encoded],
-            "bodies": [e.body for e in self.encoded],
+            "ids": array(map(str, self.ids)),
+            "roles": array(e.role for e in self.encoded),
+            "contents": array(e.content for e in self.encoded),
+            "bodies": array(e.body for e in self.encoded),
             "tokens": _column([_either(d.tokens_used, e.tokens) for d, e in self._pairs()]),
             "latencies": _column([d.latency_ms for d in self.drafts]),
             "created": _column([d.created_at for d in self.drafts]),
@@ -81,6 +81,12 @@ def prepare(key: ConversationKey, drafts: Sequence[Draft]) -> Batch:
             kept.append(draft)
         places.append(rows[row_id])
     return Batch(list(rows), [encode(d.message) for d in kept], kept, places)
+
+
+def array(texts: Iterable[str]) -> str:
+    """A PostgreSQL array literal of texts: a tenth of what the driver takes for a list of a few."""
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return '{"' + '","'.join(quoted) + '"}'
 
 
 def new_incarnation() -> int:

@@ -35,8 +35,8 @@ def mend(name: str, value: Any) -> Any:
 
 
 def _as_text(value: Any) -> str:
-    if value is None:
-        return ""
+    if value is None or isinstance(value, str):
+        return value or ""
     return str(value) if type(value) in {int, float, UUID} else outline(value)
 
 

@@ -115,7 +115,7 @@ def dotted(path: Path) -> str:
     keys: list[str] = []
     while path is not None:
         path, key = path
-        text = key if type(key) is str else outline(key)
+        text = str.__str__(key) if isinstance(key, str) else outline(key)
         keys.append("".join(c if c.isprintable() else "?" for c in text[:_SHOWN_CHARS]))
     keys.reverse()
     return ".".join(keys[:_SHOWN_KEYS] + ["..."] * (len(keys) > _SHOWN_KEYS))

@@ -12,13 +12,13 @@ from convmemory.derived import text_of
 
 _LONGEST = 60
 _SHORTEST = 30  # a word that would leave less than this is cut instead
-_READ = 2_000  # characters of a message that are looked at
+_READ = 500  # characters of a message that are looked at
 _ELLIPSIS = "…"
 _JOINER = "\u200d"
 _DROPPED = re.compile(
     r"[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufff0-\ufffb]"
 )  # turn text round, or say nothing
-_SENTENCE = re.compile("(?:[.!?…]+[\"'”’»)\\]]*(?=\\s|$)|[。！？｡．]+[」』”’）]*)")  # noqa: RUF001 - CJK
+_SENTENCE = re.compile("(?:[.!?…।؟۔]+[\"'”’»)\\]]*(?=\\s|$)|[。！？｡．]+[」』”’）]*)")  # noqa: RUF001 - CJK
 
 
 def title_from(message: BaseMessage) -> str | None:
@@ -37,6 +37,8 @@ def title_from(message: BaseMessage) -> str | None:
 
 def _one_line(text: str) -> str:
     words = " ".join(_DROPPED.sub("", text).split())
+    if words.isprintable():  # the usual case, and every append pays for it
+        return words
     return "".join(c for c in words if unicodedata.category(c) != "Cc").strip()
 
 

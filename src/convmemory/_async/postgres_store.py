@@ -16,7 +16,7 @@ from convmemory._async.pools import connect, open_pool
 from convmemory._async.prober import AsyncProber
 from convmemory._async.schema import check_not_newer, install
 from convmemory.coherence import Snapshot, Written, snapshot_of
-from convmemory.drivers import POSTGRES, connection_lost, translated
+from convmemory.drivers import POSTGRES, connection_lost, out_of_reach, translated
 from convmemory.errors import ConversationNotFound, NotOpen, StorageUnavailable
 from convmemory.health import TierHealth
 from convmemory.keys import ConversationKey, checked_id
@@ -283,11 +283,12 @@ class AsyncPostgresStore:
         """Tell the breaker how it went. A pool that is merely busy is no sign of a dead server."""
         try:
             yield
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             refused = self._pool.get_stats().get("connections_errors", 0)
-            if not isinstance(error, PoolTimeout) or refused > self._refused:
-                self._failed(error)
+            busy = isinstance(error, PoolTimeout) and refused == self._refused
             self._refused = refused
+            if out_of_reach(error) and not busy:
+                self._failed(error)
             raise
         self.health.succeeded()
 

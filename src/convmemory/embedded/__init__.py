@@ -44,7 +44,6 @@ class EmbeddedServers:
             f"postgresql://postgres@/convmemory?host={quote(running.postgres_sockets, safe='')}&port=5432"
         )
         self.redis_url = f"unix://{quote(running.redis_socket)}" if running.redis_socket else None
-        self.has_redis = running.redis_wanted
         self.processes = dict(running.processes)
         self._description = running.description
         self._lease: Lease | None = lease
@@ -87,15 +86,18 @@ class EmbeddedServers:
             return _plan(path, redis=redis, durable=kept, max_connections=max_connections, timeout=timeout)
 
         try:
-            servers = cls(path, acquire(path, plan, timeout))
+            lease = acquire(path, plan, timeout)
         except BaseException:
             if directory is None:
                 shutil.rmtree(path, ignore_errors=True)
             raise
-        if redis and not servers.has_redis:
-            servers.stop()
-            raise ConfigurationError(f"redis: the servers of {path} were started without it, by an owner still there")
-        return servers
+        if (redis and not lease.running.redis_wanted) or (kept and not lease.running.durable):
+            lease.release()
+            raise ConfigurationError(
+                f"directory: the servers of {path} were started with redis=False or durable=False by an owner still"
+                " there: join them with the same, or stop that one first"
+            )
+        return cls(path, lease)
 
     def stop(self) -> None:
         """Leave the servers; they end, and this returns, when nobody else holds them. Twice does no harm."""

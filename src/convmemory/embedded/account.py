@@ -1,8 +1,9 @@
 """Who runs PostgreSQL. It refuses root, so a root owner lends it the account ``nobody``.
 
 An ordinary user's PostgreSQL is simply a process of that user. Root's runs as the owner of the data directory,
-``nobody`` for a new one: no account is made, and no directory but our own changes hands or mode. What that
-account may not reach is brought to it instead:
+``nobody`` for a new one: no account is made, and no directory but our own changes hands or mode. (Other
+programs that run as ``nobody`` can then reach the data; where there are such, start as an ordinary user.) What
+that account may not reach is brought to it instead:
 
 - the data directory is opened by root and inherited, so that ``nobody`` enters it through ``/proc/self/fd``
   even below a directory that only root may traverse, such as ``/root`` (Linux; elsewhere by its path);

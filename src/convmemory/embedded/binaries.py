@@ -48,6 +48,7 @@ class Program:
 
     @property
     def major(self) -> int:
+        """The first number of the version: what a data directory is bound to."""
         return int(self.version.partition(".")[0])
 
     def __str__(self) -> str:

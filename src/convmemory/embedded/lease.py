@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def acquire(directory: Path, make_plan: Callable[[], Plan], timeout: float) -> L
     """Return a lease on the servers of ``directory``, started by ``make_plan()`` if they are not running.
 
     Raises:
-        ConfigurationError: the directory is another user's, or ``make_plan`` found no programs.
+        ConfigurationError: the directory cannot be used, or ``make_plan`` found no programs.
         StorageError: a server did not start; says why, with the end of its log.
         StorageUnavailable: they are starting, stopping or out of reach for longer than ``timeout`` seconds.
     """
@@ -61,28 +61,20 @@ def acquire(directory: Path, make_plan: Callable[[], Plan], timeout: float) -> L
             if lease := _join(directory, timeout) or _start(directory, make_plan, timeout):
                 return lease
             time.sleep(0.01)
-    except PermissionError as error:
-        raise ConfigurationError(
-            f"directory: {error.filename or directory} belongs to another user"
-        ) from error
-    why = f"those of {directory} are held by a process out of reach (another container?), or still starting or stopping"
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise ConfigurationError(f"directory: {directory} cannot be used, for {error}") from error
+    why = f"those of {directory} are held by a process out of reach (another container?), or busy starting or stopping"
     raise StorageUnavailable(NAME, "join", why)
 
 
 def _join(directory: Path, timeout: float) -> Lease | None:
     """Return a lease if there are servers that welcome us: those about to stop do not."""
-    try:
-        address = (directory / RUN_LINK).readlink() / CONTROL_SOCKET
-    except FileNotFoundError:
-        return None
-    connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(timeout)
-    try:
-        connection.connect(str(address))
-        running = _welcome(connection)
-    except (FileNotFoundError, ConnectionError):
-        running = None
-    return _held(connection, running)
+    link = directory / RUN_LINK
+    with suppress(FileNotFoundError, ConnectionError, TimeoutError):
+        if link.is_symlink():
+            connection = socket.socket(socket.AF_UNIX)
+            return _welcomed(connection, timeout, str(link.readlink() / CONTROL_SOCKET))
+    return None
 
 
 def _start(directory: Path, make_plan: Callable[[], Plan], timeout: float) -> Lease | None:
@@ -90,30 +82,35 @@ def _start(directory: Path, make_plan: Callable[[], Plan], timeout: float) -> Le
     lock = _lock(directory)
     if lock is None:
         return None
-    ours, theirs = socket.socketpair()
-    with theirs:
-        try:
-            _spawn(make_plan(), theirs.fileno(), lock)
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            os.close(lock)
-    ours.settimeout(timeout + 10)  # the supervisor has the same patience, and more to say when it ends
-    lease = _held(ours, _welcome(ours))
+    try:
+        # The supervisor has the same patience, and more to say when it loses it.
+        lease = _welcomed(_spawn(make_plan(), lock), timeout + 10)
+    except TimeoutError as error:
+        raise StorageUnavailable(NAME, "start", f"not ready in {timeout:g} s") from error
+    finally:
+        os.close(lock)
     if lease is None:
         raise StorageError(NAME, "start", f"the supervisor ended\n{last_lines(directory / SUPERVISOR_LOG)}")
     return lease
 
 
-def _held(connection: socket.socket, running: Running | None) -> Lease | None:
+def _welcomed(connection: socket.socket, timeout: float, address: str | None = None) -> Lease | None:
+    """Return a lease over this connection if the supervisor welcomes us; otherwise close it."""
+    try:
+        connection.settimeout(timeout)
+        if address:
+            connection.connect(address)
+        running = _hear(connection)
+    except BaseException:
+        connection.close()
+        raise
     if running is None:
         connection.close()
         return None
     return Lease(running, connection, os.getpid())
 
 
-def _welcome(connection: socket.socket) -> Running | None:
+def _hear(connection: socket.socket) -> Running | None:
     """Return what the supervisor says first, or None if it ends the connection instead.
 
     Raises:
@@ -126,7 +123,6 @@ def _welcome(connection: socket.socket) -> Running | None:
         line += more
     answer = json.loads(line)
     if failed := answer.get("failed"):
-        connection.close()
         raise StorageError(NAME, "start", failed)
     return Running(**answer["running"])
 
@@ -145,17 +141,31 @@ def _lock(directory: Path) -> int | None:
     return None
 
 
-def _spawn(plan: Plan, lease: int, lock: int) -> None:
-    """Start the supervisor in a session of its own, so that Ctrl-C in the terminal reaches only the program."""
-    with Path(plan.directory, SUPERVISOR_LOG).open("wb") as log:
-        subprocess.run(  # noqa: S603 - our own module
-            [sys.executable, "-m", "convmemory.embedded.supervisor", plan.to_json(), str(lease)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "PYTHONPATH": str(IMPORT_ROOT)},
-            cwd="/",
-            pass_fds=(lease, lock),
-            start_new_session=True,
-            check=False,
-        )
+def _spawn(plan: Plan, lock: int) -> socket.socket:
+    """Start the supervisor and return our end of the connection that is our lease.
+
+    It gets a session of its own, so that Ctrl-C in the terminal reaches only the program.
+    """
+    with ExitStack() as on_error, Path(plan.directory, SUPERVISOR_LOG).open("wb") as log:
+        ours, theirs = socket.socketpair()
+        on_error.enter_context(ours)
+        with theirs:
+            subprocess.run(  # noqa: S603 - our own module
+                [
+                    sys.executable,
+                    "-m",
+                    "convmemory.embedded.supervisor",
+                    plan.to_json(),
+                    str(theirs.fileno()),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": str(IMPORT_ROOT)},
+                cwd="/",
+                pass_fds=(theirs.fileno(), lock),
+                start_new_session=True,
+                check=False,
+            )
+        on_error.pop_all()
+    return ours

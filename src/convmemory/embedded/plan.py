@@ -33,10 +33,12 @@ class Plan:
     description: str
 
     def to_json(self) -> str:
+        """Return the plan as the supervisor's argument."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
+        """Return the plan that :meth:`to_json` wrote."""
         return cls(**json.loads(text))
 
 
@@ -51,6 +53,7 @@ class Running:
     postgres_sockets: str
     redis_socket: str | None
     redis_wanted: bool
+    durable: bool
     description: str
     processes: dict[str, int] = field(default_factory=dict)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,14 +54,18 @@ class Cluster:
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(mode=0o700)
             account.give(unfinished)
-            cls(programs, account, unfinished, *open_for(account, unfinished))._initialise(
-                durable=plan.durable
-            )
+            cls.over(unfinished, programs, account).initialise(durable=plan.durable)
             unfinished.rename(data)
+        return cls.over(data, programs, account)
+
+    @classmethod
+    def over(cls, data: Path, programs: Path, account: Account) -> Cluster:
+        """Return the cluster over a directory that exists."""
         return cls(programs, account, data, *open_for(account, data))
 
     def server(self, plan: Plan, sockets: Path) -> ServerProcess:
         """Return the server of this cluster, not yet started, with its socket in the directory ``sockets``."""
+        self._forget_a_dead_one()
         settings = [
             "port=5432",
             "listen_addresses=",
@@ -95,7 +100,24 @@ class Cluster:
             and lines[STATUS_LINE].startswith("ready")
         )
 
-    def _initialise(self, *, durable: bool) -> None:
+    def _forget_a_dead_one(self) -> None:
+        """Remove the note of a server that ended with its container, where its process id now is somebody else's.
+
+        We hold the directory's lock; and PostgreSQL, which would refuse to start, still checks by the directory's
+        shared memory that no other server uses it.
+        """
+        note = self.data / "postmaster.pid"
+        with suppress(FileNotFoundError):
+            name = Path("/proc", note.read_text().split("\n", 1)[0], "comm")
+            if name.read_text().strip() != "postgres":
+                note.unlink()
+
+    def initialise(self, *, durable: bool) -> None:
+        """Make the data directory, with an empty database.
+
+        Raises:
+            StorageError: a program failed; says its last words.
+        """
         for locale in LOCALES:
             outcome = self._run("initdb", "-D", self.name, *INITDB, f"--locale={locale}")
             if outcome.returncode == 0:

@@ -23,6 +23,7 @@ def redis_server(plan: Plan, binary: str, address: Path) -> ServerProcess:
         "save": "",
         "appendonly": "yes" if plan.durable else "no",
         "appendfsync": "everysec",
+        "aof-use-rdb-preamble": "no",  # commands only: any Redis or Valkey can read what another one wrote
         "daemonize": "no",
     }
     return ServerProcess(

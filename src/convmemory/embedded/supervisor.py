@@ -25,6 +25,7 @@ from convmemory.embedded.plan import (
     LOGS,
     POSTGRES_DATA,
     REDIS_DATA,
+    SUPERVISOR_LOG,
     Plan,
     Running,
     greeting,
@@ -40,36 +41,42 @@ from convmemory.errors import StorageError
 def main() -> None:
     """Leave the owner's process tree, then run the servers for as long as somebody holds a lease."""
     os.umask(0o077)
-    plan, lease = Plan.from_json(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))
+    plan, leases = Plan.from_json(sys.argv[1]), [socket.socket(fileno=int(sys.argv[2]))]
     if os.fork():
         os._exit(0)  # the owner waits for this process only, and so has no child left to reap
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, _leave)
     try:
         with scratch(plan), runtime_directory() as runtime, servers(plan, runtime) as running:
-            _run(plan, runtime, running, lease)
+            _run(plan, runtime, running, leases)
     except (StorageError, OSError) as error:
-        _say(lease, refusal(error))
+        _say(leases[0], refusal(error))
 
 
 @contextmanager
 def scratch(plan: Plan) -> Iterator[None]:
     """Remove what the block makes in the directory of scratch servers; what was there before stays."""
     directory = Path(plan.directory)
-    keep = plan.durable or (directory / POSTGRES_DATA).exists()
+    before = {path.name for path in directory.iterdir()}
     try:
         yield
     finally:
-        if not keep:
-            for name in (POSTGRES_DATA, f"{POSTGRES_DATA}.new", REDIS_DATA):
-                shutil.rmtree(directory / name, ignore_errors=True)
-            for name in LOGS:
-                (directory / name).unlink(missing_ok=True)
-            (directory / LOCK_FILE).unlink(
-                missing_ok=True
-            )  # last: from here on it is another start's directory
+        if not (plan.durable or POSTGRES_DATA in before):
+            for name in {POSTGRES_DATA, REDIS_DATA, *LOGS} - before | {
+                f"{POSTGRES_DATA}.new",
+                SUPERVISOR_LOG,
+            }:
+                _remove(directory / name)
+            _remove(directory / LOCK_FILE)  # last: from here on the directory is another start's
             with suppress(OSError):
                 directory.rmdir()  # unless there is something else in it
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -102,28 +109,29 @@ def servers(plan: Plan, runtime: Path) -> Iterator[Running]:
             postgres_sockets=str(sockets),
             redis_socket=str(redis_socket) if plan.redis_binary else None,
             redis_wanted=plan.redis_wanted,
+            durable=plan.durable,
             description=plan.description,
             processes=processes,
         )
 
 
-def _run(plan: Plan, runtime: Path, running: Running, lease: socket.socket) -> None:
+def _run(plan: Plan, runtime: Path, running: Running, leases: list[socket.socket]) -> None:
     welcome = greeting(running)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(runtime / CONTROL_SOCKET))
         listener.listen(64)
         with published(Path(plan.directory), runtime):
-            _say(lease, welcome)
-            attend(listener, [lease], welcome)
+            _say(leases[0], welcome)
+            attend(listener, leases, welcome)
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, signal.SIG_IGN)  # already stopping
 
 
 def attend(listener: socket.socket, leases: list[socket.socket], welcome: bytes) -> None:
-    """Welcome owners until the last one leaves, whose connection stays open: he waits for its end.
+    """Welcome owners until the last one leaves.
 
-    An owner says nothing; that his side of the connection ends is his farewell. Newcomers come first, so that
-    servers about to stop welcome nobody.
+    An owner says nothing; that his side of the connection ends is his farewell. The last one's stays open, in
+    ``leases``, because he waits for the end of ours. Newcomers come first: who is welcomed finds running servers.
     """
     with selectors.DefaultSelector() as selector:
         for connection in (listener, *leases):

@@ -63,13 +63,15 @@ CREATE TABLE {schema}.dirty_windows (
 -- before it began, so what follows the row lock sees everything the lock waited for.
 -- Returns no row when the conversation is somebody else's. seqs is NULL when every message was new and
 -- therefore stands at last_seq - stored + 1 .. last_seq.
+-- Generic plans, because the planner would otherwise plan anew for each array it sees; and "is it there already" as a
+-- scalar subquery, because that can only be answered row by row from messages_by_id, however long the conversation is.
 CREATE FUNCTION {schema}.append_v1(
     p_conversation uuid, p_user text, p_external text, p_dept text, p_incarnation bigint, p_title text,
     p_ids uuid[], p_roles text[], p_contents text[], p_bodies text[],
     p_tokens integer[], p_latencies integer[], p_created timestamptz[], p_metadata jsonb[],
     p_contexts jsonb, p_dirty boolean
 ) RETURNS TABLE (incarnation bigint, version bigint, last_seq bigint, last_human_seq bigint, stored integer, seqs bigint[])
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
     c {schema}.conversations;
@@ -94,8 +96,8 @@ BEGIN
                m.tokens, m.latency, coalesce(m.created, now()), m.metadata
         FROM unnest(p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created, p_metadata)
              WITH ORDINALITY AS m (id, role, content, body, tokens, latency, created, metadata, n)
-        WHERE NOT EXISTS (
-            SELECT FROM {schema}.messages AS old WHERE old.conversation_id = p_conversation AND old.id = m.id)
+        WHERE (SELECT true FROM {schema}.messages AS old
+               WHERE old.conversation_id = p_conversation AND old.id = m.id) IS NULL
         RETURNING seq, role
     )
     SELECT count(*), coalesce(max(seq) FILTER (WHERE role = 'human'), c.last_human_seq) INTO fresh, human FROM added;

@@ -1,0 +1,58 @@
+"""The ``convmemory`` command: set up the database, look into both tiers, and see the memory at work."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from typer import Exit, Option, Typer, echo
+
+import convmemory
+from convmemory.cli import health, history, schema
+from convmemory.cli.commands import Commands
+from convmemory.cli.demo import demo
+
+app: Final = Typer(
+    name="convmemory",
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,  # they would show passwords
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(demo)
+app.command()(schema.init)
+app.add_typer(schema.app, name="schema")
+app.command()(health.check)
+app.add_typer(history.app, name="history")
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - how typer calls it
+    if asked:
+        echo(f"convmemory {convmemory.__version__}")
+        raise Exit
+
+
+@app.callback()
+def main(
+    *,
+    _version: Annotated[
+        bool, Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Chat memory for LangChain agents: PostgreSQL keeps every turn, Redis serves the last ones.
+
+    See it work, with no server installed and no key:
+
+        convmemory demo
+
+    Set up your own database, and look at both tiers:
+
+        export DATABASE_URL=postgresql://app@db/app REDIS_URL=redis://cache
+        convmemory init
+        convmemory check
+    """
+
+
+def run() -> None:
+    """Run the command line of this process."""
+    app(prog_name="convmemory")

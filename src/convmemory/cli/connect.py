@@ -1,0 +1,115 @@
+"""Which servers a command works on: the environment's, the ones named by options, or embedded ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from typer import BadParameter, Option
+
+import convmemory
+from convmemory.embedded import EmbeddedServers
+from convmemory.embedded.plan import POSTGRES_DATA
+from convmemory.errors import ConfigurationError
+from convmemory.settings import Settings
+
+_PANEL = "Which servers"
+
+DatabaseUrl = Annotated[
+    str | None,
+    Option(
+        metavar="URL",
+        rich_help_panel=_PANEL,
+        help="postgresql://user@host:5432/database; default: DATABASE_URL, or POSTGRES_HOST and the like. "
+        "A password is better given there: others can read a command line.",
+    ),
+]
+RedisUrl = Annotated[
+    str | None,
+    Option(
+        metavar="URL",
+        rich_help_panel=_PANEL,
+        help="redis://host:6379/0; default: REDIS_URL, or REDIS_HOST and the like.",
+    ),
+]
+Embedded = Annotated[
+    Path | None,
+    Option(
+        metavar="DIR",
+        rich_help_panel=_PANEL,
+        help="The embedded servers of this directory: started, or joined where they run. The environment is not read.",
+    ),
+]
+SchemaName = Annotated[
+    str | None,
+    Option(
+        metavar="NAME",
+        rich_help_panel=_PANEL,
+        help="PostgreSQL schema; default: CONVMEMORY_DB_SCHEMA, or convmemory.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a command was told to work; what is ``None`` is left to the environment."""
+
+    database_url: str | None
+    redis_url: str | None
+    embedded: Path | None
+    schema: str | None
+
+    @contextmanager
+    def settings(self, *, new: bool = False) -> Iterator[Settings]:
+        """The settings, with embedded servers running meanwhile where they were asked for.
+
+        ``new`` allows a directory in which there are no servers yet: otherwise a slip of the finger would
+        make some.
+
+        Raises:
+            BadParameter: The options contradict each other, or the directory holds no servers.
+            ConfigurationError: A value cannot be used; the message names it.
+        """
+        chosen = {} if self.schema is None else {"db_schema": self.schema}
+        if self.embedded is None:
+            urls = {"database_url": self.database_url, "redis_url": self.redis_url}
+            yield Settings.from_env(**chosen, **{name: url for name, url in urls.items() if url is not None})
+            return
+        if self.database_url is not None or self.redis_url is not None:
+            raise BadParameter("--embedded brings its own servers: leave out --database-url and --redis-url")
+        if not new and not (self.embedded / POSTGRES_DATA).is_dir():
+            raise BadParameter(
+                f"--embedded: there are no servers in {self.embedded}; "
+                "`convmemory init --embedded DIR` makes some"
+            )
+        with _servers(self.embedded) as servers:
+            yield Settings(
+                database_url=servers.database_url, redis_url=servers.redis_url, redis_host="", **chosen
+            )
+
+    @contextmanager
+    def memory(self) -> Iterator[convmemory.ConversationMemory]:
+        """An open memory over these servers.
+
+        Raises:
+            StorageUnavailable: PostgreSQL does not answer.
+            SchemaOutdated: The schema is newer than this library.
+        """
+        with self.settings() as settings, memory_over(settings) as memory:
+            yield memory
+
+
+def memory_over(settings: Settings) -> convmemory.ConversationMemory:
+    """A memory as the settings say, not open yet; without a Redis tier where they name none."""
+    redis = convmemory.RedisStore(settings=settings) if settings.redis_conninfo() else None
+    return convmemory.ConversationMemory(convmemory.PostgresStore(settings=settings), redis)
+
+
+def _servers(directory: Path) -> EmbeddedServers:
+    try:
+        return EmbeddedServers.start(directory)
+    except ConfigurationError:  # perhaps they run already, without Redis: these commands can do without
+        return EmbeddedServers.start(directory, redis=False)

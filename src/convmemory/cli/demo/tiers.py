@@ -1,0 +1,55 @@
+"""The demo's closing tables: what each step cost, and what lies in which tier."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from psycopg import sql
+
+from convmemory._sync.pools import connect
+from convmemory.cli.demo.meter import Cost
+from convmemory.cli.demo.stage import Stage
+from convmemory.cli.screen import screen, table
+from convmemory.drivers import POSTGRES, translated
+
+_TABLES: Final = ("conversations", "messages", "message_contexts")
+_LONG_ID: Final = re.compile(
+    r"\{([^}]{8})[^}]{4,}\}"
+)  # a session's id is its key: nobody should read it whole
+
+
+def print_costs(costs: Sequence[Cost]) -> None:
+    """Print what each step took, and how many round trips it made to each tier."""
+    numbers = ("ms", "to Redis", "to PostgreSQL")
+    shown = table("step", *numbers, title="What each step cost", numbers=numbers)
+    for cost in costs:
+        trips = ("" if count is None else str(count) for count in (cost.redis, cost.postgres))
+        shown.add_row(cost.step, f"{cost.ms:.1f}", *trips)
+    screen.print(shown)
+
+
+def print_tiers(stage: Stage) -> None:
+    """Print the rows of PostgreSQL and the keys of Redis, with how long they stay."""
+    shown = table("tier", "what", "how much", "stays", title="What now lies where")
+    for row in (*_rows(stage), *_keys(stage)):
+        shown.add_row(*row)
+    screen.print(shown)
+
+
+def _rows(stage: Stage) -> Iterator[tuple[str, ...]]:
+    count = sql.SQL("SELECT count(*) FROM {}")
+    with connect(stage.settings.postgres_conninfo(), stage.settings) as connection:
+        for name in _TABLES:
+            with translated(POSTGRES, "count"):
+                query = count.format(sql.Identifier(stage.settings.db_schema, name))
+                [number] = connection.execute(query).fetchone() or (0,)
+            yield POSTGRES, name, f"{number} row{'' if number == 1 else 's'}", "until deleted"
+
+
+def _keys(stage: Stage) -> Iterator[tuple[str, ...]]:
+    for key in sorted(stage.client.scan_iter(match=f"{stage.settings.key_prefix}*")):
+        minutes, seconds = divmod(round(stage.client.pttl(key) / 1000), 60)
+        name = _LONG_ID.sub(r"{\1...}", key.decode())
+        yield "Redis", name, f"1 {stage.client.type(key).decode()}", f"{minutes} min {seconds:02d} s"

@@ -1,0 +1,63 @@
+"""``convmemory check``: do both tiers answer."""
+
+from __future__ import annotations
+
+from typer import Exit
+
+import convmemory
+from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName, memory_over
+from convmemory.cli.screen import screen, table
+from convmemory.errors import StorageError
+from convmemory.models import Check, TierReport
+
+
+def check(
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+    embedded: Embedded = None,
+    schema: SchemaName = None,
+) -> None:
+    """Ask PostgreSQL and Redis for a sign of life: status 0 when all answer and the tables are there, else 1.
+
+    For example:
+
+        convmemory check
+        convmemory check --database-url postgresql://app@db/app --redis-url redis://cache
+    """
+    with Place(database_url, redis_url, embedded, schema).settings() as settings:
+        found = _ask(memory_over(settings))
+    shown = table("tier", "state", "what it says")
+    shown.add_row(*_row(found.postgres))
+    absent = ("Redis", "not used", "every read goes to PostgreSQL, and there are no sessions")
+    shown.add_row(*(absent if found.redis is None else _row(found.redis)))
+    screen.print(shown)
+    if not found.ok:
+        raise Exit(1)
+
+
+def _ask(memory: convmemory.ConversationMemory) -> Check:
+    """Ask both tiers, Redis also when PostgreSQL cannot be opened."""
+    try:
+        with memory:
+            return memory.check()
+    except StorageError as error:
+        return Check(_failed("PostgreSQL", error), None if memory.redis is None else _ask_redis(memory.redis))
+
+
+def _ask_redis(store: convmemory.RedisStore) -> TierReport:
+    try:
+        return TierReport("Redis", True, store.health.breaker, None, None, store.ping())
+    except StorageError as error:
+        return _failed("Redis", error)
+
+
+def _failed(tier: str, error: StorageError) -> TierReport:
+    return TierReport(tier, False, "closed", str(error), None, {})
+
+
+def _row(report: TierReport) -> tuple[str, str, str]:
+    if report.problem is not None:
+        return report.tier, "failed", report.problem
+    known = {"version": "version {}", "dirty_windows": "{} windows wait to be dropped"}
+    said = [text.format(report.figures[name]) for name, text in known.items() if name in report.figures]
+    return report.tier, "ok", ", ".join(said)

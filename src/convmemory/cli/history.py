@@ -1,0 +1,148 @@
+"""``convmemory history``: what a user's conversations are, and what was said in one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC
+from shlex import quote
+from typing import Annotated, Final
+
+from rich.padding import Padding
+from typer import Argument, BadParameter, Option, Typer, echo
+
+import convmemory
+from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
+from convmemory.cli.screen import command, harmless, moment, screen, table
+from convmemory.models import Conversation, StoredMessage
+
+app: Final = Typer(no_args_is_help=True, help="Look into the conversations that are stored.")
+
+User = Annotated[str, Option("--user", "-u", metavar="USER", help="Whose conversations.")]
+_BATCH: Final = 500
+
+
+@app.command("list")
+def list_(
+    *,
+    user: User,
+    limit: Annotated[int, Option("--limit", "-n", min=1, max=1000, help="How many at once.")] = 20,
+    cursor: Annotated[str | None, Option(help="Where the page before ended; it says so.")] = None,
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+    embedded: Embedded = None,
+    schema: SchemaName = None,
+) -> None:
+    """List a user's conversations, the one changed last first.
+
+    For example:
+
+        convmemory history list --user maria
+        convmemory history list --user maria --limit 100 --embedded ./data
+    """
+    with Place(database_url, redis_url, embedded, schema).memory() as memory:
+        page = memory.list_user_conversations(user, limit=limit, cursor=cursor)
+    if not page:
+        echo(f"no {'more ' if cursor else ''}conversations of {harmless(user)}", err=True)
+        return
+    shown = table("conversation", "title", "messages", "last change", numbers=("messages",))
+    for found in page:
+        name, title = harmless(found.conversation_id), harmless(found.title or "")
+        shown.add_row(name, title, str(found.message_count), moment(found.updated_at))
+    screen.print(shown)
+    if page.next_cursor:
+        screen.print("There may be more; add to the same command:")
+        command(f"--cursor {quote(page.next_cursor)}")
+
+
+@app.command()
+def show(
+    conversation: Annotated[str, Argument(help="Its id: a UUID, or the name the application gave it.")],
+    *,
+    user: User,
+    limit: Annotated[
+        int | None, Option("--limit", "-n", min=1, max=10_000, help="The newest so many [default: 50].")
+    ] = None,
+    everything: Annotated[bool, Option("--all", help="All messages, from the first.")] = False,
+    as_json: Annotated[bool, Option("--json", help="One JSON object a message, for programs.")] = False,
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+    embedded: Embedded = None,
+    schema: SchemaName = None,
+) -> None:
+    """Show what was said in a conversation, the oldest message first.
+
+    With `--json` every line is an object with `seq`, `id`, `role`, `content`, `tool_calls`, `tokens_used`,
+    `latency_ms` (milliseconds), `created_at` (UTC), `metadata` and `contexts`.
+
+    For example:
+
+        convmemory history show vacation-policy --user maria
+        convmemory history show vacation-policy --user maria --all --json | jq .content
+    """
+    if everything and limit is not None:
+        raise BadParameter("--limit and --all contradict each other: give one of them")
+    with Place(database_url, redis_url, embedded, schema).memory() as memory:
+        found = memory.get_conversation(conversation, user_id=user)
+        messages = _every(memory, found) if everything else _newest(memory, found, limit or 50)
+        if as_json:
+            for message in messages:
+                echo(_as_json(message))
+            return
+        _print_heading(found)
+        for message in messages:
+            _print_message(message)
+
+
+def _newest(memory: convmemory.ConversationMemory, found: Conversation, limit: int) -> list[StoredMessage]:
+    return memory.get_messages(found.conversation_id, user_id=found.user_id, limit=limit)
+
+
+def _every(memory: convmemory.ConversationMemory, found: Conversation) -> Iterator[StoredMessage]:
+    last = 0
+    while batch := memory.get_messages(
+        found.conversation_id, user_id=found.user_id, limit=_BATCH, after=last
+    ):
+        yield from batch
+        last = batch[-1].seq
+
+
+def _as_json(message: StoredMessage) -> str:
+    names = ("seq", "id", "role", "content", "tokens_used", "latency_ms", "metadata")
+    said = {name: getattr(message, name) for name in names}
+    said["created_at"] = message.created_at.astimezone(UTC).isoformat()
+    said["tool_calls"] = getattr(message.message, "tool_calls", [])
+    said["contexts"] = [asdict(context) for context in message.contexts]
+    return json.dumps(said, default=str)
+
+
+def _print_heading(found: Conversation) -> None:
+    screen.print(harmless(found.title or found.conversation_id), style="bold")
+    count = f"{found.message_count} message{'' if found.message_count == 1 else 's'}"
+    about = (found.conversation_id, f"user {found.user_id}", count, f"begun {moment(found.created_at)}")
+    screen.print(harmless(" · ".join(about)), style="dim")
+
+
+def _print_message(message: StoredMessage) -> None:
+    known = [
+        moment(message.created_at),
+        *([f"{message.tokens_used} tokens"] if message.tokens_used is not None else []),
+        *([f"{message.latency_ms} ms"] if message.latency_ms is not None else []),
+        *(["kept as text only"] if message.lossy else []),
+    ]
+    screen.print()
+    screen.print(f"{message.seq:>4}  {harmless(message.role)}", style="bold", end="  ")
+    screen.print("  ".join(known), style="dim")
+    for line in _body(message):
+        screen.print(Padding(harmless(line), (0, 0, 0, 6)))
+
+
+def _body(message: StoredMessage) -> Iterator[str]:
+    if message.content:
+        yield message.content
+    for call in getattr(message.message, "tool_calls", []):
+        yield f"calls {call['name']}({json.dumps(call['args'], ensure_ascii=False, default=str)})"
+    for context in message.contexts:
+        score = "" if context.score is None else f" ({context.score:.2f})"
+        yield f"from {context.doc_id or 'a document'}{score}"

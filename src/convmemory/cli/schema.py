@@ -1,0 +1,89 @@
+"""``convmemory init`` and ``convmemory schema``: the tables, made, printed or compared."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from psycopg import sql
+from typer import Typer, echo
+
+from convmemory._sync.pools import connect
+from convmemory._sync.schema import installed_version
+from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName, memory_over
+from convmemory.drivers import POSTGRES, translated
+from convmemory.errors import SchemaOutdated
+from convmemory.resources import latest_version, migrations
+from convmemory.resources import sql as statement
+from convmemory.settings import Settings
+
+app: Final = Typer(no_args_is_help=True, help="Print the SQL of the schema, or compare a database with it.")
+
+
+def init(
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+    embedded: Embedded = None,
+    schema: SchemaName = None,
+) -> None:
+    """Create the tables, or bring them up to date.
+
+    Safe to run at every deployment: several at once take turns, and when nothing is missing nothing is done.
+
+    For example:
+
+        DATABASE_URL=postgresql://app@db/app convmemory init
+        convmemory init --embedded ./data
+    """
+    with Place(database_url, redis_url, embedded, schema).settings(new=True) as settings:
+        applied = memory_over(settings).init_schema()
+    for name in applied:
+        echo(f"applied {name}")
+    echo(f"schema {settings.db_schema} is current (version {latest_version()})")
+
+
+@app.command("print")
+def print_(schema: SchemaName = None) -> None:
+    """Print the SQL that makes the schema in an empty database; needs no server.
+
+    For those whose database is changed by somebody else, or by other tools. It is one transaction, and notes
+    what it did, so that `convmemory init` and `convmemory schema check` find the schema current.
+
+    For example:
+
+        convmemory schema print --schema chat > schema.sql
+        convmemory schema print | psql -v ON_ERROR_STOP=1 mydatabase
+    """
+    chosen = {} if schema is None else {"db_schema": schema}
+    name = sql.Identifier(Settings.from_env(**chosen).db_schema)
+    steps = [sql.SQL(statement("bootstrap")).format(schema=name)]
+    note = sql.SQL("INSERT INTO {}.schema_migrations (version, name) VALUES ({}, {})")
+    for migration in migrations():
+        steps.append(sql.SQL(migration.sql).format(schema=name))
+        steps.append(note.format(name, migration.version, migration.name))
+    for step in ("BEGIN", *(step.as_string(None) for step in steps), "COMMIT"):
+        echo(step.rstrip().removesuffix(";") + ";\n")
+
+
+@app.command()
+def check(
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+    embedded: Embedded = None,
+    schema: SchemaName = None,
+) -> None:
+    """Say whether a database has the schema of this version: status 0 if so, else 1 and what mends it.
+
+    For example:
+
+        convmemory schema check && ./serve
+    """
+    with Place(database_url, redis_url, embedded, schema).settings() as settings:
+        found = _installed(settings)
+    if found != latest_version():
+        raise SchemaOutdated(settings.db_schema, found, latest_version())
+    echo(f"schema {settings.db_schema} is current (version {found})")
+
+
+def _installed(settings: Settings) -> int | None:
+    with connect(settings.postgres_conninfo(), settings) as connection, translated(POSTGRES, "schema check"):
+        return installed_version(connection, settings.db_schema)

@@ -1,0 +1,42 @@
+"""What the terminal gets: plain text from the library's side, harmless text from everybody else's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+screen: Final = Console(markup=False, emoji=False, highlight=False)
+"""Nothing that is printed is read as markup: a message may say ``[red]``."""
+
+_HARMLESS: Final = {
+    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"},
+    **dict.fromkeys([*range(0x7F, 0xA0), *range(0xD800, 0xE000)], 0xFFFD),
+}
+"""Control characters, which could steer a terminal, and halves of surrogate pairs, which cannot be printed."""
+
+
+def harmless(text: str) -> str:
+    """Stored text as it may go to a terminal: what is no character of a text becomes a visible sign."""
+    return text.translate(_HARMLESS)
+
+
+def moment(time: datetime) -> str:
+    """A time to the second, in UTC."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def table(*columns: str, title: str | None = None, numbers: tuple[str, ...] = ()) -> Table:
+    """An empty table; the columns in ``numbers`` are set to the right, and long cells are folded, not cut."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        made.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+    return made
+
+
+def command(text: str) -> None:
+    """Print a command to copy, on one line however long it is."""
+    screen.print(f"  {text}", soft_wrap=True, style="cyan")

@@ -1,0 +1,160 @@
+"""A memory over the real servers, in both colours: one awaited text of each test runs against either."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Any
+
+import psycopg
+import pytest
+from langchain_core.messages import BaseMessage
+from redis import Redis
+
+from convmemory import (
+    AsyncConversationMemory,
+    AsyncPostgresStore,
+    AsyncRedisStore,
+    ConversationMemory,
+    PostgresStore,
+    RedisStore,
+    Settings,
+    TieredChatMessageHistory,
+)
+
+TWINS = {
+    ConversationMemory: AsyncConversationMemory,
+    PostgresStore: AsyncPostgresStore,
+    RedisStore: AsyncRedisStore,
+}
+MakeMemory = Callable[..., Awaitable[Any]]
+
+
+class Awaited:
+    """A blocking object whose calls can be awaited wherever its twin's must be."""
+
+    def __init__(self, blocking: Any) -> None:
+        self.blocking = blocking
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.blocking, name)
+        if inspect.iscoroutinefunction(getattr(TWINS[type(self.blocking)], name, None)):
+            return _awaitable(found)
+        return Awaited(found) if type(found) in TWINS else found
+
+
+def _awaitable(call: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    async def awaited(*arguments: Any, **named: Any) -> Any:
+        return call(*arguments, **named)
+
+    return awaited
+
+
+def is_blocking(history: TieredChatMessageHistory) -> bool:
+    return history._blocking is not None
+
+
+async def read(history: TieredChatMessageHistory) -> list[BaseMessage]:
+    """``messages``, the way this history's colour is read."""
+    return history.messages if is_blocking(history) else await history.aget_messages()
+
+
+async def add(history: TieredChatMessageHistory, messages: Sequence[BaseMessage]) -> None:
+    """``add_messages``, the way this history's colour is written."""
+    if is_blocking(history):
+        history.add_messages(messages)
+    else:
+        await history.aadd_messages(messages)
+
+
+async def wipe(history: TieredChatMessageHistory) -> None:
+    """``clear``, the way this history's colour is cleared."""
+    if is_blocking(history):
+        history.clear()
+    else:
+        await history.aclear()
+
+
+def texts(messages: Sequence[Any]) -> list[Any]:
+    """What messages say, stored ones too."""
+    return [message.content for message in messages]
+
+
+@pytest.fixture(params=["blocking", "awaited"])
+def colour(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def schema(database_url: str, schema_name: str) -> str:
+    """The name of a schema that is this test's alone, with its tables."""
+    PostgresStore(database_url, Settings(db_schema=schema_name)).init_schema()
+    return schema_name
+
+
+@pytest.fixture
+async def make_memory(
+    colour: str, database_url: str, redis_url: str, schema_name: str, key_prefix: str
+) -> AsyncIterator[MakeMemory]:
+    """A function that opens a memory of this test's colour over this test's schema and keys; closed in the end."""
+    made: list[Any] = []
+
+    async def make(postgres: str = database_url, redis: Any = redis_url, **settings: Any) -> Any:
+        settings = {"db_schema": schema_name, "key_prefix": key_prefix} | settings
+        if colour == "blocking":
+            memory: Any = Awaited(ConversationMemory.from_url(postgres, redis, **settings))
+        else:
+            memory = AsyncConversationMemory.from_url(postgres, redis, **settings)
+        made.append(memory)
+        return memory if await memory.open() else None
+
+    yield make
+    for memory in made:
+        await memory.close()
+
+
+@pytest.fixture
+async def memory(schema: str, make_memory: MakeMemory) -> Any:
+    """An open memory with the default settings and an empty schema."""
+    return await make_memory()
+
+
+@pytest.fixture
+def database(database_url: str, schema_name: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of the test's own to look at the tables with."""
+    with psycopg.connect(database_url, autocommit=True, options=f"-c search_path={schema_name}") as found:
+        yield found
+
+
+@pytest.fixture
+def keyspace(redis_url: str, key_prefix: str) -> Iterator[Keyspace]:
+    with Redis.from_url(redis_url) as client:
+        yield Keyspace(client, key_prefix)
+
+
+class Keyspace:
+    """This test's keys in Redis, looked at from outside."""
+
+    def __init__(self, client: Redis, prefix: str) -> None:
+        self.client = client
+        self.prefix = prefix
+
+    def names(self) -> list[bytes]:
+        return sorted(self.client.scan_iter(match=f"{self.prefix}*", count=1000))
+
+    def window(self, conversation: Any) -> bytes:
+        return f"{self.prefix}history:{{{conversation}}}:recent".encode()
+
+    def immortal(self) -> list[bytes]:
+        """The keys that would never go away."""
+        return [name for name in self.names() if self.client.pttl(name) == -1]
+
+    def lives(self) -> dict[bytes, int]:
+        """The milliseconds each key has left."""
+        return {name: self.client.pttl(name) for name in self.names()}
+
+    def expire(self) -> None:
+        """What the passing of time does to every key."""
+        for name in self.names():
+            self.client.unlink(name)

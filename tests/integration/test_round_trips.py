@@ -1,0 +1,213 @@
+"""What a call costs, counted on the wire: round trips and requests to each tier, once connections are warm."""
+
+import pytest
+from fix_memory import add, read, wipe
+from langchain_core.messages import AIMessage, HumanMessage
+
+WARM = 4  # the driver prepares a statement at its second execution, and asks for it apart
+SIZES = [1, 2, 1000]
+
+
+def batch(size: int) -> list:
+    return [HumanMessage(f"message {n}") if n % 2 == 0 else AIMessage(f"message {n}") for n in range(size)]
+
+
+@pytest.fixture
+async def counted(schema, make_memory, postgres_proxy, redis_proxy):
+    """A memory behind two proxies, and a function that runs a call and tells what it cost each tier."""
+    memory = await make_memory(postgres_proxy.url, redis_proxy.url, max_window_bytes=10_000_000)
+
+    async def cost(call):
+        with postgres_proxy.counting() as postgres, redis_proxy.counting() as redis:
+            await call()
+        assert (postgres.connections, redis.connections) == (0, 0)
+        return {
+            "postgres": (postgres.round_trips, postgres.requests),
+            "redis": (redis.round_trips, redis.requests),
+        }
+
+    return memory, cost
+
+
+NONE, ONE, TWO = (0, 0), (1, 1), (2, 2)
+
+
+async def warmed(history, memory, size: int) -> None:
+    """Connect, have the statements prepared and the scripts known, and leave a filled window behind."""
+    for _ in range(WARM):
+        await add(history, batch(size))
+        await memory.redis.drop([history._key.uuid])
+        await read(history)
+    memory.redis.trust._looked = float("inf")  # the look at the marks, once a second, has its own test
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_an_append_is_one_statement_and_one_script(counted, size):
+    memory, cost = counted
+    history = memory.history("c", user_id="ana")
+    await warmed(history, memory, size)
+
+    assert await cost(lambda: add(history, batch(size))) == {"postgres": ONE, "redis": ONE}
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_warm_read_is_one_script_and_nothing_else(counted, size):
+    memory, cost = counted
+    history = memory.history("c", user_id="ana", max_messages=min(size, 200))
+    await warmed(history, memory, size)
+
+    assert await cost(lambda: read(history)) == {"postgres": NONE, "redis": ONE}
+    assert await cost(lambda: memory.get_history("c", user_id="ana")) == {"postgres": NONE, "redis": ONE}
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_miss_is_one_statement_and_two_scripts(counted, size):
+    memory, cost = counted
+    history = memory.history("c", user_id="ana", max_messages=min(size, 200))
+    await warmed(history, memory, size)
+    await memory.redis.drop([history._key.uuid])
+
+    assert await cost(lambda: read(history)) == {"postgres": ONE, "redis": TWO}
+    assert await cost(lambda: read(history)) == {"postgres": NONE, "redis": ONE}
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_full_history_is_one_statement_and_one_script_that_tells(counted, size):
+    memory, cost = counted
+    history = memory.history("c", user_id="ana", max_messages=None)
+    await warmed(history, memory, size)
+
+    assert await cost(lambda: read(history)) == {"postgres": ONE, "redis": ONE}
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_without_redis_each_is_one_statement(schema, make_memory, postgres_proxy, size):
+    memory = await make_memory(postgres_proxy.url, None)
+    history = memory.history("c", user_id="ana", max_messages=min(size, 200))
+    for _ in range(WARM):
+        await add(history, batch(size))
+        await read(history)
+
+    for call in (lambda: add(history, batch(size)), lambda: read(history)):
+        with postgres_proxy.counting() as postgres:
+            await call()
+        assert (postgres.round_trips, postgres.requests) == ONE
+
+
+async def test_a_repeated_append_and_the_first_of_a_conversation_cost_no_more(counted):
+    memory, cost = counted
+    await warmed(memory.history("c", user_id="ana"), memory, 2)
+    known = [HumanMessage("?", id="1"), AIMessage("!", id="2")]
+
+    for conversation in ("new", "new", "newer"):
+        assert await cost(lambda to=conversation: memory.save_messages(to, known, user_id="ana")) == {
+            "postgres": ONE,
+            "redis": ONE,
+        }
+
+
+async def test_contexts_and_facts_cost_no_further_statement(counted):
+    from convmemory import RetrievedContext
+
+    memory, cost = counted
+
+    async def save():
+        documents = [RetrievedContext(f"page {n}", doc_id=str(n), score=0.5) for n in range(5)]
+        await memory.save_message(
+            "c", "hello", user_id="ana", tokens_used=1, latency_ms=2, contexts=documents, metadata={"a": 1}
+        )
+
+    for _ in range(WARM):
+        await save()
+    assert await cost(save) == {"postgres": ONE, "redis": ONE}
+
+
+async def test_clear_and_delete_are_one_statement_and_one_script(counted):
+    memory, cost = counted
+    for _ in range(WARM):
+        await add(memory.history("c", user_id="ana"), batch(2))
+        await wipe(memory.history("c", user_id="ana"))
+        await memory.delete_conversation("c", user_id="ana")
+    await add(memory.history("c", user_id="ana"), batch(2))
+
+    assert await cost(lambda: wipe(memory.history("c", user_id="ana"))) == {"postgres": ONE, "redis": ONE}
+    assert await cost(lambda: memory.delete_conversation("c", user_id="ana")) == {
+        "postgres": ONE,
+        "redis": ONE,
+    }
+
+
+async def test_using_a_session_is_one_script(counted):
+    memory, cost = counted
+    session = await memory.create_session("ana")
+    await memory.get_session(session.session_id)
+
+    assert await cost(lambda: memory.get_session(session.session_id)) == {"postgres": NONE, "redis": ONE}
+    assert await cost(lambda: memory.extend_session(session.session_id, conversation_id="c")) == {
+        "postgres": NONE,
+        "redis": ONE,
+    }
+
+
+async def test_marks_are_looked_for_once_a_second_and_not_at_every_read(counted):
+    memory, cost = counted
+    history = memory.history("c", user_id="ana")
+    await warmed(history, memory, 2)
+    memory.redis.trust._looked = 0.0  # more than a second ago
+
+    assert await cost(lambda: read(history)) == {"postgres": ONE, "redis": ONE}
+    assert await cost(lambda: read(history)) == {"postgres": NONE, "redis": ONE}
+
+
+async def test_while_redis_is_left_alone_an_append_is_one_statement_mark_included(counted, database):
+    memory, cost = counted
+    history = memory.history("c", user_id="ana")
+    await warmed(history, memory, 2)
+    memory.redis.health.open = True
+
+    assert await cost(lambda: add(history, batch(2))) == {"postgres": ONE, "redis": NONE}
+    assert await cost(lambda: read(history)) == {"postgres": ONE, "redis": NONE}
+    assert database.execute("SELECT count(*) FROM dirty_windows").fetchone() == (1,)
+    memory.redis.health.open = False
+
+
+def test_the_proxy_counts_what_the_driver_sends(postgres_proxy):
+    import psycopg
+
+    with psycopg.connect(postgres_proxy.url, autocommit=True, prepare_threshold=None) as connection:
+        with postgres_proxy.counting() as plain:
+            connection.execute("SELECT 1")
+        with postgres_proxy.counting() as bound:
+            connection.execute("SELECT %s::text", ["x" * 100_000])
+        with postgres_proxy.counting() as transaction, connection.transaction():
+            connection.execute("SELECT 1")
+        with postgres_proxy.counting() as piped, connection.pipeline():
+            for _ in range(5):
+                connection.execute("SELECT 1")
+
+    assert (plain.round_trips, plain.requests) == (1, 1)
+    assert (bound.round_trips, bound.requests) == (1, 1)
+    assert (transaction.round_trips, transaction.requests) == (3, 3)
+    assert piped.round_trips < 5
+
+
+def test_the_proxy_counts_what_redis_is_asked(redis_proxy, key_prefix):
+    from redis import Redis
+
+    with Redis.from_url(redis_proxy.url) as client:
+        client.ping()
+        with redis_proxy.counting() as single:
+            client.set(f"{key_prefix}big", b"\r\n*3\r\n$1" * 50_000, px=1000)
+        with redis_proxy.counting() as piped:
+            pipe = client.pipeline(transaction=False)
+            for _ in range(5):
+                pipe.get(f"{key_prefix}small")
+            pipe.execute()
+        with redis_proxy.counting() as transaction:
+            pipe = client.pipeline()
+            pipe.get(f"{key_prefix}small")
+            pipe.execute()
+
+    assert (single.round_trips, single.requests) == (1, 1)
+    assert (piped.round_trips, piped.requests) == (1, 5)
+    assert (transaction.round_trips, transaction.requests) == (1, 3)

@@ -1,0 +1,177 @@
+"""How long sessions live, with time standing still between the steps: no server, no waiting."""
+
+from datetime import UTC, datetime, timedelta
+
+import fakeredis
+import pytest
+import time_machine
+from fix_memory import Awaited
+
+from convmemory import AsyncRedisStore, RedisStore, Settings
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def clock():
+    with time_machine.travel(NOW, tick=False) as traveller:
+        yield lambda minutes: traveller.shift(timedelta(minutes=minutes))
+
+
+@pytest.fixture
+def server():
+    return fakeredis.FakeServer()
+
+
+@pytest.fixture
+async def sessions(colour, server, clock):
+    """A store of sessions of 30 minutes, in this test's colour."""
+    if colour == "blocking":
+        with fakeredis.FakeRedis(server=server) as client:
+            yield Awaited(RedisStore(client, Settings()))
+    else:
+        async with fakeredis.FakeAsyncRedis(server=server) as client:
+            yield AsyncRedisStore(client, Settings())
+
+
+@pytest.fixture
+def keys(server, clock):
+    with fakeredis.FakeRedis(server=server) as client:
+        yield client
+
+
+async def test_a_session_is_alive_after_29_minutes_and_gone_after_31(sessions, clock):
+    kept, left = [await sessions.create_session("ana") for _ in range(2)]
+    clock(29)
+    assert (await sessions.get_session(kept.session_id)).user_id == "ana"
+    clock(2)
+    assert await sessions.get_session(left.session_id) is None
+    assert await sessions.extend_session(left.session_id, conversation_id="c") is None
+
+
+@pytest.mark.parametrize("verb", ["get_session", "extend_session"])
+async def test_every_use_begins_the_life_anew(sessions, clock, verb):
+    session = await sessions.create_session("ana")
+    for _ in range(10):
+        clock(29)
+        used = await getattr(sessions, verb)(session.session_id)
+        assert used.last_active == datetime.now(UTC)
+        assert used.created_at == NOW
+    clock(31)
+    assert await sessions.get_session(session.session_id) is None
+
+
+async def test_looking_at_the_list_prolongs_nothing(sessions, clock):
+    session = await sessions.create_session("ana")
+    for _ in range(3):
+        clock(9)
+        assert [s.session_id for s in await sessions.list_user_sessions("ana")] == [session.session_id]
+    clock(4)
+    assert await sessions.get_session(session.session_id) is None
+
+
+async def test_the_list_forgets_what_expired_and_has_the_newest_first(sessions, clock, keys):
+    old = await sessions.create_session("ana")
+    clock(10)
+    middle = await sessions.create_session("ana")
+    clock(10)
+    new = await sessions.create_session("ana")
+    await sessions.create_session("eve")
+
+    assert [s.session_id for s in await sessions.list_user_sessions("ana")] == [
+        new.session_id,
+        middle.session_id,
+        old.session_id,
+    ]
+    clock(11)
+    assert [s.session_id for s in await sessions.list_user_sessions("ana")] == [
+        new.session_id,
+        middle.session_id,
+    ]
+    assert keys.zcard("convmemory:user:{ana}:sessions") == 2
+
+
+@pytest.mark.parametrize("pause", [1, 14, 16, 29])
+async def test_the_list_outlives_a_session_that_is_kept_alive(sessions, clock, keys, pause):
+    session = await sessions.create_session("ana")
+    for _ in range(120 // pause):
+        clock(pause)
+        assert await sessions.get_session(session.session_id)
+        assert keys.pttl("convmemory:user:{ana}:sessions") > keys.pttl(
+            f"convmemory:session:{{{session.session_id}}}"
+        )
+    assert [s.session_id for s in await sessions.list_user_sessions("ana")] == [session.session_id]
+
+
+async def test_the_list_goes_away_with_the_last_session(sessions, clock, keys):
+    await sessions.create_session("ana")
+    clock(61)
+
+    assert keys.keys() == []
+
+
+async def test_no_verb_leaves_a_key_without_an_end(sessions, clock, keys):
+    async def steps():
+        session = await sessions.create_session("ana", dept_id="d", conversation_id="c", metadata={"a": 1})
+        yield
+        await sessions.get_session(session.session_id)
+        yield
+        clock(16)  # the list is due
+        await sessions.extend_session(session.session_id, conversation_id="d", metadata={})
+        yield
+        await sessions.list_user_sessions("ana")
+        yield
+        other = await sessions.create_session("ana")
+        await sessions.end_session(other.session_id)
+        yield
+        await sessions.list_user_sessions("ana")  # drops the ended one
+        yield
+        await sessions.get_session("never was")
+        await sessions.extend_session("never was", metadata={"b": 2})
+        yield
+        clock(31)
+        await sessions.get_session(session.session_id)
+        yield
+
+    async for _ in steps():
+        lives = {name: keys.pttl(name) for name in keys.keys()}
+        assert all(0 < life <= 60 * 60_000 for life in lives.values()), lives
+
+
+async def test_a_session_that_ended_while_it_was_used_is_not_brought_back(sessions, keys):
+    session = await sessions.create_session("ana")
+    await sessions.end_session(session.session_id)
+
+    assert await sessions.extend_session(session.session_id, metadata={"a": 1}) is None
+    assert keys.keys() == [b"convmemory:user:{ana}:sessions"]
+
+
+async def test_ids_cannot_be_guessed_and_are_never_the_same(sessions):
+    made = {(await sessions.create_session("ana")).session_id for _ in range(50)}
+
+    assert len(made) == 50
+    assert {len(session_id) for session_id in made} == {43}
+
+
+@pytest.mark.parametrize("odd", ["a:b", "a}{b", "ä/é", "line\nbreak", "user:{eve}:sessions", "%7B", "x" * 255])
+async def test_odd_ids_reach_no_other_key(sessions, keys, odd):
+    hers = await sessions.create_session("eve")
+    mine = await sessions.create_session(odd, dept_id=odd, conversation_id=odd, metadata={odd: odd})
+
+    assert [s.session_id for s in await sessions.list_user_sessions("eve")] == [hers.session_id]
+    [found] = await sessions.list_user_sessions(odd)
+    assert (found.user_id, found.dept_id, found.conversation_id) == (odd, odd, odd)
+    assert found.metadata == mine.metadata == {odd: odd}
+    assert await sessions.get_session(odd) is None
+    assert len(keys.keys()) == 4
+
+
+def test_the_life_of_a_session_is_a_setting(server, clock):
+    settings = Settings(session_ttl_minutes=0.5)
+    with fakeredis.FakeRedis(server=server) as client:
+        store = RedisStore(client, settings)
+        session = store.create_session("ana")
+        clock(0.4)
+        assert store.get_session(session.session_id)
+        clock(0.6)
+        assert store.get_session(session.session_id) is None

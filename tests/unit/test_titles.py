@@ -1,0 +1,92 @@
+"""A title is one line that says what the conversation began with."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.messages import HumanMessage
+
+from convmemory.cleaning import clean_text
+from convmemory.titles import title_from
+
+FAMILY = "\U0001f468‍\U0001f469‍\U0001f467"
+FLAG = "\U0001f1e9\U0001f1ea"
+WAVE = "\U0001f44b\U0001f3fd"
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("How do I reset my password? It fails.", "How do I reset my password?"),
+        ("Version 3.5 is out. Nice", "Version 3.5 is out."),
+        ("see example.com/a.b now", "see example.com/a.b now"),
+        ('He said "go." Then he left', 'He said "go."'),
+        ("Really?! Yes", "Really?!"),
+        ("  hello \n\t world  ", "hello world"),
+        ("no end", "no end"),
+        ("...", "..."),
+        ("日本の首都はどこですか。教えてください", "日本の首都はどこですか。"),
+        ("本当？はい", "本当？"),  # noqa: RUF001 - as it is written
+        ("「行け。」と言った", "「行け。」"),
+        ("नमस्ते। आप", "नमस्ते।"),
+        ("\x1b[31mred\x07", "[31mred"),
+        ("\u202eevil\u2066", "evil"),
+        ("a\0b\ud800", "ab�"),
+        ("\U0001f600", "\U0001f600"),
+    ],
+)
+def test_the_first_sentence(text, title):
+    assert title_from(HumanMessage(text)) == title
+
+
+@pytest.mark.parametrize("text", ["", "   \n", "\0", "\x07\x1b", "\u202e", []])
+def test_no_text_is_no_title(text):
+    assert title_from(HumanMessage(text)) is None
+
+
+def test_the_text_of_blocks():
+    blocks = [{"type": "image", "url": "http://x"}, {"type": "text", "text": "What is this?"}, "And that?"]
+    assert title_from(HumanMessage(blocks)) == "What is this?"
+    assert title_from(HumanMessage(blocks[:1])) is None
+
+
+def test_a_long_sentence_is_cut_at_a_word():
+    title = title_from(
+        HumanMessage("please explain the difference between a process and a thread, with examples")
+    )
+    assert title == "please explain the difference between a process and a…"
+    assert title_from(HumanMessage("x" * 61)) == "x" * 59 + "…"
+    assert title_from(HumanMessage("x" * 60)) == "x" * 60
+    assert title_from(HumanMessage("word, " + "x" * 100)) == "word, " + "x" * 53 + "…"
+
+
+@pytest.mark.parametrize("sign", [FAMILY, FLAG, WAVE, "e\u0301", "क्षि", "❤️"])
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc", "abcd", "abcde"])
+def test_a_cut_parts_no_sign_from_its_marks(sign, before):
+    title = title_from(HumanMessage(before + sign * 60))
+    signs = title.removeprefix(before).removesuffix("…")
+    assert len(title) <= 60
+    assert len(signs) > 40
+    assert signs.replace(sign, "") == "" or sign == "क्षि"
+    assert unicodedata.category((sign * 60)[len(signs)])[0] != "M"
+
+
+def test_a_text_of_nothing_but_marks_still_ends():
+    assert len(title_from(HumanMessage("\u0301" * 500))) <= 60
+    assert len(title_from(HumanMessage("\u200d" * 500))) <= 60
+
+
+@given(st.text(st.characters(), max_size=200))
+def test_any_title_is_one_short_storable_line(text):
+    title = title_from(HumanMessage(text))
+    if title is not None:
+        assert 0 < len(title) <= 60
+        assert title == clean_text(title) == title.strip()
+        assert not any(unicodedata.category(c) in {"Cc", "Zl", "Zp"} for c in title)
+
+
+def test_a_huge_text_is_not_read_to_its_end():
+    assert title_from(HumanMessage("a " * 5_000_000)) == ("a " * 30).strip() + "…"
