@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from convmemory.derived import LOSSY_KEY, metadata_of, text_of, tokens_of
 from convmemory.layouts import CLASSES, REQUIRED, Layout, layout_of, nearest_kind
 from convmemory.message_likes import as_messages
 from convmemory.shapes import fits, mend
-from convmemory.tagged import Path, Tagger, dotted, dumps, parse
+from convmemory.tagged import TAG, Path, Tagger, dotted, dumps, parse
 
 __all__ = [
     "LOSSY_KEY",
@@ -77,9 +78,8 @@ def encode(message: BaseMessage) -> Encoded:
     """
     try:
         return _encode(message)
-    except Exception as error:  # noqa: BLE001 - a message holds the caller's objects, and must not cost the turn
-        _log.warning("%s was kept as its text only (%s)", type(message).__name__, type(error).__name__)
-        return _encode_text_only(message)
+    except Exception:  # noqa: BLE001 - a message holds the caller's objects, and they must not cost the turn
+        return _encode_in_pieces(message)
 
 
 def decode(body: str, content: str) -> BaseMessage:
@@ -123,17 +123,66 @@ def _encode(message: BaseMessage) -> Encoded:
     exact = isinstance(content, str) and storable(content)
     if exact and not (fields or extras or losses):
         return Encoded(layout.role, content, layout.opening + "}", None, None)
+    text = content if exact else clean_text(text_of(content))
+    plain_content = None if exact else tagger.value(content, (None, "content"))
+    plain = tagger.mapping(fields | extras, None)
+    return _encoded(message, layout, text, fields, (plain_content, plain, losses))
+
+
+def _encoded(
+    message: BaseMessage,
+    layout: Layout,
+    text: str,
+    fields: dict[str, Any],
+    plain: tuple[Any, Any, list[Path]],
+) -> Encoded:
+    content, stored, losses = plain
     body = layout.opening
-    if not exact:
-        body += ',"t":' + dumps(tagger.value(content, (None, "content")))
-    if fields or extras:
-        body += ',"d":' + dumps(tagger.mapping(fields | extras, None))
+    if content is not None:
+        body += ',"t":' + dumps(content)
+    if stored:
+        body += ',"d":' + dumps(stored)
     paths = _paths(losses)
     if paths:
-        _log.warning("%s: kept as text: %s", type(message).__qualname__, ", ".join(paths))
         body += ',"l":' + dumps(paths)
-    text = content if exact else clean_text(text_of(content))
-    return Encoded(layout.role, text, body + "}", metadata_of(fields, paths), tokens_of(fields))
+    encoded = Encoded(layout.role, text, body + "}", metadata_of(fields, paths), tokens_of(fields))
+    if paths:
+        with suppress(RecursionError):  # handlers let it through; the metadata tells of the loss all the same
+            _log.warning("%s: kept as text: %s", type(message).__qualname__, ", ".join(paths))
+    return encoded
+
+
+def _encode_in_pieces(message: BaseMessage) -> Encoded:
+    """The second try, for a stack that is nearly full or an object that fights back: each part by itself."""
+    layout = layout_of(nearest_kind(message))
+    losses: list[Path] = []
+    content = _content(message, losses)
+    fields = _fields(message, layout, losses)
+    parts = dict(fields)
+    try:
+        parts |= {name: value for name, value in _extras(message, layout, losses).items() if _is_plain(name)}
+    except Exception:  # noqa: BLE001 - as in encode
+        losses.append((None, "extras"))
+    stored = {name: _piece(name, value, losses) for name, value in parts.items()}
+    text = clean_text(text_of(content))
+    plain_content = None if text == content else _piece("content", content, losses)
+    return _encoded(message, layout, text, fields, (plain_content, stored, losses))
+
+
+def _piece(name: str, value: Any, losses: list[Path]) -> Any:
+    tagger = Tagger()
+    try:
+        plain = tagger.value(value, (None, name))
+        dumps(plain)
+    except Exception:  # noqa: BLE001 - as in encode
+        losses.append((None, name))
+        return mend(name, outline(value))
+    losses.extend(tagger.losses)
+    return plain
+
+
+def _is_plain(name: object) -> bool:
+    return type(name) is str and storable(name) and name != TAG
 
 
 def _content(message: BaseMessage, losses: list[Path]) -> Any:
@@ -162,17 +211,18 @@ def _fields(message: BaseMessage, layout: Layout, losses: list[Path]) -> dict[st
 def _extras(message: BaseMessage, layout: Layout, losses: list[Path]) -> dict[str, Any]:
     """Extra fields, and those of a class of the caller's own, which come back as extras."""
     state = vars(message)
-    given = message.model_extra
-    if not given and type(message) is layout.kind and state.get("type") == layout.type_name:
-        return {}
-    extras = dict(given or {})
-    losses.extend((None, name) for name in extras if name in layout)  # hidden behind the field of that name
-    if type(message) is not layout.kind:
+    own = type(message) is layout.kind
+    if not own:
         losses.append((None, "class"))
-        extras |= {name: state[name] for name in type(message).model_fields if name in state}
     elif state.get("type") != layout.type_name:
         losses.append((None, "type"))
-    return {name: value for name, value in extras.items() if name not in layout}
+    extras = message.model_extra or {}
+    if own and not extras:
+        return {}
+    losses.extend((None, name) for name in extras if name in layout)  # hidden behind the field of that name
+    named = () if own else (name for name in type(message).model_fields if name in state)
+    found = extras | {name: state[name] for name in named}
+    return {name: value for name, value in found.items() if name not in layout}
 
 
 def _mended(name: str, value: Any, losses: list[Path]) -> Any:
@@ -186,19 +236,6 @@ def _paths(losses: list[Path]) -> list[str]:
     shown = list(dict.fromkeys(dotted(path) for path in losses[:_SHOWN_LOSSES]))
     more = len(losses) - _SHOWN_LOSSES
     return [*shown, f"... and {more} more"] if more > 0 else shown
-
-
-def _encode_text_only(message: BaseMessage) -> Encoded:
-    """The last resort, for a stack that is nearly full or an object that fights back."""
-    layout = layout_of(nearest_kind(message))
-    state = vars(message)
-    kept = {name: state.get(name) for name in ("id", "name", "tool_call_id", "role") if name in layout}
-    fields: dict[str, Any] = dict.fromkeys(layout.required, "")
-    fields |= {name: text for name, text in kept.items() if type(text) is str and storable(text)}
-    content = state.get("content")
-    text = clean_text(content) if isinstance(content, str) else ""
-    body = f'{layout.opening},"d":{dumps(fields)},"l":["message"]}}'
-    return Encoded(layout.role, text, body, metadata_of(fields, ["message"]), None)
 
 
 def _decode(body: str, content: str | None) -> BaseMessage:

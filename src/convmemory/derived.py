@@ -1,4 +1,7 @@
-"""The copies of a message's parts that PostgreSQL can search: derived, cleaned, never read back."""
+"""The copies of a message's parts that PostgreSQL can search: derived, cleaned, never read back.
+
+Members are reached through ``dict`` and ``list`` themselves: a caller's subclass may do anything in its own.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def text_of(content: Any) -> str:
         return str.__str__(content)
     if not isinstance(content, list):
         return ""
-    texts = [block if isinstance(block, str) else _block_text(block) for block in content]
+    texts = [block if isinstance(block, str) else _block_text(block) for block in list.__iter__(content)]
     return "\n".join(text for text in texts if isinstance(text, str) and text)
 
 
@@ -33,41 +36,37 @@ def metadata_of(fields: dict[str, Any], losses: list[str]) -> dict[str, Any] | N
     if not fields and not losses:
         return None
     response = fields.get("response_metadata", {})
+    calls = list.__iter__(fields.get("tool_calls", []))
+    status = _text(fields.get("status"))
     known = {
-        "name": fields.get("name"),
-        "model": response.get("model_name") or response.get("model"),
-        "tool_call_id": fields.get("tool_call_id"),
-        "status": "error" if fields.get("status") == "error" else None,
+        "name": _text(fields.get("name")),
+        "model": _text(dict.get(response, "model_name")) or _text(dict.get(response, "model")),
+        "tool_call_id": _text(fields.get("tool_call_id")),
+        "status": status if status == "error" else None,
+        "tool_calls": [name for call in calls if (name := _text(dict.get(call, "name")))],
+        "lossy": [*_earlier_losses(response), *losses],
     }
-    found: dict[str, Any] = {
-        key: _shown(text) for key, text in known.items() if text and isinstance(text, str)
-    }
-    calls = [call.get("name") for call in fields.get("tool_calls", ())]
-    if calls:
-        found["tool_calls"] = [_shown(name) for name in calls if isinstance(name, str)]
-    lossy = [*_earlier_losses(response), *losses]
-    if lossy:
-        found["lossy"] = lossy
-    return found or None
+    return {key: value for key, value in known.items() if value} or None
 
 
 def tokens_of(fields: dict[str, Any]) -> int | None:
     """The total the model reported, ``None`` where it reported none that fits a column."""
-    total = (fields.get("usage_metadata") or {}).get("total_tokens")
+    total = dict.get(fields.get("usage_metadata") or {}, "total_tokens")
     return total if type(total) is int and 0 <= total <= _MOST_TOKENS else None
 
 
 def _block_text(block: object) -> object:
     if not isinstance(block, dict):
         return None
-    kind = block.get("type")
-    return block.get("text") if kind is None or kind in _TEXT_BLOCKS else None
+    kind = dict.get(block, "type")
+    is_text = kind is None or (isinstance(kind, str) and str.__str__(kind) in _TEXT_BLOCKS)
+    return dict.get(block, "text") if is_text else None
 
 
 def _earlier_losses(response: dict[str, Any]) -> list[str]:
-    paths = response.get(LOSSY_KEY)
-    return [_shown(path) for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
+    paths = dict.get(response, LOSSY_KEY)
+    return [text for path in list.__iter__(paths) if (text := _text(path))] if isinstance(paths, list) else []
 
 
-def _shown(text: str) -> str:
-    return clean_text(text)[:_SHOWN_CHARS]
+def _text(value: object) -> str | None:
+    return clean_text(str.__str__(value))[:_SHOWN_CHARS] if isinstance(value, str) else None

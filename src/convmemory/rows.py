@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -138,9 +137,9 @@ def read_cursor(cursor: str | None) -> dict[str, Any]:
     if cursor is None:
         return {"before_time": "infinity", "before_id": _LAST_ID}
     try:
-        time, _, uuid = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
+        time, _, uuid = base64.urlsafe_b64decode(cursor).decode().partition("|")
         return {"before_time": datetime.fromisoformat(time), "before_id": UUID(uuid)}
-    except (ValueError, binascii.Error) as error:
+    except (TypeError, ValueError) as error:
         raise InvalidArgument("cursor", "must be the next_cursor of a page, unchanged") from error
 
 

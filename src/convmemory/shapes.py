@@ -2,6 +2,7 @@
 
 LangChain checks a message when it is built and not when it is changed, so ``message.id = 5`` is possible.
 Both ways use the same rules: what is written can be read, and what cannot be relied on is not let in.
+Members are reached through ``dict`` and ``list`` themselves: a caller's subclass may do anything in its own.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def fits(name: str, value: Any) -> bool:
 def mend(name: str, value: Any) -> Any:
     """Make a value that does not fit fit: nothing becomes the empty value, anything else is kept inside it."""
     if name == "content" and isinstance(value, list):
-        return [block if isinstance(block, (str, dict)) else outline(block) for block in value]
+        return [block if isinstance(block, (str, dict)) else outline(block) for block in list.__iter__(value)]
     if name in _TEXTS:
         return _as_text(value)
     if name == "usage_metadata" or name in _MAPS:
@@ -31,7 +32,7 @@ def mend(name: str, value: Any) -> Any:
         return value
     if not isinstance(value, list):
         return [] if value is None else [{"value": value}]
-    return [item if _is_call(item) else {"value": item} for item in value]
+    return [item if _is_call(item) else {"value": item} for item in list.__iter__(value)]
 
 
 def _as_text(value: Any) -> str:
@@ -51,7 +52,7 @@ def _is_text_or_none(value: Any) -> bool:
 def _is_content(value: Any) -> bool:
     if isinstance(value, str):
         return True
-    return isinstance(value, list) and all(isinstance(block, (str, dict)) for block in value)
+    return isinstance(value, list) and all(isinstance(block, (str, dict)) for block in list.__iter__(value))
 
 
 def _is_map(value: Any) -> bool:
@@ -61,11 +62,11 @@ def _is_map(value: Any) -> bool:
 def _is_call(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
-    return _is_text_or_none(value.get("id")) and _is_text_or_none(value.get("name"))
+    return _is_text_or_none(dict.get(value, "id")) and _is_text_or_none(dict.get(value, "name"))
 
 
 def _are_calls(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_call, value))
+    return isinstance(value, list) and all(map(_is_call, list.__iter__(value)))
 
 
 _MAPS = frozenset({"additional_kwargs", "response_metadata"})

@@ -133,6 +133,20 @@ def _as_plain_base(value: Any) -> Any:
     return None
 
 
+def _plain_dict(value: dict[Any, Any]) -> dict[Any, Any]:
+    try:
+        return dict(value)
+    except Exception:  # noqa: BLE001 - as in _as_plain_base; a field that must be a dict has to stay one
+        return dict(dict.items(value))
+
+
+def _plain_list(value: list[Any]) -> list[Any]:
+    try:
+        return list(value)
+    except Exception:  # noqa: BLE001 - as in _plain_dict
+        return list(list.__iter__(value))
+
+
 _Writer: TypeAlias = Callable[[Tagger, Any, Path], Any]
 
 
@@ -235,7 +249,9 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 _TO_PLAIN: dict[type, Callable[[Any], Any]] = {
-    **{kind: kind for kind in (dict, list, tuple, set, frozenset, bytes, bytearray, Decimal)},
+    **{kind: kind for kind in (tuple, set, frozenset, bytes, bytearray, Decimal)},
+    dict: _plain_dict,
+    list: _plain_list,
     str: str.__str__,
     int: int.__index__,
     float: float.__float__,

@@ -432,11 +432,12 @@ def test_a_process_id_that_is_somebody_elses_now_does_not_block(
 @as_root
 @on_linux
 def test_root_serves_an_ordinary_users_data_as_that_user(
-    ordinary_home: Path, owner: Callable[..., Owner]
+    ordinary_home: Path, owner: Callable[..., Owner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = owner(ordinary_home / "data", **as_ordinary_user(ordinary_home))
     program.report()
     program.leave()
+    monkeypatch.setenv("CONVMEMORY_POSTGRES_BIN", str(wheel_bin()))
     with EmbeddedServers.start(ordinary_home / "data", redis=False) as servers:
         assert Path(f"/proc/{servers.processes['postgres']}").stat().st_uid == NOBODY
     again = owner(ordinary_home / "data", **as_ordinary_user(ordinary_home))

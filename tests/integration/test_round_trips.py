@@ -15,7 +15,7 @@ def batch(size: int) -> list:
 @pytest.fixture
 async def counted(schema, make_memory, postgres_proxy, redis_proxy):
     """A memory behind two proxies, and a function that runs a call and tells what it cost each tier."""
-    memory = await make_memory(postgres_proxy.url, redis_proxy.url, max_window_bytes=10_000_000)
+    memory = await make_memory(postgres_proxy.url, redis_proxy.url, max_window_bytes=10_000_000, pool_max=1)
 
     async def cost(call):
         with postgres_proxy.counting() as postgres, redis_proxy.counting() as redis:
@@ -30,6 +30,7 @@ async def counted(schema, make_memory, postgres_proxy, redis_proxy):
 
 
 NONE, ONE, TWO = (0, 0), (1, 1), (2, 2)
+LONG_AGO = float("-inf")
 
 
 async def warmed(history, memory, size: int) -> None:
@@ -37,6 +38,7 @@ async def warmed(history, memory, size: int) -> None:
     for _ in range(WARM):
         await add(history, batch(size))
         await memory.redis.drop([history._key.uuid])
+        memory.redis.trust._looked = LONG_AGO
         await read(history)
     memory.redis.trust._looked = float("inf")  # the look at the marks, once a second, has its own test
 
@@ -82,7 +84,7 @@ async def test_a_full_history_is_one_statement_and_one_script_that_tells(counted
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_without_redis_each_is_one_statement(schema, make_memory, postgres_proxy, size):
-    memory = await make_memory(postgres_proxy.url, None)
+    memory = await make_memory(postgres_proxy.url, None, pool_max=1)
     history = memory.history("c", user_id="ana", max_messages=min(size, 200))
     for _ in range(WARM):
         await add(history, batch(size))
@@ -139,6 +141,7 @@ async def test_clear_and_delete_are_one_statement_and_one_script(counted):
 
 async def test_using_a_session_is_one_script(counted):
     memory, cost = counted
+    await memory.check()
     session = await memory.create_session("ana")
     await memory.get_session(session.session_id)
 
@@ -153,7 +156,7 @@ async def test_marks_are_looked_for_once_a_second_and_not_at_every_read(counted)
     memory, cost = counted
     history = memory.history("c", user_id="ana")
     await warmed(history, memory, 2)
-    memory.redis.trust._looked = 0.0  # more than a second ago
+    memory.redis.trust._looked = LONG_AGO
 
     assert await cost(lambda: read(history)) == {"postgres": ONE, "redis": ONE}
     assert await cost(lambda: read(history)) == {"postgres": NONE, "redis": ONE}

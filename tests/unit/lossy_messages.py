@@ -76,6 +76,11 @@ class Late(datetime):
     pass
 
 
+class Itself(bytes):
+    def __bytes__(self):
+        return self
+
+
 class Page(Document):
     pass
 
@@ -125,6 +130,7 @@ LOSSY: dict[str, tuple[BaseMessage, list[str]]] = {
     "datetime class": (with_value(Late(2026, 1, 1)), ["additional_kwargs.v"]),
     "defaultdict": (with_value(defaultdict(list, a=[1])), ["additional_kwargs.v"]),
     "OrderedDict": (with_value(OrderedDict(a=1)), ["additional_kwargs.v"]),
+    "bytes that stay what they are": (with_value(Itself(b"a")), ["additional_kwargs.v"]),
     "namedtuple": (with_value(Point(1, 2)), ["additional_kwargs.v"]),
     "document class": (with_value(Page("p", metadata={"a": 1})), ["additional_kwargs.v"]),
     "timezone with a name": (
@@ -155,6 +161,10 @@ LOSSY: dict[str, tuple[BaseMessage, list[str]]] = {
     "id number": (changed(HumanMessage("x"), id=5), ["id"]),
     "id UUID": (changed(HumanMessage("x"), id=uuid.UUID(int=7)), ["id"]),
     "name object": (changed(HumanMessage("x"), name=Opaque()), ["name"]),
+    "kwargs of another class": (
+        changed(HumanMessage("x"), additional_kwargs=OrderedDict()),
+        ["additional_kwargs"],
+    ),
     "kwargs list": (changed(HumanMessage("x"), additional_kwargs=[1]), ["additional_kwargs"]),
     "kwargs None": (changed(HumanMessage("x"), response_metadata=None), ["response_metadata"]),
     "tool calls None": (changed(AIMessage("x"), tool_calls=None), ["tool_calls"]),

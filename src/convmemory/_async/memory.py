@@ -302,7 +302,7 @@ class AsyncConversationMemory:
         want = window_size("limit", limit, self.settings.max_history_messages)
         hard = max(self.settings.hard_max_messages, want or 1)
         snapshot = await self._store.read(key, want, hard)
-        if not snapshot.incarnation:
+        if not snapshot.incarnation and not await self.postgres.owns(key):  # it may have been made since
             raise ConversationNotFound(key.name)
         return recent(
             [unpack(entry) for entry in snapshot.entries], want, hard_max=hard, whole=snapshot.whole

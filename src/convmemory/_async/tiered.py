@@ -12,7 +12,7 @@ from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.redis_store import AsyncRedisStore
 from convmemory.coherence import Snapshot, Written
 from convmemory.drivers import REDIS
-from convmemory.errors import StorageError, StorageUnavailable
+from convmemory.errors import StorageError
 from convmemory.keys import ConversationKey
 from convmemory.models import Appended, Draft
 
@@ -82,38 +82,43 @@ class AsyncTieredStore:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
             StorageUnavailable: PostgreSQL is out of reach; sending the same batch again stores it once.
         """
+        marked = self._marks_at_once
         try:
-            appended, written = await self.postgres.append(
-                key, drafts, dept_id=dept_id, dirty=self._marks_at_once
-            )
-            await self._publish(key, written)
-        except StorageUnavailable:
+            appended, written = await self.postgres.append(key, drafts, dept_id=dept_id, dirty=marked)
+            await self._publish(key, written, marked=marked)
+        except StorageError:
             self.postgres.health.counters.failed_writes += 1
             raise
         return appended
 
     async def clear(self, key: ConversationKey) -> None:
         """Delete a conversation's messages and what is cached of them."""
-        await self._publish(key, await self.postgres.clear_conversation(key, dirty=self._marks_at_once))
+        marked = self._marks_at_once
+        await self._publish(key, await self.postgres.clear_conversation(key, dirty=marked), marked=marked)
 
     async def delete(self, key: ConversationKey) -> None:
         """Delete a conversation and what is cached of it."""
-        await self._publish(key, await self.postgres.delete_conversation(key, dirty=self._marks_at_once))
+        marked = self._marks_at_once
+        await self._publish(key, await self.postgres.delete_conversation(key, dirty=marked), marked=marked)
 
     @property
     def _marks_at_once(self) -> bool:
-        """While Redis is left alone, the mark is part of the statement itself: no second trip, no publish."""
+        """While Redis is left alone, the mark is part of the statement itself: no second trip."""
         return self.redis is not None and self.redis.health.open
 
-    async def _publish(self, key: ConversationKey, written: Written) -> None:
-        """Tell the window of a committed change; where that is impossible, mark it before it is acknowledged."""
+    async def _publish(self, key: ConversationKey, written: Written, *, marked: bool) -> None:
+        """Tell the window of a committed change; where that is impossible, mark it before it is acknowledged.
+
+        What is ``marked`` is told as well if Redis came back meanwhile: its marks may have been drained before.
+        """
         if self.redis is None:
             return
         try:
             await self.redis.publish(key, written)
         except StorageError:
             self.redis.health.counters.dirty_marks += 1
-            await self.postgres.mark_dirty(key.uuid, written)
+            if not marked:
+                await self.postgres.mark_dirty(key.uuid, written)
 
     async def _trusts(self, redis: AsyncRedisStore) -> bool:
         """Whether windows may be served: drains the marks of an outage first, and looks for others' once a second."""

@@ -299,7 +299,7 @@ class ConversationMemory:
         want = window_size("limit", limit, self.settings.max_history_messages)
         hard = max(self.settings.hard_max_messages, want or 1)
         snapshot = self._store.read(key, want, hard)
-        if not snapshot.incarnation:
+        if not snapshot.incarnation and not self.postgres.owns(key):  # it may have been made since
             raise ConversationNotFound(key.name)
         return recent(
             [unpack(entry) for entry in snapshot.entries], want, hard_max=hard, whole=snapshot.whole

@@ -13,7 +13,7 @@ from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
 from convmemory.coherence import Snapshot, Written
 from convmemory.drivers import REDIS
-from convmemory.errors import StorageError, StorageUnavailable
+from convmemory.errors import StorageError
 from convmemory.keys import ConversationKey
 from convmemory.models import Appended, Draft
 
@@ -81,36 +81,43 @@ class TieredStore:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
             StorageUnavailable: PostgreSQL is out of reach; sending the same batch again stores it once.
         """
+        marked = self._marks_at_once
         try:
-            appended, written = self.postgres.append(key, drafts, dept_id=dept_id, dirty=self._marks_at_once)
-            self._publish(key, written)
-        except StorageUnavailable:
+            appended, written = self.postgres.append(key, drafts, dept_id=dept_id, dirty=marked)
+            self._publish(key, written, marked=marked)
+        except StorageError:
             self.postgres.health.counters.failed_writes += 1
             raise
         return appended
 
     def clear(self, key: ConversationKey) -> None:
         """Delete a conversation's messages and what is cached of them."""
-        self._publish(key, self.postgres.clear_conversation(key, dirty=self._marks_at_once))
+        marked = self._marks_at_once
+        self._publish(key, self.postgres.clear_conversation(key, dirty=marked), marked=marked)
 
     def delete(self, key: ConversationKey) -> None:
         """Delete a conversation and what is cached of it."""
-        self._publish(key, self.postgres.delete_conversation(key, dirty=self._marks_at_once))
+        marked = self._marks_at_once
+        self._publish(key, self.postgres.delete_conversation(key, dirty=marked), marked=marked)
 
     @property
     def _marks_at_once(self) -> bool:
-        """While Redis is left alone, the mark is part of the statement itself: no second trip, no publish."""
+        """While Redis is left alone, the mark is part of the statement itself: no second trip."""
         return self.redis is not None and self.redis.health.open
 
-    def _publish(self, key: ConversationKey, written: Written) -> None:
-        """Tell the window of a committed change; where that is impossible, mark it before it is acknowledged."""
+    def _publish(self, key: ConversationKey, written: Written, *, marked: bool) -> None:
+        """Tell the window of a committed change; where that is impossible, mark it before it is acknowledged.
+
+        What is ``marked`` is told as well if Redis came back meanwhile: its marks may have been drained before.
+        """
         if self.redis is None:
             return
         try:
             self.redis.publish(key, written)
         except StorageError:
             self.redis.health.counters.dirty_marks += 1
-            self.postgres.mark_dirty(key.uuid, written)
+            if not marked:
+                self.postgres.mark_dirty(key.uuid, written)
 
     def _trusts(self, redis: RedisStore) -> bool:
         """Whether windows may be served: drains the marks of an outage first, and looks for others' once a second."""

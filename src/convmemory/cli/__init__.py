@@ -43,13 +43,17 @@ def main(
 
     See it work, with no server installed and no key:
 
-        convmemory demo
+    ```
+    convmemory demo
+    ```
 
     Set up your own database, and look at both tiers:
 
-        export DATABASE_URL=postgresql://app@db/app REDIS_URL=redis://cache
-        convmemory init
-        convmemory check
+    ```
+    export DATABASE_URL=postgresql://app@db/app REDIS_URL=redis://cache
+    convmemory init
+    convmemory check
+    ```
     """
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from typer import Exit
 
 import convmemory
@@ -21,8 +24,10 @@ def check(
 
     For example:
 
-        convmemory check
-        convmemory check --database-url postgresql://app@db/app --redis-url redis://cache
+    ```
+    convmemory check
+    convmemory check --database-url postgresql://app@db/app --redis-url redis://cache
+    ```
     """
     with Place(database_url, redis_url, embedded, schema).settings() as settings:
         found = _ask(memory_over(settings))
@@ -41,18 +46,25 @@ def _ask(memory: convmemory.ConversationMemory) -> Check:
         with memory:
             return memory.check()
     except StorageError as error:
-        return Check(_failed("PostgreSQL", error), None if memory.redis is None else _ask_redis(memory.redis))
+        return Check(_report("PostgreSQL", error), None if memory.redis is None else _ask_redis(memory.redis))
 
 
 def _ask_redis(store: convmemory.RedisStore) -> TierReport:
     try:
-        return TierReport("Redis", True, store.health.breaker, None, None, store.ping())
+        return _report("Redis", None, store.ping())
     except StorageError as error:
-        return _failed("Redis", error)
+        return _report("Redis", error)
 
 
-def _failed(tier: str, error: StorageError) -> TierReport:
-    return TierReport(tier, False, "closed", str(error), None, {})
+def _report(tier: str, error: StorageError | None, figures: Mapping[str, Any] | None = None) -> TierReport:
+    return TierReport(
+        tier,
+        reachable=error is None,
+        breaker="closed",
+        problem=None if error is None else str(error),
+        last_failure=None,
+        figures=figures or {},
+    )
 
 
 def _row(report: TierReport) -> tuple[str, str, str]:

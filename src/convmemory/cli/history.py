@@ -38,8 +38,10 @@ def list_(
 
     For example:
 
-        convmemory history list --user maria
-        convmemory history list --user maria --limit 100 --embedded ./data
+    ```
+    convmemory history list --user maria
+    convmemory history list --user maria --limit 100 --embedded ./data
+    ```
     """
     with Place(database_url, redis_url, embedded, schema).memory() as memory:
         page = memory.list_user_conversations(user, limit=limit, cursor=cursor)
@@ -78,8 +80,10 @@ def show(
 
     For example:
 
-        convmemory history show vacation-policy --user maria
-        convmemory history show vacation-policy --user maria --all --json | jq .content
+    ```
+    convmemory history show vacation-policy --user maria
+    convmemory history show vacation-policy --user maria --all --json > vacation.jsonl
+    ```
     """
     if everything and limit is not None:
         raise BadParameter("--limit and --all contradict each other: give one of them")
@@ -135,7 +139,7 @@ def _print_message(message: StoredMessage) -> None:
     screen.print(f"{message.seq:>4}  {harmless(message.role)}", style="bold", end="  ")
     screen.print("  ".join(known), style="dim")
     for line in _body(message):
-        screen.print(Padding(harmless(line), (0, 0, 0, 6)))
+        screen.print(Padding(harmless(line), (0, 0, 0, 6), expand=False))
 
 
 def _body(message: StoredMessage) -> Iterator[str]:

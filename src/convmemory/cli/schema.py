@@ -31,8 +31,10 @@ def init(
 
     For example:
 
-        DATABASE_URL=postgresql://app@db/app convmemory init
-        convmemory init --embedded ./data
+    ```
+    DATABASE_URL=postgresql://app@db/app convmemory init
+    convmemory init --embedded ./data
+    ```
     """
     with Place(database_url, redis_url, embedded, schema).settings(new=True) as settings:
         applied = memory_over(settings).init_schema()
@@ -50,8 +52,10 @@ def print_(schema: SchemaName = None) -> None:
 
     For example:
 
-        convmemory schema print --schema chat > schema.sql
-        convmemory schema print | psql -v ON_ERROR_STOP=1 mydatabase
+    ```
+    convmemory schema print --schema chat > schema.sql
+    convmemory schema print | psql -v ON_ERROR_STOP=1 mydatabase
+    ```
     """
     chosen = {} if schema is None else {"db_schema": schema}
     name = sql.Identifier(Settings.from_env(**chosen).db_schema)
@@ -75,7 +79,9 @@ def check(
 
     For example:
 
-        convmemory schema check && ./serve
+    ```
+    convmemory schema check && ./serve
+    ```
     """
     with Place(database_url, redis_url, embedded, schema).settings() as settings:
         found = _installed(settings)

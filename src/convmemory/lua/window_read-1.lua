@@ -12,7 +12,7 @@
 local key, owner, token = KEYS[1], ARGV[1], ARGV[5]
 local want, hard = tonumber(ARGV[2]), tonumber(ARGV[3])
 local held = redis.call('HMGET', key, 'owner', 'run', 'incarnation', 'version', 'first', 'last', 'human', 'token', 'deadline')
-if held[1] and held[1] ~= owner then
+if held[1] and held[1] ~= owner and held[4] then -- a stranger's lease is no window, and must not keep the owner out
   return {'foreign'}
 end
 -- A restart or a failover can bring back a window that lost its last second: only this process's own are served.

@@ -31,9 +31,11 @@ def demo(
 
     For example:
 
-        convmemory demo
-        convmemory demo --keep ./data
-        convmemory demo --chat --model openai:gpt-5-mini
+    ```
+    convmemory demo
+    convmemory demo --keep ./data
+    convmemory demo --chat --model openai:gpt-5-mini
+    ```
     """
     from convmemory.cli.demo.play import play  # noqa: PLC0415 - LangChain takes a second that --help need not wait
 

@@ -18,6 +18,10 @@ _TABLES: Final = ("conversations", "messages", "message_contexts")
 _LONG_ID: Final = re.compile(
     r"\{([^}]{8})[^}]{4,}\}"
 )  # a session's id is its key: nobody should read it whole
+_WHY_THE_FIRST: Final = (
+    " A turn reads, asks the model and writes, LangChain included. The first one of a\n"
+    " process also connects, and teaches a new Redis its scripts."
+)
 
 
 def print_costs(costs: Sequence[Cost]) -> None:
@@ -27,7 +31,9 @@ def print_costs(costs: Sequence[Cost]) -> None:
     for cost in costs:
         trips = ("" if count is None else str(count) for count in (cost.redis, cost.postgres))
         shown.add_row(cost.step, f"{cost.ms:.1f}", *trips)
+    screen.print()
     screen.print(shown)
+    screen.print(_WHY_THE_FIRST, style="dim")
 
 
 def print_tiers(stage: Stage) -> None:
@@ -35,6 +41,7 @@ def print_tiers(stage: Stage) -> None:
     shown = table("tier", "what", "how much", "stays", title="What now lies where")
     for row in (*_rows(stage), *_keys(stage)):
         shown.add_row(*row)
+    screen.print()
     screen.print(shown)
 
 
@@ -51,5 +58,5 @@ def _rows(stage: Stage) -> Iterator[tuple[str, ...]]:
 def _keys(stage: Stage) -> Iterator[tuple[str, ...]]:
     for key in sorted(stage.client.scan_iter(match=f"{stage.settings.key_prefix}*")):
         minutes, seconds = divmod(round(stage.client.pttl(key) / 1000), 60)
-        name = _LONG_ID.sub(r"{\1...}", key.decode())
+        name = _LONG_ID.sub(r"{\1…}", key.decode())
         yield "Redis", name, f"1 {stage.client.type(key).decode()}", f"{minutes} min {seconds:02d} s"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Final
+from uuid import UUID
 
 import convmemory
 from convmemory.cli.demo.narrator import answered, asked, heading, remark
@@ -19,6 +20,7 @@ from convmemory.cli.demo.script import (
 )
 from convmemory.cli.demo.second_process import Errand, send
 from convmemory.cli.demo.stage import Stage
+from convmemory.keys import Keys
 from convmemory.models import Draft, RetrievedContext
 
 _BRIEF: Final = 1.0
@@ -59,7 +61,7 @@ def _in_a_second_process(stage: Stage, redis_url: str | None) -> None:
     answered(answer.text, answer.reached)
     if redis_url is None:
         # It could not tell this Redis of its turn: processes that share a database must share a Redis.
-        _redis(stage).drop([stage.memory.get_conversation(CONVERSATION, user_id=USER).uuid])
+        convmemory.RedisStore(stage.client, stage.settings).drop([_conversation(stage)])
 
 
 def _after_the_session(stage: Stage) -> None:
@@ -83,18 +85,23 @@ def _after_the_session(stage: Stage) -> None:
 
 def _let_a_session_expire(stage: Stage) -> None:
     settings = stage.settings.model_copy(update={"session_ttl_minutes": _BRIEF / 60})
-    brief = convmemory.ConversationMemory(stage.memory.postgres, convmemory.RedisStore(stage.client, settings))
+    brief = convmemory.ConversationMemory(
+        stage.memory.postgres, convmemory.RedisStore(stage.client, settings)
+    )
     with stage.meter.step(f"4  a session of {_BRIEF:g} s: create_session"):
         session = brief.create_session(USER, conversation_id=CONVERSATION)
-    brief.get_history(CONVERSATION, user_id=USER)  # a cached window lives as long as its last reader's sessions
+    brief.get_history(
+        CONVERSATION, user_id=USER
+    )  # a cached window lives as long as its last reader's sessions
     remark(f"A session that ends after {_BRIEF:g} s without use, and {_BRIEF:g} s in which nobody uses it.")
     time.sleep(_BRIEF + 0.1)
     with stage.meter.step("   after that: get_session"):
         found = brief.get_session(session.session_id)
-    windows = sum(1 for _ in stage.client.scan_iter(match=f"{settings.key_prefix}history:*"))
-    remark(f"get_session now returns {found}, and Redis holds {windows} recent windows.")
+    window = stage.client.exists(Keys(settings.key_prefix).window(_conversation(stage)))
+    remark(
+        f"get_session now returns {found}, and Redis has {'a' if window else 'no'} window of the conversation."
+    )
 
 
-def _redis(stage: Stage) -> convmemory.RedisStore:
-    assert stage.memory.redis is not None
-    return stage.memory.redis
+def _conversation(stage: Stage) -> UUID:
+    return stage.memory.get_conversation(CONVERSATION, user_id=USER).uuid

@@ -1,0 +1,392 @@
+"""Storing a batch: once however often it is sent, in one order, with nothing half done."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from fix_memory import add, read, texts
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+
+from convmemory import ConversationMemory, ConversationNotFound, Draft, RetrievedContext, StorageUnavailable
+from convmemory.keys import conversation_key
+
+KEY = conversation_key("c", "ana")
+
+
+def identified(*ids: str) -> list:
+    return [HumanMessage(f"message {name}", id=name) for name in ids]
+
+
+async def stored(memory, conversation="c") -> list[str]:
+    return texts(await memory.get_messages(conversation, user_id="ana", limit=10_000))
+
+
+# Idempotency
+
+
+async def test_the_same_batch_twice_is_stored_once(memory):
+    batch = [HumanMessage("?", id="q"), AIMessage("!", id="a")]
+    first = await memory.save_messages("c", batch, user_id="ana")
+    second = await memory.save_messages("c", batch, user_id="ana")
+
+    assert (first.seqs, first.stored, first.version) == ((1, 2), 2, 1)
+    assert (second.seqs, second.stored, second.version) == ((1, 2), 0, 1)
+    assert await memory.get_history("c", user_id="ana") == batch
+
+
+async def test_a_repeat_of_a_part_stores_the_rest_and_says_where_each_is(memory):
+    await memory.save_messages("c", identified("1", "2", "3"), user_id="ana")
+    mixed = identified("3", "4", "1", "5")
+    appended = await memory.save_messages("c", mixed, user_id="ana")
+
+    assert (appended.seqs, appended.stored, appended.version) == ((3, 4, 1, 5), 2, 2)
+    assert await stored(memory) == [f"message {n}" for n in (1, 2, 3, 4, 5)]
+
+
+async def test_an_id_that_occurs_twice_in_a_batch_is_one_message_the_first(memory):
+    batch = [HumanMessage("one", id="x"), AIMessage("other", id="y"), HumanMessage("again", id="x")]
+    appended = await memory.save_messages("c", batch, user_id="ana")
+
+    assert (appended.seqs, appended.stored) == ((1, 2, 1), 2)
+    assert await stored(memory) == ["one", "other"]
+
+
+async def test_messages_without_ids_are_never_taken_for_each_other(memory):
+    batch = [HumanMessage("same"), HumanMessage("same")]
+    for _ in range(3):
+        await memory.save_messages("c", batch, user_id="ana")
+
+    assert await stored(memory) == ["same"] * 6
+    assert [message.id for message in batch] == [None, None]  # and the caller's stay as they were
+    assert {message.id for message in await memory.get_history("c", user_id="ana")} == {None}
+
+
+async def test_one_id_in_two_conversations_is_two_messages(memory):
+    for conversation, user in (("c", "ana"), ("d", "ana"), ("c", "eve")):
+        assert (await memory.save_messages(conversation, identified("x"), user_id=user)).stored == 1
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "a\0b", "x" * 5_000, "ä" * 300, 7, uuid4()], ids=ascii)
+async def test_any_id_a_message_can_carry_tells_it_apart(memory, odd):
+    message = HumanMessage("hello")
+    message.id = odd  # not checked by LangChain
+    for _ in range(2):
+        await memory.save_messages("c", [message], user_id="ana")
+
+    [found] = await memory.get_messages("c", user_id="ana")
+    assert found.message.content == "hello"
+
+
+async def test_a_repeat_leaves_an_edited_copy_alone(memory):
+    await memory.save_messages("c", identified("x"), user_id="ana")
+    await memory.save_messages("c", [HumanMessage("changed", id="x")], user_id="ana")
+
+    assert await stored(memory) == ["message x"]
+
+
+async def test_a_repeat_after_a_clear_is_stored_anew(memory):
+    await memory.save_messages("c", identified("x"), user_id="ana")
+    await memory.clear("c", user_id="ana")
+    appended = await memory.save_messages("c", identified("x"), user_id="ana")
+
+    assert (appended.seqs, appended.stored, appended.version) == ((1,), 1, 3)
+
+
+async def test_contexts_are_stored_once_with_their_message(memory, database):
+    documents = [RetrievedContext(f"page {n}", doc_id=str(n), score=n / 3) for n in range(3)]
+    draft = Draft(AIMessage("!", id="a"), contexts=documents)
+    for _ in range(3):
+        await memory.save_messages("c", [HumanMessage("?", id="q"), draft], user_id="ana")
+
+    question, answer = await memory.get_messages("c", user_id="ana")
+    assert question.contexts == ()
+    assert answer.contexts == tuple(documents)
+    assert database.execute("SELECT count(*) FROM message_contexts").fetchone() == (3,)
+
+
+async def test_contexts_follow_their_message_past_a_duplicate_in_the_batch(memory):
+    documents = [[RetrievedContext(f"for {name}")] for name in "xyz"]
+    x, y, z = (Draft(m, contexts=d) for m, d in zip(identified("x", "y", "z"), documents, strict=True))
+    await memory.save_messages("c", [x, x, y, x, z], user_id="ana")
+
+    found = {m.content: [c.content for c in m.contexts] for m in await memory.get_messages("c", user_id="ana")}
+    assert found == {f"message {name}": [f"for {name}"] for name in "xyz"}
+
+
+@pytest.mark.parametrize("score", [None, 0, 1, 0.1, -2.5e-300, float("nan"), float("inf")])
+async def test_a_score_comes_back_as_the_number_it_was(memory, score):
+    await memory.save_message("c", "!", user_id="ana", contexts=[RetrievedContext("page", score=score)])
+
+    [found] = await memory.get_messages("c", user_id="ana")
+    assert found.contexts[0].score == pytest.approx(score, nan_ok=True, rel=0, abs=0)
+
+
+class Float32:
+    """What vector stores give as a score: a number that is no ``float``, such as numpy's."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __float__(self) -> float:
+        return self.value
+
+
+async def test_a_score_of_another_numeric_type_is_stored_as_a_number(memory):
+    await memory.save_message("c", "!", user_id="ana", contexts=[RetrievedContext("page", score=Float32(0.5))])
+
+    [found] = await memory.get_messages("c", user_id="ana")
+    assert found.contexts[0].score == 0.5
+
+
+# Versions and titles
+
+
+async def test_the_version_grows_with_every_change_and_only_then(memory):
+    versions = [
+        (await memory.save_messages("c", identified("1"), user_id="ana")).version,
+        (await memory.save_messages("c", identified("1"), user_id="ana")).version,
+        (await memory.save_messages("c", identified("2", "3"), user_id="ana")).version,
+    ]
+    await memory.rename_conversation("c", "title", user_id="ana")
+    versions.append((await memory.get_conversation("c", user_id="ana")).version)
+    await memory.clear("c", user_id="ana")
+    versions.append((await memory.get_conversation("c", user_id="ana")).version)
+    versions.append((await memory.save_messages("c", [], user_id="ana")).version)
+
+    assert versions == [1, 1, 2, 2, 3, 3]
+
+
+async def test_an_empty_batch_stores_nothing_and_says_so(memory):
+    appended = await memory.save_messages("c", [], user_id="ana")
+
+    assert (appended.seqs, appended.stored, appended.version) == ((), 0, 0)
+
+
+async def test_of_writers_that_race_for_the_title_the_first_to_commit_gives_it(memory):
+    await asyncio.gather(
+        *(memory.save_message("c", HumanMessage(f"Writer {n}."), user_id="ana") for n in range(10))
+    )
+
+    found = await memory.get_conversation("c", user_id="ana")
+    assert f"{found.title}" == (await stored(memory))[0]
+
+
+async def test_a_batch_of_a_thousand_keeps_its_order(memory):
+    said = [f"message {n}" for n in range(1000)]
+    appended = await memory.save_messages("c", [HumanMessage(text) for text in said], user_id="ana")
+    again = await memory.save_messages("c", [SystemMessage("last")], user_id="ana")
+
+    assert appended.seqs == tuple(range(1, 1001))
+    assert again.seqs == (1001,)
+    assert await stored(memory) == [*said, "last"]
+    assert texts(await memory.get_history("c", user_id="ana", limit=None)) == [*said, "last"]
+
+
+# Many writers
+
+
+async def test_eight_threads_leave_no_gap_and_keep_each_writers_order(schema, database_url, redis_url, key_prefix):
+    barrier, seqs, least = threading.Barrier(8), [], [0] * 8
+
+    def write(writer: int) -> None:
+        barrier.wait()
+        for number in range(50):
+            appended = memory.save_message("c", f"{writer} {number}", user_id="ana")
+            seqs.extend(appended.seqs)
+            if number % 10 == 0:  # read your writes, and never less than before
+                found = memory.get_history("c", user_id="ana", limit=200)
+                assert len(found) == 200 or f"{writer} {number}" in texts(found)
+                assert len(found) >= least[writer]
+                least[writer] = len(found)
+
+    memory = ConversationMemory.from_url(database_url, redis_url, db_schema=schema, key_prefix=key_prefix)
+    with memory, ThreadPoolExecutor(8) as threads:
+        for outcome in [threads.submit(write, writer) for writer in range(8)]:
+            outcome.result()
+        found = memory.get_messages("c", user_id="ana", limit=1000)
+        window = memory.get_history("c", user_id="ana")
+
+    assert [m.seq for m in found] == sorted(seqs) == list(range(1, 401))
+    for writer in range(8):
+        mine = [m.content for m in found if m.content.startswith(f"{writer} ")]
+        assert mine == [f"{writer} {number}" for number in range(50)]
+    assert texts(window) == [m.content for m in found[-6:]]
+
+
+async def test_the_first_messages_of_a_conversation_may_come_all_at_once(memory):
+    outcomes = await asyncio.gather(
+        *(memory.save_message("c", f"message {n}", user_id="ana") for n in range(10)),
+    )
+
+    assert sorted(outcome.seqs for outcome in outcomes) == [(seq,) for seq in range(1, 11)]
+    assert sorted(outcome.version for outcome in outcomes) == list(range(1, 11))
+
+
+async def test_one_uuid_for_two_users_at_once_is_one_users(memory):
+    name = uuid4()
+    outcomes = await asyncio.gather(
+        *(memory.save_message(name, "mine", user_id=user) for user in ("ana", "eve") * 3),
+        return_exceptions=True,
+    )
+
+    refused = [o for o in outcomes if isinstance(o, ConversationNotFound)]
+    assert len(refused) == 3
+    assert sorted(o.seqs for o in outcomes if o not in refused) == [(1,), (2,), (3,)]
+
+
+# Connections that break
+
+
+def backends(database: psycopg.Connection) -> list[int]:
+    rows = database.execute(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'convmemory' AND datname = current_database()"
+    )
+    return [pid for (pid,) in rows]
+
+
+async def test_a_connection_that_died_idle_costs_no_error(memory, database):
+    await memory.save_message("c", "before", user_id="ana")
+    for pid in backends(database):
+        database.execute("SELECT pg_terminate_backend(%s, 1000)", [pid])
+    await memory.save_message("c", "after", user_id="ana")
+
+    assert await stored(memory) == ["before", "after"]
+    assert (await memory.check()).postgres.breaker == "closed"
+
+
+async def test_a_reply_lost_at_the_commit_is_stored_exactly_once(schema, make_memory, postgres_proxy):
+    memory = await make_memory(postgres_proxy.url, pool_max=1)
+    await memory.save_message("c", "first", user_id="ana")
+    postgres_proxy.mode = "cut_reply"
+    appended = await memory.save_message("c", "no id, and yet once", user_id="ana")
+
+    assert (appended.seqs, appended.stored, appended.version) == ((2,), 0, 2)  # the first attempt had committed
+    assert await stored(memory) == ["first", "no id, and yet once"]
+    assert texts(await memory.get_history("c", user_id="ana")) == ["first", "no id, and yet once"]
+
+
+@pytest.mark.parametrize("verb", ["clear", "delete_conversation"])
+async def test_a_reply_lost_at_a_clear_or_delete_is_no_error(schema, make_memory, postgres_proxy, verb):
+    memory = await make_memory(postgres_proxy.url, pool_max=1)
+    await memory.save_message("c", "first", user_id="ana")
+    history = memory.history("c", user_id="ana")
+    assert texts(await read(history)) == ["first"]
+    postgres_proxy.mode = "cut_reply"
+    await getattr(memory, verb)("c", user_id="ana")
+
+    assert await read(history) == []
+
+
+async def test_a_reset_connection_is_replaced_without_an_error(schema, make_memory, postgres_proxy):
+    memory = await make_memory(postgres_proxy.url)
+    await memory.save_message("c", "first", user_id="ana")
+    postgres_proxy.reset_all()
+    await memory.save_message("c", "second", user_id="ana")
+
+    assert await stored(memory) == ["first", "second"]
+
+
+async def test_connections_killed_in_use_store_each_message_exactly_once(
+    schema, database, database_url, redis_url, key_prefix
+):
+    done = threading.Event()
+
+    def kill() -> int:
+        killed = 0
+        while not done.wait(0.015):
+            for pid in backends(database)[:1]:
+                killed += database.execute("SELECT pg_terminate_backend(%s)", [pid]).fetchone()[0]
+        return killed
+
+    def write(writer: int) -> list[str]:
+        acknowledged = []
+        for number in range(40):
+            said = f"{writer} {number}"
+            try:
+                memory.save_message("c", HumanMessage(said, id=said), user_id="ana")
+            except StorageUnavailable:  # the second connection was killed as well
+                memory.save_message("c", HumanMessage(said, id=said), user_id="ana")
+            acknowledged.append(said)
+        return acknowledged
+
+    memory = ConversationMemory.from_url(database_url, redis_url, db_schema=schema, key_prefix=key_prefix)
+    with memory, ThreadPoolExecutor(5) as threads:
+        killer = threads.submit(kill)
+        writers = [threads.submit(write, writer) for writer in range(4)]
+        acknowledged = [said for writer in writers for said in writer.result()]
+        done.set()
+        assert killer.result() > 0
+        found = texts(memory.get_messages("c", user_id="ana", limit=1000))
+
+    assert sorted(found) == sorted(acknowledged)
+
+
+# Marks
+
+
+async def test_a_dirty_append_leaves_its_mark_in_the_same_commit(memory, database):
+    appended, written = await memory.postgres.append(KEY, [Draft(HumanMessage("x"))], dirty=True)
+    await memory.postgres.append(KEY, [Draft(HumanMessage("y"))])
+
+    marks = await memory.postgres.read_dirty(10)
+    assert marks == [(KEY.uuid, int(written.incarnation), appended.version)]
+
+
+async def test_a_mark_made_again_meanwhile_is_not_cleared(memory):
+    await memory.postgres.append(KEY, [Draft(HumanMessage("x"))], dirty=True)
+    marks = await memory.postgres.read_dirty(10)
+    await memory.postgres.append(KEY, [Draft(HumanMessage("y"))], dirty=True)
+    await memory.postgres.clear_dirty(marks)
+    newer = await memory.postgres.read_dirty(10)
+
+    assert [version for _, _, version in newer] == [2]
+    await memory.postgres.clear_dirty(newer)
+    assert await memory.postgres.read_dirty(10) == []
+
+
+@pytest.mark.parametrize("verb", ["clear_conversation", "delete_conversation"])
+async def test_a_dirty_clear_or_delete_is_marked_too(memory, verb):
+    _, written = await memory.postgres.append(KEY, [Draft(HumanMessage("x"))])
+    await getattr(memory.postgres, verb)(KEY, dirty=True)
+
+    assert await memory.postgres.read_dirty(10) == [(KEY.uuid, int(written.incarnation), 2)]
+
+
+async def test_marks_are_drained_before_windows_are_trusted_again(memory, database, keyspace):
+    history = memory.history("c", user_id="ana")
+    await add(history, [HumanMessage("old")])
+    assert texts(await read(history)) == ["old"]
+    memory.redis.health.open = True
+    await add(history, [HumanMessage("unseen by Redis")])
+    memory.redis.health.open = False
+    memory.redis.trust.lost()
+
+    assert len(keyspace.client.hgetall(keyspace.window(KEY.uuid))) > 0  # which is older than what was acknowledged
+    assert texts(await read(history)) == ["old", "unseen by Redis"]
+    assert database.execute("SELECT count(*) FROM dirty_windows").fetchone() == (0,)
+    report = await memory.check()
+    assert (report.redis.figures["drained"], report.redis.figures["dirty_marks"]) == (1, 1)
+    assert report.redis.figures["windows_trusted"] is True
+
+
+async def test_a_process_that_lost_nothing_finds_the_marks_of_others_within_a_second(memory, database):
+    history = memory.history("c", user_id="ana")
+    await add(history, [HumanMessage("old")])
+    await read(history)
+    await memory.postgres.append(KEY, [Draft(HumanMessage("of a process without Redis"))], dirty=True)
+    memory.redis.trust._looked -= 1.0  # a second later
+
+    assert texts(await read(history)) == ["old", "of a process without Redis"]
+
+
+async def test_more_marks_than_one_bite_are_all_drained(memory, database):
+    rows = [(UUID(int=n), n, n) for n in range(1, 1_201)]
+    with database.cursor() as cursor:
+        cursor.executemany("INSERT INTO dirty_windows VALUES (%s, %s, %s)", rows)
+    await read(memory.history("c", user_id="ana"))
+
+    assert database.execute("SELECT count(*) FROM dirty_windows").fetchone() == (0,)
+    assert memory.redis.health.counters.drained == 1_200

@@ -1,0 +1,376 @@
+"""The commands, on real servers: what they print, the status they end with, and what they keep to themselves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import suppress
+
+import psycopg
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+from typer.testing import CliRunner
+
+from convmemory import ConversationMemory, Draft, PostgresStore, RetrievedContext, Settings, __version__
+from convmemory.cli import app
+from convmemory.embedded import EmbeddedServers
+
+NOBODY = "postgresql://app:hunter2@127.0.0.1:1/app"  # port 1: nobody answers, at once
+
+
+@pytest.fixture
+def run(database_url, redis_url, schema_name, key_prefix):
+    """Run a command in this process, over this test's own schema and keys."""
+    environment = {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "CONVMEMORY_DB_SCHEMA": schema_name,
+        "CONVMEMORY_KEY_PREFIX": key_prefix,
+    }
+
+    def invoke(*arguments, **more):
+        return CliRunner().invoke(app, arguments, env=environment | more)
+
+    return invoke
+
+
+@pytest.fixture
+def memory(database_url, redis_url, schema_name, key_prefix):
+    made = ConversationMemory.from_url(database_url, redis_url, db_schema=schema_name, key_prefix=key_prefix)
+    made.init_schema()
+    with made:
+        yield made
+
+
+def python(*arguments):
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_the_command_runs_as_a_module():
+    done = python("-m", "convmemory", "--version")
+
+    assert (done.stdout, done.stderr, done.returncode) == (f"convmemory {__version__}\n", "", 0)
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_its_libraries_the_command_names_the_extra(missing):
+    done = python(
+        "-c",
+        f"import sys, runpy; sys.modules['{missing}'] = None;"
+        "runpy.run_module('convmemory', run_name='__main__', alter_sys=True)",
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == "The convmemory command needs an extra: pip install 'convmemory[cli]'\n"
+
+
+@pytest.mark.parametrize("words", [(), ("schema",), ("history",)])
+def test_a_group_without_a_command_explains_itself(run, words):
+    done = run(*words)
+
+    assert done.exit_code == 2
+    assert "Commands" in done.output
+
+
+@pytest.mark.parametrize(
+    "words", ["demo", "init", "check", "schema print", "schema check", "history list", "history show"]
+)
+def test_the_help_of_every_command_has_an_example_of_it(run, words):
+    done = run(*words.split(), "--help")
+
+    assert done.exit_code == 0
+    assert f"convmemory {words}" in done.output.partition("For example:")[2]
+    assert max(map(len, done.output.splitlines())) <= 80
+
+
+def test_a_traceback_would_show_no_local_variables():
+    assert app.pretty_exceptions_show_locals is False
+
+
+def test_init_says_what_it_applied_and_then_that_all_is_current(run, schema_name):
+    first, second = run("init"), run("init")
+
+    current = f"schema {schema_name} is current (version 1)\n"
+    assert (first.stdout, first.exit_code) == (f"applied 0001_initial\n{current}", 0)
+    assert (second.stdout, second.exit_code) == (current, 0)
+
+
+def test_an_option_wins_over_the_environment(run, schema_name, database_url):
+    done = run("init", "--database-url", database_url, "--schema", f"{schema_name}_b", DATABASE_URL=NOBODY)
+
+    assert done.exit_code == 0
+    assert f"schema {schema_name}_b is current" in done.stdout
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"DROP SCHEMA {schema_name}_b CASCADE")
+
+
+def test_the_printed_schema_is_the_one_that_init_makes(run, database_url, schema_name):
+    printed = run("schema", "print", DATABASE_URL=NOBODY)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(printed.stdout)
+
+    assert run("schema", "check").stdout == f"schema {schema_name} is current (version 1)\n"
+    assert run("init").stdout == f"schema {schema_name} is current (version 1)\n"
+
+
+def test_the_schema_is_printed_for_the_name_that_is_asked_for(run):
+    assert 'CREATE TABLE "chat".messages' in run("schema", "print", "--schema", "chat").stdout
+
+
+def test_a_schema_name_that_cannot_be_one_is_refused(run):
+    done = run("schema", "print", "--schema", "a b; drop")
+
+    assert done.exit_code == 1
+    assert done.stderr.startswith("convmemory: CONVMEMORY_DB_SCHEMA: ")
+    assert done.stdout == ""
+
+
+def test_schema_check_says_which_command_mends_a_missing_schema(run, schema_name):
+    done = run("schema", "check")
+
+    assert done.exit_code == 1
+    assert f"schema '{schema_name}' is not there: run `convmemory init`" in done.stderr
+
+
+def test_schema_check_refuses_a_newer_schema(run, memory, database_url, schema_name):
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"INSERT INTO {schema_name}.schema_migrations VALUES (999, 'from_the_future')")
+
+    for words in (("schema", "check"), ("history", "list", "--user", "maria"), ("init",)):
+        done = run(*words)
+        assert done.exit_code == 1
+        assert "is at version 999, newer than this library's 1: upgrade convmemory" in done.stderr
+
+
+def test_check_shows_both_tiers(run, memory):
+    done = run("check")
+
+    assert done.exit_code == 0
+    [postgres, redis] = [line.split() for line in done.stdout.splitlines() if " ok " in line]
+    assert (postgres[0], redis[0]) == ("PostgreSQL", "Redis")
+
+
+def test_check_fails_when_the_schema_is_missing(run):
+    done = run("check")
+
+    assert done.exit_code == 1
+    assert "run `convmemory init`" in " ".join(done.stdout.split())
+
+
+def test_check_fails_when_redis_is_away(run, memory):
+    done = run("check", "--redis-url", "redis://:hunter2@127.0.0.1:1/0")
+
+    assert done.exit_code == 1
+    assert "PostgreSQL   ok" in done.stdout
+    assert "Redis        failed" in done.stdout
+    assert "hunter2" not in done.output
+
+
+@pytest.mark.parametrize("redis", ["ok", "failed", "not used"])
+def test_check_asks_redis_even_when_postgresql_is_away(run, redis):
+    where = {
+        "ok": {},
+        "failed": {"REDIS_URL": "redis://127.0.0.1:1"},
+        "not used": {"REDIS_URL": "", "REDIS_HOST": ""},
+    }
+    done = run("check", "--database-url", NOBODY, **where[redis])
+
+    assert done.exit_code == 1
+    assert "PostgreSQL   failed" in done.stdout
+    assert f"Redis        {redis}" in done.stdout
+    assert "hunter2" not in done.output
+
+
+def test_a_database_that_does_not_answer_is_one_line_without_the_password(run):
+    done = run("history", "list", "--user", "maria", "--database-url", NOBODY)
+
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "convmemory: PostgreSQL failed in connect" in done.stderr
+    assert "--database-url" in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+def test_the_same_line_comes_from_the_real_command():
+    done = python("-m", "convmemory", "history", "list", "--user", "maria", "--database-url", NOBODY)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+def test_history_list_shows_the_conversation_changed_last_first(run, memory):
+    for name in ("old", "new"):
+        memory.save_message(name, f"About the {name} one.", user_id="maria")
+    memory.save_message("other", "Not hers.", user_id="tom")
+
+    done = run("history", "list", "--user", "maria")
+
+    assert done.exit_code == 0
+    rows = [line.split()[0] for line in done.stdout.splitlines() if "About the" in line]
+    assert rows == ["new", "old"]
+    assert "Not hers" not in done.stdout
+
+
+def test_history_list_goes_on_where_the_page_before_ended(run, memory):
+    for name in ("a", "b", "c"):
+        memory.save_message(name, f"About {name}.", user_id="maria")
+
+    first = run("history", "list", "--user", "maria", "--limit", "2")
+    cursor = first.stdout.partition("--cursor ")[2].strip()
+    second = run("history", "list", "--user", "maria", "--limit", "2", "--cursor", cursor)
+
+    assert "About a." not in first.stdout
+    assert "About a." in second.stdout
+    assert "--cursor" not in second.stdout
+
+
+def test_history_list_says_that_there_is_nothing(run, memory):
+    done = run("history", "list", "--user", "nobody")
+
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "no conversations of nobody\n")
+
+
+def test_history_show_tells_who_said_what_when_and_at_what_price(run, memory):
+    call = {"name": "days_left", "args": {"of": "maria"}, "id": "call-1"}
+    source = RetrievedContext("30 days.", doc_id="vacation.md", score=0.5)
+    turn = [
+        HumanMessage("How many days do I have?"),
+        AIMessage("", tool_calls=[call]),
+        Draft(
+            AIMessage("12 of 30."),
+            tokens_used=42,
+            latency_ms=7,
+            contexts=[source, RetrievedContext("Twelve.")],
+        ),
+        Draft(AIMessage("Odd.", additional_kwargs={"socket": object()})),
+    ]
+    memory.save_messages("vacation", turn, user_id="maria")
+
+    done = run("history", "show", "vacation", "--user", "maria")
+
+    assert done.exit_code == 0
+    words = " ".join(done.stdout.split())
+    assert "vacation · user maria · 4 messages" in words
+    for said in (
+        "1 human 2",
+        "How many days do I have?",
+        'calls days_left({"of": "maria"})',
+        "42 tokens 7 ms 12 of 30. from vacation.md (0.50) from a document",
+        "kept as text only Odd.",
+    ):
+        assert said in words
+
+
+def test_history_show_prints_one_json_object_a_message(run, memory):
+    source = RetrievedContext("30 days.", doc_id="vacation.md", score=0.5)
+    call = {"name": "days_left", "args": {}, "id": "call-1", "type": "tool_call"}
+    answer = Draft(AIMessage("Ä [red]", tool_calls=[call]), latency_ms=7, contexts=[source])
+    memory.save_messages("vacation", ["Hello?", answer], user_id="maria")
+
+    done = run("history", "show", "vacation", "--user", "maria", "--json")
+    [question, said] = [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert (question["seq"], question["role"], question["content"]) == (1, "human", "Hello?")
+    assert (said["seq"], said["role"], said["content"], said["latency_ms"]) == (2, "ai", "Ä [red]", 7)
+    assert said["tool_calls"] == [call]
+    assert said["contexts"] == [
+        {"content": "30 days.", "doc_id": "vacation.md", "score": 0.5, "metadata": {}}
+    ]
+    assert said["created_at"].endswith("+00:00")
+
+
+def test_history_show_gives_the_newest_or_all(run, memory):
+    memory.save_messages("long", [f"message {n}" for n in range(1, 1002)], user_id="maria")
+
+    def seqs(*options):
+        done = run("history", "show", "long", "--user", "maria", "--json", *options)
+        return [json.loads(line)["seq"] for line in done.stdout.splitlines()]
+
+    assert seqs() == list(range(952, 1002))
+    assert seqs("--limit", "2") == [1000, 1001]
+    assert seqs("--all") == list(range(1, 1002))
+
+
+def test_stored_text_steers_neither_the_terminal_nor_the_markup(run, memory):
+    memory.save_message("c\x1b[2J", "[bold]not bold[/bold] \x1b]0;title\x07 \x9b31m", user_id="maria")
+
+    shown = run("history", "show", "c\x1b[2J", "--user", "maria").stdout
+    listed = run("history", "list", "--user", "maria").stdout
+
+    assert "[bold]not bold[/bold] ␛]0;title␇" in shown
+    assert not {"\x1b", "\x07", "\x9b"} & set(shown + listed)
+
+
+def test_somebody_elses_conversation_is_not_found(run, memory):
+    mine = memory.create_conversation("maria")
+
+    done = run("history", "show", str(mine.uuid), "--user", "tom")
+
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert f"convmemory: no conversation '{mine.uuid}' for this user" in done.stderr
+    assert "`convmemory history list --user USER`" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("history", "list"),
+        ("history", "show", "c", "--user", "maria", "--all", "--limit", "3"),
+        ("history", "list", "--user", "maria", "--limit", "0"),
+        ("check", "--embedded", "somewhere", "--redis-url", "redis://localhost"),
+        ("check", "--embedded", "somewhere", "--database-url", NOBODY),
+        ("no-such-command",),
+    ],
+)
+def test_a_command_that_cannot_be_meant_ends_with_status_2(run, words):
+    done = run(*words)
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr
+
+
+def test_looking_into_a_directory_without_servers_makes_none(run, tmp_path):
+    done = run("history", "list", "--user", "maria", "--embedded", str(tmp_path / "typo"))
+
+    assert done.exit_code == 2
+    assert "there are no servers in" in done.stderr
+    assert not (tmp_path / "typo").exists()
+
+
+def test_embedded_servers_do_not_care_for_the_environment(run, tmp_path):
+    data = str(tmp_path / "data")
+    elsewhere = {"DATABASE_URL": NOBODY, "REDIS_URL": "redis://127.0.0.1:1", "POSTGRES_PORT": "no number"}
+
+    assert run("init", "--embedded", data, **elsewhere).stdout.endswith(
+        "schema convmemory is current (version 1)\n"
+    )
+    checked = run("check", "--embedded", data, **elsewhere)
+    assert checked.exit_code == 0, checked.output
+    assert "schema convmemory is current" in run("schema", "check", "--embedded", data, **elsewhere).stdout
+
+
+def test_servers_that_somebody_runs_without_redis_are_joined_as_they_are(run, tmp_path):
+    with EmbeddedServers.start(tmp_path / "data", redis=False, durable=False) as servers:
+        PostgresStore(settings=Settings(database_url=servers.database_url)).init_schema()
+        done = run("check", "--embedded", str(tmp_path / "data"))
+
+    assert done.exit_code == 0, done.output
+    assert "Redis        not used" in done.stdout
+
+
+def test_a_reader_that_goes_away_early_is_no_traceback(memory, database_url, schema_name):
+    memory.save_messages("long", ["word " * 200] * 2000, user_id="maria")
+    command = ["-m", "convmemory", "history", "show", "long", "--user", "maria", "--all", "--json"]
+    where = ["--database-url", database_url, "--redis-url", "redis://127.0.0.1:1", "--schema", schema_name]
+    with subprocess.Popen(
+        [sys.executable, *command, *where], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline()
+        process.stdout.close()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(30)
+        assert "Traceback" not in process.stderr.read()

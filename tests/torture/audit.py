@@ -1,0 +1,48 @@
+"""Triggers that write down what PostgreSQL commits, in the order it does: the truth the checker goes by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from torture.records import Event
+
+_INSTALL = """
+CREATE TABLE {schema}.audit (
+    n bigserial PRIMARY KEY, transaction xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    conversation uuid NOT NULL, what text NOT NULL, seq bigint NOT NULL, said text NOT NULL);
+CREATE FUNCTION {schema}.audit_message() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE m {schema}.messages;
+BEGIN
+    IF TG_OP = 'DELETE' THEN m := OLD; ELSE m := NEW; END IF;
+    INSERT INTO {schema}.audit (conversation, what, seq, said)
+    VALUES (m.conversation_id, CASE TG_OP WHEN 'DELETE' THEN 'd' ELSE 'i' END, m.seq, m.content);
+    RETURN NULL;
+END $$;
+CREATE FUNCTION {schema}.audit_conversation() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE c {schema}.conversations;
+BEGIN
+    IF TG_OP = 'DELETE' THEN c := OLD; ELSE c := NEW; END IF;
+    INSERT INTO {schema}.audit (conversation, what, seq, said)
+    VALUES (c.conversation_id, CASE TG_OP WHEN 'INSERT' THEN 'n' WHEN 'UPDATE' THEN 'u' ELSE 'x' END, c.last_seq, '');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER audit AFTER INSERT OR DELETE ON {schema}.messages
+    FOR EACH ROW EXECUTE FUNCTION {schema}.audit_message();
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON {schema}.conversations
+    FOR EACH ROW EXECUTE FUNCTION {schema}.audit_conversation();
+"""
+_READ = "SELECT transaction::text::bigint, conversation, what, seq, said FROM {schema}.audit ORDER BY n"
+
+
+def install(conn: psycopg.Connection[Any], schema: str) -> None:
+    """Watch the tables of a schema that convmemory has just made."""
+    conn.execute(sql.SQL(_INSTALL).format(schema=sql.Identifier(schema)))
+
+
+def read(conn: psycopg.Connection[Any], schema: str) -> list[Event]:
+    """Everything that was committed, in order."""
+    rows = conn.execute(sql.SQL(_READ).format(schema=sql.Identifier(schema)))
+    return [Event(transaction, str(conversation), *rest) for transaction, conversation, *rest in rows]

@@ -1,0 +1,304 @@
+"""A worker: one process that reads and writes conversations through the public API and notes what it saw.
+
+Its lanes (threads, or tasks of one loop) share a memory, as the requests of an application do. One awaited text
+serves both colours: over blocking objects nothing in it ever waits for a loop, so ``drive`` can run it to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+import time_machine
+from fix_memory import Awaited, add, read
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from convmemory import AsyncConversationMemory, ConversationMemory, ConversationNotFound, StorageUnavailable
+from convmemory.keys import conversation_key
+from torture import clients, crash, variants
+from torture.records import MISSING, OK, UNKNOWN
+
+LANES = 4
+HOT = 2.0
+"""How much the first conversations are preferred."""
+WANTS = (6, 6, 6, 6, 6, 2, 12, 30)
+SHAPES = ("ha", "ha", "ha", "h", "a", "haa")
+PAUSE = 0.03
+"""Seconds a lane rests after an error, as an application would that backs off."""
+now = time.perf_counter  # CLOCK_MONOTONIC, and beyond the reach of a clock that jumps
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is to do; all of it can be pickled."""
+
+    name: str
+    seed: int
+    mode: str
+    run: str
+    postgres: str
+    redis: str
+    log: str
+    began: float
+    slots: int = 32
+    wiped: int = 6
+    epoch: float = 10.0
+    variant: str = "library"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+class Log:
+    """Appends JSON lines to a file in one system call each, so that what was noted survives the process."""
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def note(self, kind: str, **values: Any) -> None:
+        os.write(self._file, json.dumps({"k": kind, **values}).encode() + b"\n")
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One conversation as the run names it and as the library does."""
+
+    label: str
+    id: str
+    user: str
+    wiped: bool
+
+
+class Lane:
+    """One thread or task: it reads, writes, clears and trespasses, one operation after the other."""
+
+    def __init__(self, job: Job, number: int, memory: Any, log: Log) -> None:
+        self._job = job
+        self._name = f"{job.name}.{number}"
+        self._memory = memory
+        self._log = log
+        self._random = random.Random(f"{job.seed} {self._name}")
+        self._count = 0
+        self._rest = asyncio.sleep if job.mode == "async" else _blocking_sleep
+
+    async def run(self, stopping: threading.Event) -> None:
+        while not stopping.is_set():
+            try:
+                await self._operate(self._conversation())
+            except Exception as error:
+                self._log.note("surprise", at=now(), what=f"{type(error).__name__}: {error}"[:500])
+                await self._rest(PAUSE)
+
+    def _conversation(self) -> Conversation:
+        job, slot = self._job, int(self._job.slots * self._random.random() ** HOT)
+        # the conversations begin anew one after the other, so that none grows without end
+        epoch = int((now() - job.began) / job.epoch + slot / job.slots)
+        label = f"{job.run}e{epoch}s{slot}"
+        name = str(uuid5(NAMESPACE_OID, label)) if slot % 2 else label
+        return Conversation(label, name, f"user-{slot % 5}", slot % (job.slots // job.wiped) == 1)
+
+    async def _operate(self, conversation: Conversation) -> None:
+        dice = self._random.random()
+        if dice < 0.35:
+            await self._append(conversation)
+        elif dice < 0.37 and conversation.wiped:
+            await self._wipe(conversation, self._random.choice(("clear", "delete")))
+        elif dice < 0.40 and conversation.id != conversation.label:
+            await self._trespass(conversation)
+        elif dice < 0.45:
+            await self._read(conversation, None)
+        else:
+            await self._read(conversation, self._random.choice(WANTS))
+
+    async def _append(self, conversation: Conversation) -> None:
+        tokens, messages = self._batch(conversation, self._random.choice(SHAPES), self._random.random() < 0.5)
+        again = 3 if messages[0].id and self._random.random() < 0.7 else 1
+        history = self._memory.history(conversation.id, user_id=conversation.user)
+        while again:
+            outcome = await self._write("append", conversation, tokens, lambda: add(history, messages))
+            if outcome == OK:
+                return
+            again -= 1
+            await self._rest(self._random.uniform(0, 0.3))
+
+    def _batch(
+        self, conversation: Conversation, shape: str, named: bool
+    ) -> tuple[list[str], list[BaseMessage]]:
+        tokens, messages = [], []
+        for role in shape:
+            self._count += 1
+            token = f"{self._name}.{self._count}{role}"
+            kind = HumanMessage if role == "h" else AIMessage
+            tokens.append(token)
+            messages.append(kind(f"{conversation.label}|{token}", id=token if named else None))
+        return tokens, messages
+
+    async def _wipe(self, conversation: Conversation, do: str) -> None:
+        verb = self._memory.clear if do == "clear" else self._memory.delete_conversation
+        await self._write(do, conversation, [], lambda: verb(conversation.id, user_id=conversation.user))
+
+    async def _write(self, do: str, conversation: Conversation, tokens: list[str], call: Any) -> str:
+        self._count += 1
+        health = self._memory.redis.health
+        marks, dark = health.counters.dirty_marks, health.open
+        op, begin, how = f"{self._name}-{self._count}", now(), UNKNOWN
+        self._log.note("begin", op=op, do=do, conv=conversation.label, tokens=tokens, at=begin)
+        try:
+            await call()
+            how = OK
+        except ConversationNotFound:
+            how = MISSING
+        except StorageUnavailable:
+            pass
+        end = now()
+        marked = dark or health.open or health.counters.dirty_marks > marks
+        self._log.note("end", op=op, at=end, how=how, marked=marked, **{"from": begin})
+        if how == UNKNOWN:
+            await self._rest(PAUSE)
+        return how
+
+    async def _read(self, conversation: Conversation, want: int | None) -> None:
+        health = self._memory.redis.health
+        failures, hits, dark = health.counters.failures, health.counters.hits, health.open
+        begin, saw, how = now(), [], UNKNOWN
+        try:
+            saw, how = await self._messages(conversation, want), OK
+        except StorageUnavailable:
+            pass
+        values = {"from": begin, "at": now(), "how": how, "want": want}
+        dark = dark or health.open or health.counters.failures > failures
+        hit = health.counters.hits > hits
+        shown = [_token(conversation, message) for message in saw]
+        self._log.note(
+            "read", by=self._name, conv=conversation.label, saw=shown, dark=dark, hit=hit, **values
+        )
+        if how == UNKNOWN:
+            await self._rest(PAUSE)
+
+    async def _messages(self, conversation: Conversation, want: int | None) -> list[BaseMessage]:
+        if self._random.random() < 0.9:
+            return await read(
+                self._memory.history(conversation.id, user_id=conversation.user, max_messages=want)
+            )
+        try:
+            found: list[BaseMessage] = await self._memory.get_history(
+                conversation.id, user_id=conversation.user, limit=want
+            )
+        except ConversationNotFound:
+            return []
+        return found
+
+    async def _trespass(self, conversation: Conversation) -> None:
+        begin, saw = now(), 0
+        try:
+            saw = len(await read(self._memory.history(conversation.id, user_id="stranger")))
+        except (ConversationNotFound, StorageUnavailable):
+            pass
+        self._log.note("trespass", conv=conversation.label, at=now(), saw=saw, **{"from": begin})
+
+
+async def _blocking_sleep(seconds: float) -> None:
+    time.sleep(seconds)  # noqa: ASYNC251 - blocking lanes have a thread each
+
+
+def _token(conversation: Conversation, message: BaseMessage) -> str:
+    """The message's token; its whole text where it is another conversation's."""
+    label, _, token = str(message.content).partition("|")
+    return token if label == conversation.label else str(message.content)
+
+
+def drive(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run to its end what never waits for a loop."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    raise RuntimeError("a blocking lane waited for a loop")
+
+
+def work(job: Job) -> None:
+    """The life of a worker process, until SIGTERM: SIGUSR1 arms the crash, SIGUSR2 makes its clock jump."""
+    stopping, clock = threading.Event(), Clock(job.seed)
+    chance = random.Random(f"{job.seed} {job.name}")
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, lambda *_: crash.arm(chance.randint(1, 12)))
+    signal.signal(signal.SIGUSR2, lambda *_: clock.jump())
+    crash.install()
+    variants.install(job.variant)
+    log = Log(job.log)
+    if job.mode == "async":
+        asyncio.run(_awaited(job, log, stopping))
+    else:
+        _blocking(job, log, stopping)
+
+
+class Clock:
+    """The wall clock of this process, which jumps by up to a day and goes on from there."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._travel: Any = None
+
+    def jump(self) -> None:
+        if self._travel is not None:
+            self._travel.stop()
+        there = datetime.now(UTC) + timedelta(hours=self._random.uniform(-24, 24))
+        self._travel = time_machine.travel(there, tick=True)
+        self._travel.start()
+
+
+def _blocking(job: Job, log: Log, stopping: threading.Event) -> None:
+    memory = ConversationMemory.from_url(job.postgres, clients.redis_tier(job.redis, "sync", job.settings["redis_timeout"]), **job.settings)
+    drive(_opened(Awaited(memory), _blocking_sleep))
+    with memory:
+        lanes = [Lane(job, number, Awaited(memory), log) for number in range(LANES)]
+        threads = [
+            threading.Thread(target=lambda lane=lane: drive(lane.run(stopping)), daemon=True)
+            for lane in lanes
+        ]
+        for thread in threads:
+            thread.start()
+        while not stopping.wait(0.2):
+            pass
+        for thread in threads:
+            thread.join(15)
+        _farewell(memory, log)
+
+
+async def _awaited(job: Job, log: Log, stopping: threading.Event) -> None:
+    memory = AsyncConversationMemory.from_url(
+        job.postgres, clients.redis_tier(job.redis, "async", job.settings["redis_timeout"]), **job.settings
+    )
+    await _opened(memory, asyncio.sleep)
+    async with memory:
+        await asyncio.gather(*(Lane(job, number, memory, log).run(stopping) for number in range(LANES)))
+        _farewell(memory, log)
+
+
+async def _opened(memory: Any, rest: Any) -> None:
+    """Open a memory, as a service does that is started while PostgreSQL is away: again and again."""
+    while True:
+        try:
+            return await memory.open()
+        except StorageUnavailable:
+            await rest(0.2)
+
+
+def _farewell(memory: Any, log: Log) -> None:
+    log.note("bye", counters=memory.redis.health.figures())
+
+
+def stranger_key(label: str) -> str:
+    """The row of a label's conversation, for faults that aim at it."""
+    slot = int(label.rpartition("s")[2])
+    name = str(uuid5(NAMESPACE_OID, label)) if slot % 2 else label
+    return str(conversation_key(name, f"user-{slot % 5}").uuid)
