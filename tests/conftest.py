@@ -1,4 +1,4 @@
-"""What every test can ask for; the servers themselves are in fix_servers.py."""
+"""What every test can ask for; the fixtures themselves are in the fix_*.py beside it."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are not a package: this is where plug-ins are found
 
-pytest_plugins = ["fix_servers"]
+pytest_plugins = ["fix_servers", "fix_embedded"]

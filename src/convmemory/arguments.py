@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import EllipsisType
-from typing import Any, Final
+from typing import Any, Final, SupportsFloat
 
 from langchain_core.messages import BaseMessage
 
 from convmemory.codec import as_messages, clean_text
 from convmemory.errors import InvalidArgument
 from convmemory.keys import checked_id
-from convmemory.models import Draft
+from convmemory.models import Draft, RetrievedContext
 
 MOST: Final = 10_000
 TITLE_LENGTH: Final = 500
@@ -76,11 +76,26 @@ def drafts_of(messages: Any) -> list[Draft]:
 
 
 def _checked(draft: Draft) -> Draft:
+    if not isinstance(draft.message, BaseMessage):
+        raise InvalidArgument("message", f"a Draft holds a BaseMessage, not {type(draft.message).__name__}")
     for argument, value in (("tokens_used", draft.tokens_used), ("latency_ms", draft.latency_ms)):
         if value is not None and not (isinstance(value, int) and 0 <= value < 2**31):
             raise InvalidArgument(
                 argument, f"must be a whole number from 0 to {2**31 - 1:,}, not {value!r:.40}"
             )
-    if draft.created_at is not None and draft.created_at.tzinfo is None:
-        raise InvalidArgument("created_at", "must have a time zone")
+    if draft.metadata is not None and not isinstance(draft.metadata, Mapping):
+        raise InvalidArgument("metadata", f"must be a mapping, not {type(draft.metadata).__name__}")
+    if draft.created_at is not None and getattr(draft.created_at, "tzinfo", None) is None:
+        raise InvalidArgument("created_at", "must be a datetime with a time zone")
+    for context in draft.contexts:
+        _check_context(context)
     return draft
+
+
+def _check_context(context: object) -> None:
+    if not isinstance(context, RetrievedContext):
+        raise InvalidArgument("contexts", f"must be RetrievedContext values, not {type(context).__name__}")
+    if not isinstance(context.content, str) or not isinstance(context.doc_id, str | None):
+        raise InvalidArgument("contexts", "content must be a string, and doc_id a string or None")
+    if not isinstance(context.score, SupportsFloat | None) or not isinstance(context.metadata, Mapping):
+        raise InvalidArgument("contexts", "score must be a number or None, and metadata a mapping")

@@ -158,12 +158,13 @@ def _encode_in_pieces(message: BaseMessage) -> Encoded:
     losses: list[Path] = []
     content = _content(message, losses)
     fields = _fields(message, layout, losses)
-    parts = dict(fields)
     try:
-        parts |= {name: value for name, value in _extras(message, layout, losses).items() if _is_plain(name)}
+        parts = fields | _extras(message, layout, losses)
     except Exception:  # noqa: BLE001 - as in encode
         losses.append((None, "extras"))
-    stored = {name: _piece(name, value, losses) for name, value in parts.items()}
+        parts = fields
+    losses.extend((None, name) for name in parts if not _is_plain(name))
+    stored = {name: _piece(name, value, losses) for name, value in parts.items() if _is_plain(name)}
     text = clean_text(text_of(content))
     plain_content = None if text == content else _piece("content", content, losses)
     return _encoded(message, layout, text, fields, (plain_content, stored, losses))

@@ -124,10 +124,9 @@ def idle_connection_closed(pgconn: Any) -> bool:
     """Whether the server hung up on an idle connection: its socket is then readable. Costs no round trip."""
     if pgconn.status != psycopg.pq.ConnStatus.OK:
         return True
-    if not _readable(pgconn.socket):
-        return False
     try:
-        pgconn.consume_input()  # a notice is no reason to drop the connection
+        while _readable(pgconn.socket):  # a farewell is read before the end that follows it
+            pgconn.consume_input()  # a notice is no reason to drop the connection
     except psycopg.OperationalError:
         return True
     return bool(pgconn.status != psycopg.pq.ConnStatus.OK)

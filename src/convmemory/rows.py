@@ -74,7 +74,7 @@ def prepare(key: ConversationKey, drafts: Sequence[Draft]) -> Batch:
     kept: list[Draft] = []
     for draft in drafts:
         given = draft.message.id
-        row_id = message_key(key.uuid, given) if given else new_row_id()
+        row_id = message_key(key.uuid, str(given)) if given else new_row_id()
         if row_id not in rows:
             rows[row_id] = len(kept)
             kept.append(draft)
@@ -84,8 +84,8 @@ def prepare(key: ConversationKey, drafts: Sequence[Draft]) -> Batch:
 
 def array(texts: Iterable[str]) -> str:
     """A PostgreSQL array literal of texts: a tenth of what the driver takes for a list of a few."""
-    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
-    return '{"' + '","'.join(quoted) + '"}'
+    quoted = ('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts)
+    return "{" + ",".join(quoted) + "}"
 
 
 def new_incarnation() -> int:
@@ -115,7 +115,7 @@ def stored_of(row: Sequence[Any]) -> StoredMessage:
     """Read a row of ``read_messages.sql``."""
     row_id, seq, role, content, body, tokens, latency, created, metadata, contexts = row
     documents = tuple(
-        RetrievedContext(c["content"], c["doc_id"], c["score"], c["metadata"]) for c in contexts or ()
+        RetrievedContext(c["content"], c["doc_id"], _number(c["score"]), c["metadata"]) for c in contexts or ()
     )
     return StoredMessage(
         row_id, seq, role, content, decode(body, content), tokens, latency, created, metadata or {}, documents
@@ -159,6 +159,11 @@ def _column(values: list[Any]) -> list[Any] | None:
     return values if any(value is not None for value in values) else None
 
 
+def _number(score: Any) -> float | None:
+    """A score as a float: vector stores give their own number types, and JSON has text for NaN and infinity."""
+    return None if score is None else float(score)
+
+
 def _either(given: int | None, found: int | None) -> int | None:
     return found if given is None else given
 
@@ -176,7 +181,7 @@ def _contexts(drafts: Sequence[Draft]) -> str | None:
             "position": position,
             "doc_id": None if c.doc_id is None else clean_text(c.doc_id),
             "content": clean_text(c.content),
-            "score": c.score,
+            "score": _number(c.score),
             "metadata": clean_json(dict(c.metadata)),
         }
         for n, draft in enumerate(drafts, 1)

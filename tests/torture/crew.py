@@ -18,6 +18,7 @@ from typing import Final
 from torture.workload import Job, work
 
 _BEGIN: Final = multiprocessing.get_context("forkserver")
+_BEGIN.set_forkserver_preload(["torture.workload"])
 _PATIENCE = 30.0
 
 
@@ -25,7 +26,6 @@ class Crew:
     """Keeps a process running for every job, whatever is done to them, until ``dismiss``."""
 
     def __init__(self, jobs: list[Job], directory: Path) -> None:
-        _BEGIN.set_forkserver_preload(["torture.workload"])
         self._jobs = jobs
         self._directory = directory
         self._staff: dict[int, tuple[Job, BaseProcess]] = {}
@@ -75,12 +75,12 @@ class Crew:
         _signal(self._one(chance), signal.SIGUSR2)
 
     @contextmanager
-    def stopped(self, chance: random.Random) -> Iterator[None]:
-        """One worker stands still meanwhile."""
+    def stopped(self, chance: random.Random) -> Iterator[str]:
+        """One worker stands still meanwhile; yields its name."""
         process = self._one(chance)
         _signal(process, signal.SIGSTOP)
         try:
-            yield
+            yield process.name
         finally:
             _signal(process, signal.SIGCONT)
 

@@ -75,6 +75,7 @@ class Fault:
     begin: float
     end: float
     tiers: frozenset[str] = frozenset()
+    victim: str = ""  # the worker that stood still meanwhile
 
 
 @dataclass(slots=True)

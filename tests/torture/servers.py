@@ -56,6 +56,10 @@ class Server:
         self._process = process
 
     @property
+    def pid(self) -> int:
+        return self._process.process.pid
+
+    @property
     def alive(self) -> bool:
         return self._process.process.poll() is None
 
@@ -68,29 +72,29 @@ class Server:
 
         self._starter.submit(begin).result()
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send a signal to the server and the processes it made."""
-        for pid in family(self._process.process.pid):
+        for pid in family(self.pid):
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     def kill(self) -> None:
         """``kill -9`` of all its processes."""
-        self.signal(signal.SIGKILL)
+        self.send(signal.SIGKILL)
         self._process.process.wait()
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """It stands still meanwhile; its sockets stay open and take what is sent."""
-        self.signal(signal.SIGSTOP)
+        self.send(signal.SIGSTOP)
         try:
             yield
         finally:
-            self.signal(signal.SIGCONT)
+            self.send(signal.SIGCONT)
 
     def end(self) -> None:
         if self.alive:
-            self.signal(signal.SIGCONT)
+            self.send(signal.SIGCONT)
             self._process.end(10)
 
 
@@ -159,12 +163,11 @@ class Hot(Server):
         self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.client = Redis.from_url(self.url, socket_timeout=5, decode_responses=True)
-        words = f"--port {self.port} --bind 127.0.0.1 --dir {directory} --save '' --appendfsync everysec".split()
-        words[words.index("''")] = ""
+        words = f"--port {self.port} --bind 127.0.0.1 --dir {directory} --appendfsync everysec --save".split()
         super().__init__(
             ServerProcess(
                 tier="Redis",
-                command=[str(program.path), *options, *words],
+                command=[str(program.path), *options, *words, ""],
                 log=directory / "redis.log",
                 goodbye=signal.SIGTERM,
                 answers=lambda _pid: self.answers(),

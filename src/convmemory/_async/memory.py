@@ -21,7 +21,7 @@ from convmemory.arguments import (
     window_size,
 )
 from convmemory.codec import unpack
-from convmemory.errors import ConversationNotFound, StorageError, StorageUnavailable
+from convmemory.errors import ConversationNotFound, InvalidArgument, StorageError, StorageUnavailable
 from convmemory.health import TierHealth
 from convmemory.history import TieredChatMessageHistory, WriteErrorHook
 from convmemory.keys import checked_id, conversation_key, new_row_id
@@ -272,6 +272,8 @@ class AsyncConversationMemory:
             ConversationNotFound: The conversation is somebody else's.
             StorageUnavailable: PostgreSQL is out of reach; nothing was half-written.
         """
+        if isinstance(message, Draft):
+            raise InvalidArgument("message", "is a Draft, which brings its own facts: pass it to save_messages")
         known = (tokens_used, latency_ms, tuple(contexts), metadata)
         drafts = drafts_of([Draft(draft.message, *known) for draft in drafts_of(message)])
         return await self._save(conversation_id, drafts, user_id)

@@ -13,7 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from convmemory.drivers import KEEPALIVE, POSTGRES, describe, idle_connection_closed, translated, within
+from convmemory.drivers import KEEPALIVE, POSTGRES, describe, translated, within
 from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
 
@@ -68,7 +68,7 @@ def connection_options(settings: Settings) -> dict[str, Any]:
 
 
 def open_pool(conninfo: str, settings: Settings) -> AsyncConnectionPool[AsyncBoundedConnection]:
-    """A pool that is not open yet; connections are checked on the way out without a round trip."""
+    """A pool that is not open yet; whoever takes a connection looks whether it is alive."""
     return AsyncConnectionPool(
         conninfo,
         connection_class=connection_class(settings.statement_timeout),
@@ -78,15 +78,9 @@ def open_pool(conninfo: str, settings: Settings) -> AsyncConnectionPool[AsyncBou
         timeout=settings.pool_timeout,
         reconnect_timeout=settings.pool_timeout,
         configure=_limit_statements(settings),
-        check=_check_idle,
         open=False,
         name="convmemory",
     )
-
-
-async def _check_idle(conn: AsyncBoundedConnection) -> None:
-    if idle_connection_closed(conn.pgconn):
-        raise psycopg.OperationalError("the server closed the connection while it was idle")
 
 
 def _limit_statements(settings: Settings) -> Any:

@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from convmemory.drivers import KEEPALIVE, POSTGRES, describe, idle_connection_closed, translated, within
+from convmemory.drivers import KEEPALIVE, POSTGRES, describe, translated, within
 from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
 
@@ -67,7 +67,7 @@ def connection_options(settings: Settings) -> dict[str, Any]:
 
 
 def open_pool(conninfo: str, settings: Settings) -> ConnectionPool[BoundedConnection]:
-    """A pool that is not open yet; connections are checked on the way out without a round trip."""
+    """A pool that is not open yet; whoever takes a connection looks whether it is alive."""
     return ConnectionPool(
         conninfo,
         connection_class=connection_class(settings.statement_timeout),
@@ -77,15 +77,9 @@ def open_pool(conninfo: str, settings: Settings) -> ConnectionPool[BoundedConnec
         timeout=settings.pool_timeout,
         reconnect_timeout=settings.pool_timeout,
         configure=_limit_statements(settings),
-        check=_check_idle,
         open=False,
         name="convmemory",
     )
-
-
-def _check_idle(conn: BoundedConnection) -> None:
-    if idle_connection_closed(conn.pgconn):
-        raise psycopg.OperationalError("the server closed the connection while it was idle")
 
 
 def _limit_statements(settings: Settings) -> Any:

@@ -17,7 +17,7 @@ from convmemory._sync.pools import connect, open_pool
 from convmemory._sync.prober import Prober
 from convmemory._sync.schema import check_not_newer, install
 from convmemory.coherence import Snapshot, Written, snapshot_of
-from convmemory.drivers import POSTGRES, connection_lost, out_of_reach, translated
+from convmemory.drivers import POSTGRES, connection_lost, idle_connection_closed, out_of_reach, translated
 from convmemory.errors import ConversationNotFound, NotOpen, StorageUnavailable
 from convmemory.health import TierHealth
 from convmemory.keys import ConversationKey, checked_id
@@ -274,9 +274,14 @@ class PostgresStore:
             return self._send(query, parameters, fetch=fetch) or gone
 
     def _send(self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool) -> Sequence[Any]:
-        with self._pool.connection() as conn:
-            cursor = conn.execute(query, parameters)
-            return cursor.fetchall() if fetch else []
+        for _ in range(self._pool.max_size + 1):  # a server that restarted leaves every idle connection dead
+            with self._pool.connection() as conn:
+                if idle_connection_closed(conn.pgconn):
+                    conn.close()  # the pool's own check would sleep before it tries the next one
+                    continue
+                cursor = conn.execute(query, parameters)
+                return cursor.fetchall() if fetch else []
+        raise psycopg.OperationalError("the server closes every connection it accepts")
 
     @contextmanager
     def _observed(self) -> Iterator[None]:

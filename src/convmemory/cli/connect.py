@@ -111,5 +111,5 @@ def memory_over(settings: Settings) -> convmemory.ConversationMemory:
 def _servers(directory: Path) -> EmbeddedServers:
     try:
         return EmbeddedServers.start(directory)
-    except ConfigurationError:  # perhaps they run already, without Redis: these commands can do without
-        return EmbeddedServers.start(directory, redis=False)
+    except ConfigurationError:  # perhaps they run already, without Redis or as scratch: fine for a look
+        return EmbeddedServers.start(directory, redis=False, durable=False)

@@ -1,7 +1,7 @@
 """Real servers without installing any: PostgreSQL and Redis from wheels, for demos, tests and single machines.
 
     with EmbeddedServers.start("data") as servers:
-        memory = ConversationMemory(servers.database_url, servers.redis_url)
+        memory = ConversationMemory.from_url(servers.database_url, servers.redis_url)
 
 They answer on unix sockets that only this user can reach, keep their data in the directory, and end when the last
 program that uses them ends, however it ends. ``pip install 'convmemory[embedded]'`` brings both.

@@ -62,10 +62,8 @@ def scratch(plan: Plan) -> Iterator[None]:
         yield
     finally:
         if not (plan.durable or POSTGRES_DATA in before):
-            for name in {POSTGRES_DATA, REDIS_DATA, *LOGS} - before | {
-                f"{POSTGRES_DATA}.new",
-                SUPERVISOR_LOG,
-            }:
+            made = {POSTGRES_DATA, REDIS_DATA, *LOGS} - before
+            for name in (*made, f"{POSTGRES_DATA}.new", SUPERVISOR_LOG):
                 _remove(directory / name)
             _remove(directory / LOCK_FILE)  # last: from here on the directory is another start's
             with suppress(OSError):
@@ -117,14 +115,16 @@ def servers(plan: Plan, runtime: Path) -> Iterator[Running]:
 
 def _run(plan: Plan, runtime: Path, running: Running, leases: list[socket.socket]) -> None:
     welcome = greeting(running)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(runtime / CONTROL_SOCKET))
-        listener.listen(64)
-        with published(Path(plan.directory), runtime):
-            _say(leases[0], welcome)
-            attend(listener, leases, welcome)
-    for stop in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(stop, signal.SIG_IGN)  # already stopping
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(runtime / CONTROL_SOCKET))
+            listener.listen(64)
+            with published(Path(plan.directory), runtime):
+                _say(leases[0], welcome)
+                attend(listener, leases, welcome)
+    finally:
+        for stop in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(stop, signal.SIG_IGN)  # already stopping
 
 
 def attend(listener: socket.socket, leases: list[socket.socket], welcome: bytes) -> None:

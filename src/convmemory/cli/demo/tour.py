@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from typing import Final
-from uuid import UUID
 
 import convmemory
 from convmemory.cli.demo.narrator import answered, asked, heading, remark
@@ -59,9 +58,6 @@ def _in_a_second_process(stage: Stage, redis_url: str | None) -> None:
         answer = send(errand)
     stage.meter.costs.append(answer.cost)
     answered(answer.text, answer.reached)
-    if redis_url is None:
-        # It could not tell this Redis of its turn: processes that share a database must share a Redis.
-        convmemory.RedisStore(stage.client, stage.settings).drop([_conversation(stage)])
 
 
 def _after_the_session(stage: Stage) -> None:
@@ -94,14 +90,11 @@ def _let_a_session_expire(stage: Stage) -> None:
         CONVERSATION, user_id=USER
     )  # a cached window lives as long as its last reader's sessions
     remark(f"A session that ends after {_BRIEF:g} s without use, and {_BRIEF:g} s in which nobody uses it.")
-    time.sleep(_BRIEF + 0.1)
+    time.sleep(_BRIEF / 2)
     with stage.meter.step("   after that: get_session"):
         found = brief.get_session(session.session_id)
-    window = stage.client.exists(Keys(settings.key_prefix).window(_conversation(stage)))
+    conversation = brief.get_conversation(CONVERSATION, user_id=USER)
+    window = stage.client.exists(Keys(settings.key_prefix).window(conversation.uuid))
     remark(
         f"get_session now returns {found}, and Redis has {'a' if window else 'no'} window of the conversation."
     )
-
-
-def _conversation(stage: Stage) -> UUID:
-    return stage.memory.get_conversation(CONVERSATION, user_id=USER).uuid

@@ -1,0 +1,174 @@
+"""What a turn cost and what it leaned on, and which of its messages each figure belongs to.
+
+Values are captured from LangChain's runs (``callbacks.py``) and joined here with the messages about to be
+stored. They go into the columns beside a message, never into the message: what comes back equals what was said.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import Generation, LLMResult
+
+from convmemory.models import Draft, RetrievedContext
+
+_SCORES: Final = ("score", "relevance_score", "similarity_score", "_score", "@search.score")
+"""Where retrievers and rerankers leave a document's score, in its metadata."""
+_MOST: Final = 2**31 - 1
+"""The largest number a column holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """What one retriever returned; ``order`` is its place among everything the process saw."""
+
+    order: int
+    documents: Sequence[Document]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one call of a model said and cost.
+
+    ``order`` is the place of its beginning among everything the process saw, so that what was retrieved
+    before it is known. Times are in whole milliseconds; what the model did not report is ``None``.
+    """
+
+    order: int
+    message_id: str | None
+    text: str
+    latency_ms: int
+    first_token_ms: int | None
+    model: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
+
+    def figures(self) -> dict[str, Any]:
+        """What has no column of its own and goes into a message's metadata."""
+        names = ("first_token_ms", "model", "input_tokens", "output_tokens")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+Event = Answer | Retrieval
+
+
+def answer_of(
+    result: LLMResult, *, order: int, latency_ms: int, first_token_ms: int | None, model: str | None
+) -> Answer:
+    """Read a model's result: a chat model's message, or the text of a plain language model."""
+    generation = result.generations[0][0] if result.generations and result.generations[0] else Generation(text="")
+    message = getattr(generation, "message", None)
+    usage = _usage(message, result.llm_output or {})
+    return Answer(
+        order,
+        getattr(message, "id", None),
+        generation.text,
+        latency_ms,
+        first_token_ms,
+        _model(message, result.llm_output or {}) or model,
+        *(_whole(usage.get(name)) for name in ("input_tokens", "output_tokens", "total_tokens")),
+    )
+
+
+def with_telemetry(drafts: Sequence[Draft], events: Sequence[Event]) -> list[Draft]:
+    """Give each assistant message the figures of the call that made it, and the documents retrieved for it.
+
+    The message's id says which call that was; where the chain dropped it (``StrOutputParser`` keeps only the
+    text), the same text does; else the last message is the last call's. Documents go to the first message
+    whose call began after they were retrieved, what is left to the last one.
+    """
+    made_by = _makers(drafts, [event for event in events if isinstance(event, Answer)])
+    found = [event for event in events if isinstance(event, Retrieval)]
+    said = [at for at, draft in enumerate(drafts) if isinstance(draft.message, AIMessage)]
+    told = list(drafts)
+    for at in said:
+        answer = made_by.get(at)
+        ripe = found if at == said[-1] else [one for one in found if answer and one.order < answer.order]
+        found = [one for one in found if one not in ripe]
+        told[at] = _told(drafts[at], answer, ripe)
+    return told
+
+
+def _makers(drafts: Sequence[Draft], answers: list[Answer]) -> dict[int, Answer]:
+    """Which answer each draft came from, by the draft's place."""
+    made_by: dict[int, Answer] = {}
+    open_places = []
+    for at, draft in reversed(list(enumerate(drafts))):
+        if isinstance(draft.message, AIMessage) and not _claim(made_by, at, answers, draft.message.id):
+            open_places.append(at)
+    for at in open_places:
+        text = drafts[at].message.text
+        same = [answer for answer in answers if answer.text == text]
+        last = answers if at == len(drafts) - 1 else []
+        for answer in (same or last)[-1:]:
+            made_by[at] = answer
+            answers.remove(answer)
+    return made_by
+
+
+def _claim(made_by: dict[int, Answer], at: int, answers: list[Answer], message_id: str | None) -> bool:
+    for answer in answers:
+        if message_id and answer.message_id == message_id:
+            made_by[at] = answer
+            answers.remove(answer)
+            return True
+    return False
+
+
+def _told(draft: Draft, answer: Answer | None, retrieved: Sequence[Retrieval]) -> Draft:
+    contexts = tuple(context_of(document) for one in retrieved for document in one.documents)
+    draft = replace(draft, contexts=contexts)
+    if answer is None:
+        return draft
+    figures = answer.figures() or None
+    return replace(
+        draft, tokens_used=answer.total_tokens, latency_ms=min(answer.latency_ms, _MOST), metadata=figures
+    )
+
+
+def context_of(document: Document) -> RetrievedContext:
+    """A retrieved document as it is stored; its score is looked for in its metadata."""
+    metadata = dict(document.metadata or {})
+    named = document.id or metadata.get("doc_id") or metadata.get("id")
+    score = next(_numbers(metadata), None)
+    return RetrievedContext(
+        str(document.page_content), None if named is None else str(named), score, metadata
+    )
+
+
+def _numbers(metadata: Mapping[str, Any]) -> Iterator[float]:
+    for name in _SCORES:
+        try:
+            number = float(metadata[name])
+        except (KeyError, TypeError, ValueError):
+            continue
+        if math.isfinite(number):
+            yield number
+
+
+def _usage(message: Any, output: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The tokens a call took, under the names LangChain settled on."""
+    if usage := getattr(message, "usage_metadata", None):
+        return dict(usage)
+    older = output.get("token_usage") or output.get("usage") or {}
+    return {
+        "input_tokens": older.get("prompt_tokens"),
+        "output_tokens": older.get("completion_tokens"),
+        "total_tokens": older.get("total_tokens"),
+    }
+
+
+def _model(message: Any, output: Mapping[str, Any]) -> str | None:
+    response = getattr(message, "response_metadata", None) or {}
+    found = response.get("model_name") or response.get("model") or output.get("model_name")
+    return str(found) if found else None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and 0 <= value <= _MOST else None

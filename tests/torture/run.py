@@ -1,0 +1,181 @@
+"""One run: servers, workers, faults, and the checker over what they left behind."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fix_proxy import Proxy
+
+from convmemory import PostgresStore, Settings
+from torture import audit
+from torture.checker import Verdict, judge
+from torture.crew import Crew
+from torture.faults import KINDS, Kind, Scene
+from torture.records import Attempt, Fault, collect
+from torture.schedule import Schedule
+from torture.sentinel import SentinelSet
+from torture.servers import Hot, Postgres, running
+from torture.workload import Job
+
+WORKERS = 9
+SETTINGS: dict[str, Any] = {
+    "redis_timeout": 0.2,
+    "pool_timeout": 2.0,
+    "statement_timeout": 3.0,
+    "connect_timeout": 2.0,
+    "pool_max": 3,
+}
+"""Short deadlines, and fewer connections than a worker has lanes."""
+CALM = 2.0
+"""Seconds without faults before the first and after the last one."""
+FAIL_OVER = "fail-over"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is asked to be."""
+
+    seconds: float = 60.0
+    seed: int = 1
+    mode: str = "sync"
+    kinds: tuple[str, ...] = tuple(KINDS)
+    variant: str = "library"
+    workers: int = WORKERS
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Outcome:
+    """What a run came to; ``notes`` say what could not be done, and why."""
+
+    verdict: Verdict = field(default_factory=Verdict)
+    faults: list[Fault] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    farewells: list[dict[str, int]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def take(self, other: Outcome) -> None:
+        """Add what another part of the run came to."""
+        self.verdict.operations += other.verdict.operations
+        self.verdict.violations += other.verdict.violations
+        self.verdict.excused += other.verdict.excused
+        for name in ("faults", "attempts", "farewells", "failures", "notes"):
+            getattr(self, name).extend(getattr(other, name))
+
+
+def run(plan: Plan) -> Outcome:
+    """Play the whole plan on servers of its own; about a sixth of the time goes to fail-overs, where asked for."""
+    outcome = Outcome()
+    share = 0.18 if FAIL_OVER in plan.kinds else 0.0
+    share = 1.0 if plan.kinds == (FAIL_OVER,) else share
+    with scratch() as directory, running(directory) as (postgres, redis, no_disk):
+        outcome.notes += [f"{postgres.description}, {redis.description}"]
+        if share < 1.0:
+            kinds = [name for name in plan.kinds if name != FAIL_OVER]
+            if no_disk and "fill-disk" in kinds:
+                kinds.remove("fill-disk")
+                outcome.notes.append(f"not run: fill-disk: {no_disk}")
+            outcome.take(Stage(plan, directory, postgres, redis).play(kinds, plan.seconds * (1 - share)))
+        if share:
+            place = directory / "sentinels"
+            place.mkdir()
+            with SentinelSet(place).running() as sentinels:
+                stage = Stage(plan, directory, postgres, sentinels.primary(), sentinels)
+                outcome.take(stage.play([FAIL_OVER], plan.seconds * share))
+    return outcome
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A directory that PostgreSQL's account may enter, removed in the end."""
+    directory = Path(tempfile.mkdtemp(prefix="convmemory-torture-"))
+    directory.chmod(0o711)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@dataclass
+class Stage:
+    """A part of a run in which workers see one set of servers."""
+
+    plan: Plan
+    directory: Path
+    postgres: Postgres
+    redis: Hot
+    sentinels: SentinelSet | None = None
+
+    def play(self, kinds: Sequence[str], seconds: float) -> Outcome:
+        """Let the workers work for so long while faults of these kinds happen; judge what they saw."""
+        logs = Path(tempfile.mkdtemp(dir=self.directory))
+        schema = f"torture_{logs.name}".lower()
+        self._prepare(schema)
+        began = time.perf_counter()
+        with ExitStack() as stack:
+            near = [Proxy(self.postgres.url), Proxy(self.redis.url)]
+            for proxy in near:
+                stack.callback(proxy.close)
+            crew = stack.enter_context(Crew(self._jobs(schema, began, *near), logs))
+            scene = Scene(
+                self.postgres,
+                self.redis,
+                *near,
+                crew,
+                schema,
+                f"{schema}:",
+                random.Random(self.plan.seed),
+                self.sentinels,
+            )
+            schedule = Schedule([KINDS[name] for name in kinds], scene)
+            _calm(seconds)
+            schedule.play(max(0.0, seconds - 2 * CALM))
+            _calm(seconds)
+        return self._judge(schema, crew, schedule, began)
+
+    def _prepare(self, schema: str) -> None:
+        PostgresStore(self.postgres.url, Settings(db_schema=schema)).init_schema()
+        with self.postgres.connect() as conn:
+            audit.install(conn, schema)
+
+    def _jobs(self, schema: str, began: float, postgres: Proxy, redis: Proxy) -> list[Job]:
+        """Two workers of three stand near the servers, every third behind the proxies."""
+        near = self.postgres.url, self.sentinels.address if self.sentinels else self.redis.url
+        far = postgres.url, near[1] if self.sentinels else redis.url
+        return [
+            Job(
+                name=f"w{number}-",
+                seed=self.plan.seed * 1_000_003 + number * 10_007,
+                mode=self.plan.mode,
+                run=schema[-4:],
+                postgres=(far if number % 3 == 2 else near)[0],
+                redis=(far if number % 3 == 2 else near)[1],
+                log="",
+                began=began,
+                variant=self.plan.variant,
+                settings=SETTINGS
+                | {"db_schema": schema, "key_prefix": f"{schema}:"}
+                | self.plan.settings,
+            )
+            for number in range(self.plan.workers)
+        ]
+
+    def _judge(self, schema: str, crew: Crew, schedule: Schedule, began: float) -> Outcome:
+        history = collect(line for path in crew.logs for line in path.open())
+        with self.postgres.connect() as conn:
+            events = audit.read(conn, schema)
+        verdict = judge(history, events, schedule.faults, began)
+        return Outcome(verdict, schedule.faults, history.attempts, history.farewells, schedule.failures)
+
+
+def _calm(seconds: float) -> None:
+    time.sleep(min(CALM, seconds / 4))
