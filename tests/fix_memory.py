@@ -121,6 +121,16 @@ async def memory(schema: str, make_memory: MakeMemory) -> Any:
 
 
 @pytest.fixture
+def blocking_memory(
+    database_url: str, redis_url: str, schema: str, key_prefix: str
+) -> Iterator[ConversationMemory]:
+    """An open ``ConversationMemory`` with an empty schema, for what threads and blocking code do."""
+    made = ConversationMemory.from_url(database_url, redis_url, db_schema=schema, key_prefix=key_prefix)
+    with made as found:
+        yield found
+
+
+@pytest.fixture
 def database(database_url: str, schema_name: str) -> Iterator[psycopg.Connection[Any]]:
     """A connection of the test's own to look at the tables with."""
     with psycopg.connect(database_url, autocommit=True, options=f"-c search_path={schema_name}") as found:

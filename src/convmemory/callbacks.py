@@ -6,6 +6,7 @@ while it is open and a few hundred bytes with it; what it learnt is handed to wh
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import itertools
 import logging
@@ -19,9 +20,8 @@ from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
-from langchain_core.runnables.config import ensure_config
 
 from convmemory.telemetry import Event, Retrieval, answer_of
 
@@ -48,7 +48,8 @@ class InputKeeper(Protocol):
 class Turn:
     """One pass through a chain or an agent: from the user's message until the answer is stored.
 
-    ``pinned`` is the window the pass was shown; ``stored`` says that its write was tried.
+    ``pinned`` is the window the pass was shown; ``stored`` says that its write was tried; ``keeper`` is set
+    where the user's message is to be stored even if it never is.
     """
 
     pinned: list[BaseMessage] | None = None
@@ -73,9 +74,9 @@ class Run:
     ended: bool = False
     turn: Turn | None = None
 
-    def lineage(self) -> Iterator[Run]:
-        """This run, the run it is part of, and so on up to the root."""
-        run: Run | None = self
+    def above(self) -> Iterator[Run]:
+        """The run this one is part of, and so on up to the root."""
+        run = self.parent
         while run is not None:
             yield run
             run = run.parent
@@ -114,11 +115,10 @@ class RunRecorder(BaseCallbackHandler):
         self._orders = itertools.count()
         self._lock = threading.Lock()
 
-    def __len__(self) -> int:
+    @property
+    def open_runs(self) -> int:
+        """How many runs are kept right now: 0 when nothing is going on."""
         return len(self._runs) + len(self._unkept)
-
-    def __bool__(self) -> bool:
-        return True
 
     def open_run(self, run_id: UUID | None) -> Run | None:
         """The run of this id while it is open."""
@@ -133,106 +133,83 @@ class RunRecorder(BaseCallbackHandler):
         events: list[Event] = []
         inside = True
         with self._lock:
-            for one in run.lineage():
+            for one in (run, *run.above()):
                 events += one.events if inside else [e for e in one.events if isinstance(e, Retrieval)]
                 inside = inside and one.turn is None
         return sorted(events, key=lambda event: event.order)
 
     @_quietly
     def on_chain_start(
-        self, serialized: Any, inputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+        self, *told: Any, run_id: UUID, parent_run_id: UUID | None = None, **more: Any
     ) -> None:
-        """A chain, a graph or a step of one begins."""
-        self._begin("chain", run_id, parent_run_id, name=kwargs.get("name"), inputs=inputs)
+        """A chain, a graph, or a step of one begins; ``told`` is how it would be rebuilt, and its input."""
+        self._begin("chain", run_id, parent_run_id, name=more.get("name"), inputs=told[-1])
 
     @_quietly
-    def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_chain_end(self, *_: Any, run_id: UUID, **more: Any) -> None:
         """It came to its end; a streamed one says only now what its input was."""
-        if (over := self._end(run_id, kwargs.get("inputs"))) is not None:
-            _keep_at_once(over)
+        if (lost := self._end(run_id, more.get("inputs"))) is not None:
+            _keep_at_once(lost)
 
     @_quietly
-    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_chain_error(self, *_: Any, run_id: UUID, **more: Any) -> None:
         """It failed, or was cancelled; a turn whose input is to be kept waits for ``FailedTurns``."""
-        if (over := self._end(run_id, kwargs.get("inputs"))) is not None:
-            self._unkept[run_id] = over
+        if (lost := self._end(run_id, more.get("inputs"))) is not None:
+            self._unkept[run_id] = lost
 
     @_quietly
-    def on_tool_start(
-        self, serialized: Any, input_str: str, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
-    ) -> None:
+    def on_tool_start(self, *_: Any, run_id: UUID, parent_run_id: UUID | None = None, **__: Any) -> None:
         """A tool is called: what it retrieves is part of the turn."""
         self._begin("tool", run_id, parent_run_id)
 
     @_quietly
-    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        """The tool is done."""
-        self._end(run_id)
-
-    @_quietly
-    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        """The tool failed."""
-        self._end(run_id)
-
-    @_quietly
-    def on_retriever_start(
-        self, serialized: Any, query: str, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
-    ) -> None:
+    def on_retriever_start(self, *_: Any, run_id: UUID, parent_run_id: UUID | None = None, **__: Any) -> None:
         """A retriever is asked."""
         self._begin("retriever", run_id, parent_run_id)
 
     @_quietly
-    def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any) -> None:
-        """A retriever returned; of one inside another (a reranker's, an ensemble's) only the outer one's count."""
-        run = self.open_run(run_id)
-        if run and documents and not any(above.kind == "retriever" for above in run.lineage() if above is not run):
-            run.add([Retrieval(next(self._orders), documents)])
-        self._end(run_id)
-
-    @_quietly
-    def on_retriever_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        """The retriever failed."""
-        self._end(run_id)
-
-    @_quietly
     def on_chat_model_start(
-        self, serialized: Any, messages: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+        self, *_: Any, run_id: UUID, parent_run_id: UUID | None = None, **more: Any
     ) -> None:
         """A chat model is called."""
-        model = (kwargs.get("metadata") or {}).get("ls_model_name")
-        self._begin("model", run_id, parent_run_id, model=model)
+        self._begin("model", run_id, parent_run_id, model=(more.get("metadata") or {}).get("ls_model_name"))
 
     @_quietly
-    def on_llm_start(
-        self, serialized: Any, prompts: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
-    ) -> None:
+    def on_llm_start(self, *_: Any, run_id: UUID, parent_run_id: UUID | None = None, **more: Any) -> None:
         """A plain language model is called."""
-        model = (kwargs.get("metadata") or {}).get("ls_model_name")
-        self._begin("model", run_id, parent_run_id, model=model)
+        self._begin("model", run_id, parent_run_id, model=(more.get("metadata") or {}).get("ls_model_name"))
 
     @_quietly
-    def on_llm_new_token(self, token: str, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_new_token(self, *_: Any, run_id: UUID, **__: Any) -> None:
         """A piece of a streamed answer came; only the first one's time matters."""
         run = self.open_run(run_id)
         if run is not None and run.first_token is None:
             run.first_token = time.perf_counter()
 
     @_quietly
-    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **__: Any) -> None:
         """A model answered; the time a streamed answer takes includes the time its reader takes."""
         run = self.open_run(run_id)
         if run is not None:
-            first = None if run.first_token is None else _milliseconds(run.first_token - run.began)
             taken = _milliseconds(time.perf_counter() - run.began)
-            run.add(
-                [answer_of(response, order=run.order, latency_ms=taken, first_token_ms=first, model=run.model)]
-            )
+            first = None if run.first_token is None else _milliseconds(run.first_token - run.began)
+            run.add([answer_of(response, run.order, latency_ms=taken, first_token_ms=first, model=run.model)])
         self._end(run_id)
 
     @_quietly
-    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        """The model failed."""
+    def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **__: Any) -> None:
+        """A retriever returned; of those inside another (an ensemble's, a reranker's) only the outer one counts."""
+        run = self.open_run(run_id)
+        if run is not None and documents and all(above.kind != "retriever" for above in run.above()):
+            run.add([Retrieval(next(self._orders), documents)])
         self._end(run_id)
+
+    @_quietly
+    def on_tool_end(self, *_: Any, run_id: UUID, **__: Any) -> None:
+        """A tool is done, or something failed that is not a chain."""
+        self._end(run_id)
+
+    on_tool_error = on_retriever_error = on_llm_error = on_tool_end
 
     def _begin(self, kind: str, run_id: UUID, parent_run_id: UUID | None, **known: Any) -> None:
         with self._lock:
@@ -270,5 +247,68 @@ def _lost(run: Run) -> bool:
     return True
 
 
+def _keep_at_once(run: Run) -> None:
+    """Keep the input of a turn that ended without an error and unstored: a stream its reader closed.
+
+    Only from blocking code; a stream closed under asyncio ends with an error, and is kept by ``FailedTurns``.
+    """
+    if run.turn is not None and run.turn.keeper is not None and not _in_event_loop():
+        run.turn.keeper.keep_input(run.inputs)
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def _milliseconds(seconds: float) -> int:
     return max(0, round(seconds * 1000))
+
+
+class FailedTurns(BaseCallbackHandler):
+    """Stores what the user said in turns that failed: awaited, so it is stored before the error reaches the caller."""
+
+    run_inline = True
+
+    async def on_chain_error(self, *_: Any, run_id: UUID, **__: Any) -> None:
+        """A run failed: if a turn was lost with it, keep its input. The history reports what goes wrong."""
+        run = RECORDER.take_unkept(run_id)
+        if run is None or run.turn is None or run.turn.keeper is None:
+            return
+        try:
+            await run.turn.keeper.akeep_input(run.inputs)
+        except Exception as failure:  # noqa: BLE001 - the caller is to see the turn's error, not this one
+            logger.warning("the input of a failed turn was not kept: %s", type(failure).__name__)
+
+
+RECORDER: Final = RunRecorder()
+_FAILED_TURNS: Final = FailedTurns()
+
+_recorder: ContextVar[BaseCallbackHandler | None] = ContextVar("convmemory_recorder", default=RECORDER)
+_failed_turns: ContextVar[BaseCallbackHandler | None] = ContextVar("convmemory_failed", default=_FAILED_TURNS)
+
+
+@functools.cache
+def listen() -> None:
+    """Attach the recorder to every run from now on, without anybody passing callbacks.
+
+    The variable's default attaches it in every thread and task: a history that an application keeps is
+    driven from contexts that know nothing of where it was made.
+    """
+    _attach(_recorder)
+
+
+@functools.cache
+def listen_for_failures() -> None:
+    """Attach what keeps the input of failed turns; only where a history asks for it, for it costs every error a task."""
+    listen()
+    _attach(_failed_turns)
+
+
+def _attach(variable: ContextVar[BaseCallbackHandler | None]) -> None:
+    from langchain_core.tracers.context import register_configure_hook  # noqa: PLC0415 - 0.4 s, and only chains need it
+
+    register_configure_hook(variable, inheritable=True)

@@ -15,10 +15,9 @@ _DEEPEST = 32  # levels of nesting a metadata column keeps as structure
 _WIDEST_INT = 1_000  # bits; jsonb holds more, but Python refuses to print integers past 4,300 digits
 
 _shorten = reprlib.Repr()
-_shorten.maxlevel = 4
-_shorten.maxlist = _shorten.maxdict = _shorten.maxtuple = _shorten.maxset = _shorten.maxfrozenset = 50
-_shorten.maxstring = _shorten.maxother = OUTLINE_CHARS
-_shorten.maxlong = 1_000
+_shorten.maxlevel = 3
+_shorten.maxlist = _shorten.maxdict = _shorten.maxtuple = _shorten.maxset = _shorten.maxfrozenset = 10
+_shorten.maxstring = _shorten.maxother = _shorten.maxlong = 500
 
 
 def storable(text: str) -> bool:

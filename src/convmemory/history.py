@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from types import EllipsisType
 from typing import Any
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
-from langchain_core.runnables.config import ensure_config, run_in_executor
+from langchain_core.runnables.config import run_in_executor
 
 from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.redis_store import AsyncRedisStore
@@ -18,10 +19,14 @@ from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
 from convmemory._sync.tiered import TieredStore
 from convmemory.arguments import drafts_of, optional_id, window_size
+from convmemory.callbacks import RECORDER, listen, listen_for_failures
 from convmemory.codec import unpack
 from convmemory.coherence import Snapshot
-from convmemory.errors import AsyncOnly, ConfigurationError, ConversationNotFound
+from convmemory.errors import AsyncOnly, ConfigurationError, ConversationNotFound, InvalidArgument
 from convmemory.keys import conversation_key
+from convmemory.models import Draft
+from convmemory.telemetry import with_telemetry
+from convmemory.turns import Step, said_in, step_of
 from convmemory.window import for_prompt, recent, within_tokens
 
 logger = logging.getLogger("convmemory.history")
@@ -42,6 +47,11 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
             setting ``max_history_messages``, 6); ``None`` for all of them.
         on_write_error: Called with the error and this history when a write fails, before the error is raised:
             ``RunnableWithMessageHistory`` swallows it.
+        save_on_error: ``"input"`` stores what the user said also when the turn of a
+            ``RunnableWithMessageHistory`` fails, is cancelled, or its stream is closed early.
+        input_messages_key: As given to ``RunnableWithMessageHistory``; ``save_on_error`` needs it where the
+            chain's input has several keys and none is ``"input"``.
+        telemetry: Store tokens, latency and retrieved documents beside the replies a chain stores.
     """
 
     def __init__(
@@ -54,13 +64,22 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         max_messages: int | EllipsisType | None = ...,
         dept_id: str | None = None,
         on_write_error: WriteErrorHook | None = None,
+        save_on_error: str | None = None,
+        input_messages_key: str | None = None,
+        telemetry: bool = True,
     ) -> None:
         self._key = conversation_key(conversation_id, user_id)
         self._max_messages = window_size("max_messages", max_messages, postgres.settings.max_history_messages)
         self._hard_max = max(postgres.settings.hard_max_messages, self._max_messages or 1)
         self._dept_id = optional_id("dept_id", dept_id)
         self._on_write_error = on_write_error
-        self._pinned: list[BaseMessage] | None = None
+        self._keeps_input = _keeps_input(save_on_error)
+        self._input_messages_key = input_messages_key
+        self._telemetry = telemetry
+        if self._keeps_input:
+            listen_for_failures()
+        elif "langchain_core.runnables.history" in sys.modules:  # a factory: the turn is about to begin
+            listen()
         self._blocking: TieredStore | None = None
         self._awaited: AsyncTieredStore | None = None
         if isinstance(postgres, PostgresStore) and not isinstance(redis, AsyncRedisStore):
@@ -87,19 +106,21 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]
-        """The recent window, oldest message first: read anew each time, but once a run where a chain drives it."""
+        """The recent window, oldest message first: read anew each time, but once a turn where a chain drives it."""
         store = self._sync("aget_messages()")
-        if (pinned := self._pin()) is not None:
+        step = step_of(self)
+        if (pinned := _pinned(step)) is not None:
             return pinned
-        return self._remember(store.read(self._key, self._max_messages, self._hard_max))
+        return self._remember(store.read(self._key, self._max_messages, self._hard_max), step)
 
     async def aget_messages(self) -> list[BaseMessage]:
         """The recent window; see ``messages``."""
         if self._awaited is None:
             return await run_in_executor(None, lambda: self.messages)
-        if (pinned := self._pin()) is not None:
+        step = step_of(self)
+        if (pinned := _pinned(step)) is not None:
             return pinned
-        return self._remember(await self._awaited.read(self._key, self._max_messages, self._hard_max))
+        return self._remember(await self._awaited.read(self._key, self._max_messages, self._hard_max), step)
 
     def window(
         self, max_tokens: int | None = None, token_counter: Callable[[list[BaseMessage]], int] | None = None
@@ -124,7 +145,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
             StorageUnavailable: PostgreSQL is out of reach; adding them again stores them once if they carry ids.
         """
         store = self._sync("aadd_messages()")
-        drafts = drafts_of(self._whole(messages))
+        drafts = self._drafts(messages)
         if not drafts:
             return
         try:
@@ -132,15 +153,13 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         except Exception as error:
             self._report(error)
             raise
-        finally:
-            self._pinned = None
 
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Store messages in order; see ``add_messages``."""
         if self._awaited is None:
             await run_in_executor(None, self.add_messages, messages)
             return
-        drafts = drafts_of(self._whole(messages))
+        drafts = self._drafts(messages)
         if not drafts:
             return
         try:
@@ -148,8 +167,6 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         except Exception as error:
             self._report(error)
             raise
-        finally:
-            self._pinned = None
 
     def add_message(self, message: BaseMessage) -> None:
         """Store one message; see ``add_messages``."""
@@ -158,7 +175,6 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
     def clear(self) -> None:
         """Delete the conversation's messages; one that does not exist is clear already."""
         store = self._sync("aclear()")
-        self._pinned = None
         try:
             store.clear(self._key)
         except ConversationNotFound:
@@ -170,7 +186,6 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         if self._awaited is None:
             await run_in_executor(None, self.clear)
             return
-        self._pinned = None
         try:
             await self._awaited.clear(self._key)
         except ConversationNotFound:
@@ -185,37 +200,60 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
             )
         return self._blocking
 
-    def _remember(self, snapshot: Snapshot) -> list[BaseMessage]:
-        """Cut a snapshot to the window, and keep it for the rest of the run where a chain drives this history."""
-        found = [unpack(entry) for entry in snapshot.entries]
-        window = recent(found, self._max_messages, hard_max=self._hard_max, whole=snapshot.whole)
-        if self._driven():
-            self._pinned = window
-            return list(window)
-        return window
+    def _remember(self, snapshot: Snapshot, step: Step | None) -> list[BaseMessage]:
+        """Cut a snapshot to the window; what a chain is shown as its turn begins is what it is shown again.
 
-    def _pin(self) -> list[BaseMessage] | None:
-        return list(self._pinned) if self._pinned is not None and self._driven() else None
-
-    def _driven(self) -> bool:
-        """Whether ``RunnableWithMessageHistory`` is calling: only then does the running config name this object.
-
-        It reads twice and de-duplicates by counting, so the two reads of one run must agree; anybody else
+        It reads twice and de-duplicates by counting, so the two reads of one turn must agree; anybody else
         wants to see what is there now.
         """
-        configurable: dict[str, Any] = ensure_config().get("configurable", {})
-        return configurable.get("message_history") is self
+        found = [unpack(entry) for entry in snapshot.entries]
+        window = recent(found, self._max_messages, hard_max=self._hard_max, whole=snapshot.whole)
+        if step is not None and step.entering:
+            step.turn.pinned = list(window)
+            step.turn.keeper = self if self._keeps_input else None
+        return window
 
-    def _whole(self, messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
-        """What a chain streamed arrives as one chunk; it is stored as the message it amounts to."""
-        if not self._driven():
-            return messages
-        return [message_chunk_to_message(m) if isinstance(m, BaseMessageChunk) else m for m in messages]
+    def _drafts(self, messages: Sequence[BaseMessage]) -> list[Draft]:
+        """Messages on their way in; a chain's come with what its runs tell of them, and streamed ones as one chunk."""
+        step = step_of(self)
+        if step is None:
+            return drafts_of(messages)
+        step.turn.stored = True
+        whole = [message_chunk_to_message(m) if isinstance(m, BaseMessageChunk) else m for m in messages]
+        drafts = drafts_of(whole)
+        if not self._telemetry:
+            return drafts
+        try:
+            return with_telemetry(drafts, RECORDER.heard(step.run))
+        except Exception as error:  # noqa: BLE001 - telemetry never costs a turn
+            logger.warning("a turn is stored without its telemetry: %s", type(error).__name__)
+            return drafts
+
+    def keep_input(self, inputs: Any) -> None:
+        """Store what the user said in a turn that was not stored; called where ``save_on_error="input"``."""
+        self.add_messages(said_in(inputs, self._input_messages_key))
+
+    async def akeep_input(self, inputs: Any) -> None:
+        """Store what the user said in a turn that was not stored; see ``keep_input``."""
+        await self.aadd_messages(said_in(inputs, self._input_messages_key))
 
     def _report(self, error: Exception) -> None:
         logger.error("messages of conversation %s were not stored: %s", self._key.uuid, error)
         if self._on_write_error is not None:
             self._on_write_error(error, self)
+
+
+def _pinned(step: Step | None) -> list[BaseMessage] | None:
+    """The window this turn began with, where a chain reads it again at its end."""
+    if step is None or step.entering or step.turn.pinned is None:
+        return None
+    return list(step.turn.pinned)
+
+
+def _keeps_input(save_on_error: str | None) -> bool:
+    if save_on_error not in (None, "input"):
+        raise InvalidArgument("save_on_error", f"must be 'input' or None, not {save_on_error!r:.40}")
+    return save_on_error is not None
 
 
 def _fit(

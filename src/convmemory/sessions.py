@@ -40,10 +40,19 @@ def changes(conversation_id: str | None, metadata: Mapping[str, Any] | None) -> 
     if conversation_id is not None:
         said += ("conversation_id", checked_id("conversation_id", str(conversation_id)))
     if metadata is not None:
-        if not isinstance(metadata, Mapping):
-            raise InvalidArgument("metadata", f"must be a mapping, not {type(metadata).__name__}")
-        said += ("metadata", json.dumps(clean_json(dict(metadata))))
+        said += ("metadata", json.dumps(clean_json(checked_metadata(metadata))))
     return said
+
+
+def checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the caller's metadata.
+
+    Raises:
+        InvalidArgument: It is not a mapping.
+    """
+    if not isinstance(metadata, Mapping):
+        raise InvalidArgument("metadata", f"must be a mapping, not {type(metadata).__name__}")
+    return dict(metadata)
 
 
 def index_is_due(raw: Mapping[bytes, bytes], ttl: float) -> bool:

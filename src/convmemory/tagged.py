@@ -62,17 +62,18 @@ class Tagger:
     def mapping(self, value: dict[Any, Any], path: Path) -> Any:
         """Encode a dict: a JSON object where its keys allow it, else a tagged list of pairs."""
         if self._closed_to(value):
-            return self.lost(value, path)
+            return self._shut(value, path)
         self._open.add(id(value))
         plain: dict[Any, Any] = {}
         odd = TAG in value
         for key, item in value.items():
             odd = odd or type(key) is not str or not storable(key)
             kind = type(item)
-            if item is None or kind is bool or (kind is str and item.isascii() and "\0" not in item):
-                plain[key] = item  # the common case, without a call
+            if kind is str:
+                simple = item.isascii() and "\0" not in item
             else:
-                plain[key] = self.value(item, (path, key))
+                simple = item is None or kind is bool or (kind is int and -_PLAIN_INT < item < _PLAIN_INT)
+            plain[key] = item if simple else self.value(item, (path, key))  # the common case needs no call
         self._open.discard(id(value))
         if not odd:
             return plain
@@ -81,7 +82,7 @@ class Tagger:
     def items(self, value: list[Any] | tuple[Any, ...], path: Path) -> Any:
         """Encode the members of a list or tuple as a JSON list."""
         if self._closed_to(value):
-            return self.lost(value, path)
+            return self._shut(value, path)
         self._open.add(id(value))
         plain: list[Any] = []
         for index, item in enumerate(value):  # a comprehension would double the stack this takes
@@ -97,12 +98,23 @@ class Tagger:
     def _closed_to(self, container: object) -> bool:
         return id(container) in self._open or len(self._open) >= _DEEPEST
 
+    def _shut(self, container: object, path: Path) -> str:
+        if id(container) not in self._open:
+            return self.lost(container, path)
+        self.losses.append(path)
+        return f"<{type(container).__name__} inside itself>"
+
     def _nearest(self, value: Any, path: Path) -> Any:
+        if self._closed_to(value):
+            return self._shut(value, path)
         plain = _as_plain_base(value)
         if plain is None:
             return self.lost(value, path)
         self.losses.append(path)
-        return self.value(plain, path)
+        self._open.add(id(value))  # its plain copy is another object: a circle would not be noticed there
+        encoded = self.value(plain, path)
+        self._open.discard(id(value))
+        return encoded
 
 
 def parse(body: str) -> Any:

@@ -59,10 +59,12 @@ Event = Answer | Retrieval
 
 
 def answer_of(
-    result: LLMResult, *, order: int, latency_ms: int, first_token_ms: int | None, model: str | None
+    result: LLMResult, order: int, *, latency_ms: int, first_token_ms: int | None, model: str | None
 ) -> Answer:
     """Read a model's result: a chat model's message, or the text of a plain language model."""
-    generation = result.generations[0][0] if result.generations and result.generations[0] else Generation(text="")
+    generation = (
+        result.generations[0][0] if result.generations and result.generations[0] else Generation(text="")
+    )
     message = getattr(generation, "message", None)
     usage = _usage(message, result.llm_output or {})
     return Answer(

@@ -292,6 +292,14 @@ async def test_a_window_that_grows_too_heavy_is_dropped(schema, make_memory, win
     assert window() == ({}, -2)
 
 
+async def test_messages_too_heavy_for_a_window_are_not_even_sent(schema, make_memory, window):
+    store = (await make_memory(max_window_bytes=500)).redis
+    await fill(store, snapshot(1, "x"))
+
+    assert await store.publish(KEY, written(2, 2, "y" * 501)) == "told"
+    assert window() == ({}, -2)
+
+
 async def test_a_window_too_heavy_from_the_start_is_not_filled(schema, make_memory, window):
     store = (await make_memory(max_window_bytes=500)).redis
     await store.read_window(KEY, 6, HARD, "t")

@@ -26,7 +26,7 @@ from convmemory.embedded.processes import ServerProcess
 from convmemory.embedded.runtime import runtime_directory
 
 READY = 30.0
-DISK = 3 << 30
+DISK = 1 << 30
 """Bytes of the file system PostgreSQL gets for itself, where this user may mount one."""
 
 
@@ -114,7 +114,7 @@ class Postgres(Server):
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
             "max_connections=200",
-            "max_wal_size=256MB",
+            "max_wal_size=128MB",
             "min_wal_size=64MB",
             "restart_after_crash=on",
         )

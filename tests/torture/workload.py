@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import random
 import signal
@@ -228,6 +229,7 @@ def work(job: Job) -> None:
     """The life of a worker process, until SIGTERM: SIGUSR1 arms the crash, SIGUSR2 makes its clock jump."""
     stopping, clock = threading.Event(), Clock(job.seed)
     chance = random.Random(f"{job.seed} {job.name}")
+    logging.disable(logging.CRITICAL)  # what the library says of each fault is right, and too much here
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, lambda *_: crash.arm(chance.randint(1, 12)))

@@ -104,11 +104,30 @@ class BadZone(Zone):
 Point = namedtuple("Point", "x y")  # noqa: PYI024 - untyped as in the wild
 
 
+def wide_circle() -> Any:
+    """A circle with so many ways round that walking them all would never end."""
+    value: Any = defaultdict(list)
+    value.update({key: [value] * 20 for key in range(20)})
+    return value
+
+
 def circle() -> list[Any]:
     value: list[Any] = [1]
     value.append(value)
     return value
 
+
+def document_inside_itself() -> Document:
+    document = Document("d")
+    document.metadata["self"] = document
+    return document
+
+
+WIDE_CIRCLE_PATHS = [
+    "additional_kwargs.v.0",
+    *(f"additional_kwargs.v.0.0.{at}" for at in range(19)),
+    "... and 381 more",
+]
 
 LOSSY: dict[str, tuple[BaseMessage, list[str]]] = {
     "artifact opaque": (ToolMessage("r", tool_call_id="t", artifact=Opaque()), ["artifact"]),
@@ -149,6 +168,11 @@ LOSSY: dict[str, tuple[BaseMessage, list[str]]] = {
         ["additional_kwargs.v" + ".0" * 10 + "...."],
     ),
     "circle": (with_value(circle()), ["additional_kwargs.v.1"]),
+    "wide circle": (with_value([wide_circle()]), WIDE_CIRCLE_PATHS),
+    "document inside itself": (
+        with_value(document_inside_itself()),
+        ["additional_kwargs.v.metadata.self.metadata"],
+    ),
     "class of its own": (Ranked("hi", priority=7, tags=["a"]), ["class"]),
     "base message": (BaseMessage(content="hi", type="human"), ["class"]),
     "base message of another type": (BaseMessage(content="hi", type="narrator"), ["role", "class"]),

@@ -344,8 +344,14 @@ class AsyncConversationMemory:
         user_id: str,
         max_messages: int | EllipsisType | None = ...,
         dept_id: str | None = None,
+        save_on_error: str | None = None,
+        input_messages_key: str | None = None,
+        telemetry: bool = True,
     ) -> TieredChatMessageHistory:
-        """One conversation as a LangChain chat history: a cheap value, made anew for every request."""
+        """One conversation as a LangChain chat history: a cheap value, made anew for every request.
+
+        The arguments are those of ``TieredChatMessageHistory``.
+        """
         return TieredChatMessageHistory(
             conversation_id,
             user_id=user_id,
@@ -354,6 +360,9 @@ class AsyncConversationMemory:
             max_messages=max_messages,
             dept_id=dept_id,
             on_write_error=self._on_write_error,
+            save_on_error=save_on_error,
+            input_messages_key=input_messages_key,
+            telemetry=telemetry,
         )
 
     def history_factory(self, user_id: str, conversation_id: str) -> TieredChatMessageHistory:

@@ -9,6 +9,7 @@ import psycopg
 import redis.asyncio as redis_client
 import redis.exceptions
 from psycopg import AsyncConnection, sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -50,10 +51,12 @@ async def connect(conninfo: str, settings: Settings) -> AsyncBoundedConnection:
     kind = connection_class(settings.statement_timeout)
     with translated(POSTGRES, "connect"):
         try:
+            if "@" in str(conninfo_to_dict(conninfo).get("host")):  # the end of a password that holds an @
+                raise psycopg.ProgrammingError
             return await kind.connect(conninfo, **connection_options(settings))
         except psycopg.ProgrammingError:  # its text quotes the URL, password and all
             raise ConfigurationError(
-                "DATABASE_URL: not a PostgreSQL URL (postgresql://user@host:5432/name)"
+                "DATABASE_URL: not a PostgreSQL URL (postgresql://user@host:5432/name, a password percent-encoded)"
             ) from None
 
 

@@ -10,6 +10,7 @@ import psycopg
 import redis as redis_client
 import redis.exceptions
 from psycopg import Connection, sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -49,10 +50,12 @@ def connect(conninfo: str, settings: Settings) -> BoundedConnection:
     kind = connection_class(settings.statement_timeout)
     with translated(POSTGRES, "connect"):
         try:
+            if "@" in str(conninfo_to_dict(conninfo).get("host")):  # the end of a password that holds an @
+                raise psycopg.ProgrammingError
             return kind.connect(conninfo, **connection_options(settings))
         except psycopg.ProgrammingError:  # its text quotes the URL, password and all
             raise ConfigurationError(
-                "DATABASE_URL: not a PostgreSQL URL (postgresql://user@host:5432/name)"
+                "DATABASE_URL: not a PostgreSQL URL (postgresql://user@host:5432/name, a password percent-encoded)"
             ) from None
 
 

@@ -21,7 +21,14 @@ from convmemory.health import TierHealth, Trust
 from convmemory.keys import ConversationKey, Keys
 from convmemory.models import Session
 from convmemory.resources import lua
-from convmemory.sessions import changes, fields_of, index_is_due, new_session_id, session_of
+from convmemory.sessions import (
+    changes,
+    checked_metadata,
+    fields_of,
+    index_is_due,
+    new_session_id,
+    session_of,
+)
 from convmemory.settings import Settings
 
 LEASE: Final = 5_000
@@ -85,7 +92,8 @@ class RedisStore:
     def publish(self, key: ConversationKey, written: Written) -> str:
         """Tell the window of a committed write: ``extended``, ``kept``, ``dropped`` or ``absent``."""
         hard, limit = self.settings.hard_max_messages, self.settings.max_window_bytes
-        if not written.entries or len(written.entries) > hard:
+        size = sum(map(len, written.entries))
+        if not written.entries or len(written.entries) > hard or size > limit:
             return self.tell(key, written.incarnation, written.version)
         about = (
             written.incarnation,
@@ -132,7 +140,8 @@ class RedisStore:
     ) -> Session:
         """Begin a session under an id nobody can guess (32 random bytes); it ends after the TTL without use."""
         now = datetime.now(UTC)
-        session = Session(new_session_id(), user_id, dept_id, now, now, conversation_id, dict(metadata or {}))
+        facts = {} if metadata is None else checked_metadata(metadata)
+        session = Session(new_session_id(), user_id, dept_id, now, now, conversation_id, facts)
         self._run(
             "session_write-1", self._keys.session(session.session_id), self._ttl, "0", *fields_of(session)
         )

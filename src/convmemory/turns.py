@@ -1,0 +1,74 @@
+"""Which turn of ``RunnableWithMessageHistory`` is calling a history, and what its user said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.runnables.config import ensure_config
+
+from convmemory.callbacks import RECORDER, Run, Turn, listen
+from convmemory.errors import InvalidArgument
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """``RunnableWithMessageHistory`` at one of its two steps: ``entering`` reads, the other one reads and writes."""
+
+    run: Run
+    turn: Turn
+    entering: bool
+
+
+def step_of(history: object) -> Step | None:
+    """The step of the chain that is calling ``history`` now; ``None`` when somebody else uses it.
+
+    Only ``RunnableWithMessageHistory`` names the object in the running config, and only from its own steps:
+    code inside the chain that uses the same object wants to see what is there now.
+    """
+    config = ensure_config()
+    if config.get("configurable", {}).get("message_history") is not history:
+        return None
+    listen()
+    run = RECORDER.open_run(getattr(config.get("callbacks"), "parent_run_id", None))
+    entering = run is not None and run.name == "load_history"
+    if run is None or not (entering or run.name == "check_sync_or_async"):
+        return None
+    whole = _whole_pass(run)
+    if whole is None:
+        return None
+    whole.turn = whole.turn or Turn()
+    return Step(run, whole.turn, entering)
+
+
+def _whole_pass(run: Run) -> Run | None:
+    """The run of ``RunnableWithMessageHistory`` itself, above one of its steps."""
+    above = run.parent
+    if above is not None and above.parent is not None and above.parent.name == "insert_history":
+        return (
+            above.parent.parent
+        )  # with history_messages_key: insert_history > RunnableParallel > load_history
+    return above
+
+
+def said_in(inputs: Any, input_messages_key: str | None) -> list[BaseMessage]:
+    """What the user said, in the input of a chain: found as ``RunnableWithMessageHistory`` finds it.
+
+    Raises:
+        InvalidArgument: It is not there; a chain with several inputs needs ``input_messages_key``.
+    """
+    found = inputs
+    if isinstance(inputs, dict):
+        only = next(iter(inputs)) if len(inputs) == 1 else "input"
+        found = inputs.get(input_messages_key or only)
+    if isinstance(found, str):
+        return [HumanMessage(found)]
+    messages = [found] if isinstance(found, BaseMessage) else found
+    if isinstance(messages, (list, tuple)) and len(messages) == 1 and isinstance(messages[0], list):
+        messages = messages[0]
+    if isinstance(messages, (list, tuple)) and all(isinstance(one, BaseMessage) for one in messages):
+        return list(messages)
+    raise InvalidArgument(
+        "input_messages_key", "must name the key of the chain's input that holds the user's message"
+    )
