@@ -77,7 +77,7 @@ class Tagger:
         self._open.discard(id(value))
         if not odd:
             return plain
-        return {TAG: "map", "v": [[self.value(key, (path, key)), item] for key, item in plain.items()]}
+        return {TAG: "map", "v": [[self.hashable(key, (path, key)), item] for key, item in plain.items()]}
 
     def items(self, value: list[Any] | tuple[Any, ...], path: Path) -> Any:
         """Encode the members of a list or tuple as a JSON list."""
@@ -89,6 +89,11 @@ class Tagger:
             plain.append(self.value(item, (path, index)))
         self._open.discard(id(value))
         return plain
+
+    def hashable(self, value: Any, path: Path) -> Any:
+        """Encode a key or a member of a set: as text where its plain base would not be hashable."""
+        encoded = self.value(value, path)
+        return encoded if _is_hashable(encoded) else self.lost(value, path)
 
     def lost(self, value: object, path: Path) -> str:
         """Keep a description of what cannot be encoded, and note where it stood."""
@@ -166,12 +171,14 @@ def _leaf(name: str, write: Callable[[Any], Any]) -> _Writer:
     return lambda _tagger, value, _path: {TAG: name, "v": write(value)}
 
 
-def _members(name: str, order: Callable[[Any], Any]) -> _Writer:
-    def write(tagger: Tagger, value: Any, path: Path) -> Any:
-        members = tagger.items(order(value), path)
-        return {TAG: name, "v": members} if type(members) is list else members
+def _write_tuple(tagger: Tagger, value: tuple[Any, ...], path: Path) -> Any:
+    members = tagger.items(value, path)
+    return {TAG: "tuple", "v": members} if type(members) is list else members
 
-    return write
+
+def _write_set(tagger: Tagger, value: Any, path: Path) -> Any:
+    members = [tagger.hashable(member, (path, index)) for index, member in enumerate(_in_order(value))]
+    return {TAG: type(value).__name__, "v": members}
 
 
 def _clock(name: str) -> _Writer:
@@ -182,6 +189,17 @@ def _clock(name: str) -> _Writer:
         return {TAG: name, "v": stored}
 
     return write
+
+
+def _is_hashable(encoded: Any) -> bool:
+    if type(encoded) is list:
+        return False
+    if type(encoded) is not dict:
+        return True
+    tag = encoded.get(TAG)
+    if tag in {"tuple", "frozenset"}:
+        return all(map(_is_hashable, encoded["v"]))
+    return tag not in {None, "map", "set", "bytearray", "document"}
 
 
 def _in_order(members: Any) -> list[Any]:
@@ -203,7 +221,8 @@ def _write_document(tagger: Tagger, value: Document, path: Path) -> Any:
     if not (isinstance(text, str) and isinstance(metadata, dict) and isinstance(name, str | None)):
         return tagger.lost(value, path)
     members = tagger.mapping(fields, path)
-    return {TAG: "document", "v": members} if type(members) is dict else members
+    kept = type(members) is dict and type(members["metadata"]) is dict  # not too deep, and not a circle
+    return {TAG: "document", "v": members} if kept else outline(value)
 
 
 def _base64(value: bytes) -> str:
@@ -224,9 +243,9 @@ _tagged = json.JSONDecoder(object_hook=_untag)
 _WRITERS: dict[type, _Writer] = {
     dict: Tagger.mapping,
     list: Tagger.items,
-    tuple: _members("tuple", tuple),
-    set: _members("set", _in_order),
-    frozenset: _members("frozenset", _in_order),
+    tuple: _write_tuple,
+    set: _write_set,
+    frozenset: _write_set,
     str: _leaf("str", lambda value: _base64(value.encode("utf-8", "surrogatepass"))),
     int: _leaf("int", hex),
     float: _write_float,

@@ -289,8 +289,14 @@ def fails_midway(chunks):
         raise RuntimeError("the model is out")
 
 
+async def afails_midway(chunks):
+    async for chunk in chunks:
+        yield chunk
+        raise RuntimeError("the model is out")
+
+
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("failure", [fails, RunnableGenerator(fails_midway)], ids=["at once", "midway"])
+@pytest.mark.parametrize("failure", [fails, RunnableGenerator(fails_midway, afails_midway)], ids=["at once", "midway"])
 async def test_what_was_said_is_kept_when_the_model_fails(memory, drive, shape, failure):
     build, given = SHAPES[shape]
     await memory.save_messages("s", ["before"], **MINE)

@@ -9,6 +9,23 @@ from zoneinfo import ZoneInfo
 from hypothesis import strategies as st
 from langchain_core.documents import Document
 
+from .hard_messages import nested
+from .lossy_messages import (
+    Changing,
+    Colour,
+    Growing,
+    Hostile,
+    Itself,
+    Key,
+    Level,
+    Opaque,
+    Page,
+    Point,
+    Real,
+    Text,
+    circle,
+)
+
 
 def values() -> st.SearchStrategy:
     zones = st.none() | st.just(UTC) | st.sampled_from(["Europe/Paris", "Asia/Kathmandu"]).map(ZoneInfo)
@@ -31,3 +48,29 @@ def values() -> st.SearchStrategy:
         ),
         max_leaves=12,
     )  # fmt: skip
+
+
+def odd_values() -> st.SearchStrategy:
+    """Values of which some have no exact encoding, in every place a value can stand."""
+    leaves = st.builds(Hostile) | st.sampled_from(
+        [Opaque(), Colour.RED, Level.HIGH, Itself(b"a"), Text("a\0"), Real(1.5), nested(98), circle()]
+    )
+    keys = st.sampled_from(
+        [Opaque(), Colour.RED, Level.HIGH, Key([1]), (Key([1]),), Text("$cm"), frozenset({Key([2])}), 1, "a"]
+    )
+
+    def around(inner: st.SearchStrategy) -> st.SearchStrategy:
+        lists, dicts = st.lists(inner, max_size=3), st.dictionaries(keys, inner, max_size=3)
+        return st.one_of(
+            lists,
+            dicts,
+            st.sets(keys, max_size=3),
+            lists.map(Growing),
+            dicts.map(Changing),
+            dicts.map(lambda metadata: Page("p", metadata=metadata)),
+            dicts.map(lambda metadata: Document("d", metadata=metadata)),
+            lists.map(lambda items: Point(items, nested(60, items))),
+            dicts.map(lambda items: nested(96, Document("d", metadata=items))),
+        )
+
+    return st.recursive(leaves | values(), around, max_leaves=8)

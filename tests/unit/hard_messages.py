@@ -47,8 +47,7 @@ def changed(message: BaseMessage, **fields: Any) -> BaseMessage:
     return message
 
 
-def nested(depth: int) -> Any:
-    value: Any = 1
+def nested(depth: int, value: Any = 1) -> Any:
     for _ in range(depth):
         value = [value]
     return value

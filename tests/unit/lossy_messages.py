@@ -81,6 +81,27 @@ class Itself(bytes):
         return self
 
 
+class Key(list):
+    """A list that can be a key."""
+
+    def __hash__(self):
+        return 1
+
+
+class Changing(dict):
+    """As if another thread wrote to it: it cannot be walked."""
+
+    def items(self):
+        raise RuntimeError("dictionary changed size during iteration")
+
+    get = keys = __iter__ = items
+
+
+class Growing(list):
+    def __iter__(self):
+        raise RuntimeError("no")
+
+
 class Page(Document):
     pass
 
@@ -168,6 +189,12 @@ LOSSY: dict[str, tuple[BaseMessage, list[str]]] = {
         ["additional_kwargs.v" + ".0" * 10 + "...."],
     ),
     "circle": (with_value(circle()), ["additional_kwargs.v.1"]),
+    "hashable list as key": (with_value({Key([1]): 1}), ["additional_kwargs.v.[1]"]),
+    "hashable list in a set": (with_value({Key([1])}), ["additional_kwargs.v.0"]),
+    "hashable list in a tuple in a set": (
+        with_value({(Key([1]),)}),
+        ["additional_kwargs.v.0.0", "additional_kwargs.v.0"],
+    ),
     "wide circle": (with_value([wide_circle()]), WIDE_CIRCLE_PATHS),
     "document inside itself": (
         with_value(document_inside_itself()),

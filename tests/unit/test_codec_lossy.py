@@ -7,15 +7,17 @@ import sys
 from uuid import UUID
 
 import pytest
+from hypothesis import given, settings
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from convmemory.codec import clean_text, decode, encode
 from convmemory.layouts import CLASSES
 
+from .any_values import odd_values
 from .both_ways import both_ways, columns
 from .hard_messages import TOOL_CALL, changed, nested, with_value
 from .likeness import unlike
-from .lossy_messages import LOSSY, Colour, Hostile, Level, Opaque
+from .lossy_messages import LOSSY, Changing, Colour, Growing, Hostile, Level, Opaque
 
 
 @pytest.mark.parametrize("name", LOSSY)
@@ -121,20 +123,6 @@ class Fighting(HumanMessage):
         raise RuntimeError("no")
 
 
-class Changing(dict):
-    """As if another thread wrote to it: it cannot be walked."""
-
-    def items(self):
-        raise RuntimeError("dictionary changed size during iteration")
-
-    get = keys = __iter__ = items
-
-
-class Growing(list):
-    def __iter__(self):
-        raise RuntimeError("no")
-
-
 def test_an_object_that_fights_back_costs_itself_and_not_the_turn(caplog):
     stored = encode(Fighting("what was said\0", id="1"))
     assert stored.metadata == {"lossy": ["class", "extras"]}
@@ -200,3 +188,19 @@ def test_a_stack_that_is_nearly_full_costs_the_deep_value_and_not_the_turn(room)
 
 def test_a_response_that_cannot_be_walked_is_searched_all_the_same():
     assert encode(changed(AIMessage("x"), response_metadata=Changing(model="m"))).metadata["model"] == "m"
+
+
+@settings(max_examples=250, deadline=None)
+@given(odd_values(), odd_values())
+def test_whatever_was_written_can_be_read(one, other):
+    for message in (
+        ToolMessage("what was said", tool_call_id="t", artifact=one, extra=other),
+        changed(
+            AIMessage("what was said", id="1"), additional_kwargs=one, tool_calls=other, usage_metadata=one
+        ),
+        changed(HumanMessage("x"), content=one, response_metadata=other, id=one, name=other),
+    ):
+        for back in both_ways(message):
+            assert type(back) is type(message)
+            assert "convmemory_unreadable" not in back.response_metadata
+            assert back.content == message.content or type(message) is HumanMessage

