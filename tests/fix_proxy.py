@@ -118,6 +118,7 @@ class Link:
         self._asked = False
         self._lock = threading.Lock()
         self._running = 2
+        self._over = False
         self.threads = [
             threading.Thread(target=self._pump, args=(client, server, self._request), daemon=True),
             threading.Thread(target=self._pump, args=(server, client, self._reply), daemon=True),
@@ -126,7 +127,8 @@ class Link:
             thread.start()
 
     def reset(self) -> None:
-        """End it; the client sees a connection reset by its peer."""
+        """End it; the client sees a connection reset by its peer, and nothing of what was still on its way."""
+        self._over = True
         with suppress(OSError):
             self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._hang_up(socket.SHUT_RD)  # wakes the threads, and says nothing to the client yet
@@ -139,7 +141,7 @@ class Link:
     def _pump(self, source: socket.socket, sink: socket.socket, passes: Callable[[bytes], bool]) -> None:
         with suppress(OSError):
             while data := source.recv(_CHUNK):
-                if passes(data):
+                if passes(data) and not self._over:
                     sink.sendall(data)
         self._finish()
 

@@ -28,8 +28,10 @@ from convmemory.telemetry import Event, Retrieval, answer_of
 logger = logging.getLogger("convmemory.callbacks")
 P = ParamSpec("P")
 
-MOST_RUNS: Final = 20_000
-"""Runs kept open at once; the oldest is let go of, as one that was never ended would be."""
+MOST_RUNS: Final = 10_000
+"""Runs that are open at once; past it the oldest is let go of, which is one that nobody ended."""
+MOST_LATE: Final = 100
+"""Runs that ended before what is in them, remembered a little longer."""
 MOST_EVENTS: Final = 1_000
 """What one run may hold of what was retrieved and answered in it; the oldest is let go of."""
 
@@ -37,11 +39,11 @@ MOST_EVENTS: Final = 1_000
 class InputKeeper(Protocol):
     """Whoever stores what the user said in a turn that ended without being stored."""
 
-    def keep_input(self, inputs: Any) -> None:
-        """Store it, blocking."""
+    def keep_input(self, inputs: Any) -> int:
+        """Store it, blocking; the number of messages that were stored."""
 
-    async def akeep_input(self, inputs: Any) -> None:
-        """Store it, awaited."""
+    async def akeep_input(self, inputs: Any) -> int:
+        """Store it, awaited; the number of messages that were stored."""
 
 
 @dataclass(slots=True, eq=False)
@@ -49,18 +51,20 @@ class Turn:
     """One pass through a chain or an agent: from the user's message until the answer is stored.
 
     ``pinned`` is the window the pass was shown; ``stored`` says that its write was tried; ``keeper`` is set
-    where the user's message is to be stored even if it never is.
+    where what the user said is to be stored even if it never is, and ``kept`` is how much of it was.
     """
 
     pinned: list[BaseMessage] | None = None
     stored: bool = False
     keeper: InputKeeper | None = None
+    kept: int = 0
 
 
 @dataclass(slots=True, eq=False)
 class Run:
     """A run that is going on, and what happened in it so far."""
 
+    run_id: UUID
     kind: str
     name: str | None
     parent: Run | None
@@ -70,7 +74,8 @@ class Run:
     began: float = field(default_factory=time.perf_counter)
     first_token: float | None = None
     events: list[Event] = field(default_factory=list)
-    children: int = 0
+    children: dict[UUID, Run] = field(default_factory=dict)
+    "Those still open."
     ended: bool = False
     turn: Turn | None = None
 
@@ -111,6 +116,7 @@ class RunRecorder(BaseCallbackHandler):
 
     def __init__(self) -> None:
         self._runs: dict[UUID, Run] = {}
+        self._late: dict[UUID, Run] = {}
         self._unkept: dict[UUID, Run] = {}
         self._orders = itertools.count()
         self._lock = threading.Lock()
@@ -120,9 +126,9 @@ class RunRecorder(BaseCallbackHandler):
         """How many runs are kept right now: 0 when nothing is going on."""
         return len(self._runs) + len(self._unkept)
 
-    def open_run(self, run_id: UUID | None) -> Run | None:
-        """The run of this id while it is open."""
-        return None if run_id is None else self._runs.get(run_id)
+    def find(self, run_id: UUID | None) -> Run | None:
+        """The run of this id, while it is open or may still be asked for."""
+        return None if run_id is None else self._runs.get(run_id) or self._late.get(run_id)
 
     def take_unkept(self, run_id: UUID) -> Run | None:
         """The turn that failed with this run and whose input is to be kept; once."""
@@ -148,14 +154,14 @@ class RunRecorder(BaseCallbackHandler):
     @_quietly
     def on_chain_end(self, *_: Any, run_id: UUID, **more: Any) -> None:
         """It came to its end; a streamed one says only now what its input was."""
-        if (lost := self._end(run_id, more.get("inputs"))) is not None:
-            _keep_at_once(lost)
+        _keep_at_once(self._end(run_id, more.get("inputs")))
 
     @_quietly
     def on_chain_error(self, *_: Any, run_id: UUID, **more: Any) -> None:
         """It failed, or was cancelled; a turn whose input is to be kept waits for ``FailedTurns``."""
+        self._abandon(run_id)
         if (lost := self._end(run_id, more.get("inputs"))) is not None:
-            self._unkept[run_id] = lost
+            _put(self._unkept, run_id, lost, MOST_LATE)
 
     @_quietly
     def on_tool_start(self, *_: Any, run_id: UUID, parent_run_id: UUID | None = None, **__: Any) -> None:
@@ -182,14 +188,14 @@ class RunRecorder(BaseCallbackHandler):
     @_quietly
     def on_llm_new_token(self, *_: Any, run_id: UUID, **__: Any) -> None:
         """A piece of a streamed answer came; only the first one's time matters."""
-        run = self.open_run(run_id)
+        run = self.find(run_id)
         if run is not None and run.first_token is None:
             run.first_token = time.perf_counter()
 
     @_quietly
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **__: Any) -> None:
         """A model answered; the time a streamed answer takes includes the time its reader takes."""
-        run = self.open_run(run_id)
+        run = self.find(run_id)
         if run is not None:
             taken = _milliseconds(time.perf_counter() - run.began)
             first = None if run.first_token is None else _milliseconds(run.first_token - run.began)
@@ -199,7 +205,7 @@ class RunRecorder(BaseCallbackHandler):
     @_quietly
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **__: Any) -> None:
         """A retriever returned; of those inside another (an ensemble's, a reranker's) only the outer one counts."""
-        run = self.open_run(run_id)
+        run = self.find(run_id)
         if run is not None and documents and all(above.kind != "retriever" for above in run.above()):
             run.add([Retrieval(next(self._orders), documents)])
         self._end(run_id)
@@ -207,53 +213,77 @@ class RunRecorder(BaseCallbackHandler):
     @_quietly
     def on_tool_end(self, *_: Any, run_id: UUID, **__: Any) -> None:
         """A tool is done, or something failed that is not a chain."""
-        self._end(run_id)
+        _keep_at_once(self._end(run_id))
 
     on_tool_error = on_retriever_error = on_llm_error = on_tool_end
 
-    def _begin(self, kind: str, run_id: UUID, parent_run_id: UUID | None, **known: Any) -> None:
+    def _begin(
+        self, kind: str, run_id: UUID, parent_run_id: UUID | None, *, name: str | None = None, **known: Any
+    ) -> None:
         with self._lock:
-            parent = self.open_run(parent_run_id)
+            parent = self.find(parent_run_id)
+            run = Run(run_id, kind, name, parent, next(self._orders), **known)
             if parent is not None:
-                parent.children += 1
-            name = known.pop("name", None)
-            self._runs[run_id] = Run(kind, name, parent, next(self._orders), **known)
-            for runs in (self._runs, self._unkept):
-                if len(runs) > MOST_RUNS:
-                    del runs[next(iter(runs))]
+                parent.children[run_id] = run
+            _put(self._runs, run_id, run, MOST_RUNS)
+
+    def _abandon(self, run_id: UUID) -> None:
+        """Close what a failed run had called and nobody will end: LangChain says nothing of a cancelled model or tool."""
+        run = self.find(run_id)
+        for child_id, child in list(run.children.items() if run is not None else ()):
+            if child.kind != "chain":
+                self._end(child_id)
 
     def _end(self, run_id: UUID, inputs: Any = None) -> Run | None:
-        """Close a run; the turn that is over with it and was not stored, if its input is to be kept."""
+        """End a run; the turn that is over with it and was not stored, if its input is to be kept."""
         with self._lock:
-            run = self._runs.pop(run_id, None)
+            run = self._runs.get(run_id)
             if run is None:
                 return None
             run.ended = True
             run.inputs = run.inputs if inputs is None else inputs
+            return self._close(run)
+
+    def _close(self, run: Run | None) -> Run | None:
+        """Let go of a run that ended, with all that is in it, and of those above that only waited for it.
+
+        A stream that is closed early ends its outer runs first. Whether its turn is stored is known after the
+        innermost: its listeners hear of it after this, and still find the runs above it.
+        """
+        lost = None
+        while run is not None and run.ended and not run.children:
+            del self._runs[run.run_id]
+            lost = run if _is_lost(run) else lost
             parent = run.parent
             if parent is not None:
-                parent.children -= 1
+                del parent.children[run.run_id]
                 if run.turn is None:
                     parent.add(run.events)
-            return next((one for one in (run, parent) if one is not None and _lost(one)), None)
+                if parent.ended:
+                    _put(self._late, parent.run_id, parent, MOST_LATE)
+            run = parent
+        return lost
 
 
-def _lost(run: Run) -> bool:
-    """Whether a turn is over, unstored, and wanted; once. A stream that is closed early ends its outer run first."""
-    turn = run.turn
-    if turn is None or turn.keeper is None or turn.stored or not run.ended or run.children:
-        return False
-    turn.stored = True
-    return True
+def _put(runs: dict[UUID, Run], run_id: UUID, run: Run, most: int) -> None:
+    """Keep a run, and let go of the oldest where they become too many."""
+    runs[run_id] = run
+    if len(runs) > most:
+        del runs[next(iter(runs))]
 
 
-def _keep_at_once(run: Run) -> None:
-    """Keep the input of a turn that ended without an error and unstored: a stream its reader closed.
+def _is_lost(run: Run) -> bool:
+    """Whether this was a turn that nobody stored, and what was said in it is to be kept."""
+    return run.turn is not None and run.turn.keeper is not None and not run.turn.stored
+
+
+def _keep_at_once(lost: Run | None) -> None:
+    """Keep what was said in a turn that ended without an error and unstored: a stream its reader closed.
 
     Only from blocking code; a stream closed under asyncio ends with an error, and is kept by ``FailedTurns``.
     """
-    if run.turn is not None and run.turn.keeper is not None and not _in_event_loop():
-        run.turn.keeper.keep_input(run.inputs)
+    if lost is not None and lost.turn is not None and lost.turn.keeper is not None and not _in_event_loop():
+        lost.turn.kept = lost.turn.keeper.keep_input(lost.inputs)
 
 
 def _in_event_loop() -> bool:
@@ -279,7 +309,7 @@ class FailedTurns(BaseCallbackHandler):
         if run is None or run.turn is None or run.turn.keeper is None:
             return
         try:
-            await run.turn.keeper.akeep_input(run.inputs)
+            run.turn.kept = await run.turn.keeper.akeep_input(run.inputs)
         except Exception as failure:  # noqa: BLE001 - the caller is to see the turn's error, not this one
             logger.warning("the input of a failed turn was not kept: %s", type(failure).__name__)
 

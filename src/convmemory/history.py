@@ -94,6 +94,10 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
     def __repr__(self) -> str:
         return f"TieredChatMessageHistory({self.conversation_id!r}, user_id={self.user_id!r})"
 
+    def __str__(self) -> str:
+        """The messages as text, as LangChain has it; where reading must be awaited, no more than whose they are."""
+        return repr(self) if self._blocking is None else super().__str__()
+
     @property
     def conversation_id(self) -> str:
         """The conversation, as it was named."""
@@ -219,8 +223,10 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         if step is None:
             return drafts_of(messages)
         step.turn.stored = True
-        whole = [message_chunk_to_message(m) if isinstance(m, BaseMessageChunk) else m for m in messages]
-        drafts = drafts_of(whole)
+        new = messages[step.turn.kept :]  # a stream closed midway tells its part after what was said was kept
+        drafts = drafts_of(
+            [message_chunk_to_message(m) if isinstance(m, BaseMessageChunk) else m for m in new]
+        )
         if not self._telemetry:
             return drafts
         try:
@@ -229,13 +235,17 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
             logger.warning("a turn is stored without its telemetry: %s", type(error).__name__)
             return drafts
 
-    def keep_input(self, inputs: Any) -> None:
-        """Store what the user said in a turn that was not stored; called where ``save_on_error="input"``."""
-        self.add_messages(said_in(inputs, self._input_messages_key))
+    def keep_input(self, inputs: Any) -> int:
+        """Store what the user said in a turn that was not stored, and count it: ``save_on_error="input"`` calls this."""
+        said = said_in(inputs, self._input_messages_key)
+        self.add_messages(said)
+        return len(said)
 
-    async def akeep_input(self, inputs: Any) -> None:
+    async def akeep_input(self, inputs: Any) -> int:
         """Store what the user said in a turn that was not stored; see ``keep_input``."""
-        await self.aadd_messages(said_in(inputs, self._input_messages_key))
+        said = said_in(inputs, self._input_messages_key)
+        await self.aadd_messages(said)
+        return len(said)
 
     def _report(self, error: Exception) -> None:
         logger.error("messages of conversation %s were not stored: %s", self._key.uuid, error)

@@ -27,7 +27,7 @@ def title_from(message: BaseMessage) -> str | None:
     It is the first sentence, or about 60 characters cut at a word and ended with an ellipsis; white space
     is folded and control characters are gone. The result fits a PostgreSQL text column and one line.
     """
-    text = _one_line(clean_text(text_of(message.content)[:_READ]))
+    text = _one_line(clean_text(text_of(message.content).lstrip()[:_READ]))
     if not text:
         return None
     end = _SENTENCE.search(text)

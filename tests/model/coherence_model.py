@@ -49,12 +49,11 @@ class Window(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """Leave for one reader to fill; ``others`` is empty, unless a mutant lets those who were too late fill as well."""
+    """Leave for one reader to fill; ``late`` when somebody else may take it over."""
 
     holder: Hashable
     run: Hashable
     late: bool = False
-    others: tuple[Hashable, ...] = ()
 
 
 Key = Window | Lease | None
@@ -66,8 +65,7 @@ def look(key: Key, run: Hashable, holder: Hashable, without: str = "") -> tuple[
         return "hit", key
     if isinstance(key, Lease) and not key.late and key.holder != holder:
         return "miss", key
-    kept = isinstance(key, Lease) and without == "expired lease still fills"
-    return "lease", Lease(holder, run, others=(key.holder,) if kept and isinstance(key, Lease) else ())
+    return "lease", Lease(holder, run)
 
 
 def publish(key: Key, run: Hashable, life: Hashable, version: int, without: str = "") -> tuple[str, Key]:
@@ -96,7 +94,7 @@ def fill(
     key: Key, run: Hashable, holder: Hashable, life: Hashable, version: int, without: str = ""
 ) -> tuple[str, Key]:
     """Put the window if the lease is still mine, else ``tell``."""
-    mine = isinstance(key, Lease) and holder in {key.holder, *key.others}
+    mine = isinstance(key, Lease) and (key.holder == holder or without == "any lease fills")
     now = isinstance(key, Lease) and (key.run == run or without == "lease without run")
     if (mine and now) or without == "fill without lease":
         return "filled", Window(life, version, run)
@@ -272,7 +270,7 @@ class Protocol:
     def _reader(self, s: State, i: int, r: Reader) -> Iterator[Step]:
         if r.step == "idle":
             if r.left:
-                yield from self._begins(s, i, r)
+                yield self._begins(s, i, r)
         elif r.step == "marks":
             yield self._reads_marks(s, i, r)
         elif r.step in {"drop", "clear"}:
@@ -284,17 +282,20 @@ class Protocol:
         else:
             yield self._finishes(s, i, r)
 
-    def _begins(self, s: State, i: int, r: Reader) -> Iterator[Step]:
+    def _begins(self, s: State, i: int, r: Reader) -> Step:
         trust = s.trust[self._process(i)]
         owed = s.floor if trust == "fresh" else max(s.floor, s.late)
         r = r._replace(floor=owed)
-        drains = any(o.step in {"marks", "drop", "clear"} for o in s.readers) and self.scope.shared
-        if i < self.scope.full or (drains and not (trust == "due" and self.without == "look under way counts")):
-            yield self._reads(s, i, r._replace(step="bare")) if trust != "fresh" or i < self.scope.full else self._looks(s, i, r)
-        elif trust == "fresh" or drains or self.without == "trust without draining":
-            yield self._looks(s, i, r)
-        else:
-            yield self._reads_marks(s, i, r)
+        busy = self.scope.shared and any(other.step in {"marks", "drop", "clear"} for other in s.readers)
+        if i < self.scope.full:
+            return self._reads(s, i, r._replace(step="bare"))
+        if trust == "fresh" or self.without == "trust without draining":
+            return self._looks(s, i, r)
+        if not busy:
+            return self._reads_marks(s, i, r)
+        if trust == "due" and self.without == "look under way counts":
+            return self._looks(s, i, r)
+        return self._reads(s, i, r._replace(step="bare"))  # another reader of this process is at the marks
 
     def _reads_marks(self, s: State, i: int, r: Reader) -> Step:
         if not s.mark:
@@ -405,3 +406,93 @@ def _shown(key: Key) -> str:
     if isinstance(key, Window):
         return f"life {key.life} version {key.version}" if key.life else "no conversation"
     return "nothing" if key is None else f"r{key.holder}'s lease"
+
+
+# Exploring
+
+
+@dataclass(frozen=True)
+class Found:
+    """How many states there are, and the shortest way to break the promise; ``None`` where it holds."""
+
+    states: int
+    trace: list[str] | None
+
+    def __str__(self) -> str:
+        return f"{self.states:8} states: " + ("holds" if self.trace is None else " > ".join(self.trace))
+
+
+def explore(scope: Scope, without: str = "") -> Found:
+    """Walk through every state, breadth first."""
+    protocol = Protocol(scope, without)
+    came: dict[State, tuple[State, str] | None] = dict.fromkeys(scope.starts())
+    queue = deque(came)
+    while queue:
+        s = queue.popleft()
+        try:
+            for what, n in protocol.steps(s):
+                if n not in came:
+                    came[n] = (s, what)
+                    queue.append(n)
+        except Broken as broken:
+            return Found(len(came), [*_way(came, s), str(broken)])
+    return Found(len(came), None)
+
+
+def _way(came: dict[State, tuple[State, str] | None], s: State) -> list[str]:
+    steps = []
+    while (link := came[s]) is not None:
+        s, what = link
+        steps.append(what)
+    start = f"{_shown(s.key)} cached of {'one append' if s.log else 'no conversation'}"
+    return [start, *reversed(steps)]
+
+
+HOLDS = {
+    "writers race": Scope(writers=2, what="acd", writes=1, kinds="late"),
+    "one writer, again and again": Scope(what="acd", writes=3, kinds="late"),
+    "full histories": Scope(writers=2, full=1, what="ad"),
+    "crash": Scope(writers=2, what="ad", kinds="crash"),
+    "evict": Scope(writers=2, what="ad", kinds="evict late"),
+    "restart": Scope(writers=2, kinds="restart late"),
+    "outage": Scope(writes=2, kinds="outage"),
+    "partition": Scope(writers=2, kinds="partition"),
+    "one process": Scope(readers=2, shared=True, kinds="partition outage"),
+}
+"""Small scopes: a few seconds together."""
+
+_ALL = "crash evict restart late outage partition"
+MORE = {
+    "any two faults": Scope(writers=2, faults=2, kinds=_ALL),
+    "clear and delete": Scope(writers=2, what="acd", faults=2, kinds=_ALL),
+    "three readers": Scope(readers=3, full=1, faults=2, kinds=_ALL, what="ad"),
+    "two reads each": Scope(reads=2, faults=1, kinds=_ALL, what="ad"),
+    "two writes each": Scope(writers=2, writes=2, what="ad", kinds="late crash evict"),
+}
+
+_OUT = "outage"
+MUTANTS = {
+    "fill without lease": Scope(),
+    "publish keeps the lease": Scope(),
+    "publish without version check": Scope(writers=2),
+    "no run check": Scope(kinds="restart"),
+    "lease without run": Scope(kinds="restart"),
+    "silent miss": Scope(readers=3),
+    "silent full read": Scope(full=1),
+    "failed publish not marked": Scope(kinds=_OUT),
+    "trust without draining": Scope(kinds=_OUT),
+    "delete without publish": Scope(what="ad"),
+    "incarnation ignored": Scope(writers=2, what="ad"),
+    "clear keeps the window": Scope(what="ac"),
+    "any lease fills": Scope(kinds="late"),
+    "drain clears a newer mark": Scope(readers=3, writes=2, kinds="partition"),
+    "mark after ack": Scope(kinds=_OUT),
+    "creation extends no conversation": Scope(writers=2, what="ad"),
+    "publish vouches for the run": Scope(writers=3, readers=1, kinds="restart"),
+    "degraded write not marked": Scope(writes=2, kinds=_OUT),
+    "mark cleared first": Scope(kinds=_OUT),
+    "publish after ack": Scope(),
+    "look under way counts": Scope(shared=True, kinds="partition"),
+    "no look while trusted": Scope(kinds="partition"),
+}
+"""Every rule of the protocol, left out, and a small scope that shows what comes of it."""

@@ -12,65 +12,76 @@ from torture.checker import Verdict
 from torture.records import OK, Attempt, Fault
 
 KINDS = ("lost", "doubled", "disorder", "stale", "leaked", "phantom", "surprise")
+COLUMNS = f"{'fault':16}{'survived':>9}{'lasted':>9}{'no read':>9}{'no write':>9}{'all well':>9}{'late':>6}"
 
 
 @dataclass(frozen=True)
 class Impact:
-    """What the faults of one kind did: seconds without any success at all, and until everybody was well again."""
+    """What the faults of one kind did, each figure the worst of its ``hits``.
+
+    ``lasted``: the fault itself. ``unread``, ``unwritten``: seconds in which nobody's read or write succeeded.
+    ``recovery``: seconds from the tier's return until every worker had used it again. ``late``: how often somebody
+    had not before the next fault began, which ends the measurement.
+    """
 
     kind: str
     hits: int
-    longest: float
+    lasted: float
     unread: float
     unwritten: float
     recovery: float
+    late: int
+
+    def __str__(self) -> str:
+        figures = "".join(
+            f"{seconds:9.2f}" for seconds in (self.lasted, self.unread, self.unwritten, self.recovery)
+        )
+        return f"{self.kind:16}{self.hits:9}{figures}{self.late:6}"
 
 
 class Availability:
-    """When operations succeeded, for all workers and for each."""
+    """When operations succeeded, for all workers and for each, and when which fault kept them from it."""
 
-    def __init__(self, attempts: Sequence[Attempt]) -> None:
+    def __init__(self, attempts: Sequence[Attempt], faults: Sequence[Fault]) -> None:
         self._reads = sorted(a.end for a in attempts if a.how == OK and not a.writes)
         self._writes = sorted(a.end for a in attempts if a.how == OK and a.writes)
-        self._hits: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        self._commits: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        self._used: dict[str, dict[str, list[float]]] = {
+            "redis": defaultdict(list),
+            "postgres": defaultdict(list),
+        }
         self._tries: dict[str, list[float]] = defaultdict(list)
-        for attempt in sorted(attempts, key=lambda a: a.begin):
-            self._tries[attempt.worker].append(attempt.begin)
+        for attempt in sorted(attempts, key=lambda a: a.end):
+            self._tries[attempt.worker].append(attempt.end)
             if attempt.hit:
-                self._hits[attempt.worker].append((attempt.begin, attempt.end))
+                self._used["redis"][attempt.worker].append(attempt.end)
             if attempt.how == OK and attempt.writes:
-                self._commits[attempt.worker].append((attempt.begin, attempt.end))
+                self._used["postgres"][attempt.worker].append(attempt.end)
+        self._begun = sorted(fault.begin for fault in faults if fault.tiers)
+        self._standing = [fault for fault in faults if fault.victim]
 
     def gap(self, fault: Fault, *, writes: bool) -> float:
         """The longest time in which nobody's reads (or writes) succeeded, around a fault."""
         times = self._writes if writes else self._reads
-        first = max(0, bisect_left(times, fault.begin) - 1)
-        last = bisect_right(times, fault.end)
-        around = times[first : last + 1]
+        around = times[max(0, bisect_left(times, fault.begin) - 1) : bisect_right(times, fault.end) + 1]
         return max((b - a for a, b in zip(around, around[1:], strict=False)), default=0.0)
 
-    def recovery(self, fault: Fault, standing: Sequence[Fault]) -> float:
-        """Seconds from the tier's return until the last worker had succeeded with it again.
+    def recovery(self, fault: Fault) -> tuple[float, bool]:
+        """Seconds from the tier's return until the last worker had used it again, and whether some had not in time."""
+        after = bisect_right(self._begun, fault.end)
+        following = self._begun[after] if after < len(self._begun) else float("inf")
+        delays = [delay for tier in fault.tiers for delay in self._delays(fault, tier, following)]
+        return max(delays, default=0.0), fault.end + max(delays, default=0.0) >= following
 
-        A worker that itself stood still in that time is not waited for.
-        """
-        found = 0.0
-        for tier, successes in (("redis", self._hits), ("postgres", self._commits)):
-            if tier in fault.tiers:
-                found = max([found, *self._delays(fault, successes, standing)])
-        return found
-
-    def _delays(
-        self, fault: Fault, successes: dict[str, list[tuple[float, float]]], standing: Sequence[Fault]
-    ) -> Iterator[float]:
+    def _delays(self, fault: Fault, tier: str, following: float) -> Iterator[float]:
+        """One a worker that lived through the fault and was not itself made to stand still in that time."""
         for worker, tries in self._tries.items():
             if tries[0] > fault.begin or tries[-1] <= fault.end:
-                continue  # it was not there yet, or not any more
-            spans = successes[worker]
-            after = bisect_left(spans, (fault.end, 0.0))
-            well = spans[after][1] if after < len(spans) else tries[-1]
-            if not any(s.victim == worker and s.begin < well and fault.begin < s.end for s in standing):
+                continue
+            used = self._used[tier][worker]
+            after = bisect_right(used, fault.end)
+            well = min(used[after] if after < len(used) else tries[-1], following)
+            still = (s for s in self._standing if s.victim == worker)
+            if not any(s.begin < well and fault.begin < s.end for s in still):
                 yield well - fault.end
 
 
@@ -79,32 +90,29 @@ def impacts(faults: Sequence[Fault], attempts: Sequence[Attempt]) -> list[Impact
     by_kind: dict[str, list[Fault]] = defaultdict(list)
     for fault in faults:
         by_kind[fault.kind].append(fault)
-    times, standing = Availability(attempts), [f for f in faults if f.victim]
-    return [
-        Impact(
-            kind,
-            len(mine),
-            max(f.end - f.begin for f in mine),
-            max(times.gap(f, writes=False) for f in mine),
-            max(times.gap(f, writes=True) for f in mine),
-            max(times.recovery(f, standing) for f in mine),
-        )
-        for kind, mine in sorted(by_kind.items())
-    ]
+    times = Availability(attempts, faults)
+    return [_impact(kind, mine, times) for kind, mine in sorted(by_kind.items())]
+
+
+def _impact(kind: str, mine: Sequence[Fault], times: Availability) -> Impact:
+    recoveries = [times.recovery(fault) for fault in mine]
+    return Impact(
+        kind=kind,
+        hits=len(mine),
+        lasted=max(fault.end - fault.begin for fault in mine),
+        unread=max(times.gap(fault, writes=False) for fault in mine),
+        unwritten=max(times.gap(fault, writes=True) for fault in mine),
+        recovery=max(seconds for seconds, _ in recoveries),
+        late=sum(late for _, late in recoveries),
+    )
 
 
 def table(verdict: Verdict, rows: Sequence[Impact]) -> str:
     """What is printed at the end of a run."""
     lines = ["operations"]
     lines += [f"  {name:24}{count:9,}" for name, count in sorted(verdict.operations.items())]
-    lines += [
-        "",
-        f"{'fault':16}{'survived':>9}{'lasted':>9}{'no read':>9}{'no write':>9}{'all well':>9}   (seconds, longest)",
-    ]
-    lines += [
-        f"{r.kind:16}{r.hits:9}{r.longest:9.2f}{r.unread:9.2f}{r.unwritten:9.2f}{r.recovery:9.2f}" for r in rows
-    ]
-    lines += ["", "  ".join(f"{kind} {verdict.count(kind)}" for kind in KINDS)]
+    lines += ["", f"{COLUMNS}   (seconds: the worst)", *map(str, rows), ""]
+    lines += ["  ".join(f"{kind} {verdict.count(kind)}" for kind in KINDS)]
     excused = ", ".join(f"{kind} {count}" for kind, count in sorted(verdict.excused.items())) or "none"
     return "\n".join([*lines, f"excused, as documented: {excused}"])
 

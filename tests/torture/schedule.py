@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from torture.faults import Kind, Scene
 from torture.records import Fault
 
-GAPS = {"server": (0.8, 1.4), "light": (0.2, 1.0), "worker": (0.3, 1.2), "sentinel": (1.5, 2.0)}
-"""Seconds between two faults of a lane; what a server's fault did is over before the next one."""
+GAPS = {"server": (1.5, 1.9), "light": (0.2, 1.0), "worker": (0.3, 1.2), "sentinel": (1.5, 2.0)}
+"""Seconds between two faults of a lane; what a server's fault did should be over before the next one."""
 
 
 @dataclass

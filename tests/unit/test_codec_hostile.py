@@ -95,7 +95,7 @@ json_values = st.recursive(
         | st.fixed_dictionaries({"$cm": st.sampled_from(["int", "map", "set", "datetime", "document", "str"]), "v": inner})
         | st.fixed_dictionaries({"c": st.sampled_from([*CLASSES])}, optional={"d": inner, "t": inner, "l": inner})
     ),
-    max_leaves=20,
+    max_leaves=10,
 )  # fmt: skip
 field_names = st.sampled_from([
     "content", "type", "id", "name", "additional_kwargs", "response_metadata", "tool_calls", "invalid_tool_calls",
@@ -111,13 +111,13 @@ def assert_harmless(back: BaseMessage) -> None:
     text_of(back.content)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(json_values, st.text(st.characters()))
 def test_reading_any_json_gives_a_message_of_the_table(value, content):
     assert_harmless(decode(json.dumps(value), content))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.sampled_from([*CLASSES]), st.dictionaries(field_names, json_values), st.text(st.characters()))
 def test_reading_any_fields_gives_a_message_of_the_table(kind, fields, content):
     back = decode(json.dumps({"c": kind, "d": fields}), content)
@@ -126,7 +126,7 @@ def test_reading_any_fields_gives_a_message_of_the_table(kind, fields, content):
         assert back.content == content
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(st.characters()), st.text(st.characters()), st.binary())
 def test_reading_any_text_gives_a_message_of_the_table(body, content, entry):
     assert_harmless(decode(body, content))

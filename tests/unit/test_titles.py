@@ -25,6 +25,7 @@ WAVE = "\U0001f44b\U0001f3fd"
         ("see example.com/a.b now", "see example.com/a.b now"),
         ('He said "go." Then he left', 'He said "go."'),
         ("Really?! Yes", "Really?!"),
+        (" " * 5_000 + "far in", "far in"),
         ("  hello \n\t world  ", "hello world"),
         ("no end", "no end"),
         ("...", "..."),

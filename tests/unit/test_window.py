@@ -101,7 +101,7 @@ def test_no_limit_is_everything():
     assert same_objects(recent(messages, None, hard_max=5), messages)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(scripts, sizes, sizes)
 def test_recent_is_a_bounded_end_of_the_conversation(messages, size, hard):
     window = recent(messages, size, hard_max=hard)
@@ -119,7 +119,7 @@ def test_recent_is_a_bounded_end_of_the_conversation(messages, size, hard):
         assert sum(isinstance(message, HumanMessage) for message in window) <= 1
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(scripts, sizes, sizes)
 def test_a_larger_window_never_shows_less(messages, size, hard):
     smaller = recent(messages, size, hard_max=hard)
@@ -131,7 +131,7 @@ def newest_human(messages) -> int:
     return max((at for at, message in enumerate(messages, 1) if isinstance(message, HumanMessage)), default=0)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(scripts, sizes, sizes)
 def test_the_tail_that_span_asks_for_answers_as_the_whole_does(messages, size, hard):
     start = span(len(messages), newest_human(messages), size, hard)
@@ -141,7 +141,7 @@ def test_the_tail_that_span_asks_for_answers_as_the_whole_does(messages, size, h
     assert len(tail) <= hard
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(scripts, sizes, sizes, st.integers(0, 30))
 def test_a_longer_tail_answers_as_well(messages, size, hard, more):
     start = max(1, span(len(messages), newest_human(messages), size, hard) - more)
@@ -150,7 +150,7 @@ def test_a_longer_tail_answers_as_well(messages, size, hard, more):
         assert same_objects(window, recent(messages, size, hard_max=hard))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(scripts, sizes, sizes)
 def test_span_asks_for_no_more_than_it_needs(messages, size, hard):
     start = span(len(messages), newest_human(messages), size, hard)
@@ -184,7 +184,7 @@ def test_for_prompt(messages, kept):
     assert [repr(m) for m in for_prompt(script(messages))] == [repr(m) for m in script(kept)]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(scripts)
 def test_what_is_for_a_prompt_pairs_and_keeps_the_rest(messages):
     kept = for_prompt(messages)
@@ -233,7 +233,7 @@ def test_within_tokens(messages, budget, kept):
     assert same_objects(window, messages[len(messages) - kept :])
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(scripts, st.integers(0, 200), st.lists(st.integers(0, 40), min_size=30, max_size=30))
 def test_within_tokens_keeps_as_many_turns_as_fit(messages, budget, weights):
     weight = {id(message): weights[at] for at, message in enumerate(messages)}

@@ -21,6 +21,8 @@ from convmemory.settings import Settings
 RV = TypeVar("RV")
 _WAIT: Final = 0.1
 """Seconds after which a waiting connection looks at its deadline."""
+_RECONNECT: Final = 1.0
+"""Seconds between two attempts of the pool to connect to a server that is away."""
 
 
 class AsyncBoundedConnection(AsyncConnection[Any]):
@@ -71,7 +73,11 @@ def connection_options(settings: Settings) -> dict[str, Any]:
 
 
 def open_pool(conninfo: str, settings: Settings) -> AsyncConnectionPool[AsyncBoundedConnection]:
-    """A pool that is not open yet; whoever takes a connection looks whether it is alive."""
+    """A pool that is not open yet; whoever takes a connection looks whether it is alive.
+
+    While the server is away it is asked every ``_RECONNECT`` seconds. Left to itself the pool would ask less and
+    less often, then not at all, and who waits for a connection would wait in vain.
+    """
     return AsyncConnectionPool(
         conninfo,
         connection_class=connection_class(settings.statement_timeout),
@@ -79,7 +85,8 @@ def open_pool(conninfo: str, settings: Settings) -> AsyncConnectionPool[AsyncBou
         min_size=settings.pool_min,
         max_size=max(settings.pool_min, settings.pool_max),
         timeout=settings.pool_timeout,
-        reconnect_timeout=settings.pool_timeout,
+        reconnect_timeout=_RECONNECT,
+        reconnect_failed=AsyncConnectionPool.check,
         configure=_limit_statements(settings),
         open=False,
         name="convmemory",

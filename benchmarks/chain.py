@@ -1,0 +1,41 @@
+"""The chain of W3: LangChain's history wrapper round a model that answers at once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from adapter import WINDOW
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+from langchain_core.runnables import Runnable, RunnablePassthrough
+from langchain_core.runnables.history import RunnableWithMessageHistory
+from texts import turns
+
+
+class InstantModel(BaseChatModel):
+    """Answers 400 bytes in no time, so that only the chain and the memory cost any."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "instant"
+
+    def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(turns()[0].ai))])
+
+
+def chain_over(history: Callable[[str], Any]) -> Runnable[Any, Any]:
+    """A prompt with the newest messages of ``history``, and the model."""
+    prompt = ChatPromptTemplate.from_messages([MessagesPlaceholder("history"), ("human", "{input}")])
+    recent = RunnablePassthrough.assign(history=lambda given: given["history"][-WINDOW:])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its removal in langchain-core 2.0 is announced at every construction
+        return RunnableWithMessageHistory(
+            recent | prompt | InstantModel(),
+            history,
+            input_messages_key="input",
+            history_messages_key="history",
+        )

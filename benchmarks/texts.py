@@ -1,0 +1,49 @@
+"""What is said in the benchmark: messages of about 400 bytes, the same in every run."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import cache
+from uuid import NAMESPACE_URL, uuid5
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+SIZE = 400
+WORDS = (
+    "ferry timetable bread harbour window ladder copper winter signal coffee letter engine"
+    " island museum bicycle garden planet orchard violin ticket"
+).split()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One exchange: what the human says and what is answered."""
+
+    human: str
+    ai: str
+
+    def messages(self) -> list[BaseMessage]:
+        return [HumanMessage(self.human), AIMessage(self.ai)]
+
+
+def sentence(rng: random.Random) -> str:
+    text = " ".join(rng.choice(WORDS) for _ in range(SIZE // 4))
+    return text[:SIZE]
+
+
+@cache
+def turns(count: int = 50) -> list[Turn]:
+    rng = random.Random(7)
+    return [Turn(sentence(rng), sentence(rng)) for _ in range(count)]
+
+
+def conversation(length: int) -> list[BaseMessage]:
+    """``length`` messages, human and AI in turn."""
+    said = [message for turn in turns(100) for message in turn.messages()]
+    return [said[at % len(said)].model_copy() for at in range(length)]
+
+
+def uuid_of(label: str) -> str:
+    """A conversation id for a label: always a UUID, because one peer takes nothing else."""
+    return str(uuid5(NAMESPACE_URL, label))

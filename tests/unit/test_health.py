@@ -1,0 +1,164 @@
+"""A tier's breaker, and when a cache may be trusted: every step by hand, no clock but the one passed in."""
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from convmemory.health import COOLDOWN, FAILURES_TO_OPEN, LOOK_EVERY, TierHealth, Trust
+
+ERROR = TimeoutError("secret details")
+
+
+@pytest.fixture
+def health():
+    return TierHealth("Redis")
+
+
+def test_the_breaker_opens_at_the_third_failure_in_a_row(health):
+    assert [health.failed(ERROR) for _ in range(5)] == [False, False, True, False, False]
+    assert (health.open, health.breaker) == (True, "open")
+    assert health.counters.failures == 5
+    assert datetime.now(UTC) - health.last_failure < timedelta(seconds=5)
+
+
+def test_a_success_in_between_begins_the_row_anew(health):
+    for _ in range(10):
+        health.failed(ERROR)
+        health.failed(ERROR)
+        health.succeeded()
+
+    assert (health.open, health.breaker) == (False, "closed")
+
+
+def test_a_success_closes_the_breaker(health):
+    for _ in range(FAILURES_TO_OPEN):
+        health.failed(ERROR)
+    health.succeeded()
+
+    assert not health.open
+    assert [health.failed(ERROR) for _ in range(3)] == [False, False, True]
+
+
+def test_each_change_is_one_log_line_without_the_error_text(health, caplog):
+    with caplog.at_level(logging.DEBUG):
+        for _ in range(10):
+            health.failed(ERROR)
+        health.succeeded()
+        health.succeeded()
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "Redis is out of reach (TimeoutError); it is left alone and asked again",
+        "Redis is back",
+    ]
+
+
+def test_of_many_threads_one_opens_it(health):
+    barrier = threading.Barrier(8)
+
+    def fail():
+        barrier.wait()
+        return [health.failed(ERROR) for _ in range(100)]
+
+    with ThreadPoolExecutor(8) as threads:
+        opened = [answer for work in [threads.submit(fail) for _ in range(8)] for answer in work.result()]
+
+    assert sum(opened) == 1
+    assert health.counters.failures == 800
+
+
+def test_figures_are_the_counters_by_name(health):
+    health.counters.hits += 2
+
+    assert health.figures() == {
+        "hits": 2,
+        "misses": 0,
+        "failures": 0,
+        "failed_writes": 0,
+        "dirty_marks": 0,
+        "drained": 0,
+    }
+
+
+@pytest.fixture
+def trust():
+    return Trust()
+
+
+def test_nothing_is_trusted_before_the_first_drain(trust):
+    ticket = trust.begin(100.0)
+
+    assert (ticket, trust.trusted) == (0, False)
+    trust.drained(ticket, 100.0)
+    assert trust.trusted
+
+
+def test_one_caller_drains_at_a_time(trust):
+    ticket = trust.begin(100.0)
+
+    assert trust.begin(100.0) is None
+    trust.drained(ticket, 100.0)
+    assert trust.begin(100.1) is None  # nor is it due again
+
+
+def test_a_look_is_due_once_a_second(trust):
+    trust.drained(trust.begin(100.0), 100.0)
+
+    assert trust.begin(100.0 + LOOK_EVERY - 0.001) is None
+    assert trust.begin(100.0 + LOOK_EVERY) is not None
+    assert trust.trusted  # windows are served while one caller looks
+
+
+def test_a_loss_ends_the_trust_and_makes_a_drain_due_at_once(trust):
+    trust.drained(trust.begin(100.0), 100.0)
+    trust.lost()
+
+    assert not trust.trusted
+    assert trust.begin(100.0) is not None
+
+
+def test_a_loss_during_the_drain_makes_it_worthless(trust):
+    ticket = trust.begin(100.0)
+    trust.lost()
+    trust.drained(ticket, 100.0)
+
+    assert not trust.trusted
+    trust.drained(trust.begin(100.0), 100.0)
+    assert trust.trusted
+
+
+def test_a_drain_that_gave_up_is_tried_again_at_once_where_something_was_lost(trust):
+    trust.begin(100.0)
+    trust.gave_up(100.0)
+
+    assert not trust.trusted
+    assert trust.begin(100.0) is not None
+
+
+def test_a_look_that_gave_up_waits_its_turn_where_nothing_was_lost(trust):
+    trust.drained(trust.begin(100.0), 100.0)
+    trust.begin(101.0)
+    trust.gave_up(101.0)
+
+    assert trust.trusted
+    assert trust.begin(101.5) is None
+    assert trust.begin(102.0) is not None
+
+
+def test_of_many_threads_one_draws_the_ticket(trust):
+    barrier = threading.Barrier(8)
+
+    def begin():
+        barrier.wait()
+        return trust.begin(100.0)
+
+    with ThreadPoolExecutor(8) as threads:
+        tickets = [work.result() for work in [threads.submit(begin) for _ in range(8)]]
+
+    assert sorted(tickets, key=str) == [0, *[None] * 7]
+
+
+def test_a_dead_tier_is_asked_often_enough_to_be_missed_briefly():
+    assert 0 < COOLDOWN <= LOOK_EVERY <= 1
