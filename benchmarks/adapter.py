@@ -60,7 +60,7 @@ class Adapter:
 
     def history(self, conversation: str) -> Any:
         """A LangChain chat history, made as the library's documentation makes one for a request."""
-        raise Unsupported
+        raise Unsupported(conversation)
 
     def text_of(self, message: Any) -> str:
         return message.content

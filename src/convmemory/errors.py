@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 
 class ConvMemoryError(Exception):
     """The root of every error this library raises: one ``except`` catches them all."""
@@ -9,6 +11,15 @@ class ConvMemoryError(Exception):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.__module__ = "convmemory"  # tracebacks show the path people import from
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as it is: what the constructors take is not what the text is."""
+        _, args, *state = cast("tuple[Any, ...]", super().__reduce__())
+        return (_made_again, (type(self), args), *state)
+
+
+def _made_again(kind: type[ConvMemoryError], args: tuple[Any, ...]) -> ConvMemoryError:
+    return kind.__new__(kind, *args)
 
 
 class ConfigurationError(ConvMemoryError, ValueError):

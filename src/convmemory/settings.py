@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from convmemory.errors import ConfigurationError
 
+_DAY = 86_400.0  # seconds: no time-out is longer, and drivers take no infinite one
+
 
 def _named(variable: str) -> AliasChoices:
     """Let a setting be given by its field name in Python and by ``variable`` in the environment."""
@@ -61,10 +63,12 @@ class Settings(BaseSettings):
     )
     pool_min: int = Field(1, ge=0, le=1000, validation_alias=_named("CONVMEMORY_POOL_MIN"))
     pool_max: int = Field(10, ge=1, le=1000, validation_alias=_named("CONVMEMORY_POOL_MAX"))
-    pool_timeout: float = Field(5, gt=0, validation_alias=_named("CONVMEMORY_POOL_TIMEOUT"))
-    connect_timeout: float = Field(3, gt=0, validation_alias=_named("CONVMEMORY_CONNECT_TIMEOUT"))
-    statement_timeout: float = Field(10, gt=0, validation_alias=_named("CONVMEMORY_STATEMENT_TIMEOUT"))
-    redis_timeout: float = Field(0.5, gt=0, validation_alias=_named("CONVMEMORY_REDIS_TIMEOUT"))
+    pool_timeout: float = Field(5, gt=0, le=_DAY, validation_alias=_named("CONVMEMORY_POOL_TIMEOUT"))
+    connect_timeout: float = Field(3, gt=0, le=_DAY, validation_alias=_named("CONVMEMORY_CONNECT_TIMEOUT"))
+    statement_timeout: float = Field(
+        10, gt=0, le=_DAY, validation_alias=_named("CONVMEMORY_STATEMENT_TIMEOUT")
+    )
+    redis_timeout: float = Field(0.5, gt=0, le=_DAY, validation_alias=_named("CONVMEMORY_REDIS_TIMEOUT"))
     prepare_threshold: int | None = Field(1, ge=0, validation_alias=_named("CONVMEMORY_PREPARE_THRESHOLD"))
     max_window_bytes: int = Field(1_000_000, ge=0, validation_alias=_named("CONVMEMORY_MAX_WINDOW_BYTES"))
 

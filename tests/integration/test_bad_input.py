@@ -5,12 +5,12 @@ import subprocess
 import sys
 import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from fix_memory import add, read, texts, wipe
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage
 
@@ -31,16 +31,39 @@ from convmemory import (
 )
 from convmemory.embedded import EmbeddedServers
 from convmemory.embedded.plan import POSTGRES_DATA
+from fix_memory import add, read, texts, until, wipe
 
 SECRET = "s3cr3t/?#@:%"
-ODD_IDS = ["a:b", "{a}", "a}{b", "line\nbreak", "tab\t", " ", "ünï-cödé-✓", "🙂", "%7Ba%7D", "x" * 255, "../..", "'; --"]
+ODD_IDS = [
+    "a:b",
+    "{a}",
+    "a}{b",
+    "line\nbreak",
+    "tab\t",
+    " ",
+    "ünï-cödé-✓",
+    "🙂",
+    "%7Ba%7D",
+    "x" * 255,
+    "../..",
+    "'; --",
+]
+
+
+def shown(value: object) -> str:
+    """A short name for a parameter, in letters any terminal has."""
+    return ascii(value)[:20]
+
+
 BAD_IDS = [None, "", "x" * 256, "x" * 300, "nul\0", "half \ud800", 7, b"bytes", ["list"], UUID(int=1)]
 
 
 # Text that databases refuse
 
 
-@pytest.mark.parametrize("odd", ["nul \0 inside", "half \ud83d alone", "\udcff", "\0", "both \0\ud800"], ids=ascii)
+@pytest.mark.parametrize(
+    "odd", ["nul \0 inside", "half \ud83d alone", "\udcff", "\0", "both \0\ud800"], ids=shown
+)
 async def test_text_that_postgresql_refuses_comes_back_as_it_was(memory, odd):
     message = AIMessage(
         odd,
@@ -95,20 +118,20 @@ async def test_a_message_of_20_megabytes_is_stored_and_not_cached(memory, keyspa
 # Ids
 
 
-@pytest.mark.parametrize("bad", BAD_IDS, ids=ascii)
+@pytest.mark.parametrize("bad", BAD_IDS, ids=shown)
 async def test_an_id_that_cannot_be_one_is_refused_by_every_verb(memory, bad):
     if not isinstance(bad, UUID) and bad is not None:
         with pytest.raises(InvalidArgument, match=r"^conversation_id: must"):
             await memory.create_conversation("ana", conversation_id=bad)
     verbs = [
-        lambda **who: memory.get_history(**who),
-        lambda **who: memory.get_messages(**who),
-        lambda **who: memory.get_conversation(**who),
-        lambda **who: memory.save_message(message="x", **who),
-        lambda **who: memory.save_messages(messages=["x"], **who),
-        lambda **who: memory.rename_conversation(title="x", **who),
-        lambda **who: memory.clear(**who),
-        lambda **who: memory.delete_conversation(**who),
+        memory.get_history,
+        memory.get_messages,
+        memory.get_conversation,
+        partial(memory.save_message, message="x"),
+        partial(memory.save_messages, messages=["x"]),
+        partial(memory.rename_conversation, title="x"),
+        memory.clear,
+        memory.delete_conversation,
     ]
     for verb in verbs:
         with pytest.raises(InvalidArgument, match=r"^user_id: must") as caught:
@@ -144,7 +167,7 @@ async def test_optional_ids_are_looked_at_as_well(memory, bad):
             await memory.extend_session(session.session_id, conversation_id=bad)
 
 
-@pytest.mark.parametrize("odd", ODD_IDS, ids=ascii)
+@pytest.mark.parametrize("odd", ODD_IDS, ids=shown)
 async def test_odd_ids_work_everywhere_and_reach_nobody_elses(memory, keyspace, odd):
     await memory.save_message("c", "ana's own", user_id="ana")
     await memory.save_message(odd, HumanMessage("odd name"), user_id="ana")
@@ -174,7 +197,7 @@ async def test_users_and_names_that_read_alike_are_kept_apart(memory, pair):
 # Numbers
 
 
-@pytest.mark.parametrize("bad", [0, -1, 10_001, 10**30, True, False, 2.5, "6", float("nan")], ids=repr)
+@pytest.mark.parametrize("bad", [0, -1, 10_001, 10**30, True, False, 2.5, "6", float("nan")], ids=shown)
 async def test_a_limit_that_is_none_is_refused(memory, bad):
     await memory.save_message("c", "x", user_id="ana")
 
@@ -188,7 +211,7 @@ async def test_a_limit_that_is_none_is_refused(memory, bad):
         memory.history("c", user_id="ana", max_messages=bad)
 
 
-@pytest.mark.parametrize("bad", [-1, 2**62, True, 1.5, "3"], ids=repr)
+@pytest.mark.parametrize("bad", [-1, 2**62, True, 1.5, "3"], ids=shown)
 async def test_a_place_that_is_none_is_refused(memory, bad):
     for argument in ("before", "after"):
         with pytest.raises(InvalidArgument, match=rf"^{argument}: must be the seq"):
@@ -234,7 +257,9 @@ async def test_a_time_without_a_zone_is_refused(memory, when):
         await memory.save_messages("c", [Draft(HumanMessage("x"), created_at=when)], user_id="ana")
 
 
-@pytest.mark.parametrize("bad", [None, 5, b"bytes", object(), [None], [5], [("human", "x", "y")], [{"role": "x"}]])
+@pytest.mark.parametrize(
+    "bad", [None, 5, b"bytes", object(), [None], [5], [("human", "x", "y")], [{"role": "x"}]]
+)
 async def test_what_is_no_message_is_refused(memory, bad):
     with pytest.raises(InvalidArgument, match=r"^messages: "):
         await memory.save_messages("c", bad, user_id="ana")
@@ -354,7 +379,9 @@ async def test_init_says_what_it_did_and_then_does_nothing(make_memory, database
     assert database.execute("SELECT version, name FROM schema_migrations").fetchall() == [(1, "initial")]
 
 
-async def test_a_role_without_the_right_to_create_can_use_a_schema_that_is_there(schema, make_memory, database):
+async def test_a_role_without_the_right_to_create_can_use_a_schema_that_is_there(
+    schema, make_memory, database
+):
     role = f"reader_{uuid4().hex[:12]}"
     database.execute(f"CREATE ROLE {role} LOGIN")
     try:
@@ -451,7 +478,9 @@ async def test_the_right_password_opens_and_stays_secret(make_memory, locked_ser
             assert "s3cr3t" not in said
 
 
-async def test_the_wrong_password_is_told_without_being_repeated(make_memory, locked_servers, schema_name, caplog):
+async def test_the_wrong_password_is_told_without_being_repeated(
+    make_memory, locked_servers, schema_name, caplog
+):
     wrong = "wr0ng-" + SECRET
     database, redis = locked(locked_servers, wrong)
     right, _ = locked(locked_servers, SECRET)
@@ -504,7 +533,14 @@ async def test_no_part_of_a_malformed_url_is_repeated(make_memory, url):
 
 
 @pytest.mark.parametrize(
-    "url", ["s3cr3t", "http://:s3cr3t@localhost", "redis://:s3cr3t@localhost:port", "redis://:s3cr3t/x@localhost", ""]
+    "url",
+    [
+        "s3cr3t",
+        "http://:s3cr3t@localhost",
+        "redis://:s3cr3t@localhost:port",
+        "redis://:s3cr3t/x@localhost",
+        "",
+    ],
 )
 async def test_a_malformed_redis_url_is_told_without_being_repeated(make_memory, database_url, url):
     with pytest.raises(ConfigurationError, match=r"^REDIS_URL: not a Redis URL") as caught:
@@ -576,8 +612,7 @@ async def test_a_redis_that_swallows_everything_costs_time_thrice_and_never_an_e
 
     redis_proxy.mode = "pass"
     redis_proxy.reset_all()
-    while (await memory.check()).redis.breaker == "open":  # somebody asks in the background
-        await asyncio.sleep(0.05)
+    await until(lambda: not memory.redis.health.open)  # somebody asks in the background
     assert texts(await memory.get_history("c", user_id="ana"))[-1] == "19"
     assert (await memory.check()).postgres.figures["dirty_windows"] == 0
 

@@ -5,7 +5,6 @@ import logging
 from uuid import uuid4
 
 import pytest
-from fix_memory import add, is_blocking, read, texts, wipe
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
@@ -27,6 +26,7 @@ from convmemory import (
     TieredChatMessageHistory,
 )
 from convmemory.window import pairing_errors
+from fix_memory import add, is_blocking, read, texts, wipe
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
@@ -116,7 +116,9 @@ def turn_with_tools(last_is_answered: bool) -> list:
 
 async def test_a_prompt_has_no_orphans_and_no_unanswered_calls(memory, history):
     await memory.save_messages(
-        "c", [ToolMessage("orphan", tool_call_id="0"), *turn_with_tools(last_is_answered=False)], user_id="ana"
+        "c",
+        [ToolMessage("orphan", tool_call_id="0"), *turn_with_tools(last_is_answered=False)],
+        user_id="ana",
     )
 
     assert pairing_errors(await read(history)) != []
@@ -177,7 +179,9 @@ async def test_a_log_line_about_an_awaited_history_is_no_error():
 
 @pytest.fixture
 def blocking(schema, database_url, redis_url, key_prefix):
-    with ConversationMemory.from_url(database_url, redis_url, db_schema=schema, key_prefix=key_prefix) as memory:
+    with ConversationMemory.from_url(
+        database_url, redis_url, db_schema=schema, key_prefix=key_prefix
+    ) as memory:
         yield memory
 
 
@@ -390,7 +394,7 @@ async def test_a_history_used_inside_a_chain_reads_afresh(memory, shape, invoke)
 async def test_one_history_kept_for_many_turns_sees_them_all(memory, shape, invoke):
     kept = memory.history("c", user_id="ana")
     chain = shape.chain(memory, counting)
-    chain.get_session_history = lambda user_id, conversation_id: kept
+    chain.get_session_history = lambda **_: kept
     config = memory.run_config(conversation_id="c", user_id="ana")
 
     answers = [(await invoke(chain, shape.input("again"), config)).content for _ in range(3)]
@@ -461,13 +465,14 @@ async def test_a_blocking_chain_over_awaited_stores_is_told_so(memory, colour, s
         assert texts(memory.blocking.get_history("c", user_id="ana")) == ["hi", "1 messages"]
 
 
+@pytest.mark.usefixtures("schema")
 async def test_a_turn_whose_write_fails_is_heard_of_although_langchain_swallows_it(
-    schema, make_memory, postgres_proxy, shape, invoke, caplog
+    make_memory, postgres_proxy, shape, invoke, caplog
 ):
     heard = []
     memory = await make_memory(
         postgres_proxy.url,
-        on_write_error=lambda error, history: heard.append(history.conversation_id),
+        on_write_error=lambda _error, history: heard.append(history.conversation_id),
         pool_timeout=0.3,
         statement_timeout=0.3,
     )

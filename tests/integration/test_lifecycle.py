@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from fix_memory import add, read, texts
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from convmemory import ConversationNotFound, Draft, InvalidArgument, RetrievedContext, StorageUnavailable
+from fix_memory import add, read, texts
 
 LONG_AGO = datetime(2001, 2, 3, 4, 5, 6, 789_012, tzinfo=UTC)
 

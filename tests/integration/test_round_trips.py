@@ -1,8 +1,9 @@
 """What a call costs, counted on the wire: round trips and requests to each tier, once connections are warm."""
 
 import pytest
-from fix_memory import add, read, wipe
 from langchain_core.messages import AIMessage, HumanMessage
+
+from fix_memory import add, read, wipe
 
 WARM = 4  # the driver prepares a statement at its second execution, and asks for it apart
 SIZES = [1, 2, 1000]

@@ -4,13 +4,13 @@ import asyncio
 from uuid import UUID, uuid4
 
 import pytest
-from fix_memory import add, read, texts
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from convmemory import ConversationNotFound, Draft
 from convmemory.codec import encode, pack, unpack
 from convmemory.coherence import Snapshot, Written
 from convmemory.keys import conversation_key
+from fix_memory import add, read, texts
 
 HARD, KEEP = 200, 12
 KEY = conversation_key(UUID(int=7), "ana")
@@ -491,7 +491,9 @@ async def test_a_conversation_made_again_never_mixes_with_its_former_life(memory
     await memory.postgres.delete_conversation(KEY)
     await memory.postgres.append(KEY, drafts("second"))  # as another process, which published long ago
 
-    assert await store.publish(KEY, late) == "extended"  # of a life that ended: nobody was promised otherwise yet
+    assert (
+        await store.publish(KEY, late) == "extended"
+    )  # of a life that ended: nobody was promised otherwise yet
     await add(history, say("now"))
     assert texts(await read(history)) == ["second", "now"]
 

@@ -166,7 +166,8 @@ class Scope:
     """How many of everybody and of everything; the first ``full`` readers read whole histories.
 
     ``kinds`` of faults: crash evict restart late outage partition. ``what`` is written: a(ppend) c(lear) d(elete).
-    ``shared``: all readers are one process.
+    ``shared``: all readers are one process. ``after``: an outage, and a write that is marked; it is over for
+    everybody but the first writer.
     """
 
     writers: int = 1
@@ -178,11 +179,17 @@ class Scope:
     kinds: str = ""
     what: str = "a"
     shared: bool = False
+    after: bool = False
 
     def starts(self) -> Iterator[State]:
         """Before anything happens: with a warm window and a cold one, of a conversation that is there or not."""
         writers, readers = (Writer("idle", 0, self.writes),) * self.writers, (Reader("idle", self.reads),) * self.readers
-        trust = ("fresh",) * (1 if self.shared else self.readers)
+        processes = 1 if self.shared else self.readers
+        if self.after:
+            doubt, stale = ("doubt",) * processes, Window(1, 1, 0)
+            yield State("aa", 2, stale, None, 0, "w0", writers, readers, doubt, 2, 0, self.faults)
+            return
+        trust = ("fresh",) * processes
         for log in ("a", ""):
             for key in (Window(*state_at(log, len(log)), 0), None):
                 yield State(log, 0, key, None, 0, "", writers, readers, trust, len(log), 0, self.faults)
@@ -444,7 +451,7 @@ def _way(came: dict[State, tuple[State, str] | None], s: State) -> list[str]:
     while (link := came[s]) is not None:
         s, what = link
         steps.append(what)
-    start = f"{_shown(s.key)} cached of {'one append' if s.log else 'no conversation'}"
+    start = f"{_shown(s.key)} cached after {len(s.log)} appends"
     return [start, *reversed(steps)]
 
 
@@ -463,11 +470,13 @@ HOLDS = {
 
 _ALL = "crash evict restart late outage partition"
 MORE = {
-    "any two faults": Scope(writers=2, faults=2, kinds=_ALL),
-    "clear and delete": Scope(writers=2, what="acd", faults=2, kinds=_ALL),
-    "three readers": Scope(readers=3, full=1, faults=2, kinds=_ALL, what="ad"),
-    "two reads each": Scope(reads=2, faults=1, kinds=_ALL, what="ad"),
-    "two writes each": Scope(writers=2, writes=2, what="ad", kinds="late crash evict"),
+    "writers race, any two faults": Scope(writers=2, faults=2, kinds=_ALL),
+    "clear and delete, any fault": Scope(writers=2, what="acd", kinds=_ALL),
+    "three readers, one of them full": Scope(readers=3, full=1, what="ad", kinds="crash evict restart"),
+    "two reads each": Scope(reads=2, what="ad", kinds=_ALL),
+    "two writes each": Scope(writers=2, writes=2, kinds="crash evict late"),
+    "after an outage": Scope(reads=2, what="ad", kinds=_ALL, after=True),
+    "one process, any two faults": Scope(reads=2, faults=2, kinds=_ALL, shared=True),
 }
 
 _OUT = "outage"
@@ -484,8 +493,8 @@ MUTANTS = {
     "delete without publish": Scope(what="ad"),
     "incarnation ignored": Scope(writers=2, what="ad"),
     "clear keeps the window": Scope(what="ac"),
-    "any lease fills": Scope(kinds="late"),
-    "drain clears a newer mark": Scope(readers=3, writes=2, kinds="partition"),
+    "any lease fills": Scope(readers=3),
+    "drain clears a newer mark": Scope(reads=2, faults=0, after=True),
     "mark after ack": Scope(kinds=_OUT),
     "creation extends no conversation": Scope(writers=2, what="ad"),
     "publish vouches for the run": Scope(writers=3, readers=1, kinds="restart"),

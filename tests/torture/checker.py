@@ -12,9 +12,12 @@ Outcomes nobody knows (no answer, or ``StorageUnavailable``) count as either. Tw
 library, because its documentation says so; they are counted as *excused*:
 
 unseen    a write committed and not yet acknowledged was seen by a read that could not reach Redis, and not by a later
-          one: only where every read that saw it ran during a fault of Redis and failed to tell the window;
+          one: only where every read that saw it failed to tell the window;
 hidden    a write acknowledged by a writer who could not reach Redis, and therefore marked, was not seen by a reader
           who could: only within ``LOOK`` seconds, in which every process looks for marks.
+
+Both need the word of the process concerned that Redis had just failed it. Where no fault of Redis was played at that
+time (a busy machine exceeds a deadline), they are counted apart, as *unplanned*.
 """
 
 from __future__ import annotations
@@ -227,7 +230,7 @@ class _Conversation:
             )
             return
         before = [r for at, r in self._shown if at > state and r.end < read.begin]
-        seen = [r for r in before if not self._unseen(r)]
+        seen = [r for r in before if not r.dark]
         if seen and not missed:
             self._accuse(
                 "stale",
@@ -237,21 +240,14 @@ class _Conversation:
                 f"{' (hit)' if read.hit else ''}",
             )
             return
-        self._judgement.excuse("hidden" if missed else "unseen")
+        failed = [(w.begin, w.end) for w in missed] or [(r.begin, r.end) for r in before]
+        planned = all(self._judgement.during("redis", *span) > 0 for span in failed)
+        self._judgement.excuse(("hidden" if missed else "unseen") + ("" if planned else ", unplanned"))
 
     def _hidden(self, write: Write, read: Read) -> bool:
         """Whether the write was marked so shortly before that a look may not have come across it yet."""
         age = read.begin - write.end
-        fault = self._judgement.during
-        return (
-            write.marked
-            and fault("redis", write.begin, write.end) > 0
-            and age <= LOOK + fault("postgres", write.end, read.begin)
-        )
-
-    def _unseen(self, earlier: Read) -> bool:
-        """Whether that read could not leave word of what it saw."""
-        return earlier.dark and self._judgement.during("redis", earlier.begin, earlier.end) > 0
+        return write.marked and age <= LOOK + self._judgement.during("postgres", write.end, read.begin)
 
     def _accuse(self, kind: str, at: float, text: str) -> None:
         self._judgement.accuse(kind, at, f"{self._conv}: {text}")

@@ -27,7 +27,7 @@ from torture.workload import Job
 
 WORKERS = 9
 SETTINGS: dict[str, Any] = {
-    "redis_timeout": 0.2,
+    "redis_timeout": 0.3,
     "pool_timeout": 2.0,
     "statement_timeout": 3.0,
     "connect_timeout": 2.0,

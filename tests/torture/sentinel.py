@@ -128,7 +128,12 @@ def cluster(directory: Path) -> Iterator[list[Hot]]:
     """Three servers that share the slots between them."""
     with ExitStack() as stack:
         nodes = [
-            Hot(directory / f"node{n}", "--cluster-enabled", "yes", port=free_port(BUS)) for n in range(3)
+            Hot(
+                directory / f"node{n}",
+                *("--cluster-enabled", "yes", "--cluster-node-timeout", "2000"),
+                port=free_port(BUS),
+            )
+            for n in range(3)
         ]
         for node in nodes:
             node.start()
@@ -144,7 +149,5 @@ def cluster(directory: Path) -> Iterator[list[Hot]]:
 
 
 def _whole(node: Hot) -> bool:
-    state = node.client.execute_command("CLUSTER", "INFO")
-    text = state if isinstance(state, str) else str(state)
-    nodes = node.client.execute_command("CLUSTER", "NODES")
-    return "ok" in text and len(nodes) == 3
+    state = node.client.execute_command("CLUSTER INFO")
+    return state["cluster_state"] == "ok" and int(state["cluster_known_nodes"]) == 3

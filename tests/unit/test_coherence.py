@@ -9,9 +9,9 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from convmemory.codec import encode, pack, unpack
 from convmemory.coherence import NO_CONVERSATION, Reply, Snapshot, parse_reply, snapshot_of
-from convmemory.rows import Batch, prepare
 from convmemory.keys import conversation_key
 from convmemory.models import Draft
+from convmemory.rows import Batch, prepare
 from convmemory.window import recent
 
 KEY = conversation_key("c", "ana")
@@ -103,7 +103,12 @@ def test_row_ids_are_made_once_and_stay():
 def test_all_new_messages_stand_at_the_end():
     appended, written = batch(HumanMessage("a"), AIMessage("b")).outcome(KEY, (77, 4, 12, 11, 2, None))
 
-    assert (appended.conversation_id, appended.version, appended.seqs, appended.stored) == ("c", 4, (11, 12), 2)
+    assert (appended.conversation_id, appended.version, appended.seqs, appended.stored) == (
+        "c",
+        4,
+        (11, 12),
+        2,
+    )
     assert (written.incarnation, written.version, written.first_seq, written.human_seq) == ("77", 4, 11, 11)
     assert [unpack(entry).content for entry in written.entries] == ["a", "b"]
 

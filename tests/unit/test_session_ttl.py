@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import fakeredis
 import pytest
 import time_machine
-from fix_memory import Awaited
 
 from convmemory import AsyncRedisStore, RedisStore, Settings
+from fix_memory import Awaited
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -134,7 +134,7 @@ async def test_no_verb_leaves_a_key_without_an_end(sessions, clock, keys):
         yield
 
     async for _ in steps():
-        lives = {name: keys.pttl(name) for name in keys.keys()}
+        lives = {name: keys.pttl(name) for name in keys.scan_iter()}
         assert all(0 < life <= 60 * 60_000 for life in lives.values()), lives
 
 
@@ -153,7 +153,9 @@ async def test_ids_cannot_be_guessed_and_are_never_the_same(sessions):
     assert {len(session_id) for session_id in made} == {43}
 
 
-@pytest.mark.parametrize("odd", ["a:b", "a}{b", "ä/é", "line\nbreak", "user:{eve}:sessions", "%7B", "x" * 255])
+@pytest.mark.parametrize(
+    "odd", ["a:b", "a}{b", "ä/é", "line\nbreak", "user:{eve}:sessions", "%7B", "x" * 255]
+)
 async def test_odd_ids_reach_no_other_key(sessions, keys, odd):
     hers = await sessions.create_session("eve")
     mine = await sessions.create_session(odd, dept_id=odd, conversation_id=odd, metadata={odd: odd})

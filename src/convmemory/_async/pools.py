@@ -1,4 +1,4 @@
-"""Connections to both tiers: bounded in time, checked before use, opened only when asked."""
+"""Connections to PostgreSQL: bounded in time, checked before use, opened only when asked."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ from collections.abc import Generator
 from typing import Any, Final, TypeVar
 
 import psycopg
-import redis.asyncio as redis_client
-import redis.exceptions
 from psycopg import AsyncConnection, sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from convmemory.drivers import KEEPALIVE, POSTGRES, describe, translated, within
+from convmemory.drivers import POSTGRES, translated, within
 from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
 
@@ -53,13 +49,18 @@ async def connect(conninfo: str, settings: Settings) -> AsyncBoundedConnection:
     kind = connection_class(settings.statement_timeout)
     with translated(POSTGRES, "connect"):
         try:
-            if "@" in str(conninfo_to_dict(conninfo).get("host")):  # the end of a password that holds an @
-                raise psycopg.ProgrammingError
-            return await kind.connect(conninfo, **connection_options(settings))
+            return await kind.connect(_checked(conninfo), **connection_options(settings))
         except psycopg.ProgrammingError:  # its text quotes the URL, password and all
             raise ConfigurationError(
                 "DATABASE_URL: not a PostgreSQL URL (postgresql://user@host:5432/name, a password percent-encoded)"
             ) from None
+
+
+def _checked(conninfo: str) -> str:
+    """A URL, if its host holds no @: that would be the end of a password, and the error would tell it."""
+    if "@" in str(conninfo_to_dict(conninfo).get("host")):
+        raise psycopg.ProgrammingError
+    return conninfo
 
 
 def connection_options(settings: Settings) -> dict[str, Any]:
@@ -105,27 +106,3 @@ def _limit_statements(settings: Settings) -> Any:
         await conn.execute(limit, prepare=False)
 
     return configure
-
-
-def redis_from_url(url: str, settings: Settings) -> redis_client.Redis:
-    """A client that gives up after ``redis_timeout`` seconds, and tries once more where the connection was cut.
-
-    Every command that is sent through it may be repeated.
-
-    Raises:
-        ConfigurationError: The URL is not a Redis URL.
-    """
-    options: dict[str, Any] = {
-        "socket_timeout": settings.redis_timeout,
-        "socket_connect_timeout": settings.redis_timeout,
-        "retry": Retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
-    }
-    if not url.startswith("unix:"):
-        options |= {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
-    try:
-        return redis_client.Redis.from_url(url, **options)
-    except ValueError as error:
-        why = describe(error)
-        raise ConfigurationError(
-            f"REDIS_URL: not a Redis URL (redis://host:6379/0, rediss://..., unix:///path): {why}"
-        ) from None

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from redis.exceptions import NoScriptError
 
-from convmemory._async.pools import redis_from_url
 from convmemory._async.prober import AsyncProber
+from convmemory._async.redis_link import AsyncRedisLink
 from convmemory.coherence import Reply, Snapshot, Written, parse_reply
 from convmemory.drivers import REDIS, translated
 from convmemory.errors import ConfigurationError, StorageError, StorageUnavailable
@@ -38,8 +38,8 @@ class AsyncRedisStore:
     """Recent windows and sessions in Redis (6 or newer) or Valkey: fast, and never the only copy of a message.
 
     Args:
-        client: A URL (``redis://``, ``rediss://``, ``unix://``) or a ready client of redis-py: single server,
-            cluster, or ``Sentinel.master_for(...)``. ``None`` builds the URL from ``settings``.
+        client: A URL (``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://``, ``redis+cluster://``) or a
+            ready client of redis-py of any of these kinds. ``None`` builds the URL from ``settings``.
         settings: Time to live, time-out and key prefix; ``Settings()`` has the defaults.
 
     Nothing connects before the first command.
@@ -54,8 +54,8 @@ class AsyncRedisStore:
         )
         if client is None and url is None:
             raise ConfigurationError("REDIS_HOST: empty, so there is no Redis to connect to")
-        self._owned = url is not None
-        self._client: Any = redis_from_url(url, self.settings) if url is not None else client
+        self._link = AsyncRedisLink(url, self.settings) if url is not None else None
+        self._given = None if url is not None else _undecoded(client)
         self._keys = Keys(self.settings.key_prefix)
         self._ttl = round(self.settings.session_ttl * 1000)
         self._digests: dict[str, str] = {}
@@ -68,8 +68,13 @@ class AsyncRedisStore:
     async def close(self) -> None:
         """Close the connections of a client made from a URL; a client that was given stays open."""
         self._prober.stop()
-        if self._owned:
-            await self._client.aclose()
+        if self._link is not None:
+            await self._link.close()
+
+    @property
+    def _client(self) -> Any:
+        """The client of redis-py; asked for inside ``_observed``, since making a cluster's can fail."""
+        return self._given if self._link is None else self._link.client()
 
     async def ping(self) -> dict[str, Any]:
         """The server's version, and whether its windows are trusted (no mark of an outage left to drain).
@@ -116,9 +121,7 @@ class AsyncRedisStore:
         about = (snapshot.incarnation, snapshot.version, self._ttl, token, keep, size)
         place = (snapshot.first_seq, snapshot.last_seq, snapshot.human_seq)
         name = self._keys.window(key.uuid)
-        return (
-            await self._run("window_fill-1", name, key.user_id, *about, *place, *snapshot.entries)
-        ).decode()
+        return await self._told("window_fill-1", name, key.user_id, *about, *place, *snapshot.entries)
 
     async def tell(self, key: ConversationKey, incarnation: str, version: int) -> str:
         """Leave word of a version that was read or written, so that nothing older is filled or served after it."""
@@ -130,8 +133,10 @@ class AsyncRedisStore:
         """Forget windows and leases; always safe."""
         self._refuse_while_open("drop")
         with self._observed("drop"):
-            for conversation in conversations:
-                await self._client.unlink(self._keys.window(conversation))
+            async with self._client.pipeline(transaction=False) as pipe:
+                for conversation in conversations:
+                    pipe.unlink(self._keys.window(conversation))
+                await pipe.execute()
 
     async def create_session(
         self,
@@ -247,3 +252,17 @@ class AsyncRedisStore:
                 self._prober.start()
             raise
         self.health.succeeded()
+
+
+def _undecoded(client: Any) -> Any:
+    """A caller's own client, which must hand out bytes: what is stored is not always text.
+
+    Raises:
+        ConfigurationError: It decodes replies.
+    """
+    encoder = getattr(client, "get_encoder", None)
+    if encoder is not None and encoder().decode_responses:
+        raise ConfigurationError(
+            "redis: make the client without decode_responses=True; windows are read as bytes"
+        )
+    return client

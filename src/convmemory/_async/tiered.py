@@ -119,6 +119,7 @@ class AsyncTieredStore:
             self.redis.health.counters.dirty_marks += 1
             if not marked:
                 await self.postgres.mark_dirty(key.uuid, written)
+                self.redis.trust.lost()  # whoever drained since it failed here did not find this mark
 
     async def _trusts(self, redis: AsyncRedisStore) -> bool:
         """Whether windows may be served: drains the marks of an outage first, and looks for others' once a second."""
@@ -138,11 +139,19 @@ class AsyncTieredStore:
         return redis.trust.trusted
 
     async def _drain(self, redis: AsyncRedisStore) -> None:
-        while marks := await self.postgres.read_dirty(_DRAIN):
+        """Drop the windows of all marks there are now; those made meanwhile are for the next look."""
+        marks: Sequence[object] = range(_DRAIN)
+        while len(marks) == _DRAIN:
+            marks = await self._drain_some(redis)
+
+    async def _drain_some(self, redis: AsyncRedisStore) -> Sequence[object]:
+        marks = await self.postgres.read_dirty(_DRAIN)
+        if marks:
             await redis.drop([conversation for conversation, _, _ in marks])
             await self.postgres.clear_dirty(marks)
             redis.health.counters.drained += len(marks)
             logger.info("dropped %d windows that had missed a write", len(marks))
+        return marks
 
     async def _read_durable(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
         if want is None:

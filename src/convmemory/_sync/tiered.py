@@ -118,6 +118,7 @@ class TieredStore:
             self.redis.health.counters.dirty_marks += 1
             if not marked:
                 self.postgres.mark_dirty(key.uuid, written)
+                self.redis.trust.lost()  # whoever drained since it failed here did not find this mark
 
     def _trusts(self, redis: RedisStore) -> bool:
         """Whether windows may be served: drains the marks of an outage first, and looks for others' once a second."""
@@ -137,11 +138,19 @@ class TieredStore:
         return redis.trust.trusted
 
     def _drain(self, redis: RedisStore) -> None:
-        while marks := self.postgres.read_dirty(_DRAIN):
+        """Drop the windows of all marks there are now; those made meanwhile are for the next look."""
+        marks: Sequence[object] = range(_DRAIN)
+        while len(marks) == _DRAIN:
+            marks = self._drain_some(redis)
+
+    def _drain_some(self, redis: RedisStore) -> Sequence[object]:
+        marks = self.postgres.read_dirty(_DRAIN)
+        if marks:
             redis.drop([conversation for conversation, _, _ in marks])
             self.postgres.clear_dirty(marks)
             redis.health.counters.drained += len(marks)
             logger.info("dropped %d windows that had missed a write", len(marks))
+        return marks
 
     def _read_durable(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
         if want is None:

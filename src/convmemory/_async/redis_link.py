@@ -1,0 +1,99 @@
+"""Clients of Redis by URL: one server, the primary that Sentinels name, or a cluster; each bounded in time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis.asyncio as redis_client
+import redis.asyncio.cluster as clusters
+import redis.asyncio.connection as connections
+import redis.exceptions
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from convmemory.drivers import KEEPALIVE, describe
+from convmemory.redis_urls import CLUSTER, SERVER, RedisPlace, not_a_redis_url, redis_place
+from convmemory.settings import Settings
+
+# typed in one of the driver's colours only
+_parse_url: Any = connections.parse_url
+_ClusterNode: Any = clusters.ClusterNode
+_Sentinel: Any = redis_client.Sentinel
+
+
+class AsyncRedisLink:
+    """A client made when it is first asked for, and closed with all that it opened.
+
+    It waits because a cluster's client asks for the slots as soon as it is made; every other connects with its
+    first command.
+    """
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self._place = redis_place(url)
+        self._settings = settings
+        self._client: Any = redis_from_url(url, settings) if self._place.kind == SERVER else None
+        self._said = {} if self._place.kind == SERVER else _said(self._place)
+        self._sentinels: list[Any] = []
+
+    def client(self) -> Any:
+        """The client; the same one until ``close``."""
+        if self._client is None:
+            self._client = self._cluster() if self._place.kind == CLUSTER else self._primary()
+        return self._client
+
+    async def close(self) -> None:
+        """Close every connection that was made; the client may be used again, and then makes new ones."""
+        for client in (self._client, *self._sentinels):
+            if client is not None:
+                await client.aclose()
+
+    def _cluster(self) -> Any:
+        nodes = [_ClusterNode(host, port) for host, port in self._place.hosts]
+        return redis_client.RedisCluster(startup_nodes=nodes, **_bounds(self._settings), **self._said)
+
+    def _primary(self) -> Any:
+        bounds = _bounds(self._settings)
+        secure = {name: value for name, value in self._said.items() if name.startswith("ssl")}
+        quick = {**bounds, "retry": Retry(NoBackoff(), 0)}  # there are others to ask
+        sentinel = _Sentinel(self._place.hosts, sentinel_kwargs={**quick, **secure}, **bounds, **self._said)
+        self._sentinels = list(sentinel.sentinels)
+        return sentinel.master_for(self._place.service)
+
+
+def redis_from_url(url: str, settings: Settings) -> redis_client.Redis:
+    """A client of one server that gives up after ``redis_timeout`` seconds, and tries once more where the connection was cut.
+
+    Every command that is sent through it may be repeated.
+
+    Raises:
+        ConfigurationError: The URL is not a Redis URL.
+    """
+    options = _bounds(settings)
+    if url.startswith("unix:"):
+        del options["socket_keepalive"], options["socket_keepalive_options"]
+    try:
+        return redis_client.Redis.from_url(url, **options)
+    except ValueError as error:
+        raise not_a_redis_url(describe(error)) from None
+
+
+def _bounds(settings: Settings) -> dict[str, Any]:
+    return {
+        "socket_timeout": settings.redis_timeout,
+        "socket_connect_timeout": settings.redis_timeout,
+        "socket_keepalive": True,
+        "socket_keepalive_options": KEEPALIVE,
+        "retry": Retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
+    }
+
+
+def _said(place: RedisPlace) -> dict[str, Any]:
+    """User, password, database and options of the URL, as arguments of redis-py."""
+    try:
+        said = dict(_parse_url(place.url))
+    except ValueError as error:
+        raise not_a_redis_url(describe(error)) from None
+    if said.pop("connection_class", None) is not None:
+        said["ssl"] = True
+    elsewhere = {"host", "port", "db"} if place.kind == CLUSTER else {"host", "port"}
+    return {name: value for name, value in said.items() if name not in elsewhere}

@@ -1,0 +1,222 @@
+"""Errors: one root, texts that say what would be right, drivers' errors as causes and nothing they quote."""
+
+import asyncio
+import pickle
+
+import psycopg
+import pytest
+import redis.exceptions
+from psycopg import errors as pg
+from psycopg_pool import PoolClosed, PoolTimeout
+
+import convmemory
+from convmemory import errors
+from convmemory.drivers import (
+    DeadlineExceeded,
+    connection_lost,
+    describe,
+    out_of_reach,
+    translated,
+    within,
+)
+from convmemory.errors import (
+    ConfigurationError,
+    ConversationNotFound,
+    ConvMemoryError,
+    InvalidArgument,
+    MissingExtra,
+    NotOpen,
+    SchemaOutdated,
+    StorageError,
+    StorageUnavailable,
+)
+
+ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+EXAMPLES = [
+    InvalidArgument("limit", "must be more"),
+    ConversationNotFound("c"),
+    MissingExtra("The part", "cli"),
+    StorageUnavailable("Redis", "read", "gone"),
+    SchemaOutdated("convmemory", 1, 2),
+    NotOpen("open it"),
+]
+
+
+def test_every_error_has_the_one_root_and_is_found_where_people_import_it():
+    for kind in ALL:
+        assert issubclass(kind, ConvMemoryError)
+        if kind is not ConvMemoryError:
+            assert kind.__module__ == "convmemory"
+        assert getattr(convmemory, kind.__name__) is kind
+        assert kind.__doc__
+
+
+@pytest.mark.parametrize(
+    ("kind", "builtin"),
+    [
+        (ConfigurationError, ValueError),
+        (InvalidArgument, ValueError),
+        (ConversationNotFound, LookupError),
+        (NotOpen, RuntimeError),
+        (errors.AsyncOnly, RuntimeError),
+        (MissingExtra, ImportError),
+        (SchemaOutdated, StorageError),
+        (StorageUnavailable, StorageError),
+    ],
+)
+def test_errors_are_also_what_python_calls_them(kind, builtin):
+    assert issubclass(kind, builtin)
+
+
+def test_errors_say_what_would_be_right():
+    assert str(EXAMPLES[0]) == "limit: must be more"
+    assert str(EXAMPLES[1]) == "no conversation 'c' for this user"
+    assert str(EXAMPLES[2]) == "The part needs an extra: pip install 'convmemory[cli]'"
+    assert str(EXAMPLES[3]) == "Redis failed in read: gone"
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (None, "schema 'chat' is not there: run `convmemory init` (or memory.init_schema())"),
+        (1, "schema 'chat' is at version 1 of 2: run `convmemory init`"),
+        (3, "schema 'chat' is at version 3, newer than this library's 2: upgrade convmemory"),
+    ],
+)
+def test_a_schema_that_does_not_fit_says_what_mends_it(found, said):
+    error = SchemaOutdated("chat", found, 2)
+
+    assert str(error) == f"PostgreSQL failed in schema check: {said}"
+    assert (error.found, error.wanted, error.tier) == (found, 2, "PostgreSQL")
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_errors_travel_between_processes(error):
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
+
+
+# Drivers' errors
+
+
+@pytest.mark.parametrize(
+    ("driver", "ours"),
+    [
+        (psycopg.OperationalError("gone"), StorageUnavailable),
+        (psycopg.InterfaceError("closed"), StorageUnavailable),
+        (DeadlineExceeded("late"), StorageUnavailable),
+        (PoolTimeout("busy"), StorageUnavailable),
+        (pg.AdminShutdown("bye"), StorageUnavailable),
+        (pg.ReadOnlySqlTransaction("replica"), StorageUnavailable),
+        (pg.QueryCanceled("late"), StorageUnavailable),
+        (PoolClosed("closed"), NotOpen),
+        (pg.UndefinedTable("none"), SchemaOutdated),
+        (pg.InvalidSchemaName("none"), SchemaOutdated),
+        (pg.UndefinedFunction("none"), SchemaOutdated),
+        (pg.UndefinedColumn("none"), SchemaOutdated),
+        (pg.UniqueViolation("twice"), StorageError),
+        (pg.InsufficientPrivilege("no"), StorageError),
+        (redis.exceptions.ConnectionError("gone"), StorageUnavailable),
+        (redis.exceptions.TimeoutError("late"), StorageUnavailable),
+        (redis.exceptions.BusyLoadingError("soon"), StorageUnavailable),
+        (redis.exceptions.ReadOnlyError("replica"), StorageUnavailable),
+        (redis.exceptions.OutOfMemoryError("full"), StorageUnavailable),
+        (redis.exceptions.ClusterDownError("down"), StorageUnavailable),
+        (redis.exceptions.ResponseError("WRONGTYPE"), StorageError),
+        (redis.exceptions.AuthenticationError("no"), StorageUnavailable),
+        (ConnectionResetError("gone"), StorageUnavailable),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_drivers_error_becomes_ours_with_it_as_the_cause(driver, ours):
+    with pytest.raises(ours) as caught, translated("Tier", "work", ("convmemory", 1)):
+        raise driver
+
+    assert type(caught.value) is ours
+    assert caught.value.__cause__ is driver
+
+
+@pytest.mark.parametrize(
+    "error",
+    [asyncio.CancelledError(), KeyboardInterrupt(), ValueError("not a driver's"), ConversationNotFound("c")],
+)
+def test_everything_else_passes_untouched(error):
+    with pytest.raises(type(error)) as caught, translated("Tier", "work"):
+        raise error
+
+    assert caught.value is error
+    assert error.__cause__ is None
+
+
+def test_values_that_a_driver_quotes_are_left_out(database_url):
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("CREATE TEMPORARY TABLE quoted (said text PRIMARY KEY)")
+        connection.execute("INSERT INTO quoted VALUES ('private')")
+        with pytest.raises(pg.UniqueViolation) as caught:
+            connection.execute("INSERT INTO quoted VALUES ('private')")
+
+    assert "private" in str(caught.value)
+    assert describe(caught.value) == 'duplicate key value violates unique constraint "quoted_pkey"'
+    assert describe(redis.exceptions.ResponseError("quotes private things")) == "ResponseError"
+    assert describe(psycopg.OperationalError("in\n two   lines")) == "in two lines"
+
+
+@pytest.mark.parametrize(
+    ("error", "reach", "lost"),
+    [
+        (psycopg.OperationalError("server closed the connection"), True, True),
+        (pg.AdminShutdown(), True, True),
+        (pg.CannotConnectNow(), True, True),
+        (pg.TooManyConnections(), True, True),
+        (pg.ConnectionFailure(), True, True),
+        (DeadlineExceeded(), True, False),
+        (PoolTimeout(), True, False),
+        (pg.ConnectionTimeout(), True, False),
+        (pg.QueryCanceled(), False, False),
+        (pg.DiskFull(), False, False),
+        (pg.LockNotAvailable(), False, False),
+        (pg.UniqueViolation(), False, False),
+        (ValueError(), False, False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_only_a_broken_connection_is_worth_sending_again(error, reach, lost):
+    assert (out_of_reach(error), connection_lost(error)) == (reach, lost)
+
+
+# Deadlines
+
+
+def waiting(answers: int):
+    """A driver's generator that wants its socket looked at so many times."""
+    heard = []
+    while len(heard) < answers:
+        heard.append((yield "state"))
+    return heard
+
+
+def test_a_generator_that_is_answered_in_time_passes_through():
+    bounded = within(waiting(3), 60)
+    states = [next(bounded), bounded.send("ready"), bounded.send("ready")]
+    with pytest.raises(StopIteration) as end:
+        bounded.send("ready")
+
+    assert states == ["state"] * 3
+    assert end.value.value == ["ready"] * 3
+
+
+def test_a_generator_that_waits_too_long_is_given_up():
+    bounded = within(waiting(3), -1)
+    next(bounded)
+    with pytest.raises(DeadlineExceeded, match="no answer within -1 s"):
+        bounded.send(None)
+
+
+def test_an_answer_that_is_there_is_taken_even_after_the_deadline():
+    bounded = within(waiting(2), -1)
+    next(bounded)
+
+    assert bounded.send("ready") == "state"

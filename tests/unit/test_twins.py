@@ -1,0 +1,79 @@
+"""The two colours: every public verb of one is in the other, with the same arguments and the same words."""
+
+import inspect
+
+import pytest
+
+from convmemory import (
+    AsyncConversationMemory,
+    AsyncPostgresStore,
+    AsyncRedisStore,
+    ConversationMemory,
+    PostgresStore,
+    RedisStore,
+)
+from convmemory._async.tiered import AsyncTieredStore
+from convmemory._sync.tiered import TieredStore
+
+PAIRS = [
+    (AsyncConversationMemory, ConversationMemory),
+    (AsyncPostgresStore, PostgresStore),
+    (AsyncRedisStore, RedisStore),
+    (AsyncTieredStore, TieredStore),
+]
+ENTRANCES = {"__init__": "__init__", "__aenter__": "__enter__", "__aexit__": "__exit__"}
+SAME = {awaited.__name__: blocking.__name__ for awaited, blocking in PAIRS}
+SESSIONS = ["create_session", "get_session", "extend_session", "end_session", "list_user_sessions"]
+CONVERSATIONS = ["create_conversation", "get_conversation", "list_user_conversations", "rename_conversation"]
+MESSAGES = ["save_message", "save_messages", "get_history", "get_messages", "clear", "delete_conversation"]
+MISSION = [*SESSIONS, *CONVERSATIONS, *MESSAGES, "history", "init_schema", "check", "open", "close"]
+
+
+def verbs(kind: type) -> dict:
+    return {
+        name: found for name, found in vars(kind).items() if not name.startswith("_") or name in ENTRANCES
+    }
+
+
+def signature(call) -> str:
+    """As it is written, with the names of the blocking colour."""
+    text = str(inspect.signature(inspect.unwrap(getattr(call, "__func__", call))))
+    for awaited, blocking in SAME.items():
+        text = text.replace(awaited, blocking)
+    return text
+
+
+@pytest.mark.parametrize(("awaited", "blocking"), PAIRS, ids=lambda kind: kind.__name__)
+def test_every_verb_has_its_twin(awaited, blocking):
+    names = {ENTRANCES.get(name, name) for name in verbs(awaited)}
+    there = {name for name in vars(blocking) if not name.startswith("_") or name in ENTRANCES.values()}
+
+    assert names == there
+    assert len(names) > 4
+
+
+@pytest.mark.parametrize(
+    ("awaited", "blocking", "name"),
+    [(awaited, blocking, name) for awaited, blocking in PAIRS for name in verbs(awaited)],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_twin_takes_the_same_and_waits_for_it(awaited, blocking, name):
+    one, other = vars(awaited)[name], vars(blocking)[ENTRANCES.get(name, name)]
+
+    assert type(one) is type(other)
+    assert not inspect.iscoroutinefunction(other)
+    if callable(getattr(one, "__func__", one)):
+        assert signature(one) == signature(other)
+    elif isinstance(one, property):
+        assert signature(one.fget) == signature(other.fget)
+
+
+@pytest.mark.parametrize("memory", PAIRS[0], ids=lambda kind: kind.__name__)
+def test_the_missions_verbs_are_there_and_explained(memory):
+    for name in MISSION:
+        assert (getattr(memory, name).__doc__ or "").strip(), name
+
+
+@pytest.mark.parametrize("name", sorted(set(MISSION) - {"history"}))
+def test_every_verb_of_the_awaited_memory_is_awaited(name):
+    assert inspect.iscoroutinefunction(getattr(AsyncConversationMemory, name))
