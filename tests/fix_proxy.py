@@ -240,7 +240,8 @@ class Proxy:
 
     def reset_all(self) -> None:
         """Reset every open connection, and return once they are gone."""
-        links, self._links = self._links, []
+        with self.lock:
+            links, self._links = self._links, []
         for link in links:
             link.reset()
         for thread in (thread for link in links for thread in link.threads):
@@ -267,9 +268,12 @@ class Proxy:
             self.traffic.connections += 1
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
-                self._links.append(Link(self, client, _connected(self._target)))
+                server = _connected(self._target)
             except OSError:  # the server itself is down
                 client.close()
+                continue
+            with self.lock:
+                self._links.append(Link(self, client, server))
 
 
 Address = str | tuple[str, int]

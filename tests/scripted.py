@@ -106,7 +106,9 @@ class Shelf(BaseRetriever):
         ]
 
 
-def keyed(model: Runnable[Any, Any], factory: Callable[..., Any], **fields: Any) -> RunnableWithMessageHistory:
+def keyed(
+    model: Runnable[Any, Any], factory: Callable[..., Any], **fields: Any
+) -> RunnableWithMessageHistory:
     """A prompt with a place for the history: the shape LangChain's documentation shows."""
     return RunnableWithMessageHistory(
         PROMPT | model, factory, input_messages_key="question", history_messages_key="history", **fields

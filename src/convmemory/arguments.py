@@ -11,6 +11,7 @@ from langchain_core.messages import BaseMessage
 from convmemory.codec import as_messages, clean_text
 from convmemory.errors import InvalidArgument
 from convmemory.keys import checked_id
+from convmemory.message_likes import is_one
 from convmemory.models import Draft, RetrievedContext
 
 MOST: Final = 10_000
@@ -67,7 +68,7 @@ def drafts_of(messages: Any) -> list[Draft]:
     """
     if isinstance(messages, Draft):
         return [_checked(messages)]
-    if not isinstance(messages, (str, dict, tuple, BaseMessage)) and isinstance(messages, Iterable):
+    if not (is_one(messages) or isinstance(messages, tuple)) and isinstance(messages, Iterable):
         items = list(messages)
         if any(isinstance(item, Draft) for item in items):
             return [draft for item in items for draft in drafts_of(item)]

@@ -39,25 +39,26 @@ MOST_EVENTS: Final = 1_000
 class InputKeeper(Protocol):
     """Whoever stores what the user said in a turn that ended without being stored."""
 
-    def keep_input(self, inputs: Any) -> int:
-        """Store it, blocking; the number of messages that were stored."""
+    def keep_input(self, inputs: Any) -> list[BaseMessage]:
+        """Store it, blocking; what was stored."""
 
-    async def akeep_input(self, inputs: Any) -> int:
-        """Store it, awaited; the number of messages that were stored."""
+    async def akeep_input(self, inputs: Any) -> list[BaseMessage]:
+        """Store it, awaited; what was stored."""
 
 
 @dataclass(slots=True, eq=False)
 class Turn:
     """One pass through a chain or an agent: from the user's message until the answer is stored.
 
-    ``pinned`` is the window the pass was shown; ``stored`` says that its write was tried; ``keeper`` is set
-    where what the user said is to be stored even if it never is, and ``kept`` is how much of it was.
+    ``pinned`` is the window that ``history`` showed it; ``stored`` says that its write was tried; ``keeper`` is
+    set where what the user said is to be stored even if the turn never is, and ``kept`` is what was.
     """
 
+    history: object = None
     pinned: list[BaseMessage] | None = None
     stored: bool = False
     keeper: InputKeeper | None = None
-    kept: int = 0
+    kept: list[BaseMessage] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -118,6 +119,7 @@ class RunRecorder(BaseCallbackHandler):
         self._runs: dict[UUID, Run] = {}
         self._late: dict[UUID, Run] = {}
         self._unkept: dict[UUID, Run] = {}
+        self._here = threading.local()
         self._orders = itertools.count()
         self._lock = threading.Lock()
 
@@ -129,6 +131,10 @@ class RunRecorder(BaseCallbackHandler):
     def find(self, run_id: UUID | None) -> Run | None:
         """The run of this id, while it is open or may still be asked for."""
         return None if run_id is None else self._runs.get(run_id) or self._late.get(run_id)
+
+    def late_end(self) -> Run | None:
+        """The run above the one that ended last in this thread, if that one had ended before it."""
+        return getattr(self._here, "late", None)
 
     def take_unkept(self, run_id: UUID) -> Run | None:
         """The turn that failed with this run and whose input is to be kept; once."""
@@ -242,6 +248,7 @@ class RunRecorder(BaseCallbackHandler):
                 return None
             run.ended = True
             run.inputs = run.inputs if inputs is None else inputs
+            self._here.late = run.parent if run.parent is not None and run.parent.ended else None
             return self._close(run)
 
     def _close(self, run: Run | None) -> Run | None:

@@ -100,7 +100,9 @@ def out_of_reach(error: BaseException) -> bool:
 
 def connection_lost(error: BaseException) -> bool:
     """Whether the connection broke under a statement whose outcome is unknown, so that it is worth sending again."""
-    return out_of_reach(error) and not isinstance(error, (PoolTimeout, DeadlineExceeded, pg.ConnectionTimeout))
+    return out_of_reach(error) and not isinstance(
+        error, (PoolTimeout, DeadlineExceeded, pg.ConnectionTimeout)
+    )
 
 
 def within(gen: Generator[Any, Any, Any], seconds: float) -> Generator[Any, Any, Any]:

@@ -213,6 +213,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         found = [unpack(entry) for entry in snapshot.entries]
         window = recent(found, self._max_messages, hard_max=self._hard_max, whole=snapshot.whole)
         if step is not None and step.entering:
+            step.turn.history = self
             step.turn.pinned = list(window)
             step.turn.keeper = self if self._keeps_input else None
         return window
@@ -223,7 +224,8 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         if step is None:
             return drafts_of(messages)
         step.turn.stored = True
-        new = messages[step.turn.kept :]  # a stream closed midway tells its part after what was said was kept
+        kept = len(step.turn.kept)  # a stream closed midway tells its part after what was said was kept
+        new = messages[kept:] if list(messages[:kept]) == step.turn.kept else messages
         drafts = drafts_of(
             [message_chunk_to_message(m) if isinstance(m, BaseMessageChunk) else m for m in new]
         )
@@ -235,17 +237,17 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
             logger.warning("a turn is stored without its telemetry: %s", type(error).__name__)
             return drafts
 
-    def keep_input(self, inputs: Any) -> int:
-        """Store what the user said in a turn that was not stored, and count it: ``save_on_error="input"`` calls this."""
+    def keep_input(self, inputs: Any) -> list[BaseMessage]:
+        """Store what the user said in a turn that was not stored, and return it; for ``save_on_error="input"``."""
         said = said_in(inputs, self._input_messages_key)
         self.add_messages(said)
-        return len(said)
+        return said
 
-    async def akeep_input(self, inputs: Any) -> int:
+    async def akeep_input(self, inputs: Any) -> list[BaseMessage]:
         """Store what the user said in a turn that was not stored; see ``keep_input``."""
         said = said_in(inputs, self._input_messages_key)
         await self.aadd_messages(said)
-        return len(said)
+        return said
 
     def _report(self, error: Exception) -> None:
         logger.error("messages of conversation %s were not stored: %s", self._key.uuid, error)

@@ -8,15 +8,18 @@ from typing import Any
 from langchain_core.messages import BaseMessage, convert_to_messages
 
 from convmemory.errors import InvalidArgument
+from convmemory.openai_chat import read_chat
+from convmemory.originals import UNREADABLE
 
 
 def as_messages(value: Any) -> list[BaseMessage]:
     """Turn one message-like, or a sequence of them, into messages.
 
     A message-like is a ``BaseMessage`` (comes through as the same object), a text (a human's), a
-    ``(role, text)`` tuple, or a dict with ``role`` and ``content``. Raises ``InvalidArgument``.
+    ``(role, text)`` tuple, a dict with ``role`` and ``content``, or the message object of OpenAI's SDK.
+    Raises ``InvalidArgument``.
     """
-    if isinstance(value, (BaseMessage, str, dict)) or _is_pair(value):
+    if is_one(value) or _is_pair(value):
         value = [value]
     elif hasattr(value, "to_messages"):
         value = value.to_messages()
@@ -25,24 +28,28 @@ def as_messages(value: Any) -> list[BaseMessage]:
     return [_as_message(item, at) for at, item in enumerate(value)]
 
 
+def is_one(value: object) -> bool:
+    """Whether ``value`` is one message, though it may be iterable."""
+    return isinstance(value, (BaseMessage, str, dict)) or _is_sdk_object(value)
+
+
 def _is_pair(value: object) -> bool:
     if not isinstance(value, tuple) or len(value) != 2:  # noqa: PLR2004 - that is what a pair is
         return False
     return isinstance(value[0], str) and not isinstance(value[1], BaseMessage)
 
 
+def _is_sdk_object(value: object) -> bool:
+    return isinstance(getattr(value, "role", None), str) and callable(getattr(value, "model_dump", None))
+
+
 def _as_message(item: Any, at: int) -> BaseMessage:
     if isinstance(item, BaseMessage):
         return item
     try:
-        return convert_to_messages([item])[0]
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        NotImplementedError,
-        TypeError,
-        ValueError,
-    ) as error:
+        if _is_sdk_object(item):
+            item = item.model_dump(exclude_none=True)
+        return read_chat(item) if isinstance(item, dict) else convert_to_messages([item])[0]
+    except UNREADABLE as error:
         why = "is no message: pass a BaseMessage, a text, a (role, text) pair or a dict with role and content"
         raise InvalidArgument("messages", f"item {at} ({type(item).__name__}) {why}") from error

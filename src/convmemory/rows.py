@@ -115,7 +115,8 @@ def stored_of(row: Sequence[Any]) -> StoredMessage:
     """Read a row of ``read_messages.sql``."""
     row_id, seq, role, content, body, tokens, latency, created, metadata, contexts = row
     documents = tuple(
-        RetrievedContext(c["content"], c["doc_id"], _number(c["score"]), c["metadata"]) for c in contexts or ()
+        RetrievedContext(c["content"], c["doc_id"], _number(c["score"]), c["metadata"])
+        for c in contexts or ()
     )
     return StoredMessage(
         row_id, seq, role, content, decode(body, content), tokens, latency, created, metadata or {}, documents

@@ -24,22 +24,30 @@ class Step:
 def step_of(history: object) -> Step | None:
     """The step of the chain that is calling ``history`` now; ``None`` when somebody else uses it.
 
-    Only ``RunnableWithMessageHistory`` names the object in the running config, and only from its own steps:
-    code inside the chain that uses the same object wants to see what is there now.
+    ``RunnableWithMessageHistory`` names the object in the running config, and calls it only from its own two
+    steps: code inside the chain that uses the same object wants to see what is there now.
     """
     config = ensure_config()
     if config.get("configurable", {}).get("message_history") is not history:
-        return None
+        return _late_step(history)
     listen()
-    run = RECORDER.open_run(getattr(config.get("callbacks"), "parent_run_id", None))
-    entering = run is not None and run.name == "load_history"
-    if run is None or not (entering or run.name == "check_sync_or_async"):
+    run = RECORDER.find(getattr(config.get("callbacks"), "parent_run_id", None))
+    if run is None or run.name not in ("load_history", "check_sync_or_async"):
         return None
     whole = _whole_pass(run)
     if whole is None:
         return None
     whole.turn = whole.turn or Turn()
-    return Step(run, whole.turn, entering)
+    return Step(run, whole.turn, run.name == "load_history")
+
+
+def _late_step(history: object) -> Step | None:
+    """The exit of a stream that was closed midway: it runs wherever the stream was closed, without its config."""
+    run = RECORDER.late_end()
+    turn = run.parent.turn if run is not None and run.parent is not None else None
+    if run is None or turn is None or turn.history is not history or turn.stored:
+        return None
+    return Step(run, turn, entering=False)
 
 
 def _whole_pass(run: Run) -> Run | None:

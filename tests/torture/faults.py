@@ -125,9 +125,10 @@ def _mode(proxy: Proxy, mode: str) -> Any:
     try:
         yield
     finally:
-        proxy.mode = "blackhole"  # no connection that lost bytes may go on with the next ones
+        proxy.mode = "blackhole"
         proxy.reset_all()
         proxy.mode = "pass"
+        proxy.reset_all()  # no connection that lost bytes may go on with the next ones
 
 
 def delay_postgres(scene: Scene) -> None:
@@ -179,11 +180,15 @@ def fill_disk(scene: Scene) -> None:
 
 
 def _fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as file, suppress(OSError):
-        for size in (1 << 24, 1 << 12, 1):
-            with suppress(OSError):
-                for _ in range(4096):
-                    file.write(b"\1" * size)
+    """Take every byte that is free, in smaller and smaller pieces."""
+    with path.open("wb") as file:
+        taken, piece = 0, 1 << 30
+        while piece:
+            try:
+                os.posix_fallocate(file.fileno(), taken, piece)
+                taken += piece
+            except OSError:
+                piece //= 2
 
 
 def flush(scene: Scene) -> None:

@@ -64,7 +64,7 @@ class Attempt:
     begin: float
     end: float
     how: str
-    hit: bool = False
+    redis: bool = False  # it trusted Redis, and Redis answered
 
 
 @dataclass(slots=True)
@@ -141,7 +141,7 @@ def _end(
 
 def _read(history: History, _begun: Any, _batches: Any, note: dict[str, Any]) -> None:
     worker = note["by"].partition(".")[0]
-    attempt = Attempt(worker, False, note["from"], note["at"], note["how"], note.get("hit", False))
+    attempt = Attempt(worker, False, note["from"], note["at"], note["how"], note["well"])
     history.attempts.append(attempt)
     if note["how"] == OK:
         spans = note["from"], note["at"]

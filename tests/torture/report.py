@@ -52,7 +52,7 @@ class Availability:
         self._tries: dict[str, list[float]] = defaultdict(list)
         for attempt in sorted(attempts, key=lambda a: a.end):
             self._tries[attempt.worker].append(attempt.end)
-            if attempt.hit:
+            if attempt.redis:
                 self._used["redis"][attempt.worker].append(attempt.end)
             if attempt.how == OK and attempt.writes:
                 self._used["postgres"][attempt.worker].append(attempt.end)

@@ -153,7 +153,7 @@ class Stage:
         far = postgres.url, near[1] if self.sentinels else redis.url
         return [
             Job(
-                name=f"w{number}-",
+                name=f"{'s' if self.sentinels else 'w'}{number}-",
                 seed=self.plan.seed * 1_000_003 + number * 10_007,
                 mode=self.plan.mode,
                 run=schema[-4:],

@@ -94,7 +94,7 @@ class SentinelSet:
         fallen = self.primary()
         heir = next(server for server in self._pair if server is not fallen)
         fallen.kill()
-        wait_for(lambda: heir.client.info("replication")["role"] == "master", READY, "nobody took over")
+        wait_for(lambda: _role(heir) == "master", READY, "nobody took over")
         wait_for(lambda: self.primary() is heir, READY, "the first Sentinel does not know of the heir")
         self._back = fallen, heir
 
@@ -102,8 +102,7 @@ class SentinelSet:
         """Have the one that was killed come back as a replica, and wait until it is fit to take over again."""
         fallen, heir = self._back
         fallen.start()
-        with suppress(RedisError):
-            fallen.client.replicaof("127.0.0.1", str(heir.port))
+        wait_for(lambda: _sent_to(fallen, heir), READY, "the former primary does not listen")
         wait_for(lambda: _follows(fallen), READY, "the former primary does not follow")
         wait_for(self._agree, READY, "the Sentinels do not know the replica")
         time.sleep(0.5)
@@ -114,6 +113,18 @@ class SentinelSet:
             if int(state["num-other-sentinels"]) < 2 or int(state["num-slaves"]) < 1 or "down" in str(state["flags"]):
                 return False
         return True
+
+
+def _role(server: Hot) -> str:
+    with suppress(RedisError):  # a Sentinel cuts everybody's connections when roles change
+        return str(server.client.info("replication")["role"])
+    return ""
+
+
+def _sent_to(replica: Hot, primary: Hot) -> bool:
+    with suppress(RedisError):
+        return bool(replica.client.replicaof("127.0.0.1", str(primary.port)))
+    return False
 
 
 def _follows(server: Hot) -> bool:

@@ -177,9 +177,10 @@ class Lane:
         values = {"from": begin, "at": now(), "how": how, "want": want}
         dark = dark or health.open or health.counters.failures > failures
         hit = health.counters.hits > hits
+        well = not dark and self._memory.redis.trust.trusted
         shown = [_token(conversation, message) for message in saw]
         self._log.note(
-            "read", by=self._name, conv=conversation.label, saw=shown, dark=dark, hit=hit, **values
+            "read", by=self._name, conv=conversation.label, saw=shown, dark=dark, hit=hit, well=well, **values
         )
         if how == UNKNOWN:
             await self._rest(PAUSE)

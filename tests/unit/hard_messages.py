@@ -40,7 +40,7 @@ def with_stored(value: str) -> str:
     return f'{{"c":"HumanMessage","d":{{"additional_kwargs":{{"v":{value}}}}}}}'
 
 
-def changed(message: BaseMessage, **fields: Any) -> BaseMessage:
+def changed(message: Any, **fields: Any) -> Any:
     """A message changed after it was built, which LangChain does not check."""
     for name, value in fields.items():
         setattr(message, name, value)

@@ -81,6 +81,11 @@ class Itself(bytes):
         return self
 
 
+class Stubborn(bytes):
+    def __bytes__(self):
+        raise RuntimeError("no")
+
+
 class Key(list):
     """A list that can be a key."""
 
@@ -189,6 +194,12 @@ LOSSY: dict[str, tuple[BaseMessage, list[str]]] = {
         ["additional_kwargs.v" + ".0" * 10 + "...."],
     ),
     "circle": (with_value(circle()), ["additional_kwargs.v.1"]),
+    "hostile in a set": (with_value({Hostile()}), ["additional_kwargs.v.0"]),
+    "document changed": (
+        with_value(changed(Document("d"), page_content=5)),
+        ["additional_kwargs.v"],
+    ),
+    "bytes that will not be bytes": (with_value(Stubborn(b"a")), ["additional_kwargs.v"]),
     "hashable list as key": (with_value({Key([1]): 1}), ["additional_kwargs.v.[1]"]),
     "hashable list in a set": (with_value({Key([1])}), ["additional_kwargs.v.0"]),
     "hashable list in a tuple in a set": (

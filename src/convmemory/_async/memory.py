@@ -273,7 +273,9 @@ class AsyncConversationMemory:
             StorageUnavailable: PostgreSQL is out of reach; nothing was half-written.
         """
         if isinstance(message, Draft):
-            raise InvalidArgument("message", "is a Draft, which brings its own facts: pass it to save_messages")
+            raise InvalidArgument(
+                "message", "is a Draft, which brings its own facts: pass it to save_messages"
+            )
         known = (tokens_used, latency_ms, tuple(contexts), metadata)
         drafts = drafts_of([Draft(draft.message, *known) for draft in drafts_of(message)])
         return await self._save(conversation_id, drafts, user_id)

@@ -209,13 +209,24 @@ class AsyncPostgresStore:
         """Delete all messages and keep the conversation; ``ConversationNotFound`` when there is none."""
         return await self._change(key, "clear_conversation", dirty=dirty)
 
+    async def pop_message(self, key: ConversationKey, message: UUID, *, dirty: bool = False) -> Written | None:
+        """Delete the newest message if it is the row ``message``; ``None``, and nothing done, when it is not.
+
+        Naming the row makes it safe to repeat: what was deleted by an attempt whose answer was lost is not
+        the newest any more.
+        """
+        return await self._changed(key, "pop_message", {"id": message, "dirty": dirty})
+
     async def _change(self, key: ConversationKey, name: str, *, dirty: bool) -> Written:
-        parameters = {"conversation": key.uuid, "user_id": key.user_id, "dirty": dirty}
-        found = await self._run(name, parameters, gone=[["0", 0]])
-        if not found:
+        written = await self._changed(key, name, {"dirty": dirty})
+        if written is None:
             raise ConversationNotFound(key.name)
-        [[incarnation, version]] = found
-        return Written(str(incarnation), version)
+        return written
+
+    async def _changed(self, key: ConversationKey, name: str, more: Mapping[str, Any]) -> Written | None:
+        parameters = {"conversation": key.uuid, "user_id": key.user_id, **more}
+        found = await self._run(name, parameters, gone=[["0", 0]])
+        return Written(str(found[0][0]), found[0][1]) if found else None
 
     async def owns(self, key: ConversationKey) -> bool | None:
         """Whether the conversation is the user's; ``None`` when there is no such conversation."""

@@ -209,13 +209,24 @@ class PostgresStore:
         """Delete all messages and keep the conversation; ``ConversationNotFound`` when there is none."""
         return self._change(key, "clear_conversation", dirty=dirty)
 
+    def pop_message(self, key: ConversationKey, message: UUID, *, dirty: bool = False) -> Written | None:
+        """Delete the newest message if it is the row ``message``; ``None``, and nothing done, when it is not.
+
+        Naming the row makes it safe to repeat: what was deleted by an attempt whose answer was lost is not
+        the newest any more.
+        """
+        return self._changed(key, "pop_message", {"id": message, "dirty": dirty})
+
     def _change(self, key: ConversationKey, name: str, *, dirty: bool) -> Written:
-        parameters = {"conversation": key.uuid, "user_id": key.user_id, "dirty": dirty}
-        found = self._run(name, parameters, gone=[["0", 0]])
-        if not found:
+        written = self._changed(key, name, {"dirty": dirty})
+        if written is None:
             raise ConversationNotFound(key.name)
-        [[incarnation, version]] = found
-        return Written(str(incarnation), version)
+        return written
+
+    def _changed(self, key: ConversationKey, name: str, more: Mapping[str, Any]) -> Written | None:
+        parameters = {"conversation": key.uuid, "user_id": key.user_id, **more}
+        found = self._run(name, parameters, gone=[["0", 0]])
+        return Written(str(found[0][0]), found[0][1]) if found else None
 
     def owns(self, key: ConversationKey) -> bool | None:
         """Whether the conversation is the user's; ``None`` when there is no such conversation."""

@@ -15,7 +15,7 @@ from convmemory.coherence import Snapshot, Written
 from convmemory.drivers import REDIS
 from convmemory.errors import StorageError
 from convmemory.keys import ConversationKey
-from convmemory.models import Appended, Draft
+from convmemory.models import Appended, Draft, StoredMessage
 
 logger = logging.getLogger("convmemory.tiered")
 _DRAIN: Final = 500
@@ -99,6 +99,20 @@ class TieredStore:
         """Delete a conversation and what is cached of it."""
         marked = self._marks_at_once
         self._publish(key, self.postgres.delete_conversation(key, dirty=marked), marked=marked)
+
+    def pop(self, key: ConversationKey) -> StoredMessage | None:
+        """Remove and return the newest message; ``None`` when there is none. Two callers at once get two messages.
+
+        Raises:
+            ConversationNotFound: The user has no such conversation.
+        """
+        while newest := self.postgres.read_messages(key, limit=1):
+            marked = self._marks_at_once
+            written = self.postgres.pop_message(key, newest[0].id, dirty=marked)
+            if written is not None:  # else another message has come, or somebody else took this one
+                self._publish(key, written, marked=marked)
+                return newest[0]
+        return None
 
     @property
     def _marks_at_once(self) -> bool:

@@ -157,3 +157,37 @@ BEGIN
     END IF;
     RETURN QUERY SELECT c.incarnation, c.version;
 END $$;
+
+-- Delete the newest message, if it still is the one of that id; the row lock first, so that no append slips between.
+-- Returns no row when it is not: another message came, it is gone already, or the conversation is somebody else's.
+CREATE FUNCTION {schema}.pop_v1(p_conversation uuid, p_user text, p_id uuid, p_dirty boolean)
+RETURNS TABLE (incarnation bigint, version bigint)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    c {schema}.conversations;
+    place bigint;
+BEGIN
+    SELECT * INTO c FROM {schema}.conversations
+    WHERE conversation_id = p_conversation AND user_id = p_user FOR NO KEY UPDATE;
+    DELETE FROM {schema}.messages AS m
+    WHERE m.conversation_id = c.conversation_id AND m.id = p_id
+      AND m.seq = (SELECT max(n.seq) FROM {schema}.messages AS n WHERE n.conversation_id = c.conversation_id)
+    RETURNING m.seq INTO place;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    UPDATE {schema}.conversations AS now_ SET
+        version = c.version + 1, last_seq = place - 1, updated_at = now(),
+        last_human_seq = CASE WHEN c.last_human_seq < place THEN c.last_human_seq ELSE coalesce(
+            (SELECT m.seq FROM {schema}.messages AS m
+             WHERE m.conversation_id = p_conversation AND m.role = 'human' ORDER BY m.seq DESC LIMIT 1), 0) END
+    WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
+    IF p_dirty THEN
+        INSERT INTO {schema}.dirty_windows AS d (conversation_id, incarnation, version)
+        VALUES (p_conversation, c.incarnation, c.version)
+        ON CONFLICT (conversation_id) DO UPDATE
+        SET incarnation = excluded.incarnation, version = excluded.version, marked_at = now();
+    END IF;
+    RETURN QUERY SELECT c.incarnation, c.version;
+END $$;

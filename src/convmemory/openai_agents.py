@@ -1,0 +1,132 @@
+"""The OpenAI Agents SDK's ``Session`` over a memory: ``pip install 'convmemory[openai-agents]'``.
+
+    session = ConversationSession(memory, "vacation", user_id="ada")
+    await Runner.run(agent, "How many days are left?", session=session)
+
+The SDK's items lie in the conversation as messages, so that it can be listed, titled and read like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+from convmemory._async.memory import AsyncConversationMemory
+from convmemory._async.tiered import AsyncTieredStore
+from convmemory.arguments import optional_id
+from convmemory.codec import unpack
+from convmemory.errors import ConversationNotFound, InvalidArgument, MissingExtra
+from convmemory.keys import conversation_key
+from convmemory.models import Draft
+from convmemory.openai_items import items_of, read_item
+
+try:
+    from agents.memory import SessionSettings
+except ImportError as error:
+    raise MissingExtra("convmemory.openai_agents", "openai-agents") from error
+
+if TYPE_CHECKING:
+    from agents.items import TResponseInputItem
+
+__all__ = ["ConversationSession"]
+
+
+class ConversationSession:
+    """One user's conversation as the ``Session`` of the OpenAI Agents SDK; a cheap value, made anew for every run.
+
+    Args:
+        memory: An open ``AsyncConversationMemory``.
+        conversation_id: A UUID, or any string of 1 to 255 characters, which is then scoped to the user. The
+            conversation is made by the first write.
+        user_id: Whose conversation it is; somebody else's raises ``ConversationNotFound``.
+        dept_id: The department a new conversation belongs to.
+        session_settings: The SDK's own; ``SessionSettings(limit=20)`` gives the model the newest 20 items, which
+            Redis serves.
+    """
+
+    def __init__(
+        self,
+        memory: AsyncConversationMemory,
+        conversation_id: object,
+        *,
+        user_id: str,
+        dept_id: str | None = None,
+        session_settings: SessionSettings | None = None,
+    ) -> None:
+        if not isinstance(memory, AsyncConversationMemory):
+            raise InvalidArgument(
+                "memory", f"must be an AsyncConversationMemory (the SDK awaits), not {type(memory).__name__}"
+            )
+        self._key = conversation_key(conversation_id, user_id)
+        self._dept_id = optional_id("dept_id", dept_id)
+        self._store = AsyncTieredStore(memory.postgres, memory.redis)
+        self._hard = memory.settings.hard_max_messages
+        self.session_id: str = self._key.name
+        self.session_settings: SessionSettings | None = session_settings or SessionSettings()
+
+    def __repr__(self) -> str:
+        return f"ConversationSession({self.session_id!r}, user_id={self._key.user_id!r})"
+
+    async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
+        """The conversation's items, oldest first: the newest ``limit``, or all (``session_settings`` may limit them).
+
+        Messages that came another way, from a LangChain chain or ``save_messages``, are items as well.
+
+        Raises:
+            InvalidArgument: ``limit`` is negative.
+            ConversationNotFound: The conversation is somebody else's. One that does not exist is empty.
+        """
+        most = _checked(self.session_settings.limit if limit is None and self.session_settings else limit)
+        if most == 0:
+            return []
+        snapshot = await self._store.read(self._key, most, max(self._hard, most or 1))
+        items = [item for entry in snapshot.entries for item in items_of(unpack(entry))]
+        return cast("list[TResponseInputItem]", items[-most:] if most else items)
+
+    async def add_items(self, items: list[TResponseInputItem]) -> None:
+        """Store items in order, in one commit.
+
+        Raises:
+            InvalidArgument: Something among them is no item; nothing was stored.
+            ConversationNotFound: The conversation is somebody else's.
+            StorageUnavailable: PostgreSQL is out of reach; nothing was half-written.
+        """
+        given: Any = items
+        if isinstance(given, (str, bytes, dict)) or not isinstance(given, Iterable):
+            raise InvalidArgument("items", f"must be a list of items, not {type(given).__name__}")
+        drafts = [Draft(read_item(item)) for item in given]
+        if drafts:
+            await self._store.append(self._key, drafts, dept_id=self._dept_id)
+
+    async def pop_item(self) -> TResponseInputItem | None:
+        """Remove and return the newest item, ``None`` when there is none.
+
+        A message that came another way and reads as several items, a reply with tool calls, goes whole; what
+        is returned is the last of them.
+        """
+        try:
+            while popped := await self._store.pop(self._key):
+                if items := items_of(popped.message):
+                    return cast("TResponseInputItem", items[-1])
+        except ConversationNotFound:
+            await self._refuse_anothers()
+        return None
+
+    async def clear_session(self) -> None:
+        """Remove all items; the conversation stays, with its title."""
+        try:
+            await self._store.clear(self._key)
+        except ConversationNotFound:
+            await self._refuse_anothers()
+
+    async def _refuse_anothers(self) -> None:
+        if await self._store.postgres.owns(self._key) is False:
+            raise ConversationNotFound(self.session_id)
+
+
+def _checked(limit: Any) -> int | None:
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
+        raise InvalidArgument(
+            "limit", f"must be a whole number from 0, or None for all items, not {limit!r:.40}"
+        )
+    return cast("int | None", limit)

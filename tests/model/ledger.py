@@ -1,0 +1,105 @@
+"""What PostgreSQL held at every moment, who was told what, and whether an answer keeps the promise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from convmemory.coherence import Snapshot
+from convmemory.window import span
+
+FOREIGN = "somebody else's"
+
+
+class PromiseBroken(AssertionError):
+    """A read was answered with less than was promised, or with something that never was."""
+
+
+class Moment(NamedTuple):
+    """The conversation between two commits; ``owner`` is ``None`` while it is not there."""
+
+    owner: str | None = None
+    life: str = ""
+    version: int = 0
+    last: int = 0
+    human: int = 0
+    entries: tuple[bytes, ...] = ()
+
+    def shown_to(self, user: str, want: int | None, hard: int) -> Snapshot | str:
+        """What a read of this moment answers."""
+        if self.owner is None:
+            return Snapshot()
+        if self.owner != user:
+            return FOREIGN
+        first = 1 if want is None else span(self.last, self.human, want, hard)
+        return Snapshot(self.life, self.version, self.last, self.human, self.entries[first - 1 :])
+
+
+class Ack(NamedTuple):
+    """An acknowledged write: the moment it made, when, and whether Redis was told or a mark was left."""
+
+    moment: int
+    at: float
+    told: bool
+
+
+@dataclass
+class Ledger:
+    """One conversation's moments, and what its readers are owed."""
+
+    moments: list[Moment] = field(default_factory=lambda: [Moment()])
+    acks: list[Ack] = field(default_factory=list)
+    seen: int = 0
+
+    @property
+    def now(self) -> int:
+        return len(self.moments) - 1
+
+    def commit(self, moment: Moment) -> bool:
+        """Note how the conversation stands after a statement; whether that changed it."""
+        if moment == self.moments[-1]:
+            return False
+        self.moments.append(moment)
+        return True
+
+    def acknowledged(self, ack: Ack) -> None:
+        self.acks.append(ack)
+
+    def owed(self, marked_before: float) -> int:
+        """The moment no read may fall behind: the newest one acknowledged, or seen by a read that told Redis of it.
+
+        Writes that were only marked count if they were acknowledged before the time given.
+        """
+        acked = (ack.moment for ack in self.acks if ack.told or ack.at < marked_before)
+        return max(self.seen, *acked, 0)
+
+    def check(
+        self, answer: Snapshot | str, user: str, want: int | None, hard: int, owed: int, who: str
+    ) -> int:
+        """The earliest moment, not before ``owed``, that this answer shows.
+
+        Raises:
+            PromiseBroken: It shows an earlier one, or none at all.
+        """
+        views = [_plain(moment.shown_to(user, want, hard)) for moment in self.moments]
+        given = _plain(answer)
+        found = next((at for at in range(owed, len(views)) if views[at] == given), None)
+        if found is None:
+            shows = [at for at, view in enumerate(views) if view == given]
+            what = f"moment {shows[-1]}" if shows else f"what never was, {answer}"
+            raise PromiseBroken(f"{who} is answered with {what} and was owed moment {owed}: {self._story()}")
+        return found
+
+    def _story(self) -> str:
+        return " > ".join(
+            f"{at}: life {m.life[-4:]} version {m.version} of {len(m.entries)}" if m.owner else f"{at}: gone"
+            for at, m in enumerate(self.moments)
+        )
+
+
+def _plain(answer: Snapshot | str) -> tuple[str, int, int, int, tuple[bytes, ...]] | str:
+    if isinstance(answer, str):
+        return answer
+    entries: Sequence[bytes] = answer.entries
+    return answer.incarnation, answer.version, answer.last_seq, answer.human_seq, tuple(entries)
