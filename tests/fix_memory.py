@@ -23,9 +23,12 @@ from convmemory import (
     Settings,
     TieredChatMessageHistory,
 )
+from convmemory._async.tiered import AsyncTieredStore
+from convmemory._sync.tiered import TieredStore
 
 TWINS = {
     ConversationMemory: AsyncConversationMemory,
+    TieredStore: AsyncTieredStore,
     PostgresStore: AsyncPostgresStore,
     RedisStore: AsyncRedisStore,
 }

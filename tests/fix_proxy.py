@@ -29,10 +29,12 @@ MODES = {
     "blackhole": "connections are accepted and nothing goes through",
     "drop_replies": "requests go through, replies vanish",
     "cut_reply": "the next reply is lost and its connection reset; then as pass",
+    "cut_request": "requests lose their last bytes, and then their connection",
     "refuse": "new connections are refused, open ones live on",
 }
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST instead of FIN
 _CHUNK = 1 << 16
+_CUT = 8  # bytes that a cut request lacks: less than the last command or message takes
 
 
 @dataclass
@@ -143,6 +145,9 @@ class Link:
             while data := source.recv(_CHUNK):
                 if passes(data) and not self._over:
                     sink.sendall(data)
+                elif source is self._client and self._proxy.mode == "cut_request":
+                    sink.sendall(data[:-_CUT])
+                    self.reset()
         self._finish()
 
     def _finish(self) -> None:
@@ -160,7 +165,7 @@ class Link:
             self._asked = True
             self._proxy.traffic.requests += self._requests.feed(data)
         self._proxy.wait()
-        return self._proxy.mode != "blackhole"
+        return self._proxy.mode not in {"blackhole", "cut_request"}
 
     def _reply(self, _data: bytes) -> bool:
         self._proxy.wait()
@@ -187,8 +192,10 @@ class Proxy:
         self._mode = "pass"
         self._links: list[Link] = []
         self._closed = False
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as found:
+            self.port: int = found.getsockname()[1]
+        # bound by its number it keeps the port while nobody listens; one the system chose would be lost
+        self._listener = socket.create_server(("127.0.0.1", self.port))
         self.url = self._pointed_at(url)
         self._accepting = threading.Thread(target=self._accept, daemon=True)
         self._accepting.start()

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
-from langchain_core.callbacks import CallbackManagerForLLMRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
@@ -59,13 +58,7 @@ class Echo(BaseChatModel):
         last = AIMessageChunk("", usage_metadata=spent, response_metadata={"model_name": self.model_name})
         yield ChatGenerationChunk(message=last)
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
+    def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
         time.sleep(self.pause)
         return self._result(messages)
 
@@ -97,9 +90,7 @@ class Shelf(BaseRetriever):
 
     pause: float = 0.0
 
-    def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun
-    ) -> list[Document]:
+    def _get_relevant_documents(self, query: str, **_: Any) -> list[Document]:
         time.sleep(self.pause)
         return [
             Document(f"{query} {n}", id=f"{query}-{n}", metadata={"score": n / 4, "page": n}) for n in (1, 2)

@@ -18,6 +18,10 @@ MOST: Final = 10_000
 TITLE_LENGTH: Final = 500
 
 
+Size = int | EllipsisType | None
+"""A number of messages, ``None`` for all of them, ``...`` for the default."""
+
+
 def checked_limit(argument: str, value: object, most: int = MOST) -> int:
     """A number of items to return.
 
@@ -29,11 +33,18 @@ def checked_limit(argument: str, value: object, most: int = MOST) -> int:
     return value
 
 
-def window_size(argument: str, value: int | EllipsisType | None, default: int | None) -> int | None:
-    """A number of messages, ``None`` for all of them, ``...`` for the default."""
+def window_size(argument: str, value: Size, default: int | None) -> int | None:
+    """A ``Size`` as a number, or ``None`` for all."""
     if value is ...:
         return default
     return None if value is None else checked_limit(argument, value)
+
+
+def wants_openai(value: object) -> bool:
+    """Whether messages are asked for as OpenAI's dicts."""
+    if value not in ("langchain", "openai"):
+        raise InvalidArgument("format", f"must be 'langchain' or 'openai', not {value!r:.40}")
+    return value == "openai"
 
 
 def optional_id(argument: str, value: object) -> str | None:

@@ -23,15 +23,13 @@ from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
-from convmemory.telemetry import Event, Retrieval, answer_of
+from convmemory.telemetry import Answer, Event, Retrieval, answer_of
 
 logger = logging.getLogger("convmemory.callbacks")
 P = ParamSpec("P")
 
 MOST_RUNS: Final = 10_000
 """Runs that are open at once; past it the oldest is let go of, which is one that nobody ended."""
-MOST_LATE: Final = 100
-"""Runs that ended before what is in them, remembered a little longer."""
 MOST_EVENTS: Final = 1_000
 """What one run may hold of what was retrieved and answered in it; the oldest is let go of."""
 
@@ -87,6 +85,12 @@ class Run:
             yield run
             run = run.parent
 
+    def answer(self, response: LLMResult) -> Answer:
+        """What a model's run comes to, as of now."""
+        taken = _milliseconds(time.perf_counter() - self.began)
+        first = None if self.first_token is None else _milliseconds(self.first_token - self.began)
+        return answer_of(response, self.order, latency_ms=taken, first_token_ms=first, model=self.model)
+
     def add(self, events: Sequence[Event]) -> None:
         """Note what happened, and let go of the oldest where it becomes too much."""
         self.events.extend(events)
@@ -117,7 +121,6 @@ class RunRecorder(BaseCallbackHandler):
 
     def __init__(self) -> None:
         self._runs: dict[UUID, Run] = {}
-        self._late: dict[UUID, Run] = {}
         self._unkept: dict[UUID, Run] = {}
         self._here = threading.local()
         self._orders = itertools.count()
@@ -129,25 +132,23 @@ class RunRecorder(BaseCallbackHandler):
         return len(self._runs) + len(self._unkept)
 
     def find(self, run_id: UUID | None) -> Run | None:
-        """The run of this id, while it is open or may still be asked for."""
-        return None if run_id is None else self._runs.get(run_id) or self._late.get(run_id)
+        """The run of this id while it is open."""
+        return None if run_id is None else self._runs.get(run_id)
 
-    def late_end(self) -> Run | None:
-        """The run above the one that ended last in this thread, if that one had ended before it."""
-        return getattr(self._here, "late", None)
+    def closed_early(self) -> Run | None:
+        """The turn that ended last in this thread with something still going on in it: a stream its reader closed."""
+        return getattr(self._here, "closed_early", None)
 
     def take_unkept(self, run_id: UUID) -> Run | None:
         """The turn that failed with this run and whose input is to be kept; once."""
         return self._unkept.pop(run_id, None)
 
     def heard(self, run: Run) -> list[Event]:
-        """What belongs to the turn that ``run`` is part of, in order; and what was retrieved before it began."""
-        events: list[Event] = []
-        inside = True
+        """What happened in the turn that is ``run``, in order; and what was retrieved for it before it began."""
         with self._lock:
-            for one in (run, *run.above()):
-                events += one.events if inside else [e for e in one.events if isinstance(e, Retrieval)]
-                inside = inside and one.turn is None
+            events = list(_inside(run))
+            for above in run.above():
+                events += [event for event in above.events if isinstance(event, Retrieval)]
         return sorted(events, key=lambda event: event.order)
 
     @_quietly
@@ -167,7 +168,7 @@ class RunRecorder(BaseCallbackHandler):
         """It failed, or was cancelled; a turn whose input is to be kept waits for ``FailedTurns``."""
         self._abandon(run_id)
         if (lost := self._end(run_id, more.get("inputs"))) is not None:
-            _put(self._unkept, run_id, lost, MOST_LATE)
+            _put(self._unkept, run_id, lost)
 
     @_quietly
     def on_tool_start(self, *_: Any, run_id: UUID, parent_run_id: UUID | None = None, **__: Any) -> None:
@@ -203,9 +204,7 @@ class RunRecorder(BaseCallbackHandler):
         """A model answered; the time a streamed answer takes includes the time its reader takes."""
         run = self.find(run_id)
         if run is not None:
-            taken = _milliseconds(time.perf_counter() - run.began)
-            first = None if run.first_token is None else _milliseconds(run.first_token - run.began)
-            run.add([answer_of(response, run.order, latency_ms=taken, first_token_ms=first, model=run.model)])
+            run.add([run.answer(response)])
         self._end(run_id)
 
     @_quietly
@@ -231,7 +230,7 @@ class RunRecorder(BaseCallbackHandler):
             run = Run(run_id, kind, name, parent, next(self._orders), **known)
             if parent is not None:
                 parent.children[run_id] = run
-            _put(self._runs, run_id, run, MOST_RUNS)
+            _put(self._runs, run_id, run)
 
     def _abandon(self, run_id: UUID) -> None:
         """Close what a failed run had called and nobody will end: LangChain says nothing of a cancelled model or tool."""
@@ -248,14 +247,15 @@ class RunRecorder(BaseCallbackHandler):
                 return None
             run.ended = True
             run.inputs = run.inputs if inputs is None else inputs
-            self._here.late = run.parent if run.parent is not None and run.parent.ended else None
+            if run.turn is not None:
+                self._here.closed_early = run if run.children else None
             return self._close(run)
 
     def _close(self, run: Run | None) -> Run | None:
         """Let go of a run that ended, with all that is in it, and of those above that only waited for it.
 
-        A stream that is closed early ends its outer runs first. Whether its turn is stored is known after the
-        innermost: its listeners hear of it after this, and still find the runs above it.
+        A stream that is closed early ends its outer runs first: whether its turn is stored is known only when
+        the innermost has ended.
         """
         lost = None
         while run is not None and run.ended and not run.children:
@@ -266,17 +266,29 @@ class RunRecorder(BaseCallbackHandler):
                 del parent.children[run.run_id]
                 if run.turn is None:
                     parent.add(run.events)
-                if parent.ended:
-                    _put(self._late, parent.run_id, parent, MOST_LATE)
             run = parent
         return lost
 
 
-def _put(runs: dict[UUID, Run], run_id: UUID, run: Run, most: int) -> None:
+def _put(runs: dict[UUID, Run], run_id: UUID, run: Run) -> None:
     """Keep a run, and let go of the oldest where they become too many."""
     runs[run_id] = run
-    if len(runs) > most:
+    if len(runs) > MOST_RUNS:
         del runs[next(iter(runs))]
+
+
+def _inside(run: Run) -> Iterator[Event]:
+    """What happened in a run and in what is still going on in it, but for turns of their own.
+
+    LangChain tells its handlers of an end in any order: the listener that stores the turn may hear before us
+    that the model it listens to has answered.
+    """
+    yield from run.events
+    if run.kind == "model" and not run.events:
+        yield run.answer(LLMResult(generations=[]))
+    for child in run.children.values():
+        if child.turn is None:
+            yield from _inside(child)
 
 
 def _is_lost(run: Run) -> bool:
@@ -310,8 +322,11 @@ class FailedTurns(BaseCallbackHandler):
 
     run_inline = True
 
-    async def on_chain_error(self, *_: Any, run_id: UUID, **__: Any) -> None:
+    async def on_chain_error(self, *told: Any, run_id: UUID, **more: Any) -> None:
         """A run failed: if a turn was lost with it, keep its input. The history reports what goes wrong."""
+        RECORDER.on_chain_error(
+            *told, run_id=run_id, **more
+        )  # LangChain may tell it after us; hearing it twice is fine
         run = RECORDER.take_unkept(run_id)
         if run is None or run.turn is None or run.turn.keeper is None:
             return

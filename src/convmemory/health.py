@@ -12,7 +12,7 @@ logger = logging.getLogger("convmemory.health")
 
 FAILURES_TO_OPEN: Final = 3
 """Failures in a row after which a tier is left alone."""
-COOLDOWN: Final = 0.5
+COOLDOWN: Final = 0.25
 """Seconds between two questions to a tier that is left alone."""
 LOOK_EVERY: Final = 1.0
 """Seconds within which a process that serves windows looks for marks others left."""

@@ -129,4 +129,4 @@ def _checked(limit: Any) -> int | None:
         raise InvalidArgument(
             "limit", f"must be a whole number from 0, or None for all items, not {limit!r:.40}"
         )
-    return cast("int | None", limit)
+    return limit

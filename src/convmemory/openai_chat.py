@@ -85,9 +85,9 @@ def call_of(name: Any, arguments: Any, call_id: Any) -> ToolCall | InvalidToolCa
 
 def with_calls(reply: AIMessage, calls: Sequence[ToolCall | InvalidToolCall]) -> AIMessage:
     """The reply, with each call in the list it belongs to."""
-    reply.tool_calls = [call for call in calls if call["type"] == "tool_call"]
-    reply.invalid_tool_calls = [call for call in calls if call["type"] == "invalid_tool_call"]
-    return reply
+    valid = [call for call in calls if call["type"] == "tool_call"]
+    invalid = [call for call in calls if call["type"] == "invalid_tool_call"]
+    return AIMessage(**{**vars(reply), "tool_calls": valid, "invalid_tool_calls": invalid})
 
 
 def _read(told: Mapping[str, Any]) -> BaseMessage:

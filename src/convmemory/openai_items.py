@@ -16,7 +16,6 @@ from langchain_core.messages import (
     ChatMessage,
     HumanMessage,
     InvalidToolCall,
-    SystemMessage,
     ToolCall,
     ToolMessage,
 )
@@ -54,7 +53,7 @@ def items_of(message: BaseMessage) -> list[dict[str, Any]]:
 
 
 def _read(item: Mapping[str, Any]) -> BaseMessage:
-    kind = str(item.get("type", "item_reference"))
+    kind = str(item.get("type") or ("message" if "role" in item else "item_reference"))
     try:
         return _spoken(item) if isinstance(item.get("role"), str) else _done(kind, item)
     except UNREADABLE:
@@ -65,7 +64,7 @@ def _spoken(item: Mapping[str, Any]) -> BaseMessage:
     role, content = item["role"], item.get("content") or ""
     if role == "assistant":
         return AIMessage(content if isinstance(content, str) else _text(content))
-    shown = content if isinstance(content, str) else [_block(part) for part in content]
+    shown: Any = content if isinstance(content, str) else [_block(part) for part in content]
     if role == "user":
         return HumanMessage(shown)
     if role in {"developer", "system"}:
@@ -79,7 +78,8 @@ def _done(kind: str, item: Mapping[str, Any]) -> BaseMessage:
         return ToolMessage(_result(item.get("output")), tool_call_id=call_id or item["id"])
     if isinstance(call_id, str):
         return with_calls(AIMessage(""), [_call(kind, item)])
-    return AIMessage(_text([*item.get("summary", ()), *item.get("content", ())]) or f"[{kind}]")
+    thoughts = [*(item.get("summary") or ()), *(item.get("content") or ())]
+    return AIMessage(_text(thoughts) or f"[{kind}]")
 
 
 def _call(kind: str, item: Mapping[str, Any]) -> ToolCall | InvalidToolCall:
@@ -137,7 +137,7 @@ def _written(told: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A chat message as items."""
     role, content = told["role"], told.get("content") or ""
     parts = content if isinstance(content, str) else [_part(block) for block in content]
-    if role == "tool":
+    if "tool_call_id" in told:
         return [{"type": "function_call_output", "call_id": told["tool_call_id"], "output": parts}]
     if role != "assistant":
         return [{"role": role if role in {"developer", "system"} else "user", "content": parts}]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from langchain_core.documents import Document
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import Generation, LLMResult
 
 from convmemory.models import Draft, RetrievedContext
@@ -31,12 +31,20 @@ class Retrieval:
     documents: Sequence[Document]
 
 
+class Tokens(NamedTuple):
+    """What a call took, as the model counts; ``None`` where it did not say."""
+
+    input_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What one call of a model said and cost.
 
     ``order`` is the place of its beginning among everything the process saw, so that what was retrieved
-    before it is known. Times are in whole milliseconds; what the model did not report is ``None``.
+    before it is known. Times are in whole milliseconds.
     """
 
     order: int
@@ -45,14 +53,13 @@ class Answer:
     latency_ms: int
     first_token_ms: int | None
     model: str | None
-    input_tokens: int | None
-    output_tokens: int | None
-    total_tokens: int | None
+    tokens: Tokens
 
     def figures(self) -> dict[str, Any]:
         """What has no column of its own and goes into a message's metadata."""
-        names = ("first_token_ms", "model", "input_tokens", "output_tokens")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+        known = {"first_token_ms": self.first_token_ms, "model": self.model}
+        known |= {"input_tokens": self.tokens.input_tokens, "output_tokens": self.tokens.output_tokens}
+        return {name: value for name, value in known.items() if value is not None}
 
 
 Event = Answer | Retrieval
@@ -66,7 +73,6 @@ def answer_of(
         result.generations[0][0] if result.generations and result.generations[0] else Generation(text="")
     )
     message = getattr(generation, "message", None)
-    usage = _usage(message, result.llm_output or {})
     return Answer(
         order,
         getattr(message, "id", None),
@@ -74,7 +80,7 @@ def answer_of(
         latency_ms,
         first_token_ms,
         _model(message, result.llm_output or {}) or model,
-        *(_whole(usage.get(name)) for name in ("input_tokens", "output_tokens", "total_tokens")),
+        _tokens(message, result.llm_output or {}),
     )
 
 
@@ -125,13 +131,19 @@ def _claim(made_by: dict[int, Answer], at: int, answers: list[Answer], message_i
 
 def _told(draft: Draft, answer: Answer | None, retrieved: Sequence[Retrieval]) -> Draft:
     contexts = tuple(context_of(document) for one in retrieved for document in one.documents)
-    draft = replace(draft, contexts=contexts)
     if answer is None:
-        return draft
-    figures = answer.figures() or None
-    return replace(
-        draft, tokens_used=answer.total_tokens, latency_ms=min(answer.latency_ms, _MOST), metadata=figures
-    )
+        return replace(draft, contexts=contexts)
+    whole = _completed(answer, draft.message)
+    latency = min(whole.latency_ms, _MOST)
+    figures = whole.figures() or None
+    return Draft(draft.message, whole.tokens.total_tokens, latency, contexts, figures, draft.created_at)
+
+
+def _completed(answer: Answer, message: BaseMessage) -> Answer:
+    """An answer with what only its message tells: the one that is stored before its call was heard to end."""
+    if answer.tokens.total_tokens is not None:
+        return answer
+    return replace(answer, model=_model(message, {}) or answer.model, tokens=_tokens(message, {}))
 
 
 def context_of(document: Document) -> RetrievedContext:
@@ -154,16 +166,14 @@ def _numbers(metadata: Mapping[str, Any]) -> Iterator[float]:
             yield number
 
 
-def _usage(message: Any, output: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The tokens a call took, under the names LangChain settled on."""
-    if usage := getattr(message, "usage_metadata", None):
-        return dict(usage)
+def _tokens(message: Any, output: Mapping[str, Any]) -> Tokens:
+    """The tokens of a call, under the names LangChain settled on; older models tell them beside the message."""
+    usage = getattr(message, "usage_metadata", None) or {}
     older = output.get("token_usage") or output.get("usage") or {}
-    return {
-        "input_tokens": older.get("prompt_tokens"),
-        "output_tokens": older.get("completion_tokens"),
-        "total_tokens": older.get("total_tokens"),
-    }
+    once = ("prompt_tokens", "completion_tokens", "total_tokens")
+    return Tokens(
+        *(_whole(usage.get(new, older.get(old))) for new, old in zip(Tokens._fields, once, strict=True))
+    )
 
 
 def _model(message: Any, output: Mapping[str, Any]) -> str | None:

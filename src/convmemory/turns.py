@@ -14,7 +14,7 @@ from convmemory.errors import InvalidArgument
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """``RunnableWithMessageHistory`` at one of its two steps: ``entering`` reads, the other one reads and writes."""
+    """One pass of ``RunnableWithMessageHistory`` at one of its two steps: ``entering`` reads, leaving reads and writes."""
 
     run: Run
     turn: Turn
@@ -38,16 +38,15 @@ def step_of(history: object) -> Step | None:
     if whole is None:
         return None
     whole.turn = whole.turn or Turn()
-    return Step(run, whole.turn, run.name == "load_history")
+    return Step(whole, whole.turn, run.name == "load_history")
 
 
 def _late_step(history: object) -> Step | None:
     """The exit of a stream that was closed midway: it runs wherever the stream was closed, without its config."""
-    run = RECORDER.late_end()
-    turn = run.parent.turn if run is not None and run.parent is not None else None
-    if run is None or turn is None or turn.history is not history or turn.stored:
+    run = RECORDER.closed_early()
+    if run is None or run.turn is None or run.turn.history is not history or run.turn.stored:
         return None
-    return Step(run, turn, entering=False)
+    return Step(run, run.turn, entering=False)
 
 
 def _whole_pass(run: Run) -> Run | None:

@@ -18,7 +18,8 @@ import pytest
 from fix_memory import Keyspace, MakeMemory
 from fix_servers import REDIS_URL, same_binaries
 from redis import RedisCluster
-from torture.servers import Hot
+from redis.sentinel import SentinelConnectionPool
+from torture.servers import READY, Hot, wait_for
 
 from convmemory import Settings
 from convmemory._sync.redis_link import RedisLink
@@ -70,14 +71,21 @@ def shut_down(mortal_redis: str, key_prefix: str) -> Iterator[Outage]:
     with _admin(mortal_redis) as client:
 
         def shut(conversation_id: str, user_id: str) -> None:
-            key = conversation_key(conversation_id, user_id)
-            holder = client
+            window = Keyspace(client, key_prefix).window(conversation_key(conversation_id, user_id).uuid)
             if isinstance(client, RedisCluster):
-                window = Keyspace(client, key_prefix).window(key.uuid)
-                holder = client.get_redis_connection(client.get_node_from_key(window))
-            holder.shutdown(nosave=True)
+                client.get_redis_connection(client.get_node_from_key(window)).shutdown(nosave=True)
+                return
+            if isinstance(client.connection_pool, SentinelConnectionPool):
+                wait_for(lambda: _has_an_heir(client.connection_pool), READY, "no replica is fit to take over")
+            client.shutdown(nosave=True)
 
         yield shut
+
+
+def _has_an_heir(pool: SentinelConnectionPool) -> bool:
+    """Whether every Sentinel knows a replica that could take over."""
+    asked = (one.sentinel_slaves(pool.service_name) for one in pool.sentinel_manager.sentinels)
+    return all(any(not r["is_sdown"] and r["master-link-status"] == "ok" for r in found) for found in asked)
 
 
 class _admin:  # noqa: N801 - reads as a word: `with _admin(url) as client:`

@@ -9,16 +9,17 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from redis import Redis
 from torture import sentinel
-from torture.servers import READY, Hot, Postgres, Server, free_port
+from torture.servers import READY, Hot, Postgres, Server, free_port, wait_for
 
 from conformance.programs import Source, on_path
 from convmemory.embedded.account import Account, postgres_account
@@ -48,11 +49,17 @@ class Place:
     environment: dict[str, str] = field(default_factory=dict)
 
 
+def start_later(server: Server) -> None:
+    time.sleep(AWAY)
+    server.start()
+
+
 class Returning:
     """Starts servers again that were shut down, as a service manager would."""
 
-    def __init__(self, servers: list[Server]) -> None:
+    def __init__(self, servers: list[Server], revive: Callable[[Any], None] = start_later) -> None:
         self._servers = servers
+        self._revive = revive
         self._over = threading.Event()
         self._watching = threading.Thread(target=self._watch, daemon=True)
 
@@ -66,8 +73,8 @@ class Returning:
     def _watch(self) -> None:
         while not self._over.wait(0.1):
             for server in self._servers:
-                if not server.alive and not self._over.wait(AWAY):
-                    server.start()
+                if not server.alive:
+                    self._revive(server)
 
 
 @contextmanager
@@ -180,7 +187,13 @@ def redis_cluster(directory: Path, *, limited: bool = False) -> Iterator[Place]:
 def redis_sentinel(directory: Path) -> Iterator[Place]:
     """A primary and a replica under three Sentinels; the primary is lost on the way."""
     found = sentinel.SentinelSet(directory)
-    with found.running(), Returning(list(found._pair)):
+
+    def follow_the_heir(fallen: Hot) -> None:
+        wait_for(lambda: found.primary() is not fallen, READY, "nobody took over")
+        fallen.start()
+        fallen.client.replicaof("127.0.0.1", str(found.primary().port))
+
+    with found.running(), Returning(list(found._pair), follow_the_heir):
         url = f"redis+{found.address}/{sentinel.SERVICE}/0"
         yield Place(url, f"{_named(found.primary().description)}, Sentinel with a fail-over")
 

@@ -396,6 +396,22 @@ async def test_marks_are_drained_before_windows_are_trusted_again(memory, databa
     assert report.redis.figures["windows_trusted"] is True
 
 
+async def test_a_publish_that_fails_is_marked_before_the_write_is_acknowledged(
+    schema, make_memory, redis_proxy, database
+):
+    memory = await make_memory(redis=redis_proxy.url, redis_timeout=0.2)
+    other = await make_memory()
+    for said in ("old", "new"):
+        await memory.save_message("c", said, user_id="ana")
+        if said == "old":
+            assert texts(await memory.get_history("c", user_id="ana")) == ["old"]
+            redis_proxy.mode = "blackhole"
+
+    assert database.execute("SELECT version FROM dirty_windows").fetchall() == [(2,)]
+    assert memory.redis.health.breaker == "closed"  # one failure is none yet
+    assert texts(await other.get_history("c", user_id="ana")) == ["old", "new"]
+
+
 async def test_a_process_that_lost_nothing_finds_the_marks_of_others_within_a_second(memory, database):
     history = memory.history("c", user_id="ana")
     await add(history, [HumanMessage("old")])

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage
+from redis import Redis
 
 from convmemory import (
     ConfigurationError,
@@ -397,7 +398,7 @@ async def test_a_role_without_the_right_to_create_can_use_a_schema_that_is_there
         database.execute(f"DROP ROLE {role}")
 
 
-EIGHT_PROCESSES = """
+EIGHT_PROCESSES = r"""
 import os, sys
 from convmemory import ConversationMemory
 memory = ConversationMemory.from_url(sys.argv[1], db_schema=sys.argv[2])
@@ -446,7 +447,7 @@ def locked_servers(tmp_path_factory):
             rules = Path(pair.directory, POSTGRES_DATA, "pg_hba.conf")
             rules.write_text("local all app scram-sha-256\nlocal all postgres trust\n")
             admin.execute("SELECT pg_reload_conf()")
-        with RedisStore(pair.redis_url)._client as client:
+        with Redis.from_url(pair.redis_url) as client:
             client.config_set("requirepass", SECRET)
         yield pair
 

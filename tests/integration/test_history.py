@@ -394,7 +394,11 @@ async def test_a_history_used_inside_a_chain_reads_afresh(memory, shape, invoke)
 async def test_one_history_kept_for_many_turns_sees_them_all(memory, shape, invoke):
     kept = memory.history("c", user_id="ana")
     chain = shape.chain(memory, counting)
-    chain.get_session_history = lambda **_: kept
+
+    def the_kept_one(user_id, conversation_id):
+        return kept
+
+    chain.get_session_history = the_kept_one
     config = memory.run_config(conversation_id="c", user_id="ana")
 
     answers = [(await invoke(chain, shape.input("again"), config)).content for _ in range(3)]

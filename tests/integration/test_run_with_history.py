@@ -9,15 +9,15 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fix_memory import texts
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableGenerator, RunnableLambda, RunnableParallel
-from scripted import AWAITED, BLOCKING, DRIVES, SHAPES, Echo, bare, keyed, reply_to, session
 
 from convmemory import ConversationNotFound, InvalidArgument, StorageUnavailable
 from convmemory.callbacks import RECORDER
 from convmemory.turns import said_in
+from fix_memory import texts
+from scripted import AWAITED, BLOCKING, DRIVES, SHAPES, Echo, bare, keyed, reply_to, session
 
 MINE = {"user_id": "ana"}
 
@@ -328,9 +328,7 @@ async def test_what_was_said_is_kept_when_the_turn_is_cancelled(memory, shape):
     build, given = SHAPES[shape]
     chain = build(Echo(pause=30), factory(memory, save_on_error="input"))
     turn = asyncio.create_task(chain.ainvoke(given("one"), session("s")))
-    while not RECORDER.open_runs:
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.2)
+    await until(lambda: any(run.kind == "model" for run in RECORDER._runs.values()))
     turn.cancel()
     with pytest.raises(asyncio.CancelledError):
         await turn
@@ -381,14 +379,15 @@ async def test_what_was_said_is_kept_when_an_awaited_stream_is_closed(memory, sh
     await anext(stream)
     await stream.aclose()
     gc.collect()  # LangChain closes its inner streams when they are collected
-    async with asyncio.timeout(10):
-        while RECORDER.open_runs or not await known(memory):
-            await asyncio.sleep(0.01)
+    await until(lambda: RECORDER.open_runs == 0)
     assert await stored(memory) == ["one"]
 
 
-async def known(memory):
-    return [page for page in await memory.list_user_conversations("ana") if page.message_count]
+async def until(happened):
+    """Wait for what another task or LangChain's own clean-up does, ten seconds at most."""
+    async with asyncio.timeout(10):
+        while not happened():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
 
 
 async def test_a_chain_that_langchain_cannot_store_keeps_what_was_said(schema, blocking_memory):

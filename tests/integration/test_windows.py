@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from convmemory import ConversationNotFound, Draft
+from convmemory import ConversationNotFound, Draft, StorageUnavailable
 from convmemory.codec import encode, pack, unpack
 from convmemory.coherence import Snapshot, Written
 from convmemory.keys import conversation_key
@@ -652,3 +652,23 @@ async def test_two_prefixes_share_nothing(schema, make_memory):
 
     assert await two.get_session(session.session_id) is None
     assert await two.list_user_sessions("ana") == []
+
+
+async def test_a_request_that_is_cut_off_leaves_no_key_without_an_end(
+    schema, make_memory, redis_proxy, keyspace
+):
+    store = (await make_memory(redis=redis_proxy.url)).redis
+    session = await store.create_session("ana")
+    for call in (
+        lambda: store.create_session("ana"),
+        lambda: store.get_session(session.session_id),
+        lambda: store.read_window(KEY, 6, HARD, "t"),
+        lambda: store._keep_listed(session),  # the second step of create_session, reached by itself
+    ):
+        redis_proxy.mode = "pass"
+        await store.ping()  # connected
+        keyspace.expire()
+        redis_proxy.mode = "cut_request"
+        with pytest.raises(StorageUnavailable):
+            await call()
+        assert keyspace.immortal() == []

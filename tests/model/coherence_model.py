@@ -133,7 +133,7 @@ class Writer(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """``idle``; ``marks drop clear`` (draining) and ``look``; ``bare leased`` (misses), with ``+`` once it has read."""
+    """``idle``; ``drop clear`` (draining) and ``look``; ``bare leased`` (misses), with ``+`` once it has read."""
 
     step: str
     left: int
@@ -278,8 +278,6 @@ class Protocol:
         if r.step == "idle":
             if r.left:
                 yield self._begins(s, i, r)
-        elif r.step == "marks":
-            yield self._reads_marks(s, i, r)
         elif r.step in {"drop", "clear"}:
             yield self._drains(s, i, r)
         elif r.step == "look":
@@ -293,7 +291,7 @@ class Protocol:
         trust = s.trust[self._process(i)]
         owed = s.floor if trust == "fresh" else max(s.floor, s.late)
         r = r._replace(floor=owed)
-        busy = self.scope.shared and any(other.step in {"marks", "drop", "clear"} for other in s.readers)
+        busy = self.scope.shared and any(other.step in {"drop", "clear"} for other in s.readers)
         if i < self.scope.full:
             return self._reads(s, i, r._replace(step="bare"))
         if trust == "fresh" or self.without == "trust without draining":
@@ -313,13 +311,16 @@ class Protocol:
 
     def _drains(self, s: State, i: int, r: Reader) -> Step:
         reverse = self.without == "mark cleared first"
-        if r.step == "clear":
+        if r.step == "drop" and s.away == "all":
+            return f"r{i} cannot drop", _with_reader(self._trusting(s, i, "doubt"), i, r._replace(step="bare"))
+        if r.step == "drop":
+            what, n, then = f"r{i} drops", _put(s, None), "look" if reverse else "clear"
+        else:
             gone = s.mark == r.value or self.without == "drain clears a newer mark"
             n = s._replace(mark=0) if gone else s
-            return f"r{i} clears mark {r.value}", _with_reader(n, i, r._replace(step="drop" if reverse else "marks"))
-        if s.away == "all":
-            return f"r{i} cannot drop", _with_reader(self._trusting(s, i, "doubt"), i, r._replace(step="bare"))
-        return f"r{i} drops", _with_reader(_put(s, None), i, r._replace(step="marks" if reverse else "clear"))
+            what, then = f"r{i} clears mark {r.value}", "drop" if reverse else "look"
+        n = self._trusting(n, i, "fresh") if then == "look" else n
+        return what, _with_reader(n, i, r._replace(step=then))
 
     def _looks(self, s: State, i: int, r: Reader) -> Step:
         if s.away == "all":

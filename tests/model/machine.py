@@ -2,145 +2,176 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import ClassVar, TypeVar
 
 import hypothesis.strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from model.stage import Actor, Order
-from model.world import KEPT, Process, World, batch
+from model.world import FAR, KEPT, Process, World, batch
 
+T = TypeVar("T")
 OWNER, STRANGER = "ana", "eve"
-WHO = st.integers(0, 2)
-WHICH = st.integers(0, 7)
-MOST = 5
-"""Calls on their way at once."""
+MOST_CALLS, MOST_TROUBLE = 4, 4
+"""On their way at once; and in one example."""
+STEPS = [FAR, FAR, FAR, 1, 1, 2, 2, 3, 4]
+WRITES = [
+    ["append"],
+    ["append", "delete"],
+    ["append", "append", "clear"],
+    ["append", "repeat"],
+    ["append", "append", "delete", "clear", "pop", "repeat"],
+]
+APART = ["cut", "cut", "mend", "wait"]
+TROUBLES: list[list[str]] = [
+    [],
+    ["restart"],
+    ["evict", "wait"],
+    APART,
+    [*APART, "crash", "hold"],
+    ["crash", "lose", "hold", "die"],
+    ["restart", "evict", "crash", "lose", "hold", "die", *APART],
+]
 
 
 class Interleavings(RuleBasedStateMachine):
-    """Calls of the real library, step by step in any order, and whatever may befall them."""
+    """Calls of the real library, step by step in any order, and whatever may befall them.
+
+    An example draws first what it is about (which writes, which troubles), or it would be about nothing.
+    """
 
     world: ClassVar[World]
 
     def __init__(self) -> None:
         super().__init__()
-        self.said = 0
         self.world.begin()
+        self.said = self.trouble = 0
+        self.actions: dict[str, Callable[[], None]] = {
+            "write": lambda: self._go(self.write()),
+            "read": lambda: self._go(self.read()),
+            "go on": lambda: self._go(self._pick("who", self.world.stage.waiting())),
+            "crash": lambda: self.world.crash(self._pick("who", self.world.stage.waiting())),
+            "hold": lambda: self._stumble([Order.HOLD]),
+            "lose": lambda: self._stumble([Order.LOSE_ANSWER, Order.LOSE_REQUEST]),
+            "die": lambda: self.world.die(self._pick("who", self.world.processes)),
+            "evict": lambda: self.world.evict(self._pick("what", self.world.conversations[: self.conversations])),
+            "restart": self.restart,
+            "cut": self.cut,
+            "mend": self.mend,
+            "wait": lambda: self.world.wait(self._pick("seconds", [1.25, 4.5])),
+        }
 
-    # How it starts
+    def _pick(self, what: str, choices: Sequence[T]) -> T:
+        return self.data.draw(st.sampled_from(choices), label=what)
 
-    @initialize(there=st.booleans(), cached=st.booleans(), trusting=st.booleans())
-    def start(self, there: bool, cached: bool, trusting: bool) -> None:
-        """A conversation that is there or not, in Redis or not, and processes that have drained the marks or not."""
+    @initialize(
+        data=st.data(),
+        writes=st.sampled_from(WRITES),
+        troubles=st.sampled_from(TROUBLES),
+        users=st.sampled_from([[OWNER]] * 4 + [[OWNER, OWNER, OWNER, STRANGER]]),
+        conversations=st.sampled_from([1, 1, 1, 2]),
+        there=st.booleans(),
+        cached=st.booleans(),
+        trusting=st.booleans(),
+    )
+    def start(
+        self,
+        data: st.DataObject,
+        writes: list[str],
+        troubles: list[str],
+        users: list[str],
+        conversations: int,
+        there: bool,
+        cached: bool,
+        trusting: bool,
+    ) -> None:
+        """What may happen, and whether there is a conversation, in Redis too, and processes that trust what is there."""
+        self.data = data
+        self.writes, self.troubles, self.users, self.conversations = writes, troubles, users, conversations
         first, *_ = self.world.processes
+        uuid, other = self.world.conversations
         if there:
-            self._finish(self._append(first, OWNER, 0, 2, human=True))
+            self.world.finish(self._append(first, OWNER, 0, 2, human=True))
         for process in self.world.processes if trusting else ():
-            self._finish(self.world.read(process, OWNER, self.world.conversations[1], 2))
+            self.world.finish(self.world.read(process, OWNER, other, 2))
         if cached:
-            self._finish(self.world.read(first, OWNER, self.world.conversations[0], 2))
+            self.world.finish(self.world.read(first, OWNER, uuid, 2))
+
+    @rule(data=st.data())
+    def next(self, data: st.DataObject) -> None:
+        """Somebody takes a step, begins a call, or gets into trouble."""
+        self.data = data
+        choices = ["go on"] * 3 if self.world.stage.waiting() else []
+        if len(self.world.stage.waiting()) < MOST_CALLS:
+            choices += ["write", "write", "read", "read"]
+        if self.trouble < MOST_TROUBLE:
+            choices += [what for what in self.troubles if self._possible(what)]
+        chosen = self._pick("next", choices)
+        self.trouble += chosen in self.troubles
+        self.actions[chosen]()
+
+    def _possible(self, trouble: str) -> bool:
+        if trouble in {"crash", "hold", "lose"}:
+            return bool(self.world.stage.waiting())
+        return trouble != "mend" or any(process.cut for process in self.world.processes)
 
     # Calls
 
-    @precondition(lambda self: self._room)
-    @rule(who=WHO, what=st.sampled_from("aaaacdr"), conversation=WHICH, size=st.integers(1, 3), odd=WHICH, go=WHICH)
-    def write(self, who: int, what: str, conversation: int, size: int, odd: int, go: int) -> None:
-        """Somebody begins to append, to clear, to delete, or to repeat an append."""
-        process, user = self.world.processes[who], STRANGER if odd == 7 else OWNER
-        uuid = self.world.conversations[conversation == 7]
-        if what == "a" or (what == "r" and uuid not in self.world.batches):
-            actor = self._append(process, user, conversation == 7, size, human=bool(odd % 2))
-        elif what == "r":
-            actor = self.world.write(process, user, uuid, "append", self.world.batches[uuid])
-        else:
-            actor = self.world.write(process, user, uuid, "clear" if what == "c" else "delete")
-        self._go(actor, go)
+    def _go(self, actor: Actor) -> None:
+        """Take a few steps and stop, or go to the end: most calls meet nobody."""
+        for _ in range(self._pick("steps", STEPS)):
+            if not actor.over:
+                self.world.step(actor)
 
-    @precondition(lambda self: self._room)
-    @rule(who=WHO, want=st.sampled_from([2, 2, KEPT, None]), conversation=WHICH, odd=WHICH, go=WHICH)
-    def read(self, who: int, want: int | None, conversation: int, odd: int, go: int) -> None:
-        """Somebody begins to read the window, or everything."""
-        user = STRANGER if odd == 7 else OWNER
-        uuid = self.world.conversations[conversation == 7]
-        self._go(self.world.read(self.world.processes[who], user, uuid, want), go)
+    def write(self) -> Actor:
+        """Somebody begins to change a conversation."""
+        process, what = self._pick("who", self.world.processes), self._pick("what", self.writes)
+        user, number = self._pick("user", self.users), self._pick("which", range(self.conversations))
+        uuid = self.world.conversations[number]
+        if what == "append" or (what == "repeat" and uuid not in self.world.batches):
+            size, human = self._pick("size", [1, 2]), self._pick("human", [True, False])
+            return self._append(process, user, number, size, human=human)
+        if what == "repeat":
+            return self.world.write(process, user, uuid, "append", self.world.batches[uuid])
+        return self.world.write(process, user, uuid, what)
 
-    def _append(self, process: Process, user: str, conversation: bool | int, size: int, human: bool) -> Actor:
-        numbers = range(self.said, self.said + size)
+    def _append(self, process: Process, user: str, number: int, size: int, *, human: bool) -> Actor:
+        uuid = self.world.conversations[number]
+        self.world.batches[uuid] = drafts = batch(range(self.said, self.said + size), human=human)
         self.said += size
-        uuid = self.world.conversations[int(conversation)]
-        self.world.batches[uuid] = drafts = batch(numbers, human)
         return self.world.write(process, user, uuid, "append", drafts)
 
-    # Steps
+    def read(self) -> Actor:
+        """Somebody begins to read the window, or everything."""
+        process, want = self._pick("who", self.world.processes), self._pick("want", [2, 2, KEPT, None])
+        user, number = self._pick("user", self.users), self._pick("which", range(self.conversations))
+        return self.world.read(process, user, self.world.conversations[number], want)
 
-    @precondition(lambda self: self.world.stage.waiting())
-    @rule(which=WHICH)
-    def step(self, which: int) -> None:
-        """One of them takes its next step."""
-        self.world.step(self._one(which))
+    # Trouble
 
-    @precondition(lambda self: self.world.stage.waiting())
-    @rule(which=WHICH)
-    def step_on(self, which: int) -> None:
-        """The same, again: steps are what there is most of."""
-        self.world.step(self._one(which))
+    def _stumble(self, orders: Sequence[Order]) -> None:
+        actor = self._pick("who", self.world.stage.waiting())
+        self.world.step(actor, self._pick("how", orders))
 
-    @precondition(lambda self: self.world.stage.waiting())
-    @rule(which=WHICH)
-    def finish(self, which: int) -> None:
-        """One of them takes all the steps it has left."""
-        self._finish(self._one(which))
-
-    @precondition(lambda self: self.world.stage.waiting())
-    @rule(which=WHICH, how=st.sampled_from([Order.HOLD, Order.LOSE_ANSWER, Order.LOSE_REQUEST]))
-    def stumble(self, which: int, how: Order) -> None:
-        """One of them takes its next step on a bad connection."""
-        self.world.step(self._one(which), how)
-
-    # Faults
-
-    @precondition(lambda self: self.world.stage.waiting())
-    @rule(which=WHICH)
-    def crash(self, which: int) -> None:
-        """One of them is cancelled."""
-        self.world.crash(self._one(which))
-
-    @rule(who=WHO)
-    def die(self, who: int) -> None:
-        """A process is killed and starts again."""
-        self.world.die(self.world.processes[who])
-
-    @rule(conversation=WHICH)
-    def evict(self, conversation: int) -> None:
-        """A key goes."""
-        self.world.evict(self.world.conversations[conversation == 7])
-
-    @rule(lost=st.integers(0, 3))
-    def restart(self, lost: int) -> None:
+    def restart(self) -> None:
         """Redis comes back as another process, perhaps without the newest changes."""
-        self.world.hot.restart(min(lost, len(self.world.hot.past)))
+        self.world.hot.restart(self._pick("lost", range(min(3, len(self.world.hot.past)) + 1)))
 
-    @rule(who=st.integers(0, 3))
-    def cut(self, who: int) -> None:
+    def cut(self) -> None:
         """A process, or everybody, is cut off from Redis, its data kept."""
-        for process in self.world.processes if who == 3 else [self.world.processes[who]]:
+        for process in self._pick("who", [*([process] for process in self.world.processes), self.world.processes]):
             process.cut = True
 
-    @precondition(lambda self: any(process.cut for process in self.world.processes))
-    @rule()
     def mend(self) -> None:
         """Everybody reaches Redis again."""
         for process in self.world.processes:
             process.cut = False
 
-    @rule(seconds=st.sampled_from([1.25, 4.5]))
-    def wait(self, seconds: float) -> None:
-        """Time passes: looks become due, leases run out."""
-        self.world.wait(seconds)
-
     # What must be so
 
     @invariant()
     def nobody_would_be_served_less(self) -> None:
+        """Looking ahead finds a broken promise before anybody happens to read."""
         self.world.look_ahead()
 
     def teardown(self) -> None:
@@ -149,27 +180,9 @@ class Interleavings(RuleBasedStateMachine):
             return
         self.mend()
         for actor in self.world.stage.waiting():
-            self._finish(actor)
+            self.world.finish(actor)
         self.world.wait(4.5)
         for process in self.world.processes:
-            for uuid in self.world.conversations:
-                self._finish(self.world.read(process, OWNER, uuid, 2))
-                self.world.look_ahead()
-
-    @property
-    def _room(self) -> bool:
-        return len(self.world.stage.waiting()) < MOST
-
-    def _one(self, which: int) -> Actor:
-        waiting = self.world.stage.waiting()
-        return waiting[which % len(waiting)]
-
-    def _go(self, actor: Actor, go: int) -> None:
-        """Take some of its steps at once: most calls meet nobody."""
-        if go >= 6:
-            self._finish(actor)
-        elif go >= 4 and not actor.over:
-            self.world.step(actor)
-
-    def _finish(self, actor: Actor) -> None:
-        self.world.finish(actor)
+            for uuid in self.world.conversations[: self.conversations]:
+                self.world.finish(self.world.read(process, OWNER, uuid, 2))
+        self.world.look_ahead()

@@ -31,6 +31,9 @@ class Actor:
         self._told: asyncio.Future[Order]
         self._settled: asyncio.Future[None]
 
+    def __repr__(self) -> str:
+        return f"{self.name} at {self.at}"
+
     @property
     def over(self) -> bool:
         """Whether the call came to its end."""

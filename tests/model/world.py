@@ -16,13 +16,13 @@ import psycopg
 import redis.exceptions
 from langchain_core.messages import AIMessage, HumanMessage
 from model.hot import Hot
-from model.ledger import FOREIGN, Ack, Ledger, Moment, PromiseBroken
+from model.ledger import FOREIGN, Ack, Ledger, Moment
 from model.stage import Actor, Order, Stage, playing
 
 from convmemory import AsyncPostgresStore, AsyncRedisStore, ConversationNotFound, Draft, Settings
 from convmemory._async.prober import AsyncProber
 from convmemory._async.tiered import AsyncTieredStore
-from convmemory.codec import encode, pack, pack_row
+from convmemory.codec import encode, pack, pack_row, unpack
 from convmemory.coherence import Snapshot
 from convmemory.drivers import POSTGRES
 from convmemory.errors import StorageUnavailable
@@ -31,7 +31,7 @@ from convmemory.keys import ConversationKey, Keys
 
 LEASE = 5.0
 """Seconds on the world's clock a lease lasts; by the server's own, ten minutes."""
-CHANGES = {"append", "clear_conversation", "delete_conversation"}
+CHANGES = {"append", "clear_conversation", "delete_conversation", "pop_message"}
 HARD, KEPT = 6, 4
 """Messages a turn may have at most, and that a window keeps."""
 FAR = 30
@@ -68,6 +68,9 @@ class Process:
         self.cut = False
         self.start()
 
+    def __repr__(self) -> str:
+        return self.name
+
     def start(self) -> None:
         """Begin with nothing known."""
         self.redis = AsyncRedisStore(GatedRedis(self), self.world.settings)
@@ -97,17 +100,23 @@ class GatedRedis:
 
     async def execute_command(self, command: str, script: str, keys: int, key: str, *arguments: Any) -> Any:
         hot = self._process.world.hot
-        return await self._ask(
-            hot.names[script], key, arguments, lambda: hot.script(command, script, key, arguments)
+        return await self.ask(
+            hot.names[script], [key], arguments, lambda: hot.script(command, script, key, arguments)
         )
 
-    async def unlink(self, key: str) -> Any:
-        return await self._ask("drop", key, (), lambda: self._process.world.hot.client.unlink(key))
+    def pipeline(self, *, transaction: bool) -> GatedPipeline:
+        assert not transaction
+        return GatedPipeline(self)
 
     async def info(self, section: str) -> Any:
-        return await self._ask("ping", "", (), lambda: self._process.world.hot.client.info(section))
+        return await self.ask("ping", [], (), lambda: self._process.world.hot.client.info(section))
 
-    async def _ask(self, what: str, key: str, arguments: Sequence[Any], call: Callable[[], Any]) -> Any:
+    async def drop(self, keys: list[str]) -> Any:
+        return await self.ask("drop", keys, (), lambda: self._process.world.hot.client.unlink(*keys))
+
+    async def ask(
+        self, what: str, keys: Sequence[str], arguments: Sequence[Any], call: Callable[[], Any]
+    ) -> Any:
         process, actor = self._process, playing()
         order = await actor.stop(what)
         actor.told = False
@@ -115,7 +124,7 @@ class GatedRedis:
             process.missed()
             raise redis.exceptions.ConnectionError("cut off")
         answer = await call()
-        if key:
+        for key in keys:
             process.world.hot.happened(what, key, arguments, answer, process.world.now)
         if order is Order.HOLD:
             order = await actor.stop(f"the answer of {what}")
@@ -124,6 +133,26 @@ class GatedRedis:
             raise redis.exceptions.ConnectionError("the answer was lost")
         actor.told = what.startswith("window") and (what != "window_read-1" or answer[0] == b"hit")
         return answer
+
+
+class GatedPipeline:
+    """Unlinks that are sent together, which is all the store pipelines here."""
+
+    def __init__(self, client: GatedRedis) -> None:
+        self._client = client
+        self._keys: list[str] = []
+
+    async def __aenter__(self) -> GatedPipeline:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is held open."""
+
+    def unlink(self, key: str) -> None:
+        self._keys.append(key)
+
+    async def execute(self) -> Any:
+        return await self._client.drop(self._keys)
 
 
 class GatedPostgres(AsyncPostgresStore):
@@ -147,7 +176,7 @@ class GatedPostgres(AsyncPostgresStore):
             await actor.stop(f"the answer of {name}")
         if stumbles:
             raise psycopg.OperationalError("the answer was lost")
-        if name == "read_dirty" and not rows:
+        if name == "clear_dirty" or (name == "read_dirty" and not rows):
             actor.looks_since = None
             self.process.doubts = self.process.doubts and actor.losses != self.process.losses
         return rows
@@ -206,15 +235,11 @@ class World:
     # What actors do
 
     def write(self, process: Process, user: str, uuid: UUID, what: str, drafts: Sequence[Draft] = ()) -> Play:
-        """Begin to append, clear or delete."""
+        """Begin to append, clear, delete or pop."""
         key, tiered = ConversationKey(uuid, user), self.tiered(process.postgres, process.redis)
         play = Play(f"{process.name} {what}", process)
-        if what == "append":
-            play.intent = lambda was: grown(was, user, drafts)
-            call = tiered.append(key, drafts)
-        else:
-            play.intent = emptied if what == "clear" else lambda _: Moment()
-            call = tiered.clear(key) if what == "clear" else tiered.delete(key)
+        play.intent = lambda was: after(what, was, user, drafts)
+        call = getattr(tiered, what)(key, *[drafts] * (what == "append"))
         self.stage.begin(play, self._written(play, uuid, call))
         return play
 
@@ -224,6 +249,8 @@ class World:
         except (ConversationNotFound, StorageUnavailable):
             return
         self.ledgers[uuid].acknowledged(Ack(play.moment, self.now, play.told))
+        if not play.told:  # its own process knows at once
+            play.process.missed()
 
     def read(self, process: Process, user: str, uuid: UUID, want: int | None) -> Play:
         """Begin to read; what is owed is settled now."""
@@ -336,25 +363,18 @@ class World:
                 self.failed = False
 
 
-def grown(was: Moment, user: str, drafts: Sequence[Draft]) -> Moment:
-    """The conversation after an append: messages it has already stay as they are."""
+def after(what: str, was: Moment, user: str, drafts: Sequence[Draft]) -> Moment:
+    """The conversation after a write, by what the write is for; messages it has already stay as they are."""
+    if what == "delete":
+        return Moment()
     fresh = [pack(encode(draft.message)) for draft in drafts]
-    fresh = [entry for entry in fresh if entry not in was.entries]
-    humans = [at for at, draft in enumerate(drafts, 1) if draft.message.type == "human"]
-    human = was.last + humans[-1] if humans else was.human
-    entries = was.entries + tuple(fresh)
+    kept = {"append": was.entries, "clear": (), "pop": was.entries[:-1]}[what]
+    entries = (*kept, *(entry for entry in fresh if entry not in kept))
+    human = max((seq for seq, entry in enumerate(entries, 1) if unpack(entry).type == "human"), default=0)
     return Moment(was.owner or user, was.life, was.version + 1, len(entries), human, entries)
-
-
-def emptied(was: Moment) -> Moment:
-    """The conversation after a clear."""
-    return Moment(was.owner, was.life, was.version + 1)
 
 
 def batch(numbers: Sequence[int], human: bool) -> list[Draft]:
     """Messages that nobody else says; the first of them a human's, if asked."""
     kinds = [HumanMessage if human and at == 0 else AIMessage for at in range(len(numbers))]
     return [Draft(kind(f"message {n}", id=f"m{n}")) for kind, n in zip(kinds, numbers, strict=True)]
-
-
-__all__ = ["PromiseBroken", "World", "batch"]

@@ -14,12 +14,17 @@ from pathlib import Path
 
 from torture import crew, report
 from torture.faults import KINDS
+from torture.mutants import MUTANTS
+from torture.prove import prove
 from torture.run import Plan, run
+from torture.variants import NAIVE
 
 
 def main() -> int:
     """Read the command line, run, print the table."""
     options = _parser().parse_args()
+    if options.prove:
+        return _prove(options.prove.split(","), options.seed)
     kinds = tuple(options.only.split(",")) if options.only else tuple(KINDS)
     if unknown := set(kinds) - set(KINDS) - {"none"}:
         sys.exit(f"--only: no such fault: {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
@@ -41,14 +46,32 @@ def main() -> int:
     return int(bool(outcome.verdict.violations or outcome.failures))
 
 
+def _prove(names: list[str], seed: int) -> int:
+    """Have the checker catch the naive cache and the mutants; 1 if one gets away."""
+    crew.warm()
+    catches = []
+    for catch in prove([NAIVE, *MUTANTS] if names == ["all"] else names, seed):
+        print(catch, flush=True)
+        print(f"{'':16}{catch.text}")
+        catches.append(catch)
+    return int(not all(catch.kind for catch in catches))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/torture", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--seconds", type=float, default=60.0, help="how long the workers work (60)")
     parser.add_argument("--seed", type=int, default=1, help="of the schedule and of what the workers do (1)")
-    parser.add_argument("--mode", choices=("sync", "async"), default="sync", help="colour of the library (sync)")
+    parser.add_argument(
+        "--mode", choices=("sync", "async"), default="sync", help="colour of the library (sync)"
+    )
     parser.add_argument("--only", metavar="KIND,KIND", help=f"only these faults, or none: {', '.join(KINDS)}")
-    parser.add_argument("--naive", action="store_true", help="a naive write-through cache in the library's place")
+    parser.add_argument(
+        "--naive", action="store_true", help="a naive write-through cache in the library's place"
+    )
     parser.add_argument("--mutant", metavar="NAME", help="the library with one rule taken out")
+    parser.add_argument(
+        "--prove", metavar="all|NAME,NAME", help="test the checker: each mutant must be caught"
+    )
     parser.add_argument("--show", type=int, default=20, help="violations to print (20)")
     parser.add_argument("--json", metavar="FILE", help="the report for programs as well")
     return parser

@@ -6,7 +6,8 @@ disorder  of two writes, one acknowledged before the other began, the later one 
 stale     a read returned less than a write acknowledged before it began, or than a read finished before it began;
 leaked    a read showed what was deleted before it began, another conversation, or another user's;
 phantom   a read showed a message that was never committed;
-surprise  a call ended in an error that no caller is told to expect.
+surprise  a call ended in an error that no caller is told to expect;
+useless   Redis served almost nothing though nothing was done to it.
 
 Outcomes nobody knows (no answer, or ``StorageUnavailable``) count as either. Two things are not held against the
 library, because its documentation says so; they are counted as *excused*:
@@ -25,48 +26,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torture.records import OK, Event, Fault, History, Read, Write
 from torture.truth import Timeline, timelines
+from torture.verdict import Judgement, Verdict
 
 LOOK = 1.5
-"""Seconds between two looks at ``dirty_windows``, with the time a look takes."""
-LINGER = 2.0
-"""Seconds that a fault is felt after its end: a breaker asks again every half second, a pool reconnects."""
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One broken promise: its kind, when it showed, and enough to find it again."""
-
-    kind: str
-    at: float
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.at:9.3f} s  {self.kind:8}  {self.text}"
-
-
-@dataclass
-class Verdict:
-    """What a run amounts to; ``violations`` is empty when every promise was kept."""
-
-    operations: Counter[str] = field(default_factory=Counter)
-    violations: list[Violation] = field(default_factory=list)
-    excused: Counter[str] = field(default_factory=Counter)
-
-    def count(self, kind: str) -> int:
-        """How many violations of one kind there are."""
-        return sum(violation.kind == kind for violation in self.violations)
-
-
-@dataclass(slots=True)
-class Floor:
-    """What a read must at least show: the newest state acknowledged, and the newest one shown, before it began."""
-
-    acknowledged: int = 0
-    shown: int = 0
+"""Seconds between two looks at ``dirty_windows``, with the time a look takes; longer while PostgreSQL is at fault."""
+MANY, SERVED = 100, 0.25
+"""Of so many windows read in peace at least this share comes from Redis."""
 
 
 def judge(
@@ -74,12 +43,13 @@ def judge(
 ) -> Verdict:
     """Decide over one run that began at ``began`` and is over: nobody writes any more."""
     truth, leaks = timelines(events)
-    judgement = _Judgement(faults, began)
-    for conv, timeline in truth.items():
-        for kind, text in timeline.problems:
-            judgement.accuse(kind, began, f"{conv}: {text}")
-    for kind, text in leaks:
-        judgement.accuse(kind, began, text)
+    judgement = Judgement(faults, began)
+    over = max((attempt.end for attempt in history.attempts), default=began)
+    for kind, text in [
+        *leaks,
+        *((kind, f"{conv}: {text}") for conv, line in truth.items() for kind, text in line.problems),
+    ]:
+        judgement.accuse(kind, over, text)
     for conv, (writes, reads) in _by_conversation(history).items():
         _Conversation(conv, truth.get(conv) or Timeline(), judgement).follow(writes, reads)
     for trespass in history.trespasses:
@@ -87,10 +57,11 @@ def judge(
             judgement.accuse("leaked", trespass.end, f"{trespass.conv}: {trespass.saw} messages to a stranger")
     for at, what in history.surprises:
         judgement.accuse("surprise", at, what)
-    verdict = judgement.verdict
-    verdict.violations.sort(key=lambda violation: violation.at)
-    verdict.operations = _operations(history)
-    return verdict
+    if not faults:
+        _expect_hits(judgement, history.reads)
+    judgement.verdict.violations.sort(key=lambda violation: violation.at)
+    judgement.verdict.operations = _operations(history)
+    return judgement.verdict
 
 
 def _operations(history: History) -> Counter[str]:
@@ -99,6 +70,15 @@ def _operations(history: History) -> Counter[str]:
     found["read from Redis"] = sum(read.hit for read in history.reads)
     found["read by a stranger"] = len(history.trespasses)
     return found
+
+
+def _expect_hits(judgement: Judgement, reads: Sequence[Read]) -> None:
+    """Accuse a cache that does not cache."""
+    windows = [read for read in reads if read.want is not None]
+    hits = sum(read.hit for read in windows)
+    if len(windows) >= MANY and hits < len(windows) * SERVED:
+        text = f"Redis served {hits} of {len(windows)} windows though nothing was done to it"
+        judgement.accuse("useless", windows[-1].end, text)
 
 
 def _by_conversation(history: History) -> dict[str, tuple[list[Write], list[Read]]]:
@@ -110,34 +90,22 @@ def _by_conversation(history: History) -> dict[str, tuple[list[Write], list[Read
     return found
 
 
-class _Judgement:
-    """Collects accusations, and knows when which tier was at fault."""
+@dataclass(slots=True)
+class Floor:
+    """What a read must at least show: the newest state acknowledged, and the newest one shown, before it began."""
 
-    def __init__(self, faults: Sequence[Fault], began: float) -> None:
-        self.verdict = Verdict()
-        self._faults = faults
-        self._began = began
+    acknowledged: int = 0
+    shown: int = 0
 
-    def accuse(self, kind: str, at: float, text: str) -> None:
-        self.verdict.violations.append(Violation(kind, at - self._began, text))
-
-    def excuse(self, kind: str) -> None:
-        self.verdict.excused[kind] += 1
-
-    def during(self, tier: str, begin: float, end: float) -> float:
-        """For how many seconds a fault of the tier was felt in this span; more than 0 if at all."""
-        spans = [
-            min(end, f.end + LINGER) - max(begin, f.begin) + 1e-6
-            for f in self._faults
-            if tier in f.tiers and f.begin <= end and begin <= f.end + LINGER
-        ]
-        return sum(spans)
+    @property
+    def needed(self) -> int:
+        return max(self.acknowledged, self.shown)
 
 
 class _Conversation:
     """Follows one conversation through time."""
 
-    def __init__(self, conv: str, timeline: Timeline, judgement: _Judgement) -> None:
+    def __init__(self, conv: str, timeline: Timeline, judgement: Judgement) -> None:
         self._conv = conv
         self._timeline = timeline
         self._judgement = judgement
@@ -189,16 +157,15 @@ class _Conversation:
 
     def _read(self, read: Read) -> None:
         floor = self._floors[id(read)]
-        needed = max(floor.acknowledged, floor.shown)
         states = self._timeline.matching(read.want, read.saw)
         if not states:
             self._senseless(read)
             return
-        at = bisect_left(states, needed)
+        at = bisect_left(states, floor.needed)
         state = states[at] if at < len(states) else states[-1]
         self._shown.append((state, read))
         self._floor.shown = max(self._floor.shown, state)
-        if state < needed:
+        if state < floor.needed:
             self._short(read, state, floor)
 
     def _senseless(self, read: Read) -> None:
@@ -218,26 +185,17 @@ class _Conversation:
     def _short(self, read: Read, state: int, floor: Floor) -> None:
         """The read shows a state older than it must: an exception the documentation makes, or a violation."""
         missed = [w for at, w in self._acknowledged if at > state and w.end < read.begin]
-        if missed and not all(self._hidden(write, read) for write in missed):
-            wiped = any(w.do != "append" for w in missed) and read.saw
-            last = next(w for w in missed if not self._hidden(w, read))
+        before = [r for at, r in self._shown if at > state and r.end < read.begin]
+        plain = [w for w in missed if not self._hidden(w, read)]
+        told = [] if missed else [r for r in before if not r.dark]
+        if plain or told:
+            wiped = read.saw and any(w.do != "append" for w in missed)
+            since = (plain or told)[0]
             self._accuse(
                 "leaked" if wiped else "stale",
                 read.end,
-                f"{read.reader} was shown state {state} of {floor.acknowledged} {_brief(read.saw)} "
-                f"{read.begin - last.end:.3f} s after {last.do} {' '.join(last.tokens)}"
-                f"{' (hit)' if read.hit else ''}{' (marked)' if last.marked else ''}",
-            )
-            return
-        before = [r for at, r in self._shown if at > state and r.end < read.begin]
-        seen = [r for r in before if not r.dark]
-        if seen and not missed:
-            self._accuse(
-                "stale",
-                read.end,
-                f"{read.reader} was shown state {state} of {floor.shown} {_brief(read.saw)} "
-                f"{read.begin - seen[0].end:.3f} s after {seen[0].reader} had seen more"
-                f"{' (hit)' if read.hit else ''}",
+                f"{read.reader} was shown state {state} of {floor.needed} {_brief(read.saw)}"
+                f"{' by Redis' if read.hit else ''} {read.begin - since.end:.3f} s after {_named(since)}",
             )
             return
         failed = [(w.begin, w.end) for w in missed] or [(r.begin, r.end) for r in before]
@@ -262,6 +220,12 @@ def _moments(writes: Sequence[Write], reads: Sequence[Read]) -> Iterator[tuple[b
     ]
     for _, ends, _, operation in sorted(moments, key=lambda moment: moment[:3]):
         yield not ends, operation
+
+
+def _named(operation: Write | Read) -> str:
+    if isinstance(operation, Read):
+        return f"{operation.reader} had been shown more"
+    return f"{operation.do} {' '.join(operation.tokens)}{' (marked)' if operation.marked else ''}"
 
 
 def _brief(saw: Sequence[str]) -> str:

@@ -180,15 +180,18 @@ def fill_disk(scene: Scene) -> None:
 
 
 def _fill(path: Path) -> None:
-    """Take every byte that is free, in smaller and smaller pieces."""
+    """Take every byte that is free, and what becomes free meanwhile."""
     with path.open("wb") as file:
-        taken, piece = 0, 1 << 30
-        while piece:
-            try:
+        taken = 0
+        for piece in (_free(path), *([1 << 16] * 64), *([1 << 12] * 16)):
+            with suppress(OSError):
                 os.posix_fallocate(file.fileno(), taken, piece)
                 taken += piece
-            except OSError:
-                piece //= 2
+
+
+def _free(path: Path) -> int:
+    space = os.statvfs(path)
+    return space.f_bavail * space.f_frsize
 
 
 def flush(scene: Scene) -> None:
@@ -218,7 +221,9 @@ def expire(scene: Scene) -> None:
     """Windows end their life in the middle of whatever goes on."""
     until = time.monotonic() + 1.0
     while time.monotonic() < until:
-        keys = list(_redis(scene, "SCAN", "0", "MATCH", f"{scene.prefix}history:*", "COUNT", "1000") or [0, []])[1]
+        keys = list(
+            _redis(scene, "SCAN", "0", "MATCH", f"{scene.prefix}history:*", "COUNT", "1000") or [0, []]
+        )[1]
         for key in scene.chance.sample(keys, min(len(keys), 12)):
             _redis(scene, "PEXPIRE", key, str(scene.chance.randint(1, 20)))
         scene.rest(0.0, 0.05)

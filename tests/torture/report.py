@@ -11,7 +11,7 @@ from typing import Any
 from torture.checker import Verdict
 from torture.records import OK, Attempt, Fault
 
-KINDS = ("lost", "doubled", "disorder", "stale", "leaked", "phantom", "surprise")
+KINDS = ("lost", "doubled", "disorder", "stale", "leaked", "phantom", "surprise", "useless")
 COLUMNS = f"{'fault':16}{'survived':>9}{'lasted':>9}{'no read':>9}{'no write':>9}{'all well':>9}{'late':>6}"
 
 

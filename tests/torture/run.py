@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import shutil
 import tempfile
 import time
@@ -35,7 +36,7 @@ SETTINGS: dict[str, Any] = {
 }
 """Short deadlines, and fewer connections than a worker has lanes."""
 CALM = 2.0
-"""Seconds without faults before the first and after the last one."""
+"""Seconds without faults before the first and after the last one, in a short run an eighth of it."""
 FAIL_OVER = "fail-over"
 
 
@@ -50,6 +51,8 @@ class Plan:
     variant: str = "library"
     workers: int = WORKERS
     settings: dict[str, Any] = field(default_factory=dict)
+    wiping: float = 0.02
+    pace: float = 1.0
 
 
 @dataclass
@@ -89,7 +92,8 @@ def run(plan: Plan) -> Outcome:
             place = directory / "sentinels"
             place.mkdir()
             with SentinelSet(place).running() as sentinels:
-                stage = Stage(plan, directory, postgres, sentinels.primary(), sentinels)
+                primary = sentinels.primary()
+                stage = Stage(plan, directory, postgres, primary, sentinels.address, sentinels)
                 outcome.take(stage.play([FAIL_OVER], plan.seconds * share))
     return outcome
 
@@ -107,18 +111,22 @@ def scratch() -> Iterator[Path]:
 
 @dataclass
 class Stage:
-    """A part of a run in which workers see one set of servers."""
+    """A part of a run in which workers see one set of servers.
+
+    ``address`` is where they all find Redis; without it ``redis`` itself, every third of them through a proxy.
+    """
 
     plan: Plan
     directory: Path
     postgres: Postgres
     redis: Hot
+    address: str = ""
     sentinels: SentinelSet | None = None
 
     def play(self, kinds: Sequence[str], seconds: float) -> Outcome:
         """Let the workers work for so long while faults of these kinds happen; judge what they saw."""
         logs = Path(tempfile.mkdtemp(dir=self.directory))
-        schema = f"torture_{logs.name}".lower()
+        schema = f"torture_{secrets.token_hex(4)}"
         self._prepare(schema)
         began = time.perf_counter()
         with ExitStack() as stack:
@@ -136,10 +144,10 @@ class Stage:
                 random.Random(self.plan.seed),
                 self.sentinels,
             )
-            schedule = Schedule([KINDS[name] for name in kinds], scene)
-            _calm(seconds)
-            schedule.play(max(0.0, seconds - 2 * CALM))
-            _calm(seconds)
+            schedule = Schedule([KINDS[name] for name in kinds], scene, self.plan.pace)
+            time.sleep(_calm(seconds))
+            schedule.play(seconds - 2 * _calm(seconds))
+            time.sleep(_calm(seconds))
         return self._judge(schema, crew, schedule, began)
 
     def _prepare(self, schema: str) -> None:
@@ -149,24 +157,24 @@ class Stage:
 
     def _jobs(self, schema: str, began: float, postgres: Proxy, redis: Proxy) -> list[Job]:
         """Two workers of three stand near the servers, every third behind the proxies."""
-        near = self.postgres.url, self.sentinels.address if self.sentinels else self.redis.url
-        far = postgres.url, near[1] if self.sentinels else redis.url
+        near = self.postgres.url, self.address or self.redis.url
+        far = postgres.url, self.address or redis.url
+        places = [far if number % 3 == 2 else near for number in range(self.plan.workers)]
         return [
             Job(
-                name=f"{'s' if self.sentinels else 'w'}{number}-",
+                name=f"{schema[-3:]}{number}-",
                 seed=self.plan.seed * 1_000_003 + number * 10_007,
                 mode=self.plan.mode,
                 run=schema[-4:],
-                postgres=(far if number % 3 == 2 else near)[0],
-                redis=(far if number % 3 == 2 else near)[1],
+                postgres=place[0],
+                redis=place[1],
                 log="",
                 began=began,
                 variant=self.plan.variant,
-                settings=SETTINGS
-                | {"db_schema": schema, "key_prefix": f"{schema}:"}
-                | self.plan.settings,
+                wiping=self.plan.wiping,
+                settings=SETTINGS | {"db_schema": schema, "key_prefix": f"{schema}:"} | self.plan.settings,
             )
-            for number in range(self.plan.workers)
+            for number, place in enumerate(places)
         ]
 
     def _judge(self, schema: str, crew: Crew, schedule: Schedule, began: float) -> Outcome:
@@ -177,5 +185,5 @@ class Stage:
         return Outcome(verdict, schedule.faults, history.attempts, history.farewells, schedule.failures)
 
 
-def _calm(seconds: float) -> None:
-    time.sleep(min(CALM, seconds / 4))
+def _calm(seconds: float) -> float:
+    return min(CALM, seconds / 8)

@@ -18,10 +18,14 @@ GAPS = {"server": (1.5, 1.9), "light": (0.2, 1.0), "worker": (0.3, 1.2), "sentin
 
 @dataclass
 class Schedule:
-    """Plays faults to a scene until ``over`` is set; ``faults`` is what was played, ``failures`` what went wrong."""
+    """Plays faults to a scene until ``over`` is set; ``faults`` is what was played, ``failures`` what went wrong.
+
+    ``pace`` below 1 shortens the gaps between them.
+    """
 
     kinds: Sequence[Kind]
     scene: Scene
+    pace: float = 1.0
     faults: list[Fault] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
@@ -43,7 +47,7 @@ class Schedule:
         mine = [kind for kind in self.kinds if kind.lane == lane]
         while True:
             for kind in chance.sample(mine, len(mine)):
-                if self.over.wait(chance.uniform(*GAPS[lane])):
+                if self.over.wait(self.pace * chance.uniform(*GAPS[lane])):
                     return
                 self._inject(kind, scene)
 

@@ -110,7 +110,11 @@ class SentinelSet:
     def _agree(self) -> bool:
         for sentinel in self._sentinels:
             state = sentinel.client.execute_command("SENTINEL", "master", SERVICE)
-            if int(state["num-other-sentinels"]) < 2 or int(state["num-slaves"]) < 1 or "down" in str(state["flags"]):
+            if (
+                int(state["num-other-sentinels"]) < 2
+                or int(state["num-slaves"]) < 1
+                or "down" in str(state["flags"])
+            ):
                 return False
         return True
 

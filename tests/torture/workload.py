@@ -25,7 +25,6 @@ from fix_memory import Awaited, add, read
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from convmemory import AsyncConversationMemory, ConversationMemory, ConversationNotFound, StorageUnavailable
-from convmemory.keys import conversation_key
 from torture import clients, crash, variants
 from torture.records import MISSING, OK, UNKNOWN
 
@@ -55,6 +54,7 @@ class Job:
     wiped: int = 6
     epoch: float = 10.0
     variant: str = "library"
+    wiping: float = 0.02
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -110,12 +110,12 @@ class Lane:
         dice = self._random.random()
         if dice < 0.35:
             await self._append(conversation)
-        elif dice < 0.37 and conversation.wiped:
+        elif dice < 0.35 + self._job.wiping and conversation.wiped:
             await self._wipe(conversation, self._random.choice(("clear", "delete")))
-        elif dice < 0.40 and conversation.id != conversation.label:
-            await self._trespass(conversation)
-        elif dice < 0.45:
+        elif dice > 0.95:
             await self._read(conversation, None)
+        elif dice > 0.92 and conversation.id != conversation.label:
+            await self._trespass(conversation)
         else:
             await self._read(conversation, self._random.choice(WANTS))
 
@@ -260,7 +260,9 @@ class Clock:
 
 
 def _blocking(job: Job, log: Log, stopping: threading.Event) -> None:
-    memory = ConversationMemory.from_url(job.postgres, clients.redis_tier(job.redis, "sync", job.settings["redis_timeout"]), **job.settings)
+    memory = ConversationMemory.from_url(
+        job.postgres, clients.redis_tier(job.redis, "sync", job.settings["redis_timeout"]), **job.settings
+    )
     drive(_opened(Awaited(memory), _blocking_sleep))
     with memory:
         lanes = [Lane(job, number, Awaited(memory), log) for number in range(LANES)]
@@ -298,10 +300,3 @@ async def _opened(memory: Any, rest: Any) -> None:
 
 def _farewell(memory: Any, log: Log) -> None:
     log.note("bye", counters=memory.redis.health.figures())
-
-
-def stranger_key(label: str) -> str:
-    """The row of a label's conversation, for faults that aim at it."""
-    slot = int(label.rpartition("s")[2])
-    name = str(uuid5(NAMESPACE_OID, label)) if slot % 2 else label
-    return str(conversation_key(name, f"user-{slot % 5}").uuid)

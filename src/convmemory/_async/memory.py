@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import EllipsisType, TracebackType
-from typing import Any, Self
+from types import TracebackType
+from typing import Any, Literal, Self, overload
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import ConfigurableFieldSpec, RunnableConfig
@@ -13,11 +13,13 @@ from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.redis_store import AsyncRedisStore
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory.arguments import (
+    Size,
     checked_limit,
     checked_seq,
     checked_title,
     drafts_of,
     optional_id,
+    wants_openai,
     window_size,
 )
 from convmemory.codec import unpack
@@ -36,6 +38,7 @@ from convmemory.models import (
     StoredMessage,
     TierReport,
 )
+from convmemory.openai_chat import chat_messages
 from convmemory.run_config import factory_fields, run_config
 from convmemory.settings import Settings
 from convmemory.window import recent
@@ -288,9 +291,24 @@ class AsyncConversationMemory:
         key = conversation_key(conversation_id, user_id)
         return await self._store.append(key, drafts)
 
+    @overload
     async def get_history(
-        self, conversation_id: object, *, user_id: str, limit: int | EllipsisType | None = ...
-    ) -> list[BaseMessage]:
+        self, conversation_id: object, *, user_id: str, limit: Size = ..., format: Literal["langchain"] = ...
+    ) -> list[BaseMessage]: ...
+
+    @overload
+    async def get_history(
+        self, conversation_id: object, *, user_id: str, limit: Size = ..., format: Literal["openai"]
+    ) -> list[dict[str, Any]]: ...
+
+    async def get_history(
+        self,
+        conversation_id: object,
+        *,
+        user_id: str,
+        limit: Size = ...,
+        format: str = "langchain",  # noqa: A002 - what callers of other libraries expect it to be called
+    ) -> list[BaseMessage] | list[dict[str, Any]]:
         """The newest messages in whole turns, oldest first: what a model should see.
 
         Args:
@@ -298,19 +316,20 @@ class AsyncConversationMemory:
             user_id: The conversation's owner.
             limit: At most so many messages (default: the setting ``max_history_messages``, 6), more only where
                 the newest turn alone is longer; ``None`` for all of them.
+            format: ``"langchain"`` for LangChain messages, ``"openai"`` for the dicts of Chat Completions.
 
         Raises:
             ConversationNotFound: The user has no such conversation.
         """
         key = conversation_key(conversation_id, user_id)
         want = window_size("limit", limit, self.settings.max_history_messages)
+        as_openai = wants_openai(format)
         hard = max(self.settings.hard_max_messages, want or 1)
         snapshot = await self._store.read(key, want, hard)
         if not snapshot.incarnation and not await self.postgres.owns(key):  # it may have been made since
             raise ConversationNotFound(key.name)
-        return recent(
-            [unpack(entry) for entry in snapshot.entries], want, hard_max=hard, whole=snapshot.whole
-        )
+        window = recent([unpack(e) for e in snapshot.entries], want, hard_max=hard, whole=snapshot.whole)
+        return chat_messages(window) if as_openai else window
 
     async def get_messages(
         self,
@@ -344,7 +363,7 @@ class AsyncConversationMemory:
         conversation_id: object,
         *,
         user_id: str,
-        max_messages: int | EllipsisType | None = ...,
+        max_messages: Size = ...,
         dept_id: str | None = None,
         save_on_error: str | None = None,
         input_messages_key: str | None = None,

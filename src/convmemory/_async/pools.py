@@ -17,7 +17,7 @@ from convmemory.settings import Settings
 RV = TypeVar("RV")
 _WAIT: Final = 0.1
 """Seconds after which a waiting connection looks at its deadline."""
-_RECONNECT: Final = 1.0
+_RECONNECT: Final = 0.5
 """Seconds between two attempts of the pool to connect to a server that is away."""
 
 

@@ -59,8 +59,10 @@ class AsyncPostgresStore:
         """
         if self._opened:
             return self
-        async with await connect(self._conninfo, self.settings) as conn:
-            await check_not_newer(conn, self.settings.db_schema)
+        # the connection can break between being made and being used
+        with self._translated("open"):
+            async with await connect(self._conninfo, self.settings) as conn:
+                await check_not_newer(conn, self.settings.db_schema)
         if self._pool.closed:  # a closed pool cannot be opened again
             self._pool = open_pool(self._conninfo, self.settings)
         await self._pool.open()
@@ -79,8 +81,8 @@ class AsyncPostgresStore:
 
         Safe when several processes do it at once, and without the right to create when nothing is missing.
         """
-        async with await connect(self._conninfo, self.settings) as conn:
-            with self._translated("init_schema"):
+        with self._translated("init_schema"):
+            async with await connect(self._conninfo, self.settings) as conn:
                 return await install(conn, self.settings.db_schema)
 
     async def ping(self) -> dict[str, Any]:
@@ -209,7 +211,9 @@ class AsyncPostgresStore:
         """Delete all messages and keep the conversation; ``ConversationNotFound`` when there is none."""
         return await self._change(key, "clear_conversation", dirty=dirty)
 
-    async def pop_message(self, key: ConversationKey, message: UUID, *, dirty: bool = False) -> Written | None:
+    async def pop_message(
+        self, key: ConversationKey, message: UUID, *, dirty: bool = False
+    ) -> Written | None:
         """Delete the newest message if it is the row ``message``; ``None``, and nothing done, when it is not.
 
         Naming the row makes it safe to repeat: what was deleted by an attempt whose answer was lost is not

@@ -134,8 +134,8 @@ class AsyncRedisStore:
         self._refuse_while_open("drop")
         with self._observed("drop"):
             async with self._client.pipeline(transaction=False) as pipe:
-                for conversation in conversations:
-                    pipe.unlink(self._keys.window(conversation))
+                for conversation in conversations:  # an awaited cluster's pipe.unlink() would put nothing in the pipe
+                    pipe.execute_command("UNLINK", self._keys.window(conversation))
                 await pipe.execute()
 
     async def create_session(
@@ -206,12 +206,8 @@ class AsyncRedisStore:
 
     async def _keep_listed(self, session: Session) -> None:
         """Have the user's list of sessions outlive this one; due once per half a TTL, not at every use."""
-        index = self._keys.user_sessions(session.user_id)
-        with self._observed("extend_session"):
-            async with self._client.pipeline(transaction=False) as pipe:
-                pipe.zadd(index, {session.session_id: session.created_at.timestamp()})
-                pipe.pexpire(index, 2 * self._ttl)
-                await pipe.execute()
+        index, since = self._keys.user_sessions(session.user_id), session.created_at.timestamp()
+        await self._run("session_list-1", index, 2 * self._ttl, session.session_id, since)
         listed = ("listed", session.last_active.isoformat())
         await self._run("session_write-1", self._keys.session(session.session_id), self._ttl, "1", *listed)
 

@@ -60,7 +60,8 @@ class PostgresStore:
         """
         if self._opened:
             return self
-        with connect(self._conninfo, self.settings) as conn:
+        # the connection can break between being made and being used
+        with self._translated("open"), connect(self._conninfo, self.settings) as conn:
             check_not_newer(conn, self.settings.db_schema)
         if self._pool.closed:  # a closed pool cannot be opened again
             self._pool = open_pool(self._conninfo, self.settings)
@@ -80,7 +81,7 @@ class PostgresStore:
 
         Safe when several processes do it at once, and without the right to create when nothing is missing.
         """
-        with connect(self._conninfo, self.settings) as conn, self._translated("init_schema"):
+        with self._translated("init_schema"), connect(self._conninfo, self.settings) as conn:
             return install(conn, self.settings.db_schema)
 
     def ping(self) -> dict[str, Any]:

@@ -131,10 +131,13 @@ class RedisStore:
     def drop(self, conversations: Sequence[UUID]) -> None:
         """Forget windows and leases; always safe."""
         self._refuse_while_open("drop")
-        with self._observed("drop"), self._client.pipeline(transaction=False) as pipe:
-            for conversation in conversations:
-                pipe.unlink(self._keys.window(conversation))
-            pipe.execute()
+        with self._observed("drop"):
+            with self._client.pipeline(transaction=False) as pipe:
+                for (
+                    conversation
+                ) in conversations:  # an awaited cluster's pipe.unlink() would put nothing in the pipe
+                    pipe.execute_command("UNLINK", self._keys.window(conversation))
+                pipe.execute()
 
     def create_session(
         self,
@@ -202,11 +205,8 @@ class RedisStore:
 
     def _keep_listed(self, session: Session) -> None:
         """Have the user's list of sessions outlive this one; due once per half a TTL, not at every use."""
-        index = self._keys.user_sessions(session.user_id)
-        with self._observed("extend_session"), self._client.pipeline(transaction=False) as pipe:
-            pipe.zadd(index, {session.session_id: session.created_at.timestamp()})
-            pipe.pexpire(index, 2 * self._ttl)
-            pipe.execute()
+        index, since = self._keys.user_sessions(session.user_id), session.created_at.timestamp()
+        self._run("session_list-1", index, 2 * self._ttl, session.session_id, since)
         listed = ("listed", session.last_active.isoformat())
         self._run("session_write-1", self._keys.session(session.session_id), self._ttl, "1", *listed)
 
