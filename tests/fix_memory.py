@@ -144,6 +144,15 @@ def blocking_memory(
 
 
 @pytest.fixture
+def blocking(schema: str, database_url: str, redis_url: str, key_prefix: str) -> Iterator[ConversationMemory]:
+    """An open memory of the blocking colour, for tests that are about blocking code."""
+    with ConversationMemory.from_url(
+        database_url, redis_url, db_schema=schema, key_prefix=key_prefix
+    ) as memory:
+        yield memory
+
+
+@pytest.fixture
 def database(database_url: str, schema_name: str) -> Iterator[psycopg.Connection[Any]]:
     """A connection of the test's own to look at the tables with."""
     with psycopg.connect(database_url, autocommit=True, options=f"-c search_path={schema_name}") as found:

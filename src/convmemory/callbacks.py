@@ -23,7 +23,8 @@ from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
-from convmemory.telemetry import Answer, Event, Retrieval, answer_of
+from convmemory.models import Draft
+from convmemory.telemetry import Answer, Event, Retrieval, answer_of, with_telemetry
 
 logger = logging.getLogger("convmemory.callbacks")
 P = ParamSpec("P")
@@ -142,6 +143,14 @@ class RunRecorder(BaseCallbackHandler):
     def take_unkept(self, run_id: UUID) -> Run | None:
         """The turn that failed with this run and whose input is to be kept; once."""
         return self._unkept.pop(run_id, None)
+
+    def tell(self, run: Run | None, drafts: list[Draft]) -> list[Draft]:
+        """Give messages about to be stored what happened in their turn, ``run``; as they are where that fails."""
+        try:
+            return drafts if run is None else with_telemetry(drafts, self.heard(run))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the turn is stored
+            logger.warning("a turn is stored without its telemetry: %s", type(error).__name__)
+            return drafts
 
     def heard(self, run: Run) -> list[Event]:
         """What happened in the turn that is ``run``, in order; and what was retrieved for it before it began."""

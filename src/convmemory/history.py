@@ -25,7 +25,6 @@ from convmemory.coherence import Snapshot
 from convmemory.errors import AsyncOnly, ConfigurationError, ConversationNotFound, InvalidArgument
 from convmemory.keys import conversation_key
 from convmemory.models import Draft
-from convmemory.telemetry import with_telemetry
 from convmemory.turns import Step, said_in, step_of
 from convmemory.window import for_prompt, recent, within_tokens
 
@@ -141,8 +140,8 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         """The recent window as a prompt may hold it; see ``window``."""
         return _fit(await self.aget_messages(), max_tokens, token_counter)
 
-    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
-        """Store messages in order; returning means PostgreSQL has committed them.
+    def add_messages(self, messages: Sequence[BaseMessage | Draft]) -> None:
+        """Store messages (or ``Draft``s) in order; returning means PostgreSQL has committed them.
 
         Raises:
             ConversationNotFound: The conversation is somebody else's.
@@ -158,7 +157,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
             self._report(error)
             raise
 
-    async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
+    async def aadd_messages(self, messages: Sequence[BaseMessage | Draft]) -> None:
         """Store messages in order; see ``add_messages``."""
         if self._awaited is None:
             await run_in_executor(None, self.add_messages, messages)
@@ -218,7 +217,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
             step.turn.keeper = self if self._keeps_input else None
         return window
 
-    def _drafts(self, messages: Sequence[BaseMessage]) -> list[Draft]:
+    def _drafts(self, messages: Sequence[BaseMessage | Draft]) -> list[Draft]:
         """Messages on their way in; a chain's come with what its runs tell of them, and streamed ones as one chunk."""
         step = step_of(self)
         if step is None:
@@ -229,13 +228,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         drafts = drafts_of(
             [message_chunk_to_message(m) if isinstance(m, BaseMessageChunk) else m for m in new]
         )
-        if not self._telemetry:
-            return drafts
-        try:
-            return with_telemetry(drafts, RECORDER.heard(step.run))
-        except Exception as error:  # noqa: BLE001 - telemetry never costs a turn
-            logger.warning("a turn is stored without its telemetry: %s", type(error).__name__)
-            return drafts
+        return RECORDER.tell(step.run, drafts) if self._telemetry else drafts
 
     def keep_input(self, inputs: Any) -> list[BaseMessage]:
         """Store what the user said in a turn that was not stored, and return it; for ``save_on_error="input"``."""

@@ -97,3 +97,7 @@ class Keys:
     def user_sessions(self, user_id: str) -> str:
         """The ids of a user's sessions."""
         return f"{self._prefix}user:{{{quote(user_id, safe='')}}}:sessions"
+
+    def probe(self) -> str:
+        """What is written to see whether anything can be."""
+        return f"{self._prefix}probe"

@@ -51,8 +51,17 @@ def read_chat(told: Mapping[str, Any]) -> BaseMessage:
 
 
 def chat_messages(messages: Iterable[BaseMessage]) -> list[dict[str, Any]]:
-    """Messages as Chat Completions takes them, in order."""
-    return [told for message in messages for told in chat_of(message)]
+    """Messages as Chat Completions takes them, in order.
+
+    Calls that were stored one by one, as the Agents SDK does, are one message: their results must follow it.
+    """
+    told: list[dict[str, Any]] = []
+    for one in (chat for message in messages for chat in chat_of(message)):
+        if told and told[-1].get("tool_calls") and _is_only_calls(one):
+            told[-1] = {**told[-1], "tool_calls": [*told[-1]["tool_calls"], *one["tool_calls"]]}
+        else:
+            told.append(one)
+    return told
 
 
 def chat_of(message: BaseMessage) -> list[dict[str, Any]]:
@@ -131,6 +140,10 @@ def _invalid(call: InvalidToolCall) -> dict[str, Any]:
     """An invalid call as well: what a tool answered to it would have nothing to refer to."""
     function = {"name": call["name"], "arguments": call["args"]}
     return {"type": "function", "id": call["id"], "function": function}
+
+
+def _is_only_calls(told: Mapping[str, Any]) -> bool:
+    return bool(told.get("tool_calls")) and not told.get("content") and not told.get("refusal")
 
 
 def _is_thought(block: object) -> bool:

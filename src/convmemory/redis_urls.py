@@ -45,7 +45,7 @@ def redis_place(url: str) -> RedisPlace:
         return RedisPlace(SERVER, url)
     if kind not in _PORTS or transport not in {"redis", "rediss"}:
         raise not_a_redis_url("unknown scheme")
-    parts = urlsplit(f"{transport}://{rest}")
+    parts = _split(f"{transport}://{rest}")
     secret, at, listed = parts.netloc.rpartition("@")
     hosts = tuple(_host(one, _PORTS[kind]) for one in listed.split(","))
     service, database = _path(kind, parts)
@@ -59,12 +59,19 @@ def not_a_redis_url(why: str) -> ConfigurationError:
     return ConfigurationError(f"REDIS_URL: not a Redis URL ({_FORMS}): {why}")
 
 
-def _host(text: str, port: int) -> tuple[str, int]:
+def _split(url: str) -> SplitResult:
     try:
-        found = urlsplit(f"//{text}")
+        return urlsplit(url)
+    except ValueError:
+        raise not_a_redis_url("a host cannot be read") from None
+
+
+def _host(text: str, port: int) -> tuple[str, int]:
+    found = _split(f"//{text}")
+    try:
         name, given = found.hostname, found.port
     except ValueError:
-        raise not_a_redis_url("a host or port cannot be read") from None
+        raise not_a_redis_url("a port cannot be read") from None
     if not name:
         raise not_a_redis_url("a host is missing")
     return name, given or port

@@ -34,11 +34,13 @@ def main() -> int:
     for row in rows:
         print(f"{row.name:22}", end=" ", flush=True)
         outcomes.append(run(row, store, words))
-        print(f"{outcomes[-1].result} ({outcomes[-1].seconds:.0f} s)", flush=True)
+        print(
+            f"{outcomes[-1].result} ({outcomes[-1].seconds:.0f} s)\n{outcomes[-1].output}", end="", flush=True
+        )
     print("", table(outcomes), sep="\n")
     if options.write:
-        text = re.sub(r"(?<=<!-- matrix -->\n).*?(?=<!-- /matrix -->)", table(outcomes), PAGE.read_text("utf-8"), flags=re.S)
-        PAGE.write_text(text, "utf-8")
+        found = re.compile(r"(?<=<!-- matrix -->\n).*?(?=<!-- /matrix -->)", re.DOTALL)
+        PAGE.write_text(found.sub(lambda _: table(outcomes), PAGE.read_text("utf-8")), "utf-8")
     return int(any(outcome.failed for outcome in outcomes))
 
 
@@ -55,8 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--only", metavar="NAME,NAME", help="rows whose name has one of these in it")
     parser.add_argument("--list", action="store_true", help="print the names of the rows and stop")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/reference/compatibility.md")
-    parser.add_argument("--programs", metavar="DIRECTORY", default=ROOT / ".matrix", help="where servers are kept (.matrix)")
+    parser.add_argument(
+        "--write", action="store_true", help="put the table into docs/reference/compatibility.md"
+    )
+    parser.add_argument(
+        "--programs", metavar="DIRECTORY", default=ROOT / ".matrix", help="where servers are kept (.matrix)"
+    )
     return parser
 
 

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fix_memory import Keyspace, MakeMemory
-from fix_servers import REDIS_URL, same_binaries
 from redis import RedisCluster
 from redis.sentinel import SentinelConnectionPool
-from torture.servers import READY, Hot, wait_for
 
 from convmemory import Settings
 from convmemory._sync.redis_link import RedisLink
 from convmemory.keys import conversation_key
+from fix_memory import Keyspace, MakeMemory
+from fix_servers import REDIS_URL, same_binaries
+from torture.servers import READY, Hot, wait_for
 
 from .pairs import Returning
 
@@ -76,7 +76,9 @@ def shut_down(mortal_redis: str, key_prefix: str) -> Iterator[Outage]:
                 client.get_redis_connection(client.get_node_from_key(window)).shutdown(nosave=True)
                 return
             if isinstance(client.connection_pool, SentinelConnectionPool):
-                wait_for(lambda: _has_an_heir(client.connection_pool), READY, "no replica is fit to take over")
+                wait_for(
+                    lambda: _has_an_heir(client.connection_pool), READY, "no replica is fit to take over"
+                )
             client.shutdown(nosave=True)
 
         yield shut

@@ -54,6 +54,7 @@ class Outcome:
     result: str
     seconds: float = 0.0
     failed: bool = False
+    output: str = ""
 
 
 def _postgres(name: str, source: Source, how: Set = pairs.plain_postgres) -> Row:
@@ -108,8 +109,13 @@ def run(row: Row, store: Path, words: list[str]) -> Outcome:
         except (NotHere, StorageError, TimeoutError) as error:
             why = " ".join(str(error).split())
             return Outcome(row.name, "", f"not run: {why[:200]}", failed=not isinstance(error, NotHere))
-        result, failed = _suite(durable, hot, words)
-    return Outcome(durable.description, hot.description, result, time.monotonic() - began, failed)
+        suite = _suite(durable, hot, words)
+    said = re.findall(r"^\d+ (?:passed|failed|skipped|error).*?(?= in )", suite.stdout, re.MULTILINE)
+    result, failed = said[-1] if said else "the suite did not finish", bool(suite.returncode)
+    seconds = time.monotonic() - began
+    return Outcome(
+        durable.description, hot.description, result, seconds, failed, suite.stdout if failed else ""
+    )
 
 
 def _bring_up(stack: ExitStack, source: Source, how: Set, store: Path, directory: Path) -> Place:
@@ -117,7 +123,7 @@ def _bring_up(stack: ExitStack, source: Source, how: Set, store: Path, directory
         return stack.enter_context(how(directory))
 
 
-def _suite(durable: Place, hot: Place, words: list[str]) -> tuple[str, bool]:
+def _suite(durable: Place, hot: Place, words: list[str]) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "CONVMEMORY_TEST_DATABASE_URL": durable.url,
@@ -128,8 +134,4 @@ def _suite(durable: Place, hot: Place, words: list[str]) -> tuple[str, bool]:
         **hot.environment,
     }
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(SUITE), *words]
-    outcome = subprocess.run(pytest, env=environment, stdout=subprocess.PIPE, text=True, check=False)
-    if outcome.returncode:
-        print(outcome.stdout, flush=True)
-    said = re.findall(r"^\d+ (?:passed|failed|skipped|error).*?(?= in )", outcome.stdout, re.MULTILINE)
-    return (said[-1] if said else "the suite did not finish"), bool(outcome.returncode)
+    return subprocess.run(pytest, env=environment, stdout=subprocess.PIPE, text=True, check=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
 import signal
 import socket
@@ -18,25 +18,25 @@ from typing import Any
 import psycopg
 import pytest
 from redis import Redis
-from torture import sentinel
-from torture.servers import READY, Hot, Postgres, Server, free_port, wait_for
 
 from conformance.programs import Source, on_path
 from convmemory.embedded.account import Account, postgres_account
 from convmemory.embedded.processes import ServerProcess
 from convmemory.embedded.runtime import runtime_directory
+from torture import sentinel
+from torture.servers import READY, Hot, Postgres, Server, free_port, wait_for
 
 AWAY = 1.5
 """Seconds a server that was shut down stays away before it is started again."""
 PASSWORD = "p@ss/word:1?#%"
 """Needs percent-encoding in a URL everywhere it can."""
 QUOTED = "p%40ss%2Fword%3A1%3F%23%25"
-ACL = (
-    "+evalsha +eval +hset +hget +hmget +hgetall +hstrlen +hdel +exists +del +unlink +pexpire +time +info"
-    " +zadd +zrevrange +zrem"
+PAGE = Path(__file__).parents[2] / "docs/how-to/production.md"
+[ACL] = re.findall(
+    r"^ACL SETUSER app on >password ~convmemory:\* (.*)$", PAGE.read_text("utf-8"), re.MULTILINE
 )
-"""What the library asks of a Redis user, as docs/how-to/production.md has it."""
-CLUSTER_ACL = "+cluster|slots +cluster|shards +cluster|myid +command"
+[CLUSTER_ACL] = re.findall(r"^and on a cluster `(.*)` as well", PAGE.read_text("utf-8"), re.MULTILINE)
+"""What the library asks of a Redis user, in the words of the documentation."""
 
 
 @dataclass
@@ -127,7 +127,9 @@ def secure_postgres(directory: Path) -> Iterator[Place]:
             owner.give(data / name)
             (data / name).chmod(0o600)
         with server.connect() as conn:
-            conn.execute(psycopg.sql.SQL("CREATE ROLE app LOGIN PASSWORD {}").format(psycopg.sql.Literal(PASSWORD)))
+            conn.execute(
+                psycopg.sql.SQL("CREATE ROLE app LOGIN PASSWORD {}").format(psycopg.sql.Literal(PASSWORD))
+            )
             conn.execute("GRANT CREATE ON DATABASE convmemory TO app")
             conn.execute("ALTER SYSTEM SET ssl = on")
             (data / "pg_hba.conf").write_text("hostssl all app 127.0.0.1/32 scram-sha-256\n")
@@ -150,9 +152,13 @@ def limited_redis(directory: Path) -> Iterator[Place]:
     server = Hot(directory / "redis", "--appendonly", "yes")
     with _serving([server]):
         _limit(server.client, ACL)
-        server.client.execute_command("CONFIG", "SET", "appendonly", "no")  # users are not kept over a restart
+        server.client.execute_command(
+            "CONFIG", "SET", "appendonly", "no"
+        )  # users are not kept over a restart
         url = f"redis://app:{QUOTED}@127.0.0.1:{server.port}/0"
-        yield Place(url, f"{_named(server.description)}, ACL user", server.url, {"CONVMEMORY_TEST_REDIS_RETURNS": ""})
+        yield Place(
+            url, f"{_named(server.description)}, ACL user", server.url, {"CONVMEMORY_TEST_REDIS_RETURNS": ""}
+        )
 
 
 @contextmanager
@@ -226,7 +232,9 @@ def _limit(client: Redis, commands: str) -> None:
 
 def _certificate(directory: Path) -> Path:
     """A directory with a certificate for 127.0.0.1 that signs itself, and its key."""
-    request = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -keyout server.key -out server.crt"
+    request = (
+        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -keyout server.key -out server.crt"
+    )
     place = directory / "tls"
     place.mkdir(mode=0o711)
     command = [str(on_path("openssl")), *request.split(), "-addext", "subjectAltName=IP:127.0.0.1"]

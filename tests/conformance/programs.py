@@ -16,7 +16,7 @@ from convmemory.embedded import binaries
 POSTGRES_BIN, REDIS_BIN = "CONVMEMORY_POSTGRES_BIN", "CONVMEMORY_REDIS_BIN"
 
 
-class NotHere(Exception):  # noqa: N818 - said of a program
+class NotHere(Exception):
     """A program this machine does not have and cannot fetch; says why."""
 
 

@@ -313,7 +313,7 @@ async def test_every_shape_of_chain_sees_what_was_said_before(make, colour, shap
             chain.invoke(given(text), config)
         else:
             await chain.ainvoke(given(text), config)
-        said += [text, "you said: " + "\n".join(said[::2] + [text])]
+        said += [text, "you said: " + "\n".join([*said[::2], text])]
     found = await read(make("1"))
     assert texts(found) == said
     assert [type(message) for message in found] == [HumanMessage, AIMessage] * 2

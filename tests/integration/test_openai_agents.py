@@ -90,6 +90,10 @@ async def test_a_run_with_tools_and_reasoning_is_stored_item_by_item(session, me
     ]  # fmt: skip
     await Runner.run(hr, "Sure?", session=session)
     assert model.last_call.input[:-1] == stored
+    told = await memory.get_history("vacation", limit=None, format="openai", **ADA)
+    assert [[call["id"] for call in m.get("tool_calls", ())] or m.get("tool_call_id") for m in told[2:5]] == [
+        ["call_ada", "call_bob"], "call_ada", "call_bob"
+    ]  # fmt: skip
     kinds = [type(m.message) for m in await memory.get_messages("vacation", **ADA)][:6]
     assert kinds == [HumanMessage, AIMessage, AIMessage, AIMessage, ToolMessage, ToolMessage]
 

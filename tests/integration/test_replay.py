@@ -79,7 +79,7 @@ def command(database_url, redis_url, settings):
     def run(*arguments: str, servers: list[str] = given) -> tuple[int, list[str]]:
         line = [sys.executable, str(EXAMPLES / "replay.py"), *arguments, *servers]
         done = subprocess.run(
-            line, env=os.environ | names, capture_output=True, text=True, timeout=60, check=False
+            line, env=os.environ | names, capture_output=True, text=True, timeout=120, check=False
         )
         return done.returncode, done.stdout.splitlines() or done.stderr.splitlines()
 

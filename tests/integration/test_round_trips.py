@@ -97,6 +97,15 @@ async def test_without_redis_each_is_one_statement(schema, make_memory, postgres
         assert (postgres.round_trips, postgres.requests) == ONE
 
 
+async def test_behind_a_transaction_pooler_nothing_is_prepared(schema, make_memory, postgres_proxy):
+    memory = await make_memory(postgres_proxy.url, None, pool_max=1, prepare_threshold=None)
+    await memory.check()
+    for _ in range(WARM):
+        with postgres_proxy.counting() as postgres:
+            await memory.save_message("c", "hello", user_id="ana")
+        assert (postgres.round_trips, postgres.requests) == ONE
+
+
 async def test_a_repeated_append_and_the_first_of_a_conversation_cost_no_more(counted):
     memory, cost = counted
     await warmed(memory.history("c", user_id="ana"), memory, 2)

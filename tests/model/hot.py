@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.resources import files
 from typing import Any, NamedTuple
 
 import redis
@@ -14,7 +15,7 @@ from model.coherence_model import Key, Lease, Window, fill, look, publish, tell
 
 from convmemory.resources import lua
 
-SCRIPTS = ("window_read-1", "window_publish-1", "window_fill-1")
+READ = "window_read-1"
 WHO = "redis.call('INFO', 'server')"
 LIFE = 1_800_000
 
@@ -63,8 +64,9 @@ class Hot:
     def __post_init__(self) -> None:
         self.client = redis.asyncio.Redis.from_url(self.url)
         self.eye = redis.Redis.from_url(self.url)
-        self.texts = {name: self.text(name) for name in SCRIPTS}
-        self.names = {_digest(lua(name)): name for name in SCRIPTS} | {lua(name): name for name in SCRIPTS}
+        every = [path.name.removesuffix(".lua") for path in files("convmemory").joinpath("lua").iterdir()]
+        self.texts = {name: self.text(name) for name in every}
+        self.names = {_digest(lua(name)): name for name in every} | {lua(name): name for name in every}
 
     def text(self, name: str) -> str:
         """The script as this Redis is sent it."""
@@ -85,6 +87,8 @@ class Hot:
 
     def happened(self, what: str, key: str, arguments: Sequence[Any], answer: Any, now: float) -> None:
         """Note a command that was carried out, and hold its answer against the model's."""
+        if not what.startswith(("window", "drop")):
+            return
         before = self.shadows.get(key, Shadow())
         expected, after = "dropped", Shadow()
         if what != "drop":
@@ -96,7 +100,7 @@ class Hot:
     def _predicted(self, what: str, before: Shadow, said: list[str], now: float) -> tuple[str, Shadow]:
         owner, key = said[0], before.key
         mine = before.owner == owner
-        if what == "window_read-1":
+        if what == READ:
             if isinstance(key, Window) and not mine:
                 return "foreign", before
             answer, key = look(key, self.run, said[4])
@@ -165,7 +169,7 @@ class Hot:
         """What the real script would serve now, if anything; the key is left as it was."""
         with self.eye.pipeline(transaction=True) as pipe:
             pipe.dump(key)
-            pipe.eval(self.texts[SCRIPTS[0]], 1, key, owner, want, hard, LIFE, secrets.token_hex(8), 1)
+            pipe.eval(self.texts[READ], 1, key, owner, want, hard, LIFE, secrets.token_hex(8), 1)
             pipe.unlink(key)
             content, answer, _ = pipe.execute()
         if content is not None:

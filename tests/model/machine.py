@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -12,35 +12,50 @@ from model.world import FAR, KEPT, Process, World, batch
 
 T = TypeVar("T")
 OWNER, STRANGER = "ana", "eve"
+STARTS = ("there", "cached", "trusting")
 MOST_CALLS, MOST_TROUBLE = 4, 4
 """On their way at once; and in one example."""
-STEPS = [FAR, FAR, FAR, 1, 1, 2, 2, 3, 4]
-WRITES = [
-    ["append"],
-    ["append", "delete"],
-    ["append", "append", "clear"],
-    ["append", "repeat"],
-    ["append", "append", "delete", "clear", "pop", "repeat"],
-]
-APART = ["cut", "cut", "mend", "wait"]
-TROUBLES: list[list[str]] = [
-    [],
-    ["restart"],
-    ["evict", "wait"],
-    APART,
-    [*APART, "crash", "hold"],
-    ["crash", "lose", "hold", "die"],
-    ["restart", "evict", "crash", "lose", "hold", "die", *APART],
-]
+STEPS = [FAR, FAR, FAR, 1, 2, 3]
+"""Most calls meet nobody; the others stop after their first steps, until they are told to go on."""
+
+
+class Topic(NamedTuple):
+    """What an example is about: it would be about nothing if everything could happen in each of them."""
+
+    writes: tuple[str, ...] = ("append",)
+    troubles: tuple[str, ...] = ()
+    there: tuple[bool, ...] = (True, False)
+    cached: tuple[bool, ...] = (True, False)
+    trusting: tuple[bool, ...] = (True, True, False)
+    users: tuple[str, ...] = (OWNER,)
+    conversations: int = 1
+
+
+APART = ("cut", "cut", "mend", "wait")
+EVERY = ("restart", "evict", "crash", "lose", "hold", "die", *APART)
+TOPICS = {
+    "races": Topic(),
+    "lives": Topic(("append", "delete")),
+    "clears": Topic(("append", "append", "clear", "pop")),
+    "repeats": Topic(("append", "repeat"), ("lose", "hold")),
+    "restarts": Topic(troubles=("restart",)),
+    "forgetting": Topic(("append", "delete"), ("evict", "wait")),
+    "partitions": Topic(troubles=APART),
+    "partitions and crashes": Topic(("append", "delete"), (*APART, "crash", "hold")),
+    "bad connections": Topic(troubles=("crash", "lose", "hold", "die", "wait")),
+    "strangers": Topic(("append", "delete"), ("evict",), users=(OWNER, OWNER, STRANGER)),
+    "everything": Topic(("append", "append", "delete", "clear", "pop", "repeat"), EVERY, conversations=2),
+}
 
 
 class Interleavings(RuleBasedStateMachine):
     """Calls of the real library, step by step in any order, and whatever may befall them.
 
-    An example draws first what it is about (which writes, which troubles), or it would be about nothing.
+    What hypothesis draws are few decisions: who begins what, how far it goes before it stops, who goes on.
     """
 
     world: ClassVar[World]
+    topics: ClassVar[Sequence[Topic]] = tuple(TOPICS.values())
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +69,7 @@ class Interleavings(RuleBasedStateMachine):
             "hold": lambda: self._stumble([Order.HOLD]),
             "lose": lambda: self._stumble([Order.LOSE_ANSWER, Order.LOSE_REQUEST]),
             "die": lambda: self.world.die(self._pick("who", self.world.processes)),
-            "evict": lambda: self.world.evict(self._pick("what", self.world.conversations[: self.conversations])),
+            "evict": lambda: self.world.evict(self._pick("what", self.world.conversations[: self.topic.conversations])),
             "restart": self.restart,
             "cut": self.cut,
             "mend": self.mend,
@@ -64,50 +79,33 @@ class Interleavings(RuleBasedStateMachine):
     def _pick(self, what: str, choices: Sequence[T]) -> T:
         return self.data.draw(st.sampled_from(choices), label=what)
 
-    @initialize(
-        data=st.data(),
-        writes=st.sampled_from(WRITES),
-        troubles=st.sampled_from(TROUBLES),
-        users=st.sampled_from([[OWNER]] * 4 + [[OWNER, OWNER, OWNER, STRANGER]]),
-        conversations=st.sampled_from([1, 1, 1, 2]),
-        there=st.booleans(),
-        cached=st.booleans(),
-        trusting=st.booleans(),
-    )
-    def start(
-        self,
-        data: st.DataObject,
-        writes: list[str],
-        troubles: list[str],
-        users: list[str],
-        conversations: int,
-        there: bool,
-        cached: bool,
-        trusting: bool,
-    ) -> None:
-        """What may happen, and whether there is a conversation, in Redis too, and processes that trust what is there."""
+    @initialize(data=st.data())
+    def start(self, data: st.DataObject) -> None:
+        """What it is about; whether there is a conversation, in Redis too, and processes that trust what is there."""
         self.data = data
-        self.writes, self.troubles, self.users, self.conversations = writes, troubles, users, conversations
+        self.topic = self._pick("topic", self.topics)
+        there, cached, trusting = (self._pick(name, getattr(self.topic, name)) for name in STARTS)
         first, *_ = self.world.processes
-        uuid, other = self.world.conversations
         if there:
             self.world.finish(self._append(first, OWNER, 0, 2, human=True))
         for process in self.world.processes if trusting else ():
-            self.world.finish(self.world.read(process, OWNER, other, 2))
+            process.looked()
         if cached:
-            self.world.finish(self.world.read(first, OWNER, uuid, 2))
+            self.world.finish(self.world.read(first, OWNER, self.world.conversations[0], 2))
 
     @rule(data=st.data())
     def next(self, data: st.DataObject) -> None:
         """Somebody takes a step, begins a call, or gets into trouble."""
         self.data = data
-        choices = ["go on"] * 3 if self.world.stage.waiting() else []
-        if len(self.world.stage.waiting()) < MOST_CALLS:
-            choices += ["write", "write", "read", "read"]
-        if self.trouble < MOST_TROUBLE:
-            choices += [what for what in self.troubles if self._possible(what)]
+        waiting = self.world.stage.waiting()
+        choices = ["go on"] * 2 if waiting else []
+        choices += ["write", "read"] * 3 if len(waiting) < MOST_CALLS else []
+        trouble = [what for what in self.topic.troubles if self._possible(what)]
+        choices += ["trouble"] * 2 if trouble and self.trouble < MOST_TROUBLE else []
         chosen = self._pick("next", choices)
-        self.trouble += chosen in self.troubles
+        if chosen == "trouble":
+            self.trouble += 1
+            chosen = self._pick("trouble", trouble)
         self.actions[chosen]()
 
     def _possible(self, trouble: str) -> bool:
@@ -125,8 +123,8 @@ class Interleavings(RuleBasedStateMachine):
 
     def write(self) -> Actor:
         """Somebody begins to change a conversation."""
-        process, what = self._pick("who", self.world.processes), self._pick("what", self.writes)
-        user, number = self._pick("user", self.users), self._pick("which", range(self.conversations))
+        process, what = self._pick("who", self.world.processes), self._pick("what", self.topic.writes)
+        user, number = self._pick("user", self.topic.users), self._pick("which", range(self.topic.conversations))
         uuid = self.world.conversations[number]
         if what == "append" or (what == "repeat" and uuid not in self.world.batches):
             size, human = self._pick("size", [1, 2]), self._pick("human", [True, False])
@@ -144,7 +142,7 @@ class Interleavings(RuleBasedStateMachine):
     def read(self) -> Actor:
         """Somebody begins to read the window, or everything."""
         process, want = self._pick("who", self.world.processes), self._pick("want", [2, 2, KEPT, None])
-        user, number = self._pick("user", self.users), self._pick("which", range(self.conversations))
+        user, number = self._pick("user", self.topic.users), self._pick("which", range(self.topic.conversations))
         return self.world.read(process, user, self.world.conversations[number], want)
 
     # Trouble
@@ -175,14 +173,14 @@ class Interleavings(RuleBasedStateMachine):
         self.world.look_ahead()
 
     def teardown(self) -> None:
-        """In the end all is well again: calls come to their end, and every process reads what it is owed."""
+        """In the end all is well again: calls come to their end, and reads are given what they are owed."""
         if self.world.failed:
             return
         self.mend()
         for actor in self.world.stage.waiting():
             self.world.finish(actor)
+            self.world.look_ahead()
         self.world.wait(4.5)
-        for process in self.world.processes:
-            for uuid in self.world.conversations[: self.conversations]:
-                self.world.finish(self.world.read(process, OWNER, uuid, 2))
-        self.world.look_ahead()
+        for uuid, process in zip(self.world.conversations[: self.topic.conversations], self.world.processes, strict=False):
+            self.world.finish(self.world.read(process, OWNER, uuid, 2))
+            self.world.look_ahead()

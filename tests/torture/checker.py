@@ -27,6 +27,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from torture.records import OK, Event, Fault, History, Read, Write
 from torture.truth import Timeline, timelines
@@ -54,7 +55,9 @@ def judge(
         _Conversation(conv, truth.get(conv) or Timeline(), judgement).follow(writes, reads)
     for trespass in history.trespasses:
         if trespass.saw:
-            judgement.accuse("leaked", trespass.end, f"{trespass.conv}: {trespass.saw} messages to a stranger")
+            judgement.accuse(
+                "leaked", trespass.end, f"{trespass.conv}: {trespass.saw} messages to a stranger"
+            )
     for at, what in history.surprises:
         judgement.accuse("surprise", at, what)
     if not faults:
@@ -113,9 +116,11 @@ class _Conversation:
         self._floor = Floor()
         self._acknowledged: list[tuple[int, Write]] = []
         self._shown: list[tuple[int, Read]] = []
+        self._earliest: list[float] = []
 
     def follow(self, writes: Sequence[Write], reads: Sequence[Read]) -> None:
         """Go through beginnings and ends in order of time."""
+        self._earliest = _earliest(self._timeline, writes)
         for begins, operation in _moments(writes, reads):
             if begins:
                 self._floors[id(operation)] = Floor(self._floor.acknowledged, self._floor.shown)
@@ -157,7 +162,8 @@ class _Conversation:
 
     def _read(self, read: Read) -> None:
         floor = self._floors[id(read)]
-        states = self._timeline.matching(read.want, read.saw)
+        matching = self._timeline.matching(read.want, read.saw)
+        states = [state for state in matching if self._earliest[state] <= read.end]
         if not states:
             self._senseless(read)
             return
@@ -209,6 +215,18 @@ class _Conversation:
 
     def _accuse(self, kind: str, at: float, text: str) -> None:
         self._judgement.accuse(kind, at, f"{self._conv}: {text}")
+
+
+def _earliest(timeline: Timeline, writes: Sequence[Write]) -> list[float]:
+    """When each state can have come to be at the earliest: when its write began, and not before the state before it."""
+    begun = [0.0] * len(timeline.states)
+    for write in writes:
+        for state in filter(None, map(timeline.stored.get, write.tokens)):
+            begun[state] = write.begin
+    wiping = sorted(write.begin for write in writes if write.do != "append")
+    for state, begin in zip(timeline.wipes, wiping, strict=False):
+        begun[state] = begin
+    return list(accumulate(begun, max))
 
 
 def _moments(writes: Sequence[Write], reads: Sequence[Read]) -> Iterator[tuple[bool, Write | Read]]:

@@ -13,12 +13,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
-from torture.workload import Job, work
+from torture.worker import work
+from torture.workload import Job
 
 _BEGIN: Final = multiprocessing.get_context("forkserver")
-_BEGIN.set_forkserver_preload(["torture.workload"])
+_BEGIN.set_forkserver_preload(["torture.worker"])
 _PATIENCE = 30.0
 
 
@@ -34,7 +35,7 @@ class Crew:
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._keep, daemon=True)
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> Self:
         for place in range(len(self._jobs)):
             self._hire(place)
         self._keeper.start()

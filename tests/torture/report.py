@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from torture.checker import Verdict
@@ -63,7 +64,7 @@ class Availability:
         """The longest time in which nobody's reads (or writes) succeeded, around a fault."""
         times = self._writes if writes else self._reads
         around = times[max(0, bisect_left(times, fault.begin) - 1) : bisect_right(times, fault.end) + 1]
-        return max((b - a for a, b in zip(around, around[1:], strict=False)), default=0.0)
+        return max((after - before for before, after in pairwise(around)), default=0.0)
 
     def recovery(self, fault: Fault) -> tuple[float, bool]:
         """Seconds from the tier's return until the last worker had used it again, and whether some had not in time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import secrets
 import shutil
@@ -9,18 +10,18 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fix_proxy import Proxy
-
 from convmemory import PostgresStore, Settings
+from fix_proxy import Proxy
 from torture import audit
 from torture.checker import Verdict, judge
 from torture.crew import Crew
-from torture.faults import KINDS, Kind, Scene
-from torture.records import Attempt, Fault, collect
+from torture.faults import KINDS
+from torture.records import Attempt, Event, Fault, collect
+from torture.scene import Scene
 from torture.schedule import Schedule
 from torture.sentinel import SentinelSet
 from torture.servers import Hot, Postgres, running
@@ -53,6 +54,7 @@ class Plan:
     settings: dict[str, Any] = field(default_factory=dict)
     wiping: float = 0.02
     pace: float = 1.0
+    keep: str = ""
 
 
 @dataclass
@@ -76,9 +78,9 @@ class Outcome:
 
 
 def run(plan: Plan) -> Outcome:
-    """Play the whole plan on servers of its own; about a sixth of the time goes to fail-overs, where asked for."""
+    """Play the whole plan on servers of its own; about a seventh of the time goes to fail-overs, where asked for."""
     outcome = Outcome()
-    share = 0.18 if FAIL_OVER in plan.kinds else 0.0
+    share = 0.15 if FAIL_OVER in plan.kinds else 0.0
     share = 1.0 if plan.kinds == (FAIL_OVER,) else share
     with scratch() as directory, running(directory) as (postgres, redis, no_disk):
         outcome.notes += [f"{postgres.description}, {redis.description}"]
@@ -125,7 +127,7 @@ class Stage:
 
     def play(self, kinds: Sequence[str], seconds: float) -> Outcome:
         """Let the workers work for so long while faults of these kinds happen; judge what they saw."""
-        logs = Path(tempfile.mkdtemp(dir=self.directory))
+        logs = self._logs = Path(tempfile.mkdtemp(dir=self.directory))
         schema = f"torture_{secrets.token_hex(4)}"
         self._prepare(schema)
         began = time.perf_counter()
@@ -182,7 +184,18 @@ class Stage:
         with self.postgres.connect() as conn:
             events = audit.read(conn, schema)
         verdict = judge(history, events, schedule.faults, began)
+        if self.plan.keep:
+            self._save(schema, events, schedule.faults)
         return Outcome(verdict, schedule.faults, history.attempts, history.farewells, schedule.failures)
+
+    def _save(self, schema: str, events: Sequence[Event], faults: Sequence[Fault]) -> None:
+        """Put what was recorded where somebody can look at it."""
+        place = Path(self.plan.keep, schema)
+        shutil.copytree(self._logs, place)
+        (place / "audit.json").write_text(json.dumps([asdict(event) for event in events]))
+        (place / "faults.json").write_text(
+            json.dumps([{**asdict(f), "tiers": sorted(f.tiers)} for f in faults])
+        )
 
 
 def _calm(seconds: float) -> float:

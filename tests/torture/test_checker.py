@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
+
 from torture.checker import LOOK, judge
-from torture.records import MISSING, OK, UNKNOWN, Attempt, Event, Fault, History, Read, Trespass, Write, collect
+from torture.records import (
+    MISSING,
+    OK,
+    UNKNOWN,
+    Attempt,
+    Event,
+    Fault,
+    History,
+    Read,
+    Trespass,
+    Write,
+    collect,
+)
 from torture.truth import window
 
 ROW = "4f0c"
@@ -139,6 +153,14 @@ def test_a_read_without_an_acknowledged_message_is_stale(story: Story) -> None:
     assert story.found() == ["stale"]
 
 
+def test_an_empty_read_is_not_excused_by_a_delete_to_come(story: Story) -> None:
+    story.append("1h", at=(1, 2))
+    story.read(at=(3, 4))
+    story.delete(at=(5, 6))
+    story.read("1h", at=(4.5, 4.8))
+    assert story.found() == ["stale"]
+
+
 def test_a_read_that_sees_less_than_an_earlier_one_is_stale(story: Story) -> None:
     story.append("1h", at=(1, 9))
     story.read("1h", at=(2, 3))
@@ -228,7 +250,9 @@ def test_an_unexpected_error_is_a_surprise(story: Story) -> None:
 
 
 @pytest.mark.parametrize(("served", "found"), [(90, []), (10, ["useless"])])
-def test_a_cache_that_serves_nothing_in_peace_is_useless(story: Story, served: int, found: Sequence[str]) -> None:
+def test_a_cache_that_serves_nothing_in_peace_is_useless(
+    story: Story, served: int, found: Sequence[str]
+) -> None:
     story.history.reads += [Read("c", "r", 6, at, at + 0.5, (), hit=at < served) for at in range(120)]
     assert story.found() == found
 
@@ -308,10 +332,10 @@ def test_windows_are_cut_to_whole_turns(messages: str, want: int | None, shown: 
 
 
 def test_records_of_a_killed_worker_are_read() -> None:
+    read = {"k": "read", "by": "w1.0", "conv": "c", "saw": [], "want": 6, "from": 1.0, "at": 2.0, "how": OK}
     lines = [
         '{"k": "begin", "op": "w1.0-1", "do": "append", "conv": "c", "tokens": ["1h"], "at": 1.0}\n',
-        '{"k": "read", "by": "w1.0", "conv": "c", "saw": [], "want": 6, "from": 1.0, "at": 2.0, "how": "ok",'
-        ' "dark": false, "hit": true, "well": true}\n',
+        json.dumps(read | {"dark": False, "hit": True, "well": True}) + "\n",
         '{"k": "end", "op": "w1.0-1", "at": 3.0, "ho',
     ]
     history = collect(lines)

@@ -1,34 +1,27 @@
-"""A worker: one process that reads and writes conversations through the public API and notes what it saw.
+"""What a worker does: it reads and writes conversations through the public API and notes what it saw.
 
-Its lanes (threads, or tasks of one loop) share a memory, as the requests of an application do. One awaited text
-serves both colours: over blocking objects nothing in it ever waits for a loop, so ``drive`` can run it to its end.
+One awaited text serves both colours: over blocking objects nothing in it ever waits for a loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import random
-import signal
 import threading
 import time
-from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-import time_machine
-from fix_memory import Awaited, add, read
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from convmemory import AsyncConversationMemory, ConversationMemory, ConversationNotFound, StorageUnavailable
-from torture import clients, crash, variants
+from convmemory import ConversationNotFound, StorageUnavailable
+from fix_memory import add, read
 from torture.records import MISSING, OK, UNKNOWN
 
-LANES = 4
 HOT = 2.0
 """How much the first conversations are preferred."""
 WANTS = (6, 6, 6, 6, 6, 2, 12, 30)
@@ -88,7 +81,7 @@ class Lane:
         self._log = log
         self._random = random.Random(f"{job.seed} {self._name}")
         self._count = 0
-        self._rest = asyncio.sleep if job.mode == "async" else _blocking_sleep
+        self._rest = asyncio.sleep if job.mode == "async" else blocking_sleep
 
     async def run(self, stopping: threading.Event) -> None:
         while not stopping.is_set():
@@ -170,10 +163,8 @@ class Lane:
         health = self._memory.redis.health
         failures, hits, dark = health.counters.failures, health.counters.hits, health.open
         begin, saw, how = now(), [], UNKNOWN
-        try:
+        with suppress(StorageUnavailable):
             saw, how = await self._messages(conversation, want), OK
-        except StorageUnavailable:
-            pass
         values = {"from": begin, "at": now(), "how": how, "want": want}
         dark = dark or health.open or health.counters.failures > failures
         hit = health.counters.hits > hits
@@ -200,14 +191,12 @@ class Lane:
 
     async def _trespass(self, conversation: Conversation) -> None:
         begin, saw = now(), 0
-        try:
+        with suppress(ConversationNotFound, StorageUnavailable):
             saw = len(await read(self._memory.history(conversation.id, user_id="stranger")))
-        except (ConversationNotFound, StorageUnavailable):
-            pass
         self._log.note("trespass", conv=conversation.label, at=now(), saw=saw, **{"from": begin})
 
 
-async def _blocking_sleep(seconds: float) -> None:
+async def blocking_sleep(seconds: float) -> None:
     time.sleep(seconds)  # noqa: ASYNC251 - blocking lanes have a thread each
 
 
@@ -215,88 +204,3 @@ def _token(conversation: Conversation, message: BaseMessage) -> str:
     """The message's token; its whole text where it is another conversation's."""
     label, _, token = str(message.content).partition("|")
     return token if label == conversation.label else str(message.content)
-
-
-def drive(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run to its end what never waits for a loop."""
-    try:
-        coroutine.send(None)
-    except StopIteration:
-        return
-    raise RuntimeError("a blocking lane waited for a loop")
-
-
-def work(job: Job) -> None:
-    """The life of a worker process, until SIGTERM: SIGUSR1 arms the crash, SIGUSR2 makes its clock jump."""
-    stopping, clock = threading.Event(), Clock(job.seed)
-    chance = random.Random(f"{job.seed} {job.name}")
-    logging.disable(logging.CRITICAL)  # what the library says of each fault is right, and too much here
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, lambda *_: crash.arm(chance.randint(1, 12)))
-    signal.signal(signal.SIGUSR2, lambda *_: clock.jump())
-    crash.install()
-    variants.install(job.variant)
-    log = Log(job.log)
-    if job.mode == "async":
-        asyncio.run(_awaited(job, log, stopping))
-    else:
-        _blocking(job, log, stopping)
-
-
-class Clock:
-    """The wall clock of this process, which jumps by up to a day and goes on from there."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-        self._travel: Any = None
-
-    def jump(self) -> None:
-        if self._travel is not None:
-            self._travel.stop()
-        there = datetime.now(UTC) + timedelta(hours=self._random.uniform(-24, 24))
-        self._travel = time_machine.travel(there, tick=True)
-        self._travel.start()
-
-
-def _blocking(job: Job, log: Log, stopping: threading.Event) -> None:
-    memory = ConversationMemory.from_url(
-        job.postgres, clients.redis_tier(job.redis, "sync", job.settings["redis_timeout"]), **job.settings
-    )
-    drive(_opened(Awaited(memory), _blocking_sleep))
-    with memory:
-        lanes = [Lane(job, number, Awaited(memory), log) for number in range(LANES)]
-        threads = [
-            threading.Thread(target=lambda lane=lane: drive(lane.run(stopping)), daemon=True)
-            for lane in lanes
-        ]
-        for thread in threads:
-            thread.start()
-        while not stopping.wait(0.2):
-            pass
-        for thread in threads:
-            thread.join(15)
-        _farewell(memory, log)
-
-
-async def _awaited(job: Job, log: Log, stopping: threading.Event) -> None:
-    memory = AsyncConversationMemory.from_url(
-        job.postgres, clients.redis_tier(job.redis, "async", job.settings["redis_timeout"]), **job.settings
-    )
-    await _opened(memory, asyncio.sleep)
-    async with memory:
-        await asyncio.gather(*(Lane(job, number, memory, log).run(stopping) for number in range(LANES)))
-        _farewell(memory, log)
-
-
-async def _opened(memory: Any, rest: Any) -> None:
-    """Open a memory, as a service does that is started while PostgreSQL is away: again and again."""
-    while True:
-        try:
-            return await memory.open()
-        except StorageUnavailable:
-            await rest(0.2)
-
-
-def _farewell(memory: Any, log: Log) -> None:
-    log.note("bye", counters=memory.redis.health.figures())

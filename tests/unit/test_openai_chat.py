@@ -250,6 +250,19 @@ def test_results_inside_a_human_message_are_messages_of_their_own():
     assert [m["tool_call_id"] for m in chat_messages([HumanMessage(blocks)])] == ["c1", "c2"]
 
 
+def test_calls_that_were_stored_one_by_one_are_one_message():
+    said, one, two = asks(function(), content="let me see"), asks(function(id="c2")), asks(function(id="c3"))
+    results = [{"role": "tool", "content": name, "tool_call_id": name} for name in ("c1", "c2", "c3")]
+    told = [said, one, two, *results, asks(function(id="c4")), results[0], one]
+    found = chat_messages(as_messages(told))
+
+    assert [[call["id"] for call in m.get("tool_calls", ())] for m in found] == [
+        ["c1", "c2", "c3"], [], [], [], ["c4"], [], ["c2"]
+    ]  # fmt: skip
+    assert found[0] == {**said, "tool_calls": [function(), function(id="c2"), function(id="c3")]}
+    assert said == asks(function(), content="let me see")
+
+
 def test_what_was_never_said_is_not_told():
     assert chat_messages([RemoveMessage(id="1")]) == []
 

@@ -9,10 +9,11 @@ from uuid import UUID
 
 import psycopg
 from psycopg import sql
-from psycopg_pool import PoolTimeout
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from pydantic import SecretStr
 
 from convmemory import rows
-from convmemory._async.pools import connect, open_pool
+from convmemory._async.pools import AsyncBoundedConnection, connect, open_pool
 from convmemory._async.prober import AsyncProber
 from convmemory._async.schema import check_not_newer, install
 from convmemory.coherence import Snapshot, Written, snapshot_of
@@ -42,8 +43,8 @@ class AsyncPostgresStore:
     def __init__(self, conninfo: str | None = None, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self.health = TierHealth(POSTGRES)
-        self._conninfo = conninfo or self.settings.postgres_conninfo()
-        self._pool = open_pool(self._conninfo, self.settings)
+        self._conninfo = SecretStr(conninfo or self.settings.postgres_conninfo())
+        self._pool = self._new_pool()
         self._schema = sql.Identifier(self.settings.db_schema)
         self._statements: dict[str, bytes] = {}
         self._opened = False
@@ -61,10 +62,10 @@ class AsyncPostgresStore:
             return self
         # the connection can break between being made and being used
         with self._translated("open"):
-            async with await connect(self._conninfo, self.settings) as conn:
+            async with await self._connect() as conn:
                 await check_not_newer(conn, self.settings.db_schema)
         if self._pool.closed:  # a closed pool cannot be opened again
-            self._pool = open_pool(self._conninfo, self.settings)
+            self._pool = self._new_pool()
         await self._pool.open()
         self._opened = True
         return self
@@ -82,8 +83,14 @@ class AsyncPostgresStore:
         Safe when several processes do it at once, and without the right to create when nothing is missing.
         """
         with self._translated("init_schema"):
-            async with await connect(self._conninfo, self.settings) as conn:
+            async with await self._connect() as conn:
                 return await install(conn, self.settings.db_schema)
+
+    def _new_pool(self) -> AsyncConnectionPool[AsyncBoundedConnection]:
+        return open_pool(self._conninfo.get_secret_value(), self.settings)
+
+    async def _connect(self) -> AsyncBoundedConnection:
+        return await connect(self._conninfo.get_secret_value(), self.settings)
 
     async def ping(self) -> dict[str, Any]:
         """Ask the server for a sign of life: how many windows wait to be dropped, and the pool's figures."""
@@ -300,17 +307,20 @@ class AsyncPostgresStore:
 
     @contextmanager
     def _observed(self) -> Iterator[None]:
-        """Tell the breaker how it went. A pool that is merely busy is no sign of a dead server."""
+        """Tell the breaker how it went. A pool is merely busy if nobody was refused since a statement last went through."""
         try:
             yield
         except psycopg.Error as error:
-            refused = self._pool.get_stats().get("connections_errors", 0)
-            busy = isinstance(error, PoolTimeout) and refused == self._refused
-            self._refused = refused
+            busy = isinstance(error, PoolTimeout) and self._refusals() == self._refused
             if out_of_reach(error) and not busy:
                 self._failed(error)
             raise
+        self._refused = self._refusals()
         self.health.succeeded()
+
+    def _refusals(self) -> int:
+        """How many connections the pool has tried for in vain so far."""
+        return self._pool.get_stats().get("connections_errors", 0)
 
     def _failed(self, error: BaseException) -> None:
         if self.health.failed(error):

@@ -7,7 +7,9 @@ from typing import Any
 import redis.asyncio as redis_client
 import redis.asyncio.cluster as clusters
 import redis.asyncio.connection as connections
+import redis.asyncio.sentinel as sentinels
 import redis.exceptions
+from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -21,6 +23,18 @@ _ClusterNode: Any = clusters.ClusterNode
 _Sentinel: Any = redis_client.Sentinel
 
 
+class AsyncPrimaryConnection(sentinels.SentinelManagedConnection):
+    """A connection that ends with the reply it waited for in vain; redis-py's own would hand that to the next command."""
+
+    async def read_response(self, *arguments: Any, **named: Any) -> Any:
+        """Read a reply, and hang up if that fails, as every other connection of redis-py does."""
+        return await super().read_response(*arguments, **{"disconnect_on_error": True, **named})
+
+
+class AsyncSecurePrimaryConnection(AsyncPrimaryConnection, SSLConnection):
+    """The same over TLS."""
+
+
 class AsyncRedisLink:
     """A client made when it is first asked for, and closed with all that it opened.
 
@@ -31,8 +45,8 @@ class AsyncRedisLink:
     def __init__(self, url: str, settings: Settings) -> None:
         self._place = redis_place(url)
         self._settings = settings
-        self._client: Any = redis_from_url(url, settings) if self._place.kind == SERVER else None
-        self._said = {} if self._place.kind == SERVER else _said(self._place)
+        server = redis_from_url(self._place.url, settings)  # also says what is wrong with any other URL
+        self._client: Any = server if self._place.kind == SERVER else None
         self._sentinels: list[Any] = []
 
     def client(self) -> Any:
@@ -49,15 +63,16 @@ class AsyncRedisLink:
 
     def _cluster(self) -> Any:
         nodes = [_ClusterNode(host, port) for host, port in self._place.hosts]
-        return redis_client.RedisCluster(startup_nodes=nodes, **_bounds(self._settings), **self._said)
+        return redis_client.RedisCluster(startup_nodes=nodes, **_bounds(self._settings) | _said(self._place))
 
     def _primary(self) -> Any:
-        bounds = _bounds(self._settings)
-        secure = {name: value for name, value in self._said.items() if name.startswith("ssl")}
-        quick = {**bounds, "retry": Retry(NoBackoff(), 0)}  # there are others to ask
-        sentinel = _Sentinel(self._place.hosts, sentinel_kwargs={**quick, **secure}, **bounds, **self._said)
+        bounds, said = _bounds(self._settings), _said(self._place)
+        secure = {name: value for name, value in said.items() if name.startswith("ssl")}
+        asked = bounds | secure | {"retry": Retry(NoBackoff(), 0)}  # there are others to ask
+        sentinel = _Sentinel(self._place.hosts, sentinel_kwargs=asked, **bounds | said)
         self._sentinels = list(sentinel.sentinels)
-        return sentinel.master_for(self._place.service)
+        kind = AsyncSecurePrimaryConnection if secure else AsyncPrimaryConnection
+        return sentinel.master_for(self._place.service, connection_class=kind)
 
 
 def redis_from_url(url: str, settings: Settings) -> redis_client.Redis:
@@ -72,9 +87,12 @@ def redis_from_url(url: str, settings: Settings) -> redis_client.Redis:
     if url.startswith("unix:"):
         del options["socket_keepalive"], options["socket_keepalive_options"]
     try:
-        return redis_client.Redis.from_url(url, **options)
-    except ValueError as error:
+        client = redis_client.Redis.from_url(url, **options)
+        pool = client.connection_pool
+        pool.connection_class(**pool.connection_kwargs)  # an option it does not know is found here
+    except (TypeError, ValueError, redis.exceptions.RedisError) as error:
         raise not_a_redis_url(describe(error)) from None
+    return client
 
 
 def _bounds(settings: Settings) -> dict[str, Any]:
@@ -89,10 +107,7 @@ def _bounds(settings: Settings) -> dict[str, Any]:
 
 def _said(place: RedisPlace) -> dict[str, Any]:
     """User, password, database and options of the URL, as arguments of redis-py."""
-    try:
-        said = dict(_parse_url(place.url))
-    except ValueError as error:
-        raise not_a_redis_url(describe(error)) from None
+    said = dict(_parse_url(place.url))
     if said.pop("connection_class", None) is not None:
         said["ssl"] = True
     elsewhere = {"host", "port", "db"} if place.kind == CLUSTER else {"host", "port"}

@@ -33,6 +33,8 @@ from convmemory.settings import Settings
 
 LEASE: Final = 5_000
 """Milliseconds a reader may take between its lease and its fill; longer than any statement that succeeds needs."""
+PROBE: Final = 1_000
+"""Milliseconds that what a sign of life writes stays."""
 
 
 class RedisStore:
@@ -80,11 +82,17 @@ class RedisStore:
     def ping(self) -> dict[str, Any]:
         """The server's version, and whether its windows are trusted (no mark of an outage left to drain).
 
+        Asks for what every call needs: that all primaries answer, and that a script may write.
+
         Raises:
-            StorageUnavailable: Nobody answers in time.
+            StorageUnavailable: Nobody answers in time, or nothing can be written.
         """
         with self._observed("ping"):
-            info = self._client.info("server")
+            everywhere = (
+                {"target_nodes": self._client.PRIMARIES} if hasattr(self._client, "PRIMARIES") else {}
+            )
+            info = self._client.info("server", **everywhere)
+            self._evaluate("session_write-1", self._keys.probe(), PROBE, "0", "asked", "1")
         servers = [info] if "redis_version" in info else list(info.values())
         version = servers[0].get("valkey_version") or servers[0]["redis_version"]
         return {"version": str(version), "windows_trusted": self.trust.trusted}
@@ -131,13 +139,11 @@ class RedisStore:
     def drop(self, conversations: Sequence[UUID]) -> None:
         """Forget windows and leases; always safe."""
         self._refuse_while_open("drop")
-        with self._observed("drop"):
-            with self._client.pipeline(transaction=False) as pipe:
-                for (
-                    conversation
-                ) in conversations:  # an awaited cluster's pipe.unlink() would put nothing in the pipe
-                    pipe.execute_command("UNLINK", self._keys.window(conversation))
-                pipe.execute()
+        with self._observed("drop"), self._client.pipeline(transaction=False) as pipe:
+            for conversation in conversations:
+                # not pipe.unlink(): an awaited cluster's puts nothing in the pipe
+                pipe.execute_command("UNLINK", self._keys.window(conversation))
+            pipe.execute()
 
     def create_session(
         self,
@@ -217,12 +223,15 @@ class RedisStore:
     def _run(self, script: str, name: str, *arguments: Any) -> Any:
         """Run a script by its digest; by its text where the server does not know it yet. All of them may be repeated."""
         self._refuse_while_open(script)
-        digest = self._digests.get(script) or self._digest(script)
         with self._observed(script):
-            try:
-                return self._client.execute_command("EVALSHA", digest, 1, name, *arguments)
-            except NoScriptError:
-                return self._client.execute_command("EVAL", lua(script), 1, name, *arguments)
+            return self._evaluate(script, name, *arguments)
+
+    def _evaluate(self, script: str, name: str, *arguments: Any) -> Any:
+        digest = self._digests.get(script) or self._digest(script)
+        try:
+            return self._client.execute_command("EVALSHA", digest, 1, name, *arguments)
+        except NoScriptError:
+            return self._client.execute_command("EVAL", lua(script), 1, name, *arguments)
 
     def _digest(self, script: str) -> str:
         digest = hashlib.sha1(lua(script).encode(), usedforsecurity=False).hexdigest()

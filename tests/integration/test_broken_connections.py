@@ -1,0 +1,204 @@
+"""Writes whose connection breaks, to either tier: stored exactly once, and no window left that missed them."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import psycopg
+import pytest
+from langchain_core.messages import HumanMessage
+
+from convmemory import ConversationMemory, Draft, StorageUnavailable
+from convmemory.keys import conversation_key
+from fix_memory import add, read, texts, until
+
+KEY = conversation_key("c", "ana")
+
+
+async def stored(memory, conversation="c") -> list[str]:
+    return texts(await memory.get_messages(conversation, user_id="ana", limit=10_000))
+
+
+# Connections that break
+
+
+def backends(database: psycopg.Connection) -> list[int]:
+    rows = database.execute(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'convmemory' AND datname = current_database()"
+    )
+    return [pid for (pid,) in rows]
+
+
+@pytest.mark.parametrize("idle", [1, 8])
+async def test_connections_that_died_idle_cost_neither_an_error_nor_time(schema, make_memory, database, idle):
+    memory = await make_memory(pool_min=idle)
+    await memory.save_message("c", "before", user_id="ana")
+    await until(lambda: len(backends(database)) >= idle)
+    for pid in backends(database):  # as a restart of the server does
+        database.execute("SELECT pg_terminate_backend(%s, 1000)", [pid])
+    begun = time.monotonic()
+    await memory.save_message("c", "after", user_id="ana")
+
+    assert time.monotonic() - begun < 1
+    assert await stored(memory) == ["before", "after"]
+    assert (await memory.check()).postgres.breaker == "closed"
+
+
+async def test_a_reply_lost_at_the_commit_is_stored_exactly_once(schema, make_memory, postgres_proxy):
+    memory = await make_memory(postgres_proxy.url, pool_max=1)
+    for said in (
+        "first",
+        "second",
+        "third",
+    ):  # by now the statement is prepared: the next reply is the commit's
+        await memory.save_message("c", said, user_id="ana")
+    assert len(await memory.get_history("c", user_id="ana")) == 3
+    postgres_proxy.mode = "cut_reply"
+    appended = await memory.save_message("c", "no id, and yet once", user_id="ana")
+
+    assert (appended.seqs, appended.stored, appended.version) == ((4,), 0, 4)  # stored by the first attempt
+    assert await stored(memory) == ["first", "second", "third", "no id, and yet once"]
+    assert texts(await memory.get_history("c", user_id="ana")) == await stored(memory)
+
+
+@pytest.mark.parametrize("verb", ["clear", "delete_conversation"])
+async def test_a_reply_lost_at_a_clear_or_delete_is_no_error(schema, make_memory, postgres_proxy, verb):
+    memory = await make_memory(postgres_proxy.url, pool_max=1)
+    await memory.save_message("c", "first", user_id="ana")
+    history = memory.history("c", user_id="ana")
+    assert texts(await read(history)) == ["first"]
+    postgres_proxy.mode = "cut_reply"
+    await getattr(memory, verb)("c", user_id="ana")
+
+    assert await read(history) == []
+
+
+async def test_a_reset_connection_is_replaced_without_an_error(schema, make_memory, postgres_proxy):
+    memory = await make_memory(postgres_proxy.url)
+    await memory.save_message("c", "first", user_id="ana")
+    postgres_proxy.reset_all()
+    await memory.save_message("c", "second", user_id="ana")
+
+    assert await stored(memory) == ["first", "second"]
+
+
+async def test_connections_killed_in_use_store_each_message_exactly_once(
+    schema, database, database_url, redis_url, key_prefix
+):
+    done = threading.Event()
+
+    def kill() -> int:
+        killed = 0
+        while not done.wait(0.015):
+            for pid in backends(database)[:1]:
+                killed += database.execute("SELECT pg_terminate_backend(%s)", [pid]).fetchone()[0]
+        return killed
+
+    def write(writer: int) -> list[str]:
+        acknowledged = []
+        for number in range(40):
+            said = f"{writer} {number}"
+            try:
+                memory.save_message("c", HumanMessage(said, id=said), user_id="ana")
+            except StorageUnavailable:  # the second connection was killed as well
+                memory.save_message("c", HumanMessage(said, id=said), user_id="ana")
+            acknowledged.append(said)
+        return acknowledged
+
+    memory = ConversationMemory.from_url(database_url, redis_url, db_schema=schema, key_prefix=key_prefix)
+    with memory, ThreadPoolExecutor(5) as threads:
+        killer = threads.submit(kill)
+        writers = [threads.submit(write, writer) for writer in range(4)]
+        acknowledged = [said for writer in writers for said in writer.result()]
+        done.set()
+        assert killer.result() > 0
+        found = texts(memory.get_messages("c", user_id="ana", limit=1000))
+
+    assert sorted(found) == sorted(acknowledged)
+
+
+# Marks
+
+
+async def test_a_dirty_append_leaves_its_mark_in_the_same_commit(memory, database):
+    appended, written = await memory.postgres.append(KEY, [Draft(HumanMessage("x"))], dirty=True)
+    await memory.postgres.append(KEY, [Draft(HumanMessage("y"))])
+
+    marks = await memory.postgres.read_dirty(10)
+    assert marks == [(KEY.uuid, int(written.incarnation), appended.version)]
+
+
+async def test_a_mark_made_again_meanwhile_is_not_cleared(memory):
+    await memory.postgres.append(KEY, [Draft(HumanMessage("x"))], dirty=True)
+    marks = await memory.postgres.read_dirty(10)
+    await memory.postgres.append(KEY, [Draft(HumanMessage("y"))], dirty=True)
+    await memory.postgres.clear_dirty(marks)
+    newer = await memory.postgres.read_dirty(10)
+
+    assert [version for _, _, version in newer] == [2]
+    await memory.postgres.clear_dirty(newer)
+    assert await memory.postgres.read_dirty(10) == []
+
+
+@pytest.mark.parametrize("verb", ["clear_conversation", "delete_conversation"])
+async def test_a_dirty_clear_or_delete_is_marked_too(memory, verb):
+    _, written = await memory.postgres.append(KEY, [Draft(HumanMessage("x"))])
+    await getattr(memory.postgres, verb)(KEY, dirty=True)
+
+    assert await memory.postgres.read_dirty(10) == [(KEY.uuid, int(written.incarnation), 2)]
+
+
+async def test_marks_are_drained_before_windows_are_trusted_again(memory, database, keyspace):
+    history = memory.history("c", user_id="ana")
+    await add(history, [HumanMessage("old")])
+    assert texts(await read(history)) == ["old"]
+    memory.redis.health.open = True
+    await add(history, [HumanMessage("unseen by Redis")])
+    memory.redis.health.open = False
+    memory.redis.trust.lost()
+
+    assert (
+        len(keyspace.client.hgetall(keyspace.window(KEY.uuid))) > 0
+    )  # which is older than what was acknowledged
+    assert texts(await read(history)) == ["old", "unseen by Redis"]
+    assert database.execute("SELECT count(*) FROM dirty_windows").fetchone() == (0,)
+    report = await memory.check()
+    assert (report.redis.figures["drained"], report.redis.figures["dirty_marks"]) == (1, 1)
+    assert report.redis.figures["windows_trusted"] is True
+
+
+async def test_a_publish_that_fails_is_marked_before_the_write_is_acknowledged(
+    schema, make_memory, redis_proxy, database
+):
+    memory = await make_memory(redis=redis_proxy.url, redis_timeout=0.2)
+    other = await make_memory()
+    for said in ("old", "new"):
+        await memory.save_message("c", said, user_id="ana")
+        if said == "old":
+            assert texts(await memory.get_history("c", user_id="ana")) == ["old"]
+            redis_proxy.mode = "blackhole"
+
+    assert database.execute("SELECT version FROM dirty_windows").fetchall() == [(2,)]
+    assert memory.redis.health.breaker == "closed"  # one failure is none yet
+    assert texts(await other.get_history("c", user_id="ana")) == ["old", "new"]
+
+
+async def test_a_process_that_lost_nothing_finds_the_marks_of_others_within_a_second(memory, database):
+    history = memory.history("c", user_id="ana")
+    await add(history, [HumanMessage("old")])
+    await read(history)
+    await memory.postgres.append(KEY, [Draft(HumanMessage("of a process without Redis"))], dirty=True)
+    memory.redis.trust._looked -= 1.0  # a second later
+
+    assert texts(await read(history)) == ["old", "of a process without Redis"]
+
+
+async def test_more_marks_than_one_bite_are_all_drained(memory, database):
+    rows = [(UUID(int=n), n, n) for n in range(1, 1_201)]
+    with database.cursor() as cursor:
+        cursor.executemany("INSERT INTO dirty_windows VALUES (%s, %s, %s)", rows)
+    await read(memory.history("c", user_id="ana"))
+
+    assert database.execute("SELECT count(*) FROM dirty_windows").fetchone() == (0,)
+    assert memory.redis.health.counters.drained == 1_200

@@ -1,0 +1,362 @@
+"""Servers that are not there, do not let us in, or do not answer: an error in time, and never a secret in it."""
+
+import asyncio
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+from redis import Redis
+
+from convmemory import (
+    AsyncConversationMemory,
+    ConfigurationError,
+    ConversationMemory,
+    ConvMemoryError,
+    NotOpen,
+    PostgresStore,
+    RedisStore,
+    Settings,
+    StorageUnavailable,
+)
+from convmemory.embedded import EmbeddedServers
+from convmemory.embedded.plan import POSTGRES_DATA
+from fix_memory import texts, until
+
+SECRET = "s3cr3t/?#@:%"
+
+
+# Servers that are not there, or do not let us in
+
+
+async def test_a_database_or_role_that_does_not_exist_is_told_on_open(make_memory, database_url):
+    parts = psycopg.conninfo.conninfo_to_dict(database_url)
+    for wrong in ({"dbname": "no_such_database"}, {"user": "no_such_role"}):
+        with pytest.raises(StorageUnavailable, match=r"PostgreSQL failed in connect: .*no_such") as caught:
+            await make_memory(psycopg.conninfo.make_conninfo(**(parts | wrong)))
+        assert isinstance(caught.value.__cause__, psycopg.OperationalError)
+
+
+@pytest.fixture(scope="session")
+def locked_servers(tmp_path_factory):
+    """A PostgreSQL and a Redis of the tests' own that want a password."""
+    with EmbeddedServers.start(tmp_path_factory.mktemp("locked"), durable=False) as pair:
+        with psycopg.connect(pair.database_url, autocommit=True) as admin:
+            admin.execute("SET password_encryption = 'scram-sha-256'")
+            admin.execute(f"CREATE ROLE app LOGIN PASSWORD '{SECRET}'")
+            admin.execute("GRANT CREATE ON DATABASE convmemory TO app")
+            rules = Path(pair.directory, POSTGRES_DATA, "pg_hba.conf")
+            rules.write_text("local all app scram-sha-256\nlocal all postgres trust\n")
+            admin.execute("SELECT pg_reload_conf()")
+        with Redis.from_url(pair.redis_url) as client:
+            client.config_set("requirepass", SECRET)
+        yield pair
+
+
+def locked(pair: EmbeddedServers, password: str) -> tuple[str, str]:
+    """The URLs of both servers with this password in them."""
+    from urllib.parse import quote
+
+    secret = quote(password, safe="")
+    return (
+        pair.database_url.replace("//postgres@", f"//app:{secret}@"),
+        pair.redis_url.replace("unix://", f"unix://:{secret}@"),
+    )
+
+
+async def test_the_right_password_opens_and_stays_secret(make_memory, locked_servers, schema_name):
+    memory = await make_memory(*locked(locked_servers, SECRET))
+    await memory.init_schema()
+    await memory.save_message("c", "x", user_id="ana")
+    await memory.create_session("ana")
+
+    report = await memory.check()
+    assert report.ok
+    owner = getattr(memory, "blocking", memory)
+    history = memory.history("c", user_id="ana")
+    for thing in (owner, owner.settings, owner.postgres, owner.redis, history, report, memory.run_config):
+        for said in (repr(thing), str(thing)):
+            assert SECRET not in said
+            assert "s3cr3t" not in said
+
+
+async def test_the_wrong_password_is_told_without_being_repeated(
+    make_memory, locked_servers, schema_name, caplog
+):
+    wrong = "wr0ng-" + SECRET
+    database, redis = locked(locked_servers, wrong)
+    right, _ = locked(locked_servers, SECRET)
+    with pytest.raises(StorageUnavailable, match="password authentication failed") as caught:
+        await make_memory(database, redis)
+    said = everything_said_by(caught.value)
+    memory = await make_memory(right, redis)
+    with pytest.raises(StorageUnavailable) as caught:
+        await memory.create_session("ana")
+    said += everything_said_by(caught.value) + repr(await memory.check()) + caplog.text
+
+    assert "s3cr3t" not in said
+    assert "wr0ng" not in said
+    await memory.init_schema()
+    assert (await memory.save_message("c", "x", user_id="ana")).stored == 1  # Redis is missed, and no more
+    assert texts(await memory.get_history("c", user_id="ana")) == ["x"]
+
+
+def everything_said_by(error: BaseException | None) -> str:
+    said = ""
+    while error is not None:
+        said += f"{error!s} {error!r} {error.args!r} {getattr(error, '__notes__', '')}\n"
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://app:{SECRET}@127.0.0.1:1/x",  # not quoted, as people paste them
+        "postgresql://app:s3cr3t@more@127.0.0.1:1/x",
+        "postgresql://app:s3cr3t/more@127.0.0.1:1/x",
+        "postgresql://app:s3cr3t#more@127.0.0.1:1/x",
+        "postgresql://app:s3cr3t?more@127.0.0.1:1/x",
+        "postgresql://app:12/s3cr3t@127.0.0.1:1/x",
+        "postgresql://app:s3cr3t%@127.0.0.1:1/x",
+        "postgresql:/app:s3cr3t@127.0.0.1/x",
+        "mysql://app:s3cr3t@127.0.0.1/x",
+        "host=127.0.0.1 port=1 password='s3cr3t",
+        "password=s3cr3t nonsense=1",
+        "s3cr3t",
+    ],
+)
+async def test_no_part_of_a_malformed_url_is_repeated(make_memory, url):
+    with pytest.raises((ConfigurationError, StorageUnavailable)) as caught:
+        await make_memory(url, None, connect_timeout=2)
+
+    assert "s3cr3t" not in everything_said_by(caught.value)
+    assert "more" not in everything_said_by(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3cr3t",
+        "http://:s3cr3t@localhost",
+        "redis://:s3cr3t@localhost:port",
+        "redis://:s3cr3t/x@localhost",
+        "",
+    ],
+)
+async def test_a_malformed_redis_url_is_told_without_being_repeated(make_memory, database_url, url):
+    with pytest.raises(ConfigurationError, match=r"^REDIS_URL: not a Redis URL") as caught:
+        await make_memory(database_url, url)
+
+    assert "s3cr3t" not in everything_said_by(caught.value)
+
+
+async def test_before_open_and_after_close_the_error_says_so(memory, database_url):
+    never = PostgresStore(database_url, Settings())
+    with pytest.raises(NotOpen, match=r"call open\(\) first"):
+        never.read_dirty(1)
+    await memory.close()
+    for verb in (lambda: memory.get_history("c", user_id="ana"), memory.check):
+        with pytest.raises(NotOpen, match=r"after close\(\)"):
+            await verb()
+
+
+# Servers that do not answer
+
+
+async def until_it_answers(call):
+    """Try again as an application would, for as long as the error says that this is safe."""
+    while True:
+        try:
+            return await call()
+        except StorageUnavailable:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_postgresql_that_swallows_everything_is_given_up_in_time(schema, make_memory, postgres_proxy):
+    limits = {"statement_timeout": 0.5, "pool_timeout": 0.5, "connect_timeout": 2}
+    memory = await make_memory(postgres_proxy.url, None, **limits)
+    await memory.save_message("c", "x", user_id="ana")
+    postgres_proxy.mode = "blackhole"
+
+    begun = time.monotonic()
+    with pytest.raises(StorageUnavailable, match="PostgreSQL failed in append"):
+        await memory.save_message("c", "y", user_id="ana")
+    assert time.monotonic() - begun < 1.5
+
+    begun = time.monotonic()
+    with pytest.raises(StorageUnavailable, match="PostgreSQL failed in connect"):
+        await make_memory(postgres_proxy.url, None, **limits)
+    assert 1.5 < time.monotonic() - begun < 3.5
+
+    postgres_proxy.mode = "pass"
+    postgres_proxy.reset_all()
+    assert (await until_it_answers(lambda: memory.save_message("c", "z", user_id="ana"))).stored == 1
+
+
+async def test_a_postgresql_that_is_gone_is_left_alone_until_it_is_back(
+    schema, make_memory, postgres_proxy, redis_proxy
+):
+    memory = await make_memory(postgres_proxy.url, redis_proxy.url, pool_timeout=0.2)
+    await memory.save_message("c", "x", user_id="ana")
+    await memory.get_history("c", user_id="ana")
+    postgres_proxy.mode = "refuse"
+    postgres_proxy.reset_all()
+    for _ in range(3):
+        with pytest.raises(StorageUnavailable):
+            await memory.save_message("c", "y", user_id="ana")
+
+    assert memory.postgres.health.breaker == "open"
+    begun = time.monotonic()
+    for _ in range(50):
+        with pytest.raises(StorageUnavailable, match="left alone until it does"):
+            await memory.save_message("c", "y", user_id="ana")
+        assert texts(await memory.get_history("c", user_id="ana")) == ["x"]  # the window is valid still
+    assert time.monotonic() - begun < 2
+
+    postgres_proxy.mode = "pass"
+    await until(lambda: not memory.postgres.health.open)
+    assert (await memory.save_message("c", "z", user_id="ana")).stored == 1
+
+
+async def test_a_busy_pool_is_no_dead_server(schema, make_memory, database):
+    memory = await make_memory(redis=None, pool_max=1, pool_timeout=0.1)
+    await memory.save_message("held", "x", user_id="ana")
+    with database.transaction():
+        database.execute("SELECT FROM conversations FOR UPDATE")
+        waiting = asyncio.create_task(
+            memory.history("held", user_id="ana").aadd_messages([HumanMessage("y")])
+        )
+        await asyncio.sleep(0.01)
+        await until(lambda: memory.postgres._pool.get_stats()["pool_available"] == 0)
+        for _ in range(5):
+            with pytest.raises(StorageUnavailable, match="no connection became free in time"):
+                await memory.save_message("other", "z", user_id="ana")
+        assert memory.postgres.health.breaker == "closed"
+    await waiting
+
+    assert texts(await memory.get_history("held", user_id="ana")) == ["x", "y"]
+
+
+async def test_a_redis_lost_between_lease_and_fill_costs_nothing(
+    schema, make_memory, postgres_proxy, redis_proxy, keyspace
+):
+    memory = await make_memory(postgres_proxy.url, redis_proxy.url, redis_timeout=0.3)
+    await memory.save_message("c", "x", user_id="ana")
+    postgres_proxy.latency, postgres_proxy.mode = 0.5, "latency"
+    history = memory.history("c", user_id="ana")
+    reading = asyncio.create_task(history.aget_messages())  # in a thread where the stores are blocking
+    await until(lambda: bool(keyspace.names()))
+    redis_proxy.mode = "blackhole"
+
+    assert texts(await reading) == ["x"]
+    redis_proxy.mode = postgres_proxy.mode = "pass"
+    redis_proxy.reset_all()
+    await memory.save_message("c", "y", user_id="ana")
+    assert texts(await history.aget_messages()) == ["x", "y"]
+
+
+async def test_a_redis_that_swallows_everything_costs_time_thrice_and_never_an_error(
+    schema, make_memory, redis_proxy
+):
+    memory = await make_memory(redis=redis_proxy.url, redis_timeout=0.1)
+    await memory.save_message("c", "x", user_id="ana")
+    await memory.get_history("c", user_id="ana")
+    redis_proxy.mode = "blackhole"
+
+    begun = time.monotonic()
+    for number in range(20):
+        await memory.save_message("c", str(number), user_id="ana")
+        assert texts(await memory.get_history("c", user_id="ana"))[-1] == str(number)
+    assert time.monotonic() - begun < 1.5
+    report = await memory.check()
+    assert (report.ok, report.postgres.reachable, report.redis.reachable) == (False, True, False)
+    assert report.redis.breaker == "open"
+    assert report.redis.last_failure is not None
+
+    redis_proxy.mode = "pass"
+    redis_proxy.reset_all()
+    await until(lambda: not memory.redis.health.open)  # somebody asks in the background
+    assert texts(await memory.get_history("c", user_id="ana"))[-1] == "19"
+    assert (await memory.check()).postgres.figures["dirty_windows"] == 0
+
+
+async def test_a_redis_that_refuses_is_missed_and_no_more(schema, make_memory, redis_proxy):
+    redis_proxy.mode = "refuse"
+    memory = await make_memory(redis=redis_proxy.url)
+    await memory.save_messages("c", [HumanMessage("x"), AIMessage("y")], user_id="ana")
+
+    assert texts(await memory.get_history("c", user_id="ana")) == ["x", "y"]
+    with pytest.raises(StorageUnavailable, match="Redis failed in"):
+        await memory.create_session("ana")
+
+
+async def test_a_key_of_somebody_elses_making_is_no_obstacle(memory, keyspace):
+    name = uuid4()
+    keyspace.client.rpush(keyspace.window(name), "not a window")
+    keyspace.client.pexpire(keyspace.window(name), 60_000)
+    for number in range(4):
+        await memory.save_message(name, str(number), user_id="ana")
+        assert texts(await memory.get_history(name, user_id="ana"))[-1] == str(number)
+
+
+async def test_every_error_has_the_one_root(memory):
+    for verb in (
+        lambda: memory.get_history("unknown", user_id="ana"),
+        lambda: memory.get_history("", user_id="ana"),
+        lambda: memory.list_user_conversations("ana", cursor="x"),
+    ):
+        with pytest.raises(ConvMemoryError):
+            await verb()
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("POSTGRES_PORT", "five"),
+        ("POSTGRES_PORT", "70000"),
+        ("REDIS_PORT", "0"),
+        ("REDIS_DB", "-1"),
+        ("SESSION_TTL_MINUTES", "0"),
+        ("SESSION_TTL_MINUTES", "soon"),
+        ("SESSION_TTL_MINUTES", "nan"),
+        ("MAX_HISTORY_MESSAGES", "0"),
+        ("MAX_HISTORY_MESSAGES", "6.5"),
+        ("CONVMEMORY_DB_SCHEMA", 'public"; DROP'),
+        ("CONVMEMORY_KEY_PREFIX", "a{b}"),
+        ("CONVMEMORY_POOL_MAX", "0"),
+        ("CONVMEMORY_REDIS_TIMEOUT", "-1"),
+    ],
+)
+def test_a_bad_variable_is_named(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(ConfigurationError, match=rf"^{variable}: "):
+        ConversationMemory.from_env()
+
+
+async def test_the_environment_opens_a_memory(monkeypatch, database_url, redis_url, schema):
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("CONVMEMORY_DB_SCHEMA", schema)
+    monkeypatch.setenv("MAX_HISTORY_MESSAGES", "3")
+    with ConversationMemory.from_env(key_prefix=f"{schema}:") as memory:
+        memory.save_messages("c", ["1", "2", "3", "4"], user_id="ana")
+
+        assert texts(memory.get_history("c", user_id="ana")) == ["2", "3", "4"]
+        assert memory.check().ok
+    async with AsyncConversationMemory.from_env(max_history_messages=1) as memory:
+        assert texts(await memory.get_history("c", user_id="ana")) == ["4"]
+
+
+def test_stores_of_two_colours_do_not_mix():
+    from convmemory import AsyncPostgresStore, AsyncRedisStore, TieredChatMessageHistory
+
+    for postgres, redis in ((PostgresStore, AsyncRedisStore), (AsyncPostgresStore, RedisStore)):
+        with pytest.raises(ConfigurationError, match="both stores must be blocking"):
+            TieredChatMessageHistory("c", user_id="ana", postgres=postgres(), redis=redis())

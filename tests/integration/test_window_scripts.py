@@ -1,0 +1,349 @@
+"""The scripts that keep the recent window, in a real Redis: every answer each of them gives, and what it leaves behind."""
+
+from uuid import uuid4
+
+import pytest
+
+from convmemory.coherence import Snapshot
+from convmemory.keys import conversation_key
+from window_steps import HARD, KEEP, KEY, LIFE, fill, packed, served, snapshot, written
+
+
+@pytest.fixture
+def store(memory):
+    return memory.redis
+
+
+@pytest.fixture
+def window(keyspace):
+    """The window of ``KEY`` as it lies in Redis, and its time to live in milliseconds."""
+
+    def look():
+        name = keyspace.window(KEY.uuid)
+        return keyspace.client.hgetall(name), keyspace.client.pttl(name)
+
+    return look
+
+
+# Reading
+
+
+async def test_a_cold_window_gives_the_first_reader_the_lease_and_the_second_a_miss(store, window):
+    first = await store.read_window(KEY, 6, HARD, "one")
+    second = await store.read_window(KEY, 6, HARD, "two")
+    again = await store.read_window(KEY, 6, HARD, "one")  # a retried command
+
+    assert (first.verdict, second.verdict, again.verdict) == ("lease", "miss", "lease")
+    assert LIFE - 5_000 < window()[1] <= LIFE
+
+
+async def test_a_filled_window_is_a_hit_with_all_that_postgresql_said(store, window):
+    await fill(store, snapshot(3, "a", "b", "c"))
+
+    reply = await store.read_window(KEY, 6, HARD, "u")
+
+    assert reply.verdict == "hit"
+    assert reply.snapshot == snapshot(3, "a", "b", "c")
+    assert LIFE - 5_000 < window()[1] <= LIFE
+
+
+async def test_a_hit_gives_what_is_wanted_and_the_newest_turn_whole(store):
+    found = Snapshot("1", 9, 5, 2, packed("a", "human", "c", "d", "e"))
+    await fill(store, found)
+
+    assert await served(store, want=2) == ["human", "c", "d", "e"]
+    assert await served(store, want=2, hard=3) == ["c", "d", "e"]
+    assert await served(store, want=5) == ["a", "human", "c", "d", "e"]
+
+
+async def test_a_window_that_holds_too_little_is_no_hit(store):
+    await fill(store, snapshot(9, *"cdefg", last=7))
+
+    assert await served(store, want=5) == [*"cdefg"]
+    assert await served(store, want=6) == "lease"
+
+
+async def test_an_empty_conversation_and_none_at_all_can_be_cached(store):
+    await fill(store, Snapshot("1", 4, 0, 0, []))
+    assert await served(store) == []
+    await store.drop([KEY.uuid])
+    await fill(store, Snapshot())
+    assert await served(store) == []
+
+
+async def test_a_lease_passes_on_when_its_holder_took_too_long(store, keyspace, window):
+    await store.read_window(KEY, 6, HARD, "slow")
+    assert await served(store) == "miss"
+    keyspace.client.hset(keyspace.window(KEY.uuid), "deadline", 1)  # its time is over
+
+    assert (await store.read_window(KEY, 6, HARD, "quick")).verdict == "lease"
+    assert await store.fill(KEY, snapshot(1, "old"), "slow", KEEP) == "told"
+    assert window()[0] == {}
+
+
+async def test_the_lease_itself_runs_out(store, window, keyspace):
+    await store.read_window(KEY, 6, HARD, "slow")
+    seconds, microseconds = keyspace.client.time()
+    deadline = int(window()[0][b"deadline"])
+
+    assert 0 < deadline - (seconds * 1000 + microseconds // 1000) <= 5_000
+
+
+async def test_a_window_of_another_run_of_redis_is_a_miss(store, keyspace):
+    await fill(store, snapshot(1, "a"))
+    keyspace.client.hset(keyspace.window(KEY.uuid), "run", "0" * 40)
+
+    assert await served(store) == "lease"
+
+
+async def test_publishing_to_a_window_of_another_run_does_not_make_it_trusted(store, keyspace):
+    await fill(store, snapshot(1, "a"))
+    keyspace.client.hset(keyspace.window(KEY.uuid), "run", "0" * 40)
+
+    assert await store.publish(KEY, written(2, 2, "b")) == "extended"
+    assert await served(store) == "lease"
+
+
+async def test_a_lease_of_another_run_of_redis_fills_nothing(store, keyspace, window):
+    await store.read_window(KEY, 6, HARD, "t")
+    keyspace.client.hset(keyspace.window(KEY.uuid), "leased", "0" * 40)
+
+    assert await store.fill(KEY, snapshot(1, "a"), "t", KEEP) == "told"
+    assert window()[0] == {}
+
+
+async def test_another_users_window_is_foreign_and_left_as_it_was(store, window, keyspace):
+    await fill(store, snapshot(1, "a"))
+    keyspace.client.pexpire(keyspace.window(KEY.uuid), 60_000)
+    before = window()[0]
+    eve = conversation_key(KEY.uuid, "eve")
+
+    assert (await store.read_window(eve, 6, HARD, "e")).verdict == "foreign"
+    assert window()[0] == before
+    assert window()[1] <= 60_000
+
+
+# Publishing
+
+
+async def test_publishing_to_no_window_makes_none(store, window):
+    assert await store.publish(KEY, written(1, 1, "a")) == "absent"
+    assert window() == ({}, -2)
+
+
+async def test_a_window_is_extended_by_the_next_version(store, window):
+    await fill(store, snapshot(1, "a"))
+
+    assert await store.publish(KEY, written(2, 2, "b", "c")) == "extended"
+    assert await served(store) == ["a", "b", "c"]
+    assert LIFE - 5_000 < window()[1] <= LIFE
+
+
+async def test_publishing_twice_changes_nothing(store, window):
+    await fill(store, snapshot(1, "a"))
+    await store.publish(KEY, written(2, 2, "b"))
+    before = window()[0]
+
+    assert await store.publish(KEY, written(2, 2, "b")) == "kept"
+    assert window()[0] == before
+
+
+async def test_a_publish_that_comes_late_finds_a_newer_window_and_leaves_it(store, window):
+    await fill(store, snapshot(5, *"abcde"))
+
+    assert await store.publish(KEY, written(4, 4, "d")) == "kept"
+    assert await served(store) == [*"abcde"]
+
+
+async def test_a_window_that_missed_a_version_is_dropped(store, window):
+    await fill(store, snapshot(1, "a"))
+
+    assert await store.publish(KEY, written(3, 3, "c")) == "dropped"
+    assert window() == ({}, -2)
+
+
+async def test_a_window_whose_messages_do_not_join_up_is_dropped(store):
+    await fill(store, snapshot(4, "a"))
+
+    assert await store.publish(KEY, written(5, 7, "g")) == "dropped"  # cleared and grown again elsewhere
+    assert await served(store) == "lease"
+
+
+async def test_publishing_cancels_the_lease(store, window):
+    await store.read_window(KEY, 6, HARD, "t")
+
+    assert await store.publish(KEY, written(2, 2, "b")) == "dropped"
+    assert await store.fill(KEY, snapshot(1, "a"), "t", KEEP) == "absent"
+    assert window() == ({}, -2)
+
+
+async def test_a_window_of_an_earlier_life_is_dropped(store):
+    await fill(store, snapshot(4, "a", life="1"))
+
+    assert await store.publish(KEY, written(5, 2, "b", life="2")) == "dropped"
+    assert await served(store) == "lease"
+
+
+async def test_the_first_write_extends_a_window_that_knew_of_no_conversation(store):
+    await fill(store, Snapshot())
+
+    assert await store.publish(KEY, written(1, 1, "a", life="9")) == "extended"
+    assert await store.publish(KEY, written(2, 2, "b", life="9")) == "extended"
+    assert await served(store) == ["a", "b"]
+
+
+async def test_a_later_write_drops_a_window_that_knew_of_no_conversation(store):
+    await fill(store, Snapshot())
+
+    assert await store.publish(KEY, written(2, 2, "b", life="9")) == "dropped"
+
+
+async def test_the_owners_write_drops_what_another_users_reading_left(store, window):
+    eve = conversation_key(KEY.uuid, "eve")
+    await store.read_window(eve, 6, HARD, "e")
+
+    assert await store.publish(KEY, written(1, 1, "a")) == "dropped"
+    assert await store.fill(eve, Snapshot(), "e", KEEP) == "absent"
+    assert window() == ({}, -2)
+
+
+async def test_a_window_keeps_as_many_messages_as_it_was_filled_for(store, window):
+    await fill(store, snapshot(1, "a"), keep=3)
+    for seq in range(2, 10):
+        await store.publish(KEY, written(seq, seq, str(seq)))
+
+    fields, _ = window()
+    assert sorted(int(name) for name in fields if name.isdigit()) == [7, 8, 9]
+    assert int(fields[b"bytes"]) == sum(len(body) for name, body in fields.items() if name.isdigit())
+    assert await served(store, want=3) == ["7", "8", "9"]
+    assert await served(store, want=4) == "lease"
+
+
+async def test_a_long_turn_is_kept_whole_and_trimmed_once_the_next_one_begins(store):
+    await fill(store, snapshot(1, "human 1"), keep=2)
+    for seq in range(2, 9):
+        assert await store.publish(KEY, written(seq, seq, f"tool {seq}", human=0)) == "extended"
+    assert await served(store, want=2) == ["human 1", *(f"tool {seq}" for seq in range(2, 9))]
+
+    await store.publish(KEY, written(9, 9, "human 9"))
+    assert await served(store, want=1) == ["human 9"]
+    assert await served(store, want=2) == ["tool 8", "human 9"]
+    assert await served(store, want=3) == "lease"
+
+
+async def test_no_turn_keeps_more_than_the_hard_limit(schema, make_memory):
+    store = (await make_memory(hard_max_messages=4, max_history_messages=1)).redis
+    await fill(store, snapshot(1, "human 1"), keep=2)
+    for seq in range(2, 9):
+        await store.publish(KEY, written(seq, seq, f"tool {seq}", human=0))
+
+    assert await served(store, want=2, hard=4) == ["tool 5", "tool 6", "tool 7", "tool 8"]
+    assert await served(store, want=2, hard=5) == "lease"
+
+
+async def test_a_batch_longer_than_the_hard_limit_drops_the_window(schema, make_memory):
+    store = (await make_memory(hard_max_messages=4, max_history_messages=1)).redis
+    await fill(store, snapshot(1, "a"))
+
+    assert await store.publish(KEY, written(2, 2, *"bcdef")) == "told"
+    assert await served(store) == "lease"
+
+
+async def test_a_window_that_grows_too_heavy_is_dropped(schema, make_memory, window):
+    store = (await make_memory(max_window_bytes=500)).redis
+    await fill(store, snapshot(1, "x" * 300))
+
+    assert await store.publish(KEY, written(2, 2, "y" * 300)) == "dropped"
+    assert window() == ({}, -2)
+
+
+async def test_messages_too_heavy_for_a_window_are_not_even_sent(schema, make_memory, window):
+    store = (await make_memory(max_window_bytes=500)).redis
+    await fill(store, snapshot(1, "x"))
+
+    assert await store.publish(KEY, written(2, 2, "y" * 501)) == "told"
+    assert window() == ({}, -2)
+
+
+async def test_a_window_too_heavy_from_the_start_is_not_filled(schema, make_memory, window):
+    store = (await make_memory(max_window_bytes=500)).redis
+    await store.read_window(KEY, 6, HARD, "t")
+
+    assert await store.fill(KEY, snapshot(1, "x" * 501), "t", KEEP) == "told"
+    assert window() == ({}, -2)
+
+
+# Filling and telling
+
+
+async def test_filling_twice_is_as_good_as_once(store, window):
+    await fill(store, snapshot(1, "a"))
+    before = window()[0]
+
+    assert await store.fill(KEY, snapshot(1, "a"), "t", KEEP) == "told"  # the command came twice
+    assert window()[0] == before
+
+
+async def test_only_the_lease_fills(store, window):
+    await store.read_window(KEY, 6, HARD, "one")
+
+    assert await store.fill(KEY, snapshot(1, "a"), "two", KEEP) == "told"
+    assert window() == ({}, -2)
+    assert await store.fill(KEY, snapshot(1, "a"), "one", KEEP) == "absent"
+
+
+@pytest.mark.parametrize("version", [3, 4])
+async def test_telling_an_older_or_equal_version_leaves_the_window(store, window, version):
+    await fill(store, snapshot(4, "a"))
+    before = window()[0]
+
+    assert await store.tell(KEY, "1", version) == "told"
+    assert window()[0] == before
+    assert LIFE - 5_000 < window()[1] <= LIFE
+
+
+@pytest.mark.parametrize(("life", "version"), [("1", 5), ("2", 4), ("2", 1), ("", 0), ("0", 0)])
+async def test_telling_a_newer_version_or_another_life_drops_the_window(store, window, life, version):
+    await fill(store, snapshot(4, "a"))
+
+    assert await store.tell(KEY, life, version) == "told"
+    assert await store.tell(KEY, life, version) == "absent"
+    assert window() == ({}, -2)
+
+
+async def test_telling_cancels_a_lease(store):
+    await store.read_window(KEY, 6, HARD, "t")
+
+    assert await store.tell(KEY, "1", 1) == "told"
+    assert await store.fill(KEY, snapshot(1, "a"), "t", KEEP) == "absent"
+
+
+async def test_dropping_is_always_safe(store, window):
+    await store.drop([])
+    await store.drop([KEY.uuid, uuid4()])
+    await fill(store, snapshot(1, "a"))
+    await store.drop([uuid4(), KEY.uuid])
+
+    assert window() == ({}, -2)
+
+
+async def test_the_scripts_are_learnt_again_after_the_server_forgot_them(store, keyspace):
+    await fill(store, snapshot(1, "a"))
+    keyspace.client.script_flush()
+
+    assert await served(store) == ["a"]
+
+
+@pytest.mark.parametrize("use", ["read", "publish", "tell"])
+async def test_every_use_of_a_window_begins_its_life_anew(store, keyspace, window, use):
+    await fill(store, snapshot(1, "a"))
+    keyspace.client.pexpire(keyspace.window(KEY.uuid), 10_000)
+
+    if use == "read":
+        await served(store)
+    elif use == "publish":
+        await store.publish(KEY, written(2, 2, "b"))
+    else:
+        await store.tell(KEY, "1", 1)
+
+    assert LIFE - 5_000 < window()[1] <= LIFE

@@ -1,0 +1,176 @@
+"""One process of the application, and the gates: before every command and every statement an actor stops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import redis.exceptions
+from model.stage import Actor, Order, playing
+
+from convmemory import AsyncPostgresStore, AsyncRedisStore
+from convmemory._async.prober import AsyncProber
+from convmemory.drivers import POSTGRES
+from convmemory.health import LOOK_EVERY, TierHealth
+
+if TYPE_CHECKING:
+    from model.ledger import Moment
+    from model.world import World
+
+
+class Play(Actor):
+    """A read or a write: what it was told, and what it is owed."""
+
+    told = False
+    """Whether Redis heard of what it wrote or read."""
+    moment = 0
+    """The moment a write made."""
+    owed = 0
+    looks_since: float | None = None
+    """When the look at the marks that is under way began."""
+    losses = 0
+    stumbled = False
+    """The connection to PostgreSQL broke just now: the next attempt goes through."""
+    intent: Callable[[Moment], Moment] | None = None
+
+
+class Process:
+    """One process of the application: its own stores, its own idea of how Redis is doing."""
+
+    def __init__(self, name: str, world: World, postgres: GatedPostgres) -> None:
+        self.name = name
+        self.world = world
+        self.postgres = postgres
+        self.cut = False
+        self.start()
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def start(self) -> None:
+        """Begin with nothing known."""
+        self.redis = AsyncRedisStore(GatedRedis(self), self.world.settings)
+        self.postgres.process = self
+        self.postgres.health = TierHealth(POSTGRES)
+        self.postgres._prober = AsyncProber(self.postgres.health, self.postgres._sign_of_life)
+        self.doubts, self.losses = True, 0
+
+    def looked(self) -> None:
+        """Begin as one that has found no marks just now."""
+        now = self.world.now
+        ticket = self.redis.trust.begin(now)
+        assert ticket is not None
+        self.redis.trust.drained(ticket, now)
+        self.doubts = False
+
+    def missed(self) -> None:
+        """A command did not come back: nothing cached may be believed until the marks are drained."""
+        self.doubts, self.losses = True, self.losses + 1
+
+    def marks_owed_before(self, now: float) -> float:
+        """Writes that were only marked are owed to a read that begins now, if they were acknowledged before this."""
+        if self.doubts:
+            return float("inf")
+        looks = (a.looks_since for a in self.world.stage.actors if a.process is self and not a.over)
+        under_way = min((since for since in looks if since is not None), default=None)
+        return now - LOOK_EVERY if under_way is None else under_way - 2 * LOOK_EVERY
+
+
+class GatedRedis:
+    """The client a process's store is given."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    async def execute_command(self, command: str, script: str, keys: int, key: str, *arguments: Any) -> Any:
+        hot = self._process.world.hot
+        return await self.ask(
+            hot.names[script], [key], arguments, lambda: hot.script(command, script, key, arguments)
+        )
+
+    def pipeline(self, *, transaction: bool) -> GatedPipeline:
+        assert not transaction
+        return GatedPipeline(self)
+
+    async def info(self, section: str) -> Any:
+        return await self.ask("info", [], (), lambda: self._process.world.hot.client.info(section))
+
+    async def drop(self, keys: list[str]) -> Any:
+        return await self.ask("drop", keys, (), lambda: self._process.world.hot.client.unlink(*keys))
+
+    async def ask(
+        self, what: str, keys: Sequence[str], arguments: Sequence[Any], call: Callable[[], Any]
+    ) -> Any:
+        process, actor = self._process, playing()
+        order = await actor.stop(what)
+        actor.told = False
+        if process.cut or order is Order.LOSE_REQUEST:
+            process.missed()
+            raise redis.exceptions.ConnectionError("cut off")
+        answer = await call()
+        for key in keys:
+            process.world.hot.happened(what, key, arguments, answer, process.world.now)
+        if order is Order.HOLD:
+            order = await actor.stop(f"the answer of {what}")
+        if order in {Order.LOSE_ANSWER, Order.LOSE_REQUEST}:
+            process.missed()
+            raise redis.exceptions.ConnectionError("the answer was lost")
+        actor.told = what.startswith("window") and (what != "window_read-1" or answer[0] == b"hit")
+        return answer
+
+
+class GatedPipeline:
+    """Unlinks that are sent together, which is all the store pipelines here."""
+
+    def __init__(self, client: GatedRedis) -> None:
+        self._client = client
+        self._keys: list[str] = []
+
+    async def __aenter__(self) -> GatedPipeline:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is held open."""
+
+    def execute_command(self, command: str, key: str) -> None:
+        assert command == "UNLINK"
+        self._keys.append(key)
+
+    def unlink(self, key: str) -> None:
+        self._keys.append(key)
+
+    async def execute(self) -> Any:
+        return await self._client.drop(self._keys)
+
+
+class GatedPostgres(AsyncPostgresStore):
+    """The durable store of one process."""
+
+    process: Process
+
+    async def _send(self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool) -> Sequence[Any]:
+        name = next(name for name, text in self._statements.items() if text is query)
+        world, actor = self.process.world, playing()
+        order = await actor.stop(name)
+        stumbles = order in {Order.LOSE_REQUEST, Order.LOSE_ANSWER} and not actor.stumbled
+        actor.stumbled = stumbles
+        if name == "read_dirty" and actor.looks_since is None:
+            actor.looks_since, actor.losses = world.now, self.process.losses
+        if stumbles and order is Order.LOSE_REQUEST:
+            raise psycopg.OperationalError("cut off")
+        rows = await super()._send(query, parameters, fetch=fetch)
+        world.stated(actor, name, parameters)
+        if order is Order.HOLD:
+            await actor.stop(f"the answer of {name}")
+        if stumbles:
+            raise psycopg.OperationalError("the answer was lost")
+        if name == "clear_dirty" or (name == "read_dirty" and not rows):
+            actor.looks_since = None
+            self.process.doubts = self.process.doubts and actor.losses != self.process.losses
+        return rows
+
+    def _compile(self, name: str) -> bytes:
+        query = super()._compile(name)
+        self._statements[name] = altered = self.process.world.statement(name, query)
+        return altered

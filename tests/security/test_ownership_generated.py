@@ -1,0 +1,218 @@
+"""A stranger finds nothing, whatever the verb: every public verb must have its case here, or the reason why it needs none."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+
+from convmemory import (
+    AsyncConversationMemory,
+    ConversationMemory,
+    ConversationNotFound,
+    TieredChatMessageHistory,
+)
+from fix_memory import add, read, wipe
+
+ANAS = [HumanMessage("where is the key?"), AIMessage("under the mat")]
+Case = Callable[[Any, Any], Awaitable[Any]]
+
+AS_A_STRANGER: dict[str, Case] = {
+    "create_conversation": lambda memory, it: memory.create_conversation(
+        "eve", conversation_id=it, title="mine"
+    ),
+    "get_conversation": lambda memory, it: memory.get_conversation(it, user_id="eve"),
+    "rename_conversation": lambda memory, it: memory.rename_conversation(it, "mine", user_id="eve"),
+    "delete_conversation": lambda memory, it: memory.delete_conversation(it, user_id="eve"),
+    "save_message": lambda memory, it: memory.save_message(it, HumanMessage("hi"), user_id="eve"),
+    "save_messages": lambda memory, it: memory.save_messages(it, ["hi", "ho"], user_id="eve"),
+    "get_history": lambda memory, it: memory.get_history(it, user_id="eve"),
+    "get_messages": lambda memory, it: memory.get_messages(it, user_id="eve"),
+    "clear": lambda memory, it: memory.clear(it, user_id="eve"),
+    "history": lambda memory, it: read(memory.history(it, user_id="eve")),
+    "history_factory": lambda memory, it: read(memory.history_factory("eve", it)),
+}
+"""Each ends in ConversationNotFound, and leaves everything as it was."""
+
+MORE_WAYS: dict[str, Case] = {
+    "get_history whole": lambda memory, it: memory.get_history(it, user_id="eve", limit=None),
+    "get_history openai": lambda memory, it: memory.get_history(it, user_id="eve", format="openai"),
+    "get_messages after": lambda memory, it: memory.get_messages(it, user_id="eve", after=0),
+    "history add": lambda memory, it: add(memory.history(it, user_id="eve"), [HumanMessage("hi")]),
+    "history clear": lambda memory, it: wipe(memory.history(it, user_id="eve")),
+    "history whole": lambda memory, it: read(memory.history(it, user_id="eve", max_messages=None)),
+}
+
+NEEDS_NONE = {
+    "from_url": "makes a memory",
+    "from_env": "makes a memory",
+    "open": "connects",
+    "close": "disconnects",
+    "init_schema": "the schema is everybody's",
+    "check": "counts, and shows nobody's data",
+    "create_session": "notes the name of a conversation and opens none",
+    "extend_session": "notes the name of a conversation and opens none; the session's id is the secret",
+    "get_session": "the session's id, 32 random bytes, is the secret",
+    "end_session": "the session's id is the secret",
+    "list_user_sessions": "lists by user; tested below",
+    "list_user_conversations": "lists by user; tested below",
+    "history_factory_config": "names of fields",
+    "postgres": "the store: asked with a ConversationKey, which holds the user, through the verbs here",
+    "redis": "the store, as above",
+    "settings": "values",
+    "run_config": "puts two ids into a dict",
+}
+
+
+def verbs(thing: Any, prefix: str = "") -> dict[str, Any]:
+    """What a memory, and every room reached from it, can be asked to do."""
+    found = {}
+    for name in (name for name in dir(thing) if not name.startswith("_")):
+        value = getattr(thing, name)
+        if (
+            type(value).__module__.startswith(("convmemory._sync", "convmemory._async"))
+            and name not in NEEDS_NONE
+        ):
+            found |= verbs(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
+
+
+@pytest.mark.parametrize("kind", [ConversationMemory, AsyncConversationMemory])
+def test_every_verb_has_a_case_or_a_reason(kind):
+    names = verbs(kind.from_url("postgresql://nobody@localhost/none")).keys()
+
+    assert names == AS_A_STRANGER.keys() | NEEDS_NONE.keys()
+    assert not AS_A_STRANGER.keys() & NEEDS_NONE.keys()
+
+
+@pytest.mark.parametrize("kind", [ConversationMemory, AsyncConversationMemory])
+def test_a_verb_on_a_conversation_takes_its_user_by_name(kind):
+    found = verbs(kind.from_url("postgresql://nobody@localhost/none"))
+    for name in AS_A_STRANGER.keys() - {
+        "create_conversation",
+        "history_factory",
+    }:  # whose first argument it is
+        user = inspect.signature(found[name]).parameters["user_id"]
+
+        assert user.kind is inspect.Parameter.KEYWORD_ONLY, name
+        assert user.default is inspect.Parameter.empty, name
+
+
+def test_a_history_is_made_for_one_user():
+    user = inspect.signature(TieredChatMessageHistory).parameters["user_id"]
+
+    assert user.kind is inspect.Parameter.KEYWORD_ONLY
+    assert user.default is inspect.Parameter.empty
+
+
+@pytest.fixture(params=["cold", "warm"])
+async def conversation(request, memory):
+    """Ana's conversation, its window cached or not."""
+    made = await memory.create_conversation("ana", title="secret", metadata={"a": 1})
+    await memory.save_messages(made.uuid, ANAS, user_id="ana")
+    for _ in range(3 if request.param == "warm" else 0):
+        await memory.get_history(made.uuid, user_id="ana")
+    return made.conversation_id
+
+
+@pytest.fixture
+def everything(database, keyspace):
+    """A function that returns all that is stored, and what the owner's windows hold."""
+
+    def look():
+        tables = ("conversations", "messages", "message_contexts", "dirty_windows")
+        rows = {
+            table: database.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in tables
+        }
+        windows = {key: keyspace.client.hgetall(key) for key in keyspace.names()}
+        return rows, {key: held for key, held in windows.items() if held.get(b"owner") == b"ana"}
+
+    return look
+
+
+@pytest.mark.parametrize("case", [*AS_A_STRANGER, *MORE_WAYS])
+async def test_a_stranger_finds_nothing_and_changes_nothing(memory, conversation, everything, case):
+    before = everything()
+
+    with pytest.raises(ConversationNotFound) as refused:
+        await (AS_A_STRANGER | MORE_WAYS)[case](memory, conversation)
+
+    assert "ana" not in str(refused.value)
+    assert everything() == before
+    assert await memory.get_history(conversation, user_id="ana") == ANAS
+
+
+@pytest.mark.parametrize("case", [*AS_A_STRANGER, *MORE_WAYS])
+async def test_a_name_of_ones_own_never_reaches_somebody_elses(memory, everything, case):
+    await memory.save_messages("diary", ANAS, user_id="ana")
+    await memory.get_history("diary", user_id="ana")
+    mine = (await memory.get_conversation("diary", user_id="ana")).uuid
+    rows, windows = everything()
+
+    try:
+        found = await (AS_A_STRANGER | MORE_WAYS)[case](memory, "diary")
+    except ConversationNotFound:
+        found = None  # eve has no diary, and this verb makes none
+
+    assert "under the mat" not in repr(found)
+    later, windows_later = everything()
+    for table, before in rows.items():
+        assert [row for row in later[table] if row[0] == mine] == before
+    assert windows_later == windows
+
+
+async def test_lists_show_only_what_is_ones_own(memory, conversation):
+    await memory.create_session("ana", conversation_id=conversation)
+    hers = await memory.create_session("eve")
+    await memory.save_message("c", HumanMessage("x"), user_id="eve")
+
+    assert [c.user_id for c in await memory.list_user_conversations("eve")] == ["eve"]
+    assert [s.session_id for s in await memory.list_user_sessions("eve")] == [hers.session_id]
+    assert await memory.list_user_sessions("ev*") == []
+    page = await memory.list_user_conversations("ana", limit=1)
+    assert [c.user_id for c in await memory.list_user_conversations("eve", cursor=page.next_cursor)] in (
+        [],
+        ["eve"],
+    )
+
+
+OWNED = re.compile(r"\{schema\}\.(?:conversations|messages|message_contexts)\b|\{schema\}\.\w+_v\d+\(")
+FUNCTION = re.compile(
+    r"CREATE (?:OR REPLACE )?FUNCTION \{schema\}\.(\w+)\((.*?)\).*?\$\$(.*?)\$\$", re.DOTALL
+)
+STATEMENTS = sorted(
+    path for path in files("convmemory").joinpath("sql").iterdir() if path.name.endswith(".sql")
+)
+FUNCTIONS = [
+    found
+    for path in files("convmemory").joinpath("sql/migrations").iterdir()
+    if path.name.endswith(".sql")
+    for found in FUNCTION.findall(path.read_text("utf-8"))
+]
+
+
+@pytest.mark.parametrize("path", STATEMENTS, ids=lambda path: path.name)
+def test_every_statement_on_conversations_or_messages_names_the_user(path):
+    text = "\n".join(line for line in path.read_text("utf-8").splitlines() if not line.startswith("--"))
+
+    assert "%(user_id)s" in text or not OWNED.search(text)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function[0])
+def test_every_function_in_the_database_compares_the_user(function):
+    _, parameters, body = function
+
+    assert "p_user text" in parameters
+    assert re.search(r"user_id (?:<>|=) p_user", body)
+
+
+def test_the_statements_and_functions_are_found():
+    assert len(STATEMENTS) >= 10
+    assert {"append_v1", "clear_v1"} <= {name for name, *_ in FUNCTIONS}

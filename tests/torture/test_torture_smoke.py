@@ -1,0 +1,75 @@
+"""The torture run itself: ten seconds of it in each colour, and what it must not let pass.
+
+The whole of it: ``scripts/torture --seconds 300``. Every known mistake: ``scripts/test -m torture``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from torture.mutants import MUTANTS
+
+ROOT = Path(__file__).parents[2]
+QUICK = ("kill-redis", "kill-backend", "flush", "expire", "kill-worker", "crash-worker", "jump-clock")
+
+
+def torture(*arguments: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(str(ROOT / name) for name in ("src", "tests"))
+    environment = {"CONVMEMORY_BINARIES": "wheels"} | os.environ | {"PYTHONPATH": path}
+    command = [sys.executable, "-m", "torture", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=280)
+
+
+def report(run: subprocess.CompletedProcess[str], file: Path) -> dict[str, Any]:
+    assert file.exists(), run.stderr
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_the_library_keeps_its_promise(mode: str, tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    run = torture("--seconds", "9", "--mode", mode, "--only", ",".join(QUICK), "--json", str(file))
+    found = report(run, file)
+    assert found["first"] == []
+    assert set(found["violations"].values()) == {0}
+    assert found["failures"] == []
+    assert {row["kind"] for row in found["faults"]} == set(QUICK)
+    assert found["operations"]["append"] > 100
+    assert found["operations"]["read from Redis"] > 50
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_the_naive_cache_breaks_it_within_seconds(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    run = torture("--seconds", "3", "--only", "none", "--naive", "--json", str(file))
+    violations = report(run, file)["violations"]
+    assert violations["stale"] + violations["lost"] > 0
+    assert run.returncode == 1
+
+
+def test_an_unknown_fault_is_refused() -> None:
+    run = torture("--only", "earthquake")
+    assert run.returncode == 1
+    assert "no such fault: earthquake" in run.stderr
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_every_mutant_still_finds_what_it_changes(name: str) -> None:
+    mutant = MUTANTS[name]
+    assert mutant.rewritten() or mutant.store
+
+
+@pytest.mark.torture
+def test_every_known_mistake_is_caught_and_the_library_is_not() -> None:
+    run = torture("--prove", "all")
+    assert run.returncode == 0, run.stdout + run.stderr
+    lines = [line for line in run.stdout.splitlines() if not line.startswith(" ")]
+    assert [line.split()[0] for line in lines] == ["library", "naive", *MUTANTS]

@@ -1,0 +1,174 @@
+"""What the mutants do differently: scripts with other lines, and stores that do things in another order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from psycopg import sql
+
+from convmemory import rows
+from convmemory._sync.tiered import TieredStore
+from convmemory.codec import pack
+from convmemory.coherence import Snapshot, Written
+from convmemory.keys import ConversationKey, Keys
+from convmemory.models import Appended, Draft
+
+READ, PUBLISH, FILL = "window_read-1", "window_publish-1", "window_fill-1"
+Changes = Mapping[str, Sequence[tuple[str, str]]]
+"""By script: the text that is replaced, and by what."""
+
+PARTIAL: Changes = {
+    PUBLISH: [
+        (
+            "if not held[1] then\n  return 'absent'\nend",
+            """if not held[1] then
+  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  redis.call('HSET', key, 'owner', ARGV[1], 'run', run, 'incarnation', ARGV[2], 'version', version, 'first', ARGV[7],
+    'last', ARGV[7] + #ARGV - 9, 'human', ARGV[8], 'keep', 12, 'bytes', 0)
+  for i = 9, #ARGV do
+    redis.call('HSET', key, ARGV[7] + i - 9, ARGV[i])
+  end
+  redis.call('PEXPIRE', key, ARGV[4])
+  return 'extended'
+end""",
+        )
+    ],
+    READ: [("if first <= from then", "from = math.max(first, from)\n  if true then")],
+}
+
+UNLEASED = "if ARGV[5] ~= '' and held[4] == ARGV[5] and held[1] == ARGV[1] then"
+DOUBLE: Changes = {
+    READ: [
+        (
+            "local clock = redis.call('TIME')",
+            "if true then return {'lease'} end\nlocal clock = redis.call('TIME')",
+        )
+    ],
+    FILL: [
+        (
+            "if not held[1] then",
+            """if ARGV[5] ~= '' and #ARGV > 10 then
+  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  local place = redis.call('HMGET', key, 'first', 'last')
+  local last = tonumber(place[2] or ARGV[8] - 1)
+  for i = 11, #ARGV do
+    last = last + 1
+    redis.call('HSET', key, last, ARGV[i])
+  end
+  redis.call('HSET', key, 'owner', ARGV[1], 'run', run, 'incarnation', ARGV[2], 'version', version,
+    'first', place[1] or ARGV[8], 'last', last, 'human', ARGV[10], 'keep', ARGV[6], 'bytes', ARGV[7])
+  redis.call('PEXPIRE', key, ARGV[4])
+  return 'filled'
+end
+if not held[1] then""",
+        )
+    ],
+}
+
+LATE_FILL: Changes = {
+    FILL: [
+        ("if not held[1] then", "if not held[1] and ARGV[5] == '' then"),
+        (UNLEASED, "if ARGV[5] ~= '' then"),
+        ("if held[5] == run then", "if true then"),
+    ]
+}
+
+
+def two_keys(*, slide: bool) -> Changes:
+    """The window's messages in a key of their own, beside the one that says what they are."""
+    both = "redis.call('PEXPIRE', key, ARGV[4])\nredis.call('PEXPIRE', key .. ':m', ARGV[4])"
+    sliding = [("redis.call('PEXPIRE', key, ARGV[4])", both)] if slide else []
+    served = (
+        "reply[#reply + 1] = redis.call('HGET', key, at)",
+        "local one = redis.call('HGET', key .. ':m', at)\n      if one then reply[#reply + 1] = one end",
+    )
+    dropped = ("redis.call('DEL', key)", "redis.call('DEL', key, key .. ':m')")
+    put = "redis.call('HSET', key .. ':m', "
+    return {
+        READ: [dropped, served, *sliding],
+        PUBLISH: [
+            dropped,
+            ("redis.call('HSET', key, last, ", put + "last, "),
+            ("redis.call('HSTRLEN', key, ", "redis.call('HSTRLEN', key .. ':m', "),
+            ("redis.call('HDEL', key, ", "redis.call('HDEL', key .. ':m', "),
+            *sliding,
+        ],
+        FILL: [
+            dropped,
+            ("redis.call('HSET', key, ARGV[8] + i - 11, ", put + "ARGV[8] + i - 11, "),
+            *sliding,
+            *(
+                []
+                if slide
+                else [("return 'filled'", "redis.call('PEXPIRE', key .. ':m', ARGV[4])\n    return 'filled'")]
+            ),
+        ],
+    }
+
+
+def untagged(keys: Keys, conversation: Any) -> str:
+    return f"{keys._prefix}history:{conversation}:recent"
+
+
+class HotFirst(TieredStore):
+    """Tells the window before it asks PostgreSQL, which may refuse, or give the messages another place."""
+
+    __slots__ = ()
+
+    def append(
+        self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
+    ) -> Appended:
+        name = self.redis._keys.window(key.uuid)
+        incarnation, version, last = self.redis._client.hmget(name, "incarnation", "version", "last")
+        if version:
+            encoded, first = rows.prepare(key, drafts).encoded, int(last) + 1
+            human = max((first + at for at, one in enumerate(encoded) if one.role == "human"), default=0)
+            entries = [pack(one) for one in encoded]
+            self.redis.publish(key, Written(incarnation.decode(), int(version) + 1, first, human, entries))
+        return self.postgres.append(key, drafts, dept_id=dept_id)[0]
+
+
+class Resurrecting(TieredStore):
+    """Drops the window before the delete is committed, and lets whoever had begun to fill go on."""
+
+    __slots__ = ()
+
+    def clear(self, key: ConversationKey) -> None:
+        self.redis.drop([key.uuid])
+        self.postgres.clear_conversation(key)
+
+    def delete(self, key: ConversationKey) -> None:
+        self.redis.drop([key.uuid])
+        self.postgres.delete_conversation(key)
+
+
+class WritingBack(TieredStore):
+    """Flushes the window to PostgreSQL now and then: what is not in it is gone."""
+
+    __slots__ = ()
+    _count = count()
+    _FLUSH = sql.SQL("DELETE FROM {} WHERE conversation_id = %s AND NOT seq BETWEEN %s AND %s")
+
+    def append(
+        self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
+    ) -> Appended:
+        appended = super().append(key, drafts, dept_id=dept_id)
+        place = self.redis._client.hmget(self.redis._keys.window(key.uuid), "first", "last")
+        if next(self._count) % 20 == 0 and all(place):
+            table = sql.Identifier(self.postgres.settings.db_schema, "messages")
+            with self.postgres._pool.connection() as conn:
+                conn.execute(self._FLUSH.format(table), [key.uuid, *map(int, place)])
+        return appended
+
+
+class Forgetful(TieredStore):
+    """Takes a Redis that is away for a conversation without messages."""
+
+    __slots__ = ()
+
+    def read(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
+        if self.redis.health.open:
+            return Snapshot()
+        return super().read(key, want, hard)
