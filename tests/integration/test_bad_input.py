@@ -9,6 +9,9 @@ from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage
 
 from convmemory import (
+    AsyncConversationMemory,
+    ConfigurationError,
+    ConversationMemory,
     ConversationNotFound,
     Draft,
     InvalidArgument,
@@ -313,3 +316,45 @@ async def test_no_verb_reaches_a_strangers_conversation_and_none_tells_that_it_e
     assert await memory.list_user_conversations("ana") == []
     assert texts(await memory.get_history(hers, user_id="eve")) == ["private"]
     assert (await memory.get_conversation(hers, user_id="eve")).title == "private"
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("POSTGRES_PORT", "five"),
+        ("POSTGRES_PORT", "70000"),
+        ("REDIS_PORT", "0"),
+        ("REDIS_DB", "-1"),
+        ("SESSION_TTL_MINUTES", "0"),
+        ("SESSION_TTL_MINUTES", "soon"),
+        ("SESSION_TTL_MINUTES", "nan"),
+        ("MAX_HISTORY_MESSAGES", "0"),
+        ("MAX_HISTORY_MESSAGES", "6.5"),
+        ("CONVMEMORY_DB_SCHEMA", 'public"; DROP'),
+        ("CONVMEMORY_KEY_PREFIX", "a{b}"),
+        ("CONVMEMORY_POOL_MAX", "0"),
+        ("CONVMEMORY_REDIS_TIMEOUT", "-1"),
+    ],
+)
+def test_a_bad_variable_is_named(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(ConfigurationError, match=rf"^{variable}: "):
+        ConversationMemory.from_env()
+
+
+async def test_the_environment_opens_a_memory(monkeypatch, database_url, redis_url, schema):
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("CONVMEMORY_DB_SCHEMA", schema)
+    monkeypatch.setenv("MAX_HISTORY_MESSAGES", "3")
+    with ConversationMemory.from_env(key_prefix=f"{schema}:") as memory:
+        memory.save_messages("c", ["1", "2", "3", "4"], user_id="ana")
+
+        assert texts(memory.get_history("c", user_id="ana")) == ["2", "3", "4"]
+        assert memory.check().ok
+    async with AsyncConversationMemory.from_env(max_history_messages=1) as memory:
+        assert texts(await memory.get_history("c", user_id="ana")) == ["4"]

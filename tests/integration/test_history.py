@@ -10,11 +10,13 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, Sys
 from convmemory import (
     AsyncOnly,
     AsyncPostgresStore,
+    AsyncRedisStore,
     ConfigurationError,
     ConversationMemory,
     ConversationNotFound,
     Draft,
     PostgresStore,
+    RedisStore,
     StorageUnavailable,
     TieredChatMessageHistory,
 )
@@ -210,6 +212,12 @@ async def test_awaited_calls_on_blocking_stores_leave_the_loop_free(schema, data
         ticking.cancel()
 
     assert ticks > 20
+
+
+def test_stores_of_two_colours_do_not_mix():
+    for postgres, redis in ((PostgresStore, AsyncRedisStore), (AsyncPostgresStore, RedisStore)):
+        with pytest.raises(ConfigurationError, match="both stores must be blocking"):
+            TieredChatMessageHistory("c", user_id="ana", postgres=postgres(), redis=redis())
 
 
 # Failed writes

@@ -11,13 +11,10 @@ from langchain_core.messages import AIMessage, HumanMessage
 from redis import Redis
 
 from convmemory import (
-    AsyncConversationMemory,
     ConfigurationError,
-    ConversationMemory,
     ConvMemoryError,
     NotOpen,
     PostgresStore,
-    RedisStore,
     Settings,
     StorageUnavailable,
 )
@@ -310,53 +307,3 @@ async def test_every_error_has_the_one_root(memory):
     ):
         with pytest.raises(ConvMemoryError):
             await verb()
-
-
-# Settings
-
-
-@pytest.mark.parametrize(
-    ("variable", "value"),
-    [
-        ("POSTGRES_PORT", "five"),
-        ("POSTGRES_PORT", "70000"),
-        ("REDIS_PORT", "0"),
-        ("REDIS_DB", "-1"),
-        ("SESSION_TTL_MINUTES", "0"),
-        ("SESSION_TTL_MINUTES", "soon"),
-        ("SESSION_TTL_MINUTES", "nan"),
-        ("MAX_HISTORY_MESSAGES", "0"),
-        ("MAX_HISTORY_MESSAGES", "6.5"),
-        ("CONVMEMORY_DB_SCHEMA", 'public"; DROP'),
-        ("CONVMEMORY_KEY_PREFIX", "a{b}"),
-        ("CONVMEMORY_POOL_MAX", "0"),
-        ("CONVMEMORY_REDIS_TIMEOUT", "-1"),
-    ],
-)
-def test_a_bad_variable_is_named(monkeypatch, variable, value):
-    monkeypatch.setenv(variable, value)
-
-    with pytest.raises(ConfigurationError, match=rf"^{variable}: "):
-        ConversationMemory.from_env()
-
-
-async def test_the_environment_opens_a_memory(monkeypatch, database_url, redis_url, schema):
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    monkeypatch.setenv("CONVMEMORY_DB_SCHEMA", schema)
-    monkeypatch.setenv("MAX_HISTORY_MESSAGES", "3")
-    with ConversationMemory.from_env(key_prefix=f"{schema}:") as memory:
-        memory.save_messages("c", ["1", "2", "3", "4"], user_id="ana")
-
-        assert texts(memory.get_history("c", user_id="ana")) == ["2", "3", "4"]
-        assert memory.check().ok
-    async with AsyncConversationMemory.from_env(max_history_messages=1) as memory:
-        assert texts(await memory.get_history("c", user_id="ana")) == ["4"]
-
-
-def test_stores_of_two_colours_do_not_mix():
-    from convmemory import AsyncPostgresStore, AsyncRedisStore, TieredChatMessageHistory
-
-    for postgres, redis in ((PostgresStore, AsyncRedisStore), (AsyncPostgresStore, RedisStore)):
-        with pytest.raises(ConfigurationError, match="both stores must be blocking"):
-            TieredChatMessageHistory("c", user_id="ana", postgres=postgres(), redis=redis())

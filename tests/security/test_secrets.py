@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,12 +58,21 @@ def shown(*things: Any) -> str:
     return "\n".join(text)
 
 
+def leaks(text: str) -> list[str]:
+    """Where a password or a message is shown, with what stands around it."""
+    return [text[max(0, at.start() - 80) : at.end()] for at in re.finditer(f"{MARK}|{SAID}", text)]
+
+
 def parts_of(memory: Any) -> list[Any]:
     """A memory, and all that is reached from it."""
     memory = memory.blocking if isinstance(memory, Awaited) else memory
     stores = [store for store in (memory.postgres, memory.redis) if store is not None]
     history = memory.history("c", user_id="ana")
-    return [memory, memory.settings, *stores, *(store.health for store in stores), history, memory._store]
+    said = [
+        repr(history),
+        repr(vars(history)),
+    ]  # its str() is the conversation: LangChain's classes are like that
+    return [memory, memory.settings, *stores, *(store.health for store in stores), *said, memory._store]
 
 
 async def everything_fails(memory: Any) -> list[Any]:
@@ -144,9 +154,7 @@ async def test_a_memory_that_works_says_no_password_and_no_message(made, guarded
 
     assert reported.ok
     assert SAID in repr(await memory.get_history("c", user_id="ana"))
-    text = shown(*found, reported, *records)
-    assert MARK not in text
-    assert SAID not in text
+    assert leaks(shown(*found, reported, *records)) == []
 
 
 @pytest.mark.parametrize("wrong", ["password", "port", "database", "tls", "user"])
@@ -169,8 +177,7 @@ async def test_a_server_that_refuses_makes_no_error_with_a_password(made, guarde
     assert any(isinstance(one, StorageUnavailable) for one in found)
     text = shown(*found, *records)
     assert "PostgreSQL failed in" in text
-    assert MARK not in text
-    assert SAID not in text
+    assert leaks(text) == []
 
 
 @pytest.mark.parametrize(
@@ -186,7 +193,7 @@ async def test_a_cluster_or_sentinel_out_of_reach_makes_no_error_with_a_password
 
     assert reported.postgres.reachable
     assert not reported.redis.reachable
-    assert MARK not in shown(*found, reported, *records)
+    assert leaks(shown(*found, reported, *records)) == []
 
 
 @pytest.mark.parametrize("mode", ["blackhole", "drop_replies", "cut_reply", "refuse"])
@@ -198,10 +205,8 @@ async def test_a_network_that_fails_makes_no_error_with_a_password(made, guarded
     for proxy in proxies:
         proxy.mode = mode
         proxy.reset_all()
-    text = shown(*await everything_fails(memory), *records)
 
-    assert MARK not in text
-    assert SAID not in text
+    assert leaks(shown(*await everything_fails(memory), *records)) == []
 
 
 @pytest.mark.parametrize(
@@ -224,7 +229,7 @@ async def test_a_database_url_that_cannot_be_read_is_not_quoted(made, records, u
     text = shown(*await everything_fails(made(url)), *records)
 
     assert "convmemory." in text
-    assert MARK not in text
+    assert leaks(text) == []
 
 
 @pytest.mark.parametrize(
@@ -252,7 +257,7 @@ async def test_a_redis_url_that_cannot_be_read_is_not_quoted(made, records, url)
     with pytest.raises(ConfigurationError, match="REDIS_URL: not a Redis URL") as refused:
         made("postgresql://app@127.0.0.1:1/db", url)
 
-    assert MARK not in shown(refused.value, *records)
+    assert leaks(shown(refused.value, *records)) == []
 
 
 def test_settings_show_no_password(monkeypatch):
@@ -282,7 +287,7 @@ def test_a_bad_setting_is_not_quoted(setting):
     with pytest.raises(ConfigurationError) as refused:
         Settings(**{setting: [PASSWORD], "pool_min": PASSWORD, f"{setting}x": PASSWORD})
 
-    assert MARK not in shown(refused.value)
+    assert leaks(shown(refused.value)) == []
 
 
 def test_the_repr_of_a_client_made_here_shows_no_password(guarded):
@@ -292,7 +297,7 @@ def test_the_repr_of_a_client_made_here_shows_no_password(guarded):
     store = RedisStore(hot)
     try:
         assert store.ping()["windows_trusted"] is False
-        assert MARK not in shown(store, store._link)
+        assert leaks(shown(store, store._link)) == []
     finally:
         store.close()
 
@@ -304,4 +309,4 @@ def test_the_marks_are_where_a_leak_would_show_them(guarded):
     record = logging.LogRecord("x", 10, str(Path()), 1, "%s", (PASSWORD,), None)
 
     for leaking in (error, record, {"url": QUOTED}):
-        assert MARK in shown(leaking)
+        assert leaks(shown(leaking))

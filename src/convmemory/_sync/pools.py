@@ -56,8 +56,10 @@ def connect(conninfo: str, settings: Settings) -> BoundedConnection:
 
 
 def _checked(conninfo: str) -> str:
-    """A URL, if its host holds no @: that would be the end of a password, and the error would tell it."""
-    if "@" in str(conninfo_to_dict(conninfo).get("host")):
+    """A URL, if no piece of a password stands in for its host or port: the driver's error would tell it."""
+    said = conninfo_to_dict(conninfo)
+    ports = str(said.get("port") or "").split(",")
+    if "@" in str(said.get("host")) or not all(port.isdecimal() for port in ports if port):
         raise psycopg.ProgrammingError
     return conninfo
 
