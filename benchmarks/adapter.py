@@ -25,6 +25,8 @@ class Unsupported(Exception):
 class Adapter:
     name = "?"
     is_async = False
+    ours = False
+    """Whether it is this library."""
     limit = "LIMIT redis+pg"
     """The adapter its ratios are taken against."""
     database: str | None = None

@@ -14,6 +14,7 @@ from convmemory import AsyncConversationMemory, ConversationMemory, TieredChatMe
 
 class ConvMemory(Adapter):
     name = "convmemory"
+    ours = True
     database = "bench_convmemory"
     uses_redis = True
 
@@ -52,6 +53,7 @@ class ConvMemoryPostgresOnly(ConvMemory):
 
 class ConvMemoryAsync(Adapter):
     name = "convmemory async"
+    ours = True
     database = "bench_convmemory_async"
     limit = "LIMIT redis+pg async"
     is_async = True

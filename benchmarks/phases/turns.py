@@ -13,12 +13,13 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 from adapter import WINDOW, Adapter, Unsupported
-from chain import chain_over
+from chain import chain_over, unheard
 from langchain_core.messages import BaseMessage
 from texts import Turn, conversation, turns, uuid_of
 from timing import finish, sample, summary
@@ -102,7 +103,10 @@ def prepared(adapter: Adapter, label: str, messages: list[BaseMessage]) -> dict[
     else:
         whole, chain = seeded(adapter, f"{label} W3", messages), chain_over(adapter.history)
         config: Any = {"configurable": {"session_id": whole}}
-        operations["W3 turn"] = lambda: chain.invoke({"input": random.choice(turns()).human}, config)
+        context = copy_context() if adapter.ours else unheard()
+        operations["W3 turn"] = lambda: context.run(
+            chain.invoke, {"input": random.choice(turns()).human}, config
+        )
     for operation in operations.values():
         finish(operation())
     return operations

@@ -24,7 +24,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
 from convmemory.models import Draft
-from convmemory.telemetry import Answer, Event, Retrieval, answer_of, with_telemetry
+from convmemory.telemetry import Event, Retrieval, answer_of, with_telemetry
 
 logger = logging.getLogger("convmemory.callbacks")
 P = ParamSpec("P")
@@ -85,12 +85,6 @@ class Run:
         while run is not None:
             yield run
             run = run.parent
-
-    def answer(self, response: LLMResult) -> Answer:
-        """What a model's run comes to, as of now."""
-        taken = _milliseconds(time.perf_counter() - self.began)
-        first = None if self.first_token is None else _milliseconds(self.first_token - self.began)
-        return answer_of(response, self.order, latency_ms=taken, first_token_ms=first, model=self.model)
 
     def add(self, events: Sequence[Event]) -> None:
         """Note what happened, and let go of the oldest where it becomes too much."""
@@ -213,7 +207,9 @@ class RunRecorder(BaseCallbackHandler):
         """A model answered; the time a streamed answer takes includes the time its reader takes."""
         run = self.find(run_id)
         if run is not None:
-            run.add([run.answer(response)])
+            taken = _milliseconds(time.perf_counter() - run.began)
+            first = None if run.first_token is None else _milliseconds(run.first_token - run.began)
+            run.add([answer_of(response, run.order, latency_ms=taken, first_token_ms=first, model=run.model)])
         self._end(run_id)
 
     @_quietly
@@ -287,14 +283,8 @@ def _put(runs: dict[UUID, Run], run_id: UUID, run: Run) -> None:
 
 
 def _inside(run: Run) -> Iterator[Event]:
-    """What happened in a run and in what is still going on in it, but for turns of their own.
-
-    LangChain tells its handlers of an end in any order: the listener that stores the turn may hear before us
-    that the model it listens to has answered.
-    """
+    """What happened in a run and in what is still going on in it, but for turns of their own."""
     yield from run.events
-    if run.kind == "model" and not run.events:
-        yield run.answer(LLMResult(generations=[]))
     for child in run.children.values():
         if child.turn is None:
             yield from _inside(child)
@@ -333,9 +323,7 @@ class FailedTurns(BaseCallbackHandler):
 
     async def on_chain_error(self, *told: Any, run_id: UUID, **more: Any) -> None:
         """A run failed: if a turn was lost with it, keep its input. The history reports what goes wrong."""
-        RECORDER.on_chain_error(
-            *told, run_id=run_id, **more
-        )  # LangChain may tell it after us; hearing it twice is fine
+        RECORDER.on_chain_error(*told, run_id=run_id, **more)  # may be told after us; twice is fine
         run = RECORDER.take_unkept(run_id)
         if run is None or run.turn is None or run.turn.keeper is None:
             return

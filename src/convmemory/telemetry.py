@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from langchain_core.documents import Document
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage
 from langchain_core.outputs import Generation, LLMResult
 
 from convmemory.models import Draft, RetrievedContext
@@ -133,17 +133,8 @@ def _told(draft: Draft, answer: Answer | None, retrieved: Sequence[Retrieval]) -
     contexts = tuple(context_of(document) for one in retrieved for document in one.documents)
     if answer is None:
         return replace(draft, contexts=contexts)
-    whole = _completed(answer, draft.message)
-    latency = min(whole.latency_ms, _MOST)
-    figures = whole.figures() or None
-    return Draft(draft.message, whole.tokens.total_tokens, latency, contexts, figures, draft.created_at)
-
-
-def _completed(answer: Answer, message: BaseMessage) -> Answer:
-    """An answer with what only its message tells: the one that is stored before its call was heard to end."""
-    if answer.tokens.total_tokens is not None:
-        return answer
-    return replace(answer, model=_model(message, {}) or answer.model, tokens=_tokens(message, {}))
+    latency, figures = min(answer.latency_ms, _MOST), answer.figures() or None
+    return Draft(draft.message, answer.tokens.total_tokens, latency, contexts, figures, draft.created_at)
 
 
 def context_of(document: Document) -> RetrievedContext:

@@ -98,6 +98,16 @@ async def test_a_run_with_tools_and_reasoning_is_stored_item_by_item(session, me
     assert kinds == [HumanMessage, AIMessage, AIMessage, AIMessage, ToolMessage, ToolMessage]
 
 
+async def test_of_parallel_calls_a_prompt_of_langchain_shows_the_last(session, memory):
+    calls = [function_call("days_left", {"who": who}, call_id=who) for who in ("ada", "bob")]
+    hr, _ = agent(calls, [assistant_message("12 each.")])
+    await Runner.run(hr, "How many days are left?", session=session)
+    window = await memory.history("vacation", **ADA, max_messages=None).awindow()
+
+    assert [type(message) for message in window] == [HumanMessage, AIMessage, ToolMessage, AIMessage]
+    assert window[2].tool_call_id == "bob"
+
+
 async def test_a_streamed_run_is_stored_too(session):
     hr, _ = agent([function_call("days_left", {"who": "ada"}, call_id="c")], [assistant_message("Twelve.")])
     run = Runner.run_streamed(hr, "How many?", session=session)
@@ -327,7 +337,7 @@ async def test_a_memory_that_is_not_open_says_so(database_url, schema):
 
 async def test_a_write_that_fails_fails_the_run(database_url, schema, make_proxy):
     proxy = make_proxy(database_url)
-    async with AsyncConversationMemory.from_url(proxy.url, db_schema=schema, connect_timeout=0.5) as memory:
+    async with AsyncConversationMemory.from_url(proxy.url, db_schema=schema, pool_timeout=0.5) as memory:
         proxy.mode = "refuse"
         proxy.reset_all()
         hr, _ = agent([assistant_message("Twenty days.")])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
-from openai.types.chat import ChatCompletionMessage
 
 from convmemory import Draft, InvalidArgument
 
@@ -57,8 +56,11 @@ async def test_what_langchain_stored_is_told_in_openais_way(memory):
 
 
 async def test_one_dict_one_object_and_a_draft_are_messages_as_well(memory):
+    reply = pytest.importorskip("openai.types.chat").ChatCompletionMessage(
+        role="assistant", content="Booked."
+    )
     await memory.save_message("vacation", TALK[5], tokens_used=7, **ADA)
-    await memory.save_message("vacation", ChatCompletionMessage(role="assistant", content="Booked."), **ADA)
+    await memory.save_message("vacation", reply, **ADA)
     await memory.save_messages(
         "vacation", [Draft(HumanMessage("Thanks")), {"role": "assistant", "content": "."}], **ADA
     )

@@ -130,6 +130,17 @@ async def test_turns_of_one_run_do_not_mix(memory, run):
     await all_found_their_own(memory, ["before"])
 
 
+async def test_turns_one_after_the_other_under_one_root_do_not_mix(memory, run):
+    """What the first turn retrieved is not the second one's."""
+    first = chain_of(rag(Echo() | StrOutputParser()), factory(memory))
+    second = keyed(Echo(), factory(memory))
+    both = first | RunnableLambda(lambda text: {"question": text}) | second
+    await run(both, {"question": "one"}, session("s"))
+    stored = await memory.get_messages("s", **MINE)
+    assert texts(stored) == ["one", "you said one", "you said one", "you said you said one"]
+    assert [len(message.contexts) for message in stored] == [0, 2, 0, 0]
+
+
 async def all_found_their_own(memory, sessions):
     for name in sessions:
         stored = await memory.get_messages(name, **MINE)
@@ -142,7 +153,6 @@ async def all_found_their_own(memory, sessions):
 
 @pytest.mark.parametrize("model", [Echo(), Echo().bind(stop=["never"])], ids=["model", "bound model"])
 async def test_a_bare_model_has_its_figures_too(memory, drive, model):
-    """A bound model changes the order in which LangChain tells its handlers that it has answered."""
     for _ in range(5):
         await drive(bare(model, factory(memory)), [HumanMessage("one")], session("s"))
     replies = (await memory.get_messages("s", **MINE))[1::2]

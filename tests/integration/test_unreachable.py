@@ -280,6 +280,19 @@ async def test_a_redis_that_swallows_everything_costs_time_thrice_and_never_an_e
     assert (await memory.check()).postgres.figures["dirty_windows"] == 0
 
 
+async def test_a_redis_lost_before_a_read_costs_one_timeout_and_the_read_is_right(
+    schema, make_memory, redis_proxy
+):
+    memory = await make_memory(redis=redis_proxy.url, redis_timeout=0.2)
+    await memory.save_message("c", "x", user_id="ana")
+    assert texts(await memory.get_history("c", user_id="ana")) == ["x"]
+    redis_proxy.mode = "blackhole"
+
+    assert texts(await memory.get_history("c", user_id="ana")) == ["x"]
+    assert memory.redis.health.counters.failures >= 1
+    assert not memory.redis.trust.trusted
+
+
 async def test_a_redis_that_refuses_is_missed_and_no_more(schema, make_memory, redis_proxy):
     redis_proxy.mode = "refuse"
     memory = await make_memory(redis=redis_proxy.url)

@@ -212,6 +212,20 @@ async def test_a_stranger_gets_an_error_and_the_owner_keeps_the_window(memory, h
     assert memory.redis.health.counters.hits >= hits + 1  # who came first does not keep it cold
 
 
+async def test_who_looked_before_there_was_a_conversation_is_not_in_its_owners_way(memory, history):
+    eve = memory.history(KEY.uuid, user_id="eve")
+    for _ in range(2):
+        assert await read(eve) == []  # nobody's yet, and remembered as such
+    await memory.create_conversation("ana", conversation_id=KEY.uuid)
+    assert await read(history) == []
+    await add(history, say("mine"))
+
+    for _ in range(2):
+        assert texts(await read(history)) == ["mine"]
+    with pytest.raises(ConversationNotFound):
+        await read(eve)
+
+
 async def test_a_reader_without_the_lease_tells_what_it_read(memory, history, store):
     await add(history, say("one"))
     await store.read_window(KEY, 6, HARD, "slow")

@@ -19,7 +19,6 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
-from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
 from convmemory.arguments import drafts_of
 from convmemory.codec import as_messages, decode, encode
@@ -160,8 +159,9 @@ def test_calls_are_calls_for_langchain_too():
 
 
 def test_an_object_of_the_sdk_is_taken_as_it_is():
-    reply = ChatCompletionMessage(role="assistant", content=None, tool_calls=[function()])
-    answer = ChatCompletion.model_validate(
+    chat = pytest.importorskip("openai.types.chat")
+    reply = chat.ChatCompletionMessage(role="assistant", content=None, tool_calls=[function()])
+    answer = chat.ChatCompletion.model_validate(
         {
             "id": "1",
             "created": 1,

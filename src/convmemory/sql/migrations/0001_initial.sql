@@ -79,13 +79,13 @@ DECLARE
     human bigint;
     places bigint[];
 BEGIN
-    LOOP
+    FOR attempt IN 1..100 LOOP -- a row that stays out of sight is hidden by a row-level security policy
         SELECT * INTO c FROM {schema}.conversations WHERE conversation_id = p_conversation FOR NO KEY UPDATE;
         EXIT WHEN FOUND;
         INSERT INTO {schema}.conversations (conversation_id, user_id, external_id, dept_id, incarnation)
         VALUES (p_conversation, p_user, p_external, p_dept, p_incarnation) ON CONFLICT DO NOTHING;
     END LOOP;
-    IF c.user_id <> p_user THEN
+    IF c.user_id IS DISTINCT FROM p_user THEN
         RETURN;
     END IF;
 

