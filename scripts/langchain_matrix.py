@@ -74,7 +74,16 @@ def make(leg: Leg) -> None:
         asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
         own = subprocess.run([leg.python, "-c", asked], capture_output=True, text=True, check=True).stdout
         (Path(own.strip()) / "tests.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
-    pip = [sys.executable, "-m", "pip", "--python", leg.python, "install", "-q", "--disable-pip-version-check"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        leg.python,
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+    ]
     subprocess.run([*pip, *leg.wanted], check=True)
 
 
@@ -94,7 +103,9 @@ def run(leg: Leg, words: Sequence[str]) -> list[str]:
     """Run the tests on one leg; its row of the table."""
     began = time.monotonic()
     make(leg)
-    print(f"{leg.name}: {' '.join(f'{n} {v}' for n, v in zip(SHOWN, versions(leg), strict=True))}", flush=True)
+    print(
+        f"{leg.name}: {' '.join(f'{n} {v}' for n, v in zip(SHOWN, versions(leg), strict=True))}", flush=True
+    )
     command = [leg.python, "-m", "pytest", "-q", "-n", "2", "-rs", *NOT_HERE, *TESTS, *words]
     command += ["-p", "no:cacheprovider", "-p", "no:cov"]
     status, last = followed(command)
@@ -106,7 +117,9 @@ def followed(command: Sequence[str]) -> tuple[int, str]:
     """Run a command and show what it says as it says it; its status and its last line."""
     last = ""
     environment = {"PYTHONPATH": "src"}
-    with subprocess.Popen(command, cwd=ROOT, env=_environment(environment), stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        command, cwd=ROOT, env=_environment(environment), stdout=subprocess.PIPE, text=True
+    ) as child:
         for line in child.stdout or ():
             print(line, end="", flush=True)
             last = line.strip() or last

@@ -53,14 +53,20 @@ def test_every_setting_is_documented_with_its_default(field):
 
     assert f"`{info.validation_alias.choices[-1]}`" in row
     if info.default is not None:
-        shown = f"{info.default:,}" if isinstance(info.default, int) and info.default > 9999 else str(info.default)
+        shown = (
+            f"{info.default:,}"
+            if isinstance(info.default, int) and info.default > 9999
+            else str(info.default)
+        )
         assert shown in row
 
 
 def test_every_error_is_documented():
     page = (ROOT / "docs/reference/errors.md").read_text("utf-8")
     errors = [name for name in convmemory.__all__ if isinstance(getattr(convmemory, name), type(Exception))]
-    undocumented = [e for e in errors if issubclass(getattr(convmemory, e), Exception) and f"`{e}`" not in page]
+    undocumented = [
+        e for e in errors if issubclass(getattr(convmemory, e), Exception) and f"`{e}`" not in page
+    ]
 
     assert undocumented == []
 

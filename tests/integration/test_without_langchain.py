@@ -8,8 +8,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 EXTRAS = {
     "agents": ["langchain", "langgraph"],
@@ -88,19 +86,3 @@ def test_the_list_of_extras_is_whole():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
     assert set(EXTRAS) == set(project["optional-dependencies"]) - {"all"}
-
-
-@pytest.mark.parametrize(
-    ("door", "extra"), [("openai_agents", "openai-agents"), ("middleware", "agents"), ("cli", "cli")]
-)
-def test_a_door_without_its_extra_says_which_it_is(door, extra):
-    program = (
-        "import sys\n"
-        f"for name in {EXTRAS[extra]}: sys.modules[name] = None\n"
-        "try:\n"
-        f"    import convmemory.{door}\n"
-        "except ImportError as error:\n"
-        "    print(type(error).__name__, f'{error}'.partition('pip ')[2])\n"
-    )
-
-    assert output([sys.executable, "-c", program], {}) == [f"MissingExtra install 'convmemory[{extra}]'"]

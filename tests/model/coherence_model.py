@@ -21,13 +21,11 @@ holds the real ones against them.
 
 from __future__ import annotations
 
-import sys
-import time
 from collections import deque
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 NOBODY = (0, 0)
 """The life and the version of a conversation that is not there."""
@@ -183,7 +181,10 @@ class Scope:
 
     def starts(self) -> Iterator[State]:
         """Before anything happens: with a warm window and a cold one, of a conversation that is there or not."""
-        writers, readers = (Writer("idle", 0, self.writes),) * self.writers, (Reader("idle", self.reads),) * self.readers
+        writers, readers = (
+            (Writer("idle", 0, self.writes),) * self.writers,
+            (Reader("idle", self.reads),) * self.readers,
+        )
         processes = 1 if self.shared else self.readers
         if self.after:
             doubt, stale = ("doubt",) * processes, Window(1, 1, 0)
@@ -223,7 +224,10 @@ class Protocol:
         elif w.step == "failed":
             early = self.without == "mark after ack"
             marked = s if early or self.without == "failed publish not marked" else s._replace(mark=w.moment)
-            yield f"w{i} marks, acks", self._acked(marked, i, w, late=True, then="owes mark" if early else "idle")
+            yield (
+                f"w{i} marks, acks",
+                self._acked(marked, i, w, late=True, then="owes mark" if early else "idle"),
+            )
         elif w.step == "owes mark":
             yield f"w{i} marks", _with_writer(s._replace(mark=w.moment), i, Writer("idle", 0, w.left))
         elif w.step == "owes publish":
@@ -239,7 +243,9 @@ class Protocol:
             yield f"w{i} commits {what}{moment}", _with_writer(n, i, Writer("committed", moment, w.left))
             if not self._reaches(s, i):  # its breaker may have opened: then the mark is part of the statement
                 mark = s.mark if self.without == "degraded write not marked" else moment
-                marked = _with_writer(n._replace(mark=mark), i, Writer("committed", moment, w.left, marked=True))
+                marked = _with_writer(
+                    n._replace(mark=mark), i, Writer("committed", moment, w.left, marked=True)
+                )
                 yield f"w{i} commits and marks {what}{moment}", marked
 
     def _publishes(self, s: State, i: int, w: Writer) -> Iterator[Step]:
@@ -312,7 +318,9 @@ class Protocol:
     def _drains(self, s: State, i: int, r: Reader) -> Step:
         reverse = self.without == "mark cleared first"
         if r.step == "drop" and s.away == "all":
-            return f"r{i} cannot drop", _with_reader(self._trusting(s, i, "doubt"), i, r._replace(step="bare"))
+            return f"r{i} cannot drop", _with_reader(
+                self._trusting(s, i, "doubt"), i, r._replace(step="bare")
+            )
         if r.step == "drop":
             what, n, then = f"r{i} drops", _put(s, None), "look" if reverse else "clear"
         else:
@@ -324,7 +332,9 @@ class Protocol:
 
     def _looks(self, s: State, i: int, r: Reader) -> Step:
         if s.away == "all":
-            return f"r{i} cannot look", _with_reader(self._trusting(s, i, "doubt"), i, r._replace(step="bare"))
+            return f"r{i} cannot look", _with_reader(
+                self._trusting(s, i, "doubt"), i, r._replace(step="bare")
+            )
         answer, key = look(s.key, s.run, i, self.without)
         if answer != "hit":
             step = "leased" if answer == "lease" else "bare"

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from model.hot import HeldRun, Hot
-from model.world import HARD, World
 
 from convmemory import PostgresStore, Settings
+from model.hot import HeldRun, Hot
+from model.world import HARD, World
 
 MakeWorld = Callable[..., World]
 AGES = 600_000
@@ -38,7 +38,11 @@ def make_world(
     def make(hot: Hot | None = None, **about: object) -> World:
         prefix = f"t{uuid4().hex[:12]}:"
         settings = Settings(
-            db_schema=model_schema, key_prefix=prefix, max_history_messages=2, hard_max_messages=HARD, pool_max=2
+            db_schema=model_schema,
+            key_prefix=prefix,
+            max_history_messages=2,
+            hard_max_messages=HARD,
+            pool_max=2,
         )
         hot = hot or HeldRun(request.getfixturevalue("redis_url"), prefix, **about)
         world = World(loop, database_url, settings, hot)

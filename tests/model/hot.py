@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import redis
 import redis.asyncio
-from model.coherence_model import Key, Lease, Window, fill, look, publish, tell
 
 from convmemory.resources import lua
+from model.coherence_model import Key, Lease, Window, fill, look, publish, tell
 
 READ = "window_read-1"
 WHO = "redis.call('INFO', 'server')"

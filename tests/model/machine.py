@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple, TypeVar
 
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
 from model.stage import Actor, Order
 from model.world import FAR, KEPT, Process, World, batch
 
@@ -69,7 +70,9 @@ class Interleavings(RuleBasedStateMachine):
             "hold": lambda: self._stumble([Order.HOLD]),
             "lose": lambda: self._stumble([Order.LOSE_ANSWER, Order.LOSE_REQUEST]),
             "die": lambda: self.world.die(self._pick("who", self.world.processes)),
-            "evict": lambda: self.world.evict(self._pick("what", self.world.conversations[: self.topic.conversations])),
+            "evict": lambda: self.world.evict(
+                self._pick("what", self.world.conversations[: self.topic.conversations])
+            ),
             "restart": self.restart,
             "cut": self.cut,
             "mend": self.mend,
@@ -124,7 +127,10 @@ class Interleavings(RuleBasedStateMachine):
     def write(self) -> Actor:
         """Somebody begins to change a conversation."""
         process, what = self._pick("who", self.world.processes), self._pick("what", self.topic.writes)
-        user, number = self._pick("user", self.topic.users), self._pick("which", range(self.topic.conversations))
+        user, number = (
+            self._pick("user", self.topic.users),
+            self._pick("which", range(self.topic.conversations)),
+        )
         uuid = self.world.conversations[number]
         if what == "append" or (what == "repeat" and uuid not in self.world.batches):
             size, human = self._pick("size", [1, 2]), self._pick("human", [True, False])
@@ -142,7 +148,10 @@ class Interleavings(RuleBasedStateMachine):
     def read(self) -> Actor:
         """Somebody begins to read the window, or everything."""
         process, want = self._pick("who", self.world.processes), self._pick("want", [2, 2, KEPT, None])
-        user, number = self._pick("user", self.topic.users), self._pick("which", range(self.topic.conversations))
+        user, number = (
+            self._pick("user", self.topic.users),
+            self._pick("which", range(self.topic.conversations)),
+        )
         return self.world.read(process, user, self.world.conversations[number], want)
 
     # Trouble
@@ -157,7 +166,9 @@ class Interleavings(RuleBasedStateMachine):
 
     def cut(self) -> None:
         """A process, or everybody, is cut off from Redis, its data kept."""
-        for process in self._pick("who", [*([process] for process in self.world.processes), self.world.processes]):
+        for process in self._pick(
+            "who", [*([process] for process in self.world.processes), self.world.processes]
+        ):
             process.cut = True
 
     def mend(self) -> None:
@@ -181,6 +192,8 @@ class Interleavings(RuleBasedStateMachine):
             self.world.finish(actor)
             self.world.look_ahead()
         self.world.wait(4.5)
-        for uuid, process in zip(self.world.conversations[: self.topic.conversations], self.world.processes, strict=False):
+        for uuid, process in zip(
+            self.world.conversations[: self.topic.conversations], self.world.processes, strict=False
+        ):
             self.world.finish(self.world.read(process, OWNER, uuid, 2))
             self.world.look_ahead()

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import redis.exceptions
-from model.stage import Actor, Order, playing
 
 from convmemory import AsyncPostgresStore, AsyncRedisStore
 from convmemory._async.prober import AsyncProber
 from convmemory.drivers import POSTGRES
 from convmemory.health import LOOK_EVERY, TierHealth
+from model.stage import Actor, Order, playing
 
 if TYPE_CHECKING:
     from model.ledger import Moment
@@ -83,7 +83,7 @@ class GatedRedis:
     def __init__(self, process: Process) -> None:
         self._process = process
 
-    async def execute_command(self, command: str, script: str, keys: int, key: str, *arguments: Any) -> Any:
+    async def execute_command(self, command: str, script: str, _keys: int, key: str, *arguments: Any) -> Any:
         hot = self._process.world.hot
         return await self.ask(
             hot.names[script], [key], arguments, lambda: hot.script(command, script, key, arguments)

@@ -14,10 +14,6 @@ from uuid import UUID, uuid4
 
 import psycopg
 from langchain_core.messages import AIMessage, HumanMessage
-from model.hot import Hot
-from model.ledger import FOREIGN, Ack, Ledger, Moment
-from model.processes import GatedPostgres, Play, Process
-from model.stage import Actor, Order, Stage, playing
 
 from convmemory import ConversationNotFound, Draft, Settings
 from convmemory._async.tiered import AsyncTieredStore
@@ -25,6 +21,10 @@ from convmemory.codec import encode, pack, pack_row, unpack
 from convmemory.coherence import Snapshot
 from convmemory.errors import StorageUnavailable
 from convmemory.keys import ConversationKey, Keys
+from model.hot import Hot
+from model.ledger import FOREIGN, Ack, Ledger, Moment
+from model.processes import GatedPostgres, Play, Process
+from model.stage import Actor, Order, Stage, playing
 
 LEASE = 5.0
 """Seconds on the world's clock a lease lasts; by the server's own, ten minutes."""
@@ -209,7 +209,9 @@ class World:
             owner = self.hot.shadows[name].owner
             answer = self.hot.would_serve(name, owner, KEPT, HARD)
             if answer is not None:
-                given = Snapshot(answer[1].decode(), int(answer[2]), int(answer[3]), int(answer[4]), answer[5:])
+                given = Snapshot(
+                    answer[1].decode(), int(answer[2]), int(answer[3]), int(answer[4]), answer[5:]
+                )
                 owed = ledger.owed(float("-inf" if uuid in self.marks else "inf"))
                 self.failed = True
                 ledger.check(given, owner, KEPT, HARD, owed, "whoever read now")

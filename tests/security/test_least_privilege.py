@@ -126,8 +126,10 @@ def test_the_documented_rights_are_enough_for_every_verb(granted, redis_url, sch
         "CREATE FUNCTION {0}.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "ALTER TABLE {0}.messages ADD COLUMN mine int",
         "ALTER TABLE {0}.messages DISABLE TRIGGER ALL",
-        "CREATE OR REPLACE FUNCTION {0}.clear_v1(p_conversation uuid, p_user text, p_dirty boolean)"
-        " RETURNS TABLE (incarnation bigint, version bigint) LANGUAGE sql AS 'SELECT 1::bigint, 1::bigint'",
+        (
+            "CREATE OR REPLACE FUNCTION {0}.clear_v1(p_conversation uuid, p_user text, p_dirty boolean)"
+            " RETURNS TABLE (incarnation bigint, version bigint) LANGUAGE sql AS 'SELECT 1::bigint, 1::bigint'"
+        ),
         "DROP TABLE {0}.message_contexts",
         "TRUNCATE {0}.messages CASCADE",
         "DROP SCHEMA {0} CASCADE",
