@@ -372,17 +372,6 @@ def letters(chunks):
             yield AIMessageChunk(letter)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-async def test_what_was_said_is_kept_when_an_awaited_stream_is_closed(memory, shape):
-    build, given = SHAPES[shape]
-    stream = build(Echo(), factory(memory, save_on_error="input")).astream(given("one"), session("s"))
-    await anext(stream)
-    await stream.aclose()
-    gc.collect()  # LangChain closes its inner streams when they are collected
-    await until(lambda: RECORDER.open_runs == 0)
-    assert await stored(memory) == ["one"]
-
-
 async def until(happened):
     """Wait for what another task or LangChain's own clean-up does, ten seconds at most."""
     async with asyncio.timeout(10):

@@ -1,0 +1,200 @@
+"""A cluster and a Sentinel set: what goes wrong there and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import redis
+import redis.asyncio
+from langchain_core.messages import HumanMessage
+
+from convmemory import AsyncRedisStore, ConfigurationError, RedisStore
+from convmemory.keys import conversation_key
+from fix_memory import Awaited, Keyspace
+from fix_servers import same_binaries
+from torture.sentinel import SERVICE, SentinelSet, cluster
+from torture.servers import Hot, Server
+
+NAMES = [f"c{number}" for number in range(12)]
+PATIENCE = 20.0
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory) -> Iterator[list[Hot]]:
+    with same_binaries(), cluster(tmp_path_factory.mktemp("cluster")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def sentinels(tmp_path_factory) -> Iterator[SentinelSet]:
+    with same_binaries():
+        found = SentinelSet(tmp_path_factory.mktemp("sentinel"))
+        with found.running():
+            yield found
+
+
+@pytest.fixture
+def cluster_url(nodes) -> str:
+    return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+
+
+@contextmanager
+def stopped(servers: list[Server]) -> Iterator[None]:
+    """They stand still meanwhile: their connections stay, and nobody answers."""
+    for server in servers:
+        server.send(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for server in servers:
+            server.send(signal.SIGCONT)
+
+
+def hot(memory):
+    return memory.blocking.redis if isinstance(memory, Awaited) else memory.redis
+
+
+async def write_and_cache(memory) -> None:
+    for name in NAMES:
+        await memory.save_message(name, HumanMessage(f"of {name}"), user_id=name)
+        await memory.get_history(name, user_id=name)
+
+
+async def all_their_own(memory) -> list[bool]:
+    """Whether each reader sees what is theirs."""
+    found = [(name, await memory.get_history(name, user_id=name)) for name in NAMES]
+    return [messages == [HumanMessage(f"of {name}")] for name, messages in found]
+
+
+async def until_back(memory) -> None:
+    """Return when windows are served again."""
+    hits, deadline = hot(memory).health.counters.hits, time.monotonic() + PATIENCE
+    while hot(memory).health.counters.hits == hits:
+        assert time.monotonic() < deadline, await memory.check()
+        await memory.get_history(NAMES[0], user_id=NAMES[0])
+        await asyncio.sleep(0.05)
+
+
+async def test_windows_on_every_node_are_dropped(schema, make_memory, nodes, cluster_url, key_prefix):
+    memory = await make_memory(redis=cluster_url)
+    await write_and_cache(memory)
+    held = [len(Keyspace(node.client, key_prefix).names()) for node in nodes]
+    await memory.redis.drop([conversation_key(name, name).uuid for name in NAMES])
+
+    assert sum(held) == len(NAMES)
+    assert min(held) > 0
+    assert [Keyspace(node.client, key_prefix).names() for node in nodes] == [[], [], []]
+
+
+async def test_a_users_sessions_on_every_node_are_listed(schema, make_memory, cluster_url):
+    memory = await make_memory(redis=cluster_url)
+    made = [await memory.create_session("ana", conversation_id=name) for name in NAMES]
+    await memory.end_session(made[3].session_id)
+
+    listed = await memory.list_user_sessions("ana")
+    assert [session.conversation_id for session in listed] == [n for n in reversed(NAMES) if n != NAMES[3]]
+
+
+async def test_a_node_that_hangs_is_said_once_and_so_is_its_return(
+    schema, make_memory, nodes, cluster_url, caplog
+):
+    memory = await make_memory(redis=cluster_url)
+    await write_and_cache(memory)
+    caplog.clear()
+    with stopped(nodes[:1]):
+        while not hot(memory).health.open:
+            assert await all_their_own(memory) == [True] * len(NAMES)
+        before = hot(memory).health.last_failure
+        deadline = time.monotonic() + PATIENCE
+        while hot(memory).health.last_failure == before:  # until it has been asked in vain
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        assert await all_their_own(memory) == [True] * len(NAMES)
+    await until_back(memory)
+
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("convmemory")]
+    assert [text.split(" (")[0] for text in said if text.startswith("Redis")] == [
+        "Redis is out of reach",
+        "Redis is back",
+    ]
+    assert await all_their_own(memory) == [True] * len(NAMES)
+
+
+async def test_replies_that_come_too_late_go_to_nobody(schema, make_memory, sentinels):
+    memory = await make_memory(redis=f"redis+{sentinels.address}/{SERVICE}", redis_timeout=0.1)
+    await write_and_cache(memory)
+    primary = sentinels.primary()
+    for _ in range(3):
+        with stopped([primary]):
+            assert await all_their_own(memory) == [True] * len(NAMES)
+        assert await all_their_own(memory) == [True] * len(NAMES)
+    await until_back(memory)
+
+    for _ in range(3):
+        assert await all_their_own(memory) == [True] * len(NAMES)
+    assert (await memory.check()).redis.reachable
+
+
+async def test_a_full_server_is_left_alone_until_it_takes_writes(schema, make_memory, tmp_path, caplog):
+    with same_binaries():
+        server = Hot(tmp_path / "redis")
+    server.start()
+    try:
+        memory = await make_memory(redis=server.url)
+        await write_and_cache(memory)
+        caplog.clear()
+        server.client.config_set("maxmemory", 1)
+        for _ in range(3):
+            assert await all_their_own(memory) == [True] * len(NAMES)
+            await memory.save_message("other", HumanMessage("x"), user_id="ana")
+            await asyncio.sleep(0.6)  # twice as long as it takes to be asked again
+        assert not (await memory.check()).redis.reachable
+        server.client.config_set("maxmemory", 0)
+        await until_back(memory)
+    finally:
+        server.end()
+
+    said = [
+        record.getMessage().split(" (")[0] for record in caplog.records if record.name == "convmemory.health"
+    ]
+    assert said == ["Redis is out of reach", "Redis is back"]
+
+
+@pytest.mark.parametrize(
+    ("store", "client"),
+    [
+        (RedisStore, lambda: redis.Redis(decode_responses=True)),
+        (AsyncRedisStore, lambda: redis.asyncio.Redis(decode_responses=True)),
+        (AsyncRedisStore, lambda: redis.asyncio.RedisCluster(host="127.0.0.1", decode_responses=True)),
+        (RedisStore, lambda: redis.Sentinel([("127.0.0.1", 1)]).master_for("main", decode_responses=True)),
+    ],
+)
+def test_a_client_that_decodes_is_refused(store, client):
+    with pytest.raises(ConfigurationError, match="without decode_responses=True"):
+        store(client())
+
+
+async def test_ready_clients_of_both_kinds_are_taken_and_left_open(
+    schema, make_memory, colour, nodes, sentinels
+):
+    library = redis.asyncio if colour == "awaited" else redis
+    places = [("127.0.0.1", one.port) for one in sentinels._sentinels]
+    for client in (
+        library.RedisCluster(host="127.0.0.1", port=nodes[0].port),
+        library.Sentinel(places).master_for(SERVICE),
+    ):
+        memory = await make_memory(redis=client)
+        await write_and_cache(memory)
+        assert await all_their_own(memory) == [True] * len(NAMES)
+        assert hot(memory).health.counters.hits >= len(NAMES) - 1
+        await memory.close()
+        answer = client.ping()
+        assert (await answer if colour == "awaited" else answer) is True
+        closed = client.aclose() if colour == "awaited" else client.close()
+        if colour == "awaited":
+            await closed

@@ -1,0 +1,38 @@
+"""Each rule of the protocol, left out of the real scripts, statements or code, is noticed by the state machine.
+
+By the promise alone: what the model says of the scripts is not looked at here.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from model.coherence_model import MUTANTS as MODEL
+from model.ledger import PromiseBroken
+from model.machine import LONG, play
+from model.mutants import FINER, MUTANTS, OF_THE_MODEL
+
+EXAMPLES = 3000 if LONG else 600
+
+
+def test_every_mutant_of_the_model_is_made_in_the_real_code():
+    assert OF_THE_MODEL.keys() == MODEL.keys()
+    assert not OF_THE_MODEL.keys() & FINER.keys()
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_rule_left_out_breaks_the_promise(make_world, monkeypatch, name):
+    mutant = MUTANTS[name]
+    for method, other in mutant.trust.items():
+        monkeypatch.setattr(f"convmemory.health.Trust.{method}", other)
+    world = make_world(alter=mutant.script, compare=False)
+    world.tiered, world.statement = mutant.tiered, mutant.statement
+    began = time.perf_counter()
+
+    with pytest.raises(PromiseBroken) as broken:
+        play(world, EXAMPLES, [mutant.topic], shrink=False)
+
+    seconds = time.perf_counter() - began
+    print(f"{name}: {world.begun} examples, {world.steps} steps, {seconds:.1f} s: {broken.value}")
