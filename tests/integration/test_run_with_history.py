@@ -372,6 +372,17 @@ def letters(chunks):
             yield AIMessageChunk(letter)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_what_was_said_is_kept_when_an_awaited_stream_is_closed(memory, shape):
+    build, given = SHAPES[shape]
+    stream = build(Echo(), factory(memory, save_on_error="input")).astream(given("one"), session("s"))
+    await anext(stream)
+    await stream.aclose()
+    del stream
+    await until(lambda: gc.collect() >= 0 and RECORDER.open_runs == 0)  # LangChain's inner streams end when collected
+    assert await stored(memory) == ["one"]
+
+
 async def until(happened):
     """Wait for what another task or LangChain's own clean-up does, ten seconds at most."""
     async with asyncio.timeout(10):
