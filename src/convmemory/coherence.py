@@ -67,6 +67,10 @@ class Reply:
     snapshot: Snapshot | None = None
 
 
+NOT_ASKED: Final = Reply("miss")
+"""Redis may not be believed, or did not answer: whoever reads PostgreSQL instead still tells it what was read."""
+
+
 def parse_reply(raw: Sequence[bytes]) -> Reply:
     """Read the answer of ``window_read-1.lua``."""
     verdict = raw[0].decode()

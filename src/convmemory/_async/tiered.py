@@ -10,9 +10,8 @@ from typing import Final
 
 from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.redis_store import AsyncRedisStore
-from convmemory.coherence import Snapshot, Written
-from convmemory.drivers import REDIS
-from convmemory.errors import StorageError
+from convmemory.coherence import NOT_ASKED, Reply, Snapshot, Written
+from convmemory.errors import StorageError, StorageUnavailable
 from convmemory.keys import ConversationKey
 from convmemory.models import Appended, Draft, StoredMessage
 
@@ -53,25 +52,40 @@ class AsyncTieredStore:
     async def _read_tiered(
         self, redis: AsyncRedisStore, key: ConversationKey, want: int, hard: int
     ) -> Snapshot:
-        verdict, token = "miss", secrets.token_hex(8)
-        try:
-            if await self._trusts(redis):
-                reply = await redis.read_window(key, want, hard, token)
-                if reply.snapshot is not None:
-                    redis.health.counters.hits += 1
-                    return reply.snapshot
-                verdict = reply.verdict
-        except StorageError as error:
-            if error.tier != REDIS:
-                raise
+        token = secrets.token_hex(8)
+        trusts = await self._trusts(redis)
+        reply = await self._look(redis, key, want, hard, token) if trusts else NOT_ASKED
+        if reply.snapshot is not None:
+            return reply.snapshot
         redis.health.counters.misses += 1
         keep = max(want, redis.settings.window_messages)
-        snapshot = await self._read_durable(key, keep, hard)
-        if verdict == "lease":
+        try:
+            snapshot = await self._read_durable(key, keep, hard)
+        except StorageUnavailable:
+            if trusts or not redis.trust.serves(time.monotonic()):
+                raise
+            reply = await self._look(
+                redis, key, want, hard, token
+            )  # PostgreSQL failed the look at the marks as well
+            if reply.snapshot is None:
+                raise
+            return reply.snapshot
+        if reply.verdict == "lease":
             await self._fill(redis, key, snapshot, token, keep)
-        elif verdict == "miss":
+        elif reply.verdict == "miss":
             await self._tell(redis, key, snapshot)
         return snapshot.newest(want, hard)
+
+    async def _look(
+        self, redis: AsyncRedisStore, key: ConversationKey, want: int, hard: int, token: str
+    ) -> Reply:
+        """Ask for the window; a Redis that is away has none."""
+        try:
+            reply = await redis.read_window(key, want, hard, token)
+        except StorageError:
+            return NOT_ASKED
+        redis.health.counters.hits += reply.snapshot is not None
+        return reply
 
     async def append(
         self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
@@ -137,19 +151,20 @@ class AsyncTieredStore:
 
     async def _trusts(self, redis: AsyncRedisStore) -> bool:
         """Whether windows may be served: drains the marks of an outage first, and looks for others' once a second."""
-        ticket = redis.trust.begin(time.monotonic())
+        began = time.monotonic()
+        ticket = redis.trust.begin(began)
         if ticket is None:
-            return redis.trust.trusted
+            return redis.trust.serves(began)
         try:
             await self._drain(redis)
         except StorageError:
             # PostgreSQL away: nobody can commit and mark either, so a process that lost nothing goes on serving.
             redis.trust.gave_up(time.monotonic())
         except BaseException:
-            redis.trust.gave_up(time.monotonic())
+            redis.trust.left()
             raise
         else:
-            redis.trust.drained(ticket, time.monotonic())
+            redis.trust.drained(ticket, began)
         return redis.trust.trusted
 
     async def _drain(self, redis: AsyncRedisStore) -> None:

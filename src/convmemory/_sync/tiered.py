@@ -11,9 +11,8 @@ from typing import Final
 
 from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
-from convmemory.coherence import Snapshot, Written
-from convmemory.drivers import REDIS
-from convmemory.errors import StorageError
+from convmemory.coherence import NOT_ASKED, Reply, Snapshot, Written
+from convmemory.errors import StorageError, StorageUnavailable
 from convmemory.keys import ConversationKey
 from convmemory.models import Appended, Draft, StoredMessage
 
@@ -52,25 +51,38 @@ class TieredStore:
         return self._read_tiered(self.redis, key, want, hard)
 
     def _read_tiered(self, redis: RedisStore, key: ConversationKey, want: int, hard: int) -> Snapshot:
-        verdict, token = "miss", secrets.token_hex(8)
-        try:
-            if self._trusts(redis):
-                reply = redis.read_window(key, want, hard, token)
-                if reply.snapshot is not None:
-                    redis.health.counters.hits += 1
-                    return reply.snapshot
-                verdict = reply.verdict
-        except StorageError as error:
-            if error.tier != REDIS:
-                raise
+        token = secrets.token_hex(8)
+        trusts = self._trusts(redis)
+        reply = self._look(redis, key, want, hard, token) if trusts else NOT_ASKED
+        if reply.snapshot is not None:
+            return reply.snapshot
         redis.health.counters.misses += 1
         keep = max(want, redis.settings.window_messages)
-        snapshot = self._read_durable(key, keep, hard)
-        if verdict == "lease":
+        try:
+            snapshot = self._read_durable(key, keep, hard)
+        except StorageUnavailable:
+            if trusts or not redis.trust.serves(time.monotonic()):
+                raise
+            reply = self._look(
+                redis, key, want, hard, token
+            )  # PostgreSQL failed the look at the marks as well
+            if reply.snapshot is None:
+                raise
+            return reply.snapshot
+        if reply.verdict == "lease":
             self._fill(redis, key, snapshot, token, keep)
-        elif verdict == "miss":
+        elif reply.verdict == "miss":
             self._tell(redis, key, snapshot)
         return snapshot.newest(want, hard)
+
+    def _look(self, redis: RedisStore, key: ConversationKey, want: int, hard: int, token: str) -> Reply:
+        """Ask for the window; a Redis that is away has none."""
+        try:
+            reply = redis.read_window(key, want, hard, token)
+        except StorageError:
+            return NOT_ASKED
+        redis.health.counters.hits += reply.snapshot is not None
+        return reply
 
     def append(
         self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
@@ -136,19 +148,20 @@ class TieredStore:
 
     def _trusts(self, redis: RedisStore) -> bool:
         """Whether windows may be served: drains the marks of an outage first, and looks for others' once a second."""
-        ticket = redis.trust.begin(time.monotonic())
+        began = time.monotonic()
+        ticket = redis.trust.begin(began)
         if ticket is None:
-            return redis.trust.trusted
+            return redis.trust.serves(began)
         try:
             self._drain(redis)
         except StorageError:
             # PostgreSQL away: nobody can commit and mark either, so a process that lost nothing goes on serving.
             redis.trust.gave_up(time.monotonic())
         except BaseException:
-            redis.trust.gave_up(time.monotonic())
+            redis.trust.left()
             raise
         else:
-            redis.trust.drained(ticket, time.monotonic())
+            redis.trust.drained(ticket, began)
         return redis.trust.trusted
 
     def _drain(self, redis: RedisStore) -> None:
