@@ -13,7 +13,7 @@ import redis
 import redis.asyncio
 
 from convmemory.resources import lua
-from model.coherence_model import Key, Lease, Window, fill, look, publish, tell
+from model.window_model import Key, Lease, Window, fill, look, publish, tell
 
 READ = "window_read-1"
 WHO = "redis.call('INFO', 'server')"

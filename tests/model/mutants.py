@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,17 +140,26 @@ def begin_in_doubt_only(trust: Trust, now: float) -> int | None:
     return None if trust.trusted else BEGIN(trust, now)
 
 
+def drained_at_its_end(trust: Trust, ticket: int, _began: float) -> None:
+    DRAINED(trust, ticket, tiered.time.monotonic())
+
+
+def serves_while_somebody_looks(trust: Trust, _now: float) -> bool:
+    return trust.trusted
+
+
 def left_as_if_looked(trust: Trust) -> None:
     trust.gave_up(tiered.time.monotonic())
 
 
-BEGIN: Callable[[Trust, float], int | None] = Trust.begin
+BEGIN, DRAINED = Trust.begin, Trust.drained
 
 # Topics
 
-COLD = {"there": (True,), "cached": (False,), "trusting": (True,)}
+COLD = {"there": (True,), "cached": (False,), "trusting": (True,), "begun": (("read", "window_fill-1"),)}
 WARM = {"there": (True,), "cached": (True,), "trusting": (True,)}
-MARKED = WARM | {"apart": (True,), "processes": 2}
+MARKED = WARM | {"apart": ("marked",), "processes": 2}
+LOOKING = MARKED | {"begun": (("read", "read_dirty"),)}
 LIVES = ("append", "delete")
 
 OF_THE_MODEL = {
@@ -186,7 +195,7 @@ OF_THE_MODEL = {
     "trust without draining": Mutant(Topic(troubles=APART, **WARM), tiered=NotDrained),
     "delete without publish": Mutant(Topic(LIVES, **WARM), tiered=DeleteSaysNothing),
     "incarnation ignored": Mutant(
-        Topic(LIVES, **WARM),
+        Topic(LIVES, begun=(("append", "window_publish-1"),), **WARM),
         (
             (PUBLISH, "held[3] and held[2] == ARGV[2]", "held[3]"),
             (FILL, "held[3] and held[2] == ARGV[2]", "held[3]"),
@@ -194,12 +203,18 @@ OF_THE_MODEL = {
     ),
     "clear keeps the window": Mutant(Topic(("append", "clear"), **WARM), tiered=ClearSaysNothing),
     "drain clears a newer mark": Mutant(
-        Topic(**MARKED | {"processes": 3}),
+        Topic(**MARKED | {"processes": 3, "begun": (("read", "clear_dirty"),)}),
         (("clear_dirty", "USING (conversation_id, incarnation, version)", "USING (conversation_id)"),),
     ),
     "mark after ack": Mutant(Topic(troubles=APART, **WARM), tiered=MarkAfterAck),
     "creation extends no conversation": Mutant(
-        Topic(LIVES, there=(False,), cached=(False,), trusting=(True,)),
+        Topic(
+            LIVES,
+            there=(False,),
+            cached=(False,),
+            trusting=(True,),
+            begun=(("append", "window_publish-1"),),
+        ),
         (
             (
                 PUBLISH,
@@ -224,17 +239,32 @@ OF_THE_MODEL = {
     ),
     "mark cleared first": Mutant(Topic(**MARKED), tiered=MarkClearedFirst),
     "publish after ack": Mutant(Topic(**WARM), tiered=PublishAfterAck),
-    "look under way counts": Mutant(Topic(**MARKED), trust={"serves": property(lambda trust: trust.trusted)}),
-    "no look while trusted": Mutant(Topic(**MARKED), trust={"begin": begin_in_doubt_only}),
+    "look under way counts": Mutant(Topic(**LOOKING), trust={"serves": serves_while_somebody_looks}),
+    "no look while trusted": Mutant(
+        Topic(**MARKED), trust={"begin": begin_in_doubt_only, "serves": serves_while_somebody_looks}
+    ),
+    "look counts from its end": Mutant(
+        Topic(
+            troubles=("wait",),
+            there=(True,),
+            cached=(True,),
+            trusting=(False,),
+            apart=("cut",),
+            begun=(("read", "the answer of read_dirty"),),
+            processes=2,
+        ),
+        trust={"drained": drained_at_its_end},
+    ),
 }
 """By the names that tests/model/coherence_model.py gives them."""
 
 FINER = {
     "own mark not doubted": Mutant(
-        Topic(troubles=("lose", "cut"), processes=1, **WARM), tiered=OwnMarkNotDoubted
+        Topic(troubles=("mend",), apart=("cut",), begun=(("append", "mark_dirty"),), processes=1, **WARM),
+        tiered=OwnMarkNotDoubted,
     ),
     "a cancelled look counts": Mutant(
-        Topic(troubles=("crash",), **MARKED), trust={"left": left_as_if_looked}
+        Topic(troubles=("crash",), **LOOKING), trust={"left": left_as_if_looked}
     ),
 }
 """What the model is too coarse to tell apart: calls that share a process, and answers on their way."""

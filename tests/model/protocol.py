@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from model.window_model import Key, Lease, Window, fill, look, publish, tell
+from model.window_model import Key, Lease, Window, fill, look, publish, shown, tell
 
 NOBODY = (0, 0)
 """The life and the version of a conversation that is not there."""
@@ -49,12 +49,16 @@ class Writer(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """``idle``; ``drop clear`` (draining) and ``look``; ``bare leased`` (misses), with ``+`` once it has read."""
+    """``idle``; ``drop clear`` (draining) and ``look``; ``bare leased`` (misses), with ``+`` once it has read.
+
+    ``slow``: a second passed since it read the marks.
+    """
 
     step: str
     left: int
     floor: int = 0
     value: int = 0
+    slow: bool = False
 
 
 class State(NamedTuple):
@@ -245,7 +249,9 @@ class Protocol:
             gone = s.mark == r.value or self.without == "drain clears a newer mark"
             n = s._replace(mark=0) if gone else s
             what, then = f"r{i} clears mark {r.value}", "drop" if reverse else "look"
-        n = self._trusting(n, i, "fresh") if then == "look" else n
+        if then == "look":
+            slow = r.slow and self.without != "look counts from its end"
+            n, r = self._trusting(n, i, "due" if slow else "fresh"), r._replace(slow=False)
         return what, _with_reader(n, i, r._replace(step=then))
 
     def _looks(self, s: State, i: int, r: Reader) -> Step:
@@ -298,7 +304,8 @@ class Protocol:
             due = s.trust
             if self.without != "no look while trusted":
                 due = tuple("due" if trust == "fresh" else trust for trust in s.trust)
-            yield "a second passes", s._replace(floor=s.late, trust=due)
+            looking = tuple(r._replace(slow=r.step in {"drop", "clear"}) for r in s.readers)
+            yield "a second passes", s._replace(floor=s.late, trust=due, readers=looking)
         if isinstance(s.key, Lease) and not s.key.late and "late" in self.scope.kinds:
             yield "the lease's time is over", s._replace(key=s.key._replace(late=True))
 
@@ -336,9 +343,3 @@ def _put(s: State, key: Key) -> State:
 
 def _seen(s: State, moment: int) -> State:
     return s._replace(floor=max(s.floor, moment))
-
-
-def shown(key: Key) -> str:
-    if isinstance(key, Window):
-        return f"life {key.life} version {key.version}" if key.life else "no conversation"
-    return "nothing" if key is None else f"r{key.holder}'s lease"

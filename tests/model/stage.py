@@ -110,7 +110,8 @@ class Stage:
         return [actor for actor in self.actors if actor.at is not None and not actor.over]
 
     def clear(self) -> None:
-        """Send everybody home."""
+        """Send everybody home, those too who have only just come."""
+        self.loop.run_until_complete(asyncio.sleep(0))
         for actor in self.actors:
             if not actor.over:
                 self.crash(actor)

@@ -11,10 +11,10 @@ import pytest
 
 from model.coherence_model import MUTANTS as MODEL
 from model.ledger import PromiseBroken
-from model.machine import LONG, play
+from model.machine import play
 from model.mutants import FINER, MUTANTS, OF_THE_MODEL
 
-EXAMPLES = 3000 if LONG else 600
+EXAMPLES = 150
 
 
 def test_every_mutant_of_the_model_is_made_in_the_real_code():

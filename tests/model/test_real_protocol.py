@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
-
-from model.machine import Interleavings
-from model.world import World
-
-
-def play(world: World, **how: object) -> None:
-    """Run the state machine over a world."""
-    machine = type("Interleavings", (Interleavings,), {"world": world})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            **{"deadline": None, "suppress_health_check": list(HealthCheck), "database": None} | how
-        ),
-    )
+from model.machine import play
+from model.servers import RealServer
 
 
 def test_no_interleaving_breaks_the_promise(make_world):
     world = make_world()
-    play(world, max_examples=100, stateful_step_count=40, derandomize=True)
-    print(world.steps, "steps")
+
+    play(world, 150)
+
+    print(f"{world.begun} examples, {world.steps} steps")
+    assert world.steps > 1_000
+
+
+def test_nor_on_a_redis_that_is_really_killed_and_forgets_the_end_of_its_file(make_world, tmp_path):
+    with RealServer.running(tmp_path) as hot:
+        play(make_world(hot), 10)

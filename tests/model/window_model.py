@@ -69,3 +69,9 @@ def fill(
     if (mine and now) or without == "fill without lease":
         return "filled", Window(life, version, run)
     return tell(key, life, version, without)
+
+
+def shown(key: Key) -> str:
+    if isinstance(key, Window):
+        return f"life {key.life} version {key.version}" if key.life else "no conversation"
+    return "nothing" if key is None else f"r{key.holder}'s lease"
