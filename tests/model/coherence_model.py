@@ -1,6 +1,6 @@
 """The coherence protocol as a model that is small enough to be explored whole: every order of every step.
 
-    python tests/model/coherence_model.py [--wide]
+    PYTHONPATH=tests python -m model [--wide]
 
 prints which scopes hold, and for every rule of the protocol the shortest way in which leaving it out breaks the
 promise. Half a minute; ``--wide`` has more of everybody and takes ten.

@@ -21,7 +21,7 @@ from model.world import FAR, KEPT, Process, World, batch
 
 T = TypeVar("T")
 OWNER, STRANGER = "ana", "eve"
-STARTS = ("there", "cached", "trusting", "apart", "begun")
+STARTS = ("there", "cached", "trusting", "apart", "begun", "meanwhile")
 TIMES = int(os.environ.get("CONVMEMORY_MODEL_TIMES", "1"))
 """So many times the examples of a default run, and then others every time."""
 LONG_AGO = 4.5
@@ -37,7 +37,7 @@ class Topic(NamedTuple):
 
     ``apart``: what becomes of the first process before it begins: ``cut`` off from Redis, and perhaps so long ago
     that it has ``marked`` a write which everybody is owed. ``begun``: a call of the last process that is on its way
-    already, and where it stands.
+    already, and where it stands. ``meanwhile``: what another process did since.
     """
 
     writes: tuple[str, ...] = ("append",)
@@ -47,6 +47,7 @@ class Topic(NamedTuple):
     trusting: tuple[bool, ...] = (True, True, False)
     apart: tuple[str, ...] = ("",)
     begun: tuple[tuple[str, str] | None, ...] = (None,)
+    meanwhile: tuple[str, ...] = ("",)
     processes: int = 3
     users: tuple[str, ...] = (OWNER,)
     conversations: int = 1
@@ -107,7 +108,7 @@ class Interleavings(RuleBasedStateMachine):
         """What it is about; whether there is a conversation, in Redis too, and processes that trust what is there."""
         self.data = data
         self.topic = self._pick("topic", self.topics)
-        there, cached, trusting, apart, begun = (
+        there, cached, trusting, apart, begun, meanwhile = (
             self._pick(name, getattr(self.topic, name)) for name in STARTS
         )
         first, *_ = self.world.processes
@@ -124,6 +125,12 @@ class Interleavings(RuleBasedStateMachine):
             self.world.wait(LONG_AGO)
         if begun:
             self._set_out(*begun)
+        if meanwhile == "append":
+            self.world.finish(self._append(first, OWNER, 0, 1, human=False))
+        if meanwhile == "commit":
+            self.world.step(self._append(first, OWNER, 0, 1, human=False))
+        if meanwhile == "read":
+            self.world.finish(self.world.read(self.processes[1], OWNER, self.world.conversations[0], 2))
 
     def _set_out(self, what: str, until: str) -> None:
         """Have a call of the last process go as far as a gate, or as far as the answer it gives."""
@@ -147,7 +154,8 @@ class Interleavings(RuleBasedStateMachine):
         self.data = data
         waiting = self.world.stage.waiting()
         choices = ["go on"] * 2 if waiting else []
-        choices += ["write", "read"] * 3 if len(waiting) < MOST_CALLS else []
+        if len(waiting) < MOST_CALLS:
+            choices += ["read"] * 3 + ["write"] * (3 if self.topic.writes else 0)
         trouble = [what for what in self.topic.troubles if self._possible(what)]
         choices += ["trouble"] * 2 if trouble and self.trouble < MOST_TROUBLE else []
         chosen = self._pick("next", choices)
@@ -243,13 +251,18 @@ class Interleavings(RuleBasedStateMachine):
 
 
 def play(
-    world: World, examples: int, topics: Sequence[Topic] = tuple(TOPICS.values()), *, shrink: bool = True
+    world: World,
+    examples: int,
+    topics: Sequence[Topic] = tuple(TOPICS.values()),
+    *,
+    steps: int = 40,
+    shrink: bool = True,
 ) -> None:
     """Run the state machine over a world; an example that breaks the promise is made as short as possible, if asked."""
     machine = type("Interleavings", (Interleavings,), {"world": world, "topics": topics})
     how = settings(
         max_examples=examples * TIMES,
-        stateful_step_count=40,
+        stateful_step_count=steps,
         derandomize=TIMES == 1,
         deadline=None,
         database=None,

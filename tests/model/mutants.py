@@ -187,9 +187,10 @@ OF_THE_MODEL = {
         Topic(troubles=("restart",), **WARM), ((READ, "held[4] and held[2] == run", "held[4]"),)
     ),
     "lease without run": Mutant(
-        Topic(troubles=("restart",), **COLD), ((FILL, "if held[5] == run then", "if true then"),)
+        Topic(troubles=("restart",), meanwhile=("append",), **COLD),
+        ((FILL, "if held[5] == run then", "if true then"),),
     ),
-    "silent miss": Mutant(Topic(**COLD), tiered=SilentMiss),
+    "silent miss": Mutant(Topic(meanwhile=("commit",), **COLD), tiered=SilentMiss),
     "silent full read": Mutant(Topic(**WARM), tiered=SilentFullRead),
     "failed publish not marked": Mutant(Topic(troubles=APART, **WARM), tiered=NotMarked),
     "trust without draining": Mutant(Topic(troubles=APART, **WARM), tiered=NotDrained),
@@ -203,7 +204,7 @@ OF_THE_MODEL = {
     ),
     "clear keeps the window": Mutant(Topic(("append", "clear"), **WARM), tiered=ClearSaysNothing),
     "drain clears a newer mark": Mutant(
-        Topic(**MARKED | {"processes": 3, "begun": (("read", "clear_dirty"),)}),
+        Topic(**MARKED | {"processes": 3, "begun": (("read", "clear_dirty"),), "meanwhile": ("read",)}),
         (("clear_dirty", "USING (conversation_id, incarnation, version)", "USING (conversation_id)"),),
     ),
     "mark after ack": Mutant(Topic(troubles=APART, **WARM), tiered=MarkAfterAck),
@@ -224,7 +225,7 @@ OF_THE_MODEL = {
         ),
     ),
     "publish vouches for the run": Mutant(
-        Topic(troubles=("restart",), **WARM),
+        Topic(troubles=("restart",), meanwhile=("append",), begun=(("append", "window_publish-1"),), **WARM),
         (
             (
                 PUBLISH,
@@ -239,7 +240,7 @@ OF_THE_MODEL = {
     ),
     "mark cleared first": Mutant(Topic(**MARKED), tiered=MarkClearedFirst),
     "publish after ack": Mutant(Topic(**WARM), tiered=PublishAfterAck),
-    "look under way counts": Mutant(Topic(**LOOKING), trust={"serves": serves_while_somebody_looks}),
+    "look under way counts": Mutant(Topic((), **LOOKING), trust={"serves": serves_while_somebody_looks}),
     "no look while trusted": Mutant(
         Topic(**MARKED), trust={"begin": begin_in_doubt_only, "serves": serves_while_somebody_looks}
     ),
@@ -251,6 +252,7 @@ OF_THE_MODEL = {
             trusting=(False,),
             apart=("cut",),
             begun=(("read", "the answer of read_dirty"),),
+            meanwhile=("append",),
             processes=2,
         ),
         trust={"drained": drained_at_its_end},
@@ -260,12 +262,10 @@ OF_THE_MODEL = {
 
 FINER = {
     "own mark not doubted": Mutant(
-        Topic(troubles=("mend",), apart=("cut",), begun=(("append", "mark_dirty"),), processes=1, **WARM),
+        Topic((), troubles=("mend",), apart=("cut",), begun=(("append", "mark_dirty"),), processes=1, **WARM),
         tiered=OwnMarkNotDoubted,
     ),
-    "a cancelled look counts": Mutant(
-        Topic(troubles=("crash",), **LOOKING), trust={"left": left_as_if_looked}
-    ),
+    "a cancelled look counts": Mutant(Topic((), ("crash",), **LOOKING), trust={"left": left_as_if_looked}),
 }
 """What the model is too coarse to tell apart: calls that share a process, and answers on their way."""
 

@@ -9,7 +9,7 @@ from model.servers import RealServer
 def test_no_interleaving_breaks_the_promise(make_world):
     world = make_world()
 
-    play(world, 150)
+    play(world, 120)
 
     print(f"{world.begun} examples, {world.steps} steps")
     assert world.steps > 1_000
