@@ -30,9 +30,9 @@ from torture.workload import Job
 WORKERS = 9
 SETTINGS: dict[str, Any] = {
     "redis_timeout": 0.3,
-    "pool_timeout": 2.0,
-    "statement_timeout": 3.0,
-    "connect_timeout": 2.0,
+    "pool_timeout": 1.2,
+    "statement_timeout": 1.5,
+    "connect_timeout": 2.0,  # libpq has no shorter one
     "pool_max": 3,
 }
 """Short deadlines, and fewer connections than a worker has lanes."""
