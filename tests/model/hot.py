@@ -16,7 +16,7 @@ from convmemory.resources import lua
 from model.window_model import Key, Lease, Window, fill, look, publish, tell
 
 READ = "window_read-1"
-WHO = "redis.call('INFO', 'server')"
+WHO = "redis.call('INFO', 'replication')"
 LIFE = 1_800_000
 
 
@@ -187,7 +187,7 @@ class Hot:
 
 
 class HeldRun(Hot):
-    """A Redis that other tests use as well: it 'restarts' by changing the key its scripts learn the run_id from."""
+    """A Redis that other tests use as well: it 'restarts' by changing the key its scripts learn its replication id from."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -197,7 +197,7 @@ class HeldRun(Hot):
 
     def text(self, name: str) -> str:
         """The script, asking a key who the server is."""
-        return super().text(name).replace(WHO, f"('run_id:' .. redis.call('GET', '{self.prefix}run'))")
+        return super().text(name).replace(WHO, f"('master_replid:' .. redis.call('GET', '{self.prefix}run'))")
 
     def become_another(self) -> None:
         self.run = secrets.token_hex(20)

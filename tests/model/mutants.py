@@ -230,7 +230,7 @@ OF_THE_MODEL = {
             (
                 PUBLISH,
                 "redis.call('HSET', key, 'incarnation'",
-                "redis.call('HSET', key, 'run', string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), 'incarnation'",
+                "redis.call('HSET', key, 'run', string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)'), 'incarnation'",
             ),
         ),
     ),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from model.machine import play
+from convmemory.keys import Keys
+from model.machine import OWNER, play
 from model.servers import RealServer
+from model.world import HARD, batch
 
 
 def test_no_interleaving_breaks_the_promise(make_world):
@@ -18,3 +20,20 @@ def test_no_interleaving_breaks_the_promise(make_world):
 def test_nor_on_a_redis_that_is_really_killed_and_forgets_the_end_of_its_file(make_world, tmp_path):
     with RealServer.running(tmp_path) as hot:
         play(make_world(hot), 10)
+
+
+def test_a_server_that_was_a_replica_in_between_serves_nothing_of_before(make_world, tmp_path):
+    with RealServer.running(tmp_path) as hot:
+        world = make_world(hot)
+        world.begin()
+        process, uuid = world.processes[0], world.conversations[0]
+        world.finish(world.write(process, OWNER, uuid, "append", batch(range(2), human=True)))
+        world.finish(world.read(process, OWNER, uuid, 2))
+        window = Keys(world.settings.key_prefix).window(uuid)
+        assert hot.would_serve(window, OWNER, 2, HARD)
+
+        hot.eye.replicaof("127.0.0.1", "1")  # a fail-over and another one: the process has run through
+        hot.eye.replicaof("NO", "ONE")
+
+        assert hot.eye.exists(window)
+        assert hot.would_serve(window, OWNER, 2, HARD) is None

@@ -19,7 +19,7 @@ if not held[1] then
   return 'absent'
 end
 if ARGV[5] ~= '' and held[4] == ARGV[5] and held[1] == ARGV[1] then
-  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
+  local run = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
   if held[5] == run then -- a lease that a restart brought back may have missed the publish that cancelled it
     redis.call('DEL', key)
     redis.call('HSET', key, 'owner', ARGV[1], 'run', run, 'incarnation', ARGV[2], 'version', version,

@@ -15,8 +15,9 @@ local held = redis.call('HMGET', key, 'owner', 'run', 'incarnation', 'version', 
 if held[1] and held[1] ~= owner and held[4] then -- a stranger's lease is no window, and must not keep the owner out
   return {'foreign'}
 end
--- A restart or a failover can bring back a window that lost its last second: only this process's own are served.
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
+-- A restart or a fail-over can bring back a window that lost its last second: only those of this server's present time
+-- as a primary are served, which its replication id names (the run_id of a process survives that it was a replica).
+local run = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
 redis.call('PEXPIRE', key, ARGV[4])
 if held[4] and held[2] == run then
   local first, last, human = tonumber(held[5]), tonumber(held[6]), tonumber(held[7])
