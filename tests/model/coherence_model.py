@@ -72,13 +72,14 @@ HOLDS = {
     "crash": Scope(writers=2, what="ad", kinds="crash"),
     "evict": Scope(writers=2, what="ad", kinds="evict late"),
     "restart": Scope(writers=2, kinds="restart late"),
+    "questions on their way twice": Scope(writers=2, kinds="twice late"),
     "outage": Scope(writes=2, kinds="outage"),
     "partition": Scope(writers=2, kinds="partition"),
     "one process": Scope(readers=2, shared=True, kinds="partition outage"),
 }
 """Small scopes: a few seconds together."""
 
-_ALL = "crash evict restart late outage partition"
+_ALL = "crash evict restart late outage partition twice"
 MORE = {
     "writers race, any two faults": Scope(writers=2, faults=2, kinds=_ALL),
     "clear and delete, any fault": Scope(writers=2, what="acd", kinds=_ALL),
@@ -113,6 +114,7 @@ MUTANTS = {
     "publish after ack": Scope(),
     "look under way counts": Scope(shared=True, kinds="partition"),
     "no look while trusted": Scope(kinds="partition"),
+    "a lease is given twice": Scope(kinds="twice"),
     "look counts from its end": Scope(reads=2, faults=0, after=True),
 }
 """Every rule of the protocol, left out, and a small scope that shows what comes of it."""

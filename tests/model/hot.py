@@ -92,18 +92,20 @@ class Hot:
         before = self.shadows.get(key, Shadow())
         expected, after = "dropped", Shadow()
         if what != "drop":
-            expected, after = self._predicted(what, before, words(arguments), now)
+            expected, after = self._predicted(what, before, words(arguments), answer, now)
         if self.compare and what != "drop" and (given := _verdict(answer, expected)) != expected:
             raise Differs(f"{what} {words(arguments)} on {before.key} answered {given}, the model {expected}")
         self._changed(key, before, after)
 
-    def _predicted(self, what: str, before: Shadow, said: list[str], now: float) -> tuple[str, Shadow]:
+    def _predicted(
+        self, what: str, before: Shadow, said: list[str], given: Any, now: float
+    ) -> tuple[str, Shadow]:
         owner, key = said[0], before.key
         mine = before.owner == owner
         if what == READ:
             if isinstance(key, Window) and not mine:
                 return "foreign", before
-            answer, key = look(key, self.run, said[4])
+            answer, key = look(key, self.run, given[1].decode() if given[0] == b"lease" else "")
             fits = f"hit {key.life} {key.version}" if isinstance(key, Window) else answer
             return fits, Shadow(key, owner, now) if answer == "lease" else before
         life, version = said[1], int(said[2])

@@ -37,7 +37,7 @@ class Topic(NamedTuple):
 
     ``apart``: what becomes of the first process before it begins: ``cut`` off from Redis, and perhaps so long ago
     that it has ``marked`` a write which everybody is owed. ``begun``: a call of the last process that is on its way
-    already, and where it stands. ``meanwhile``: what another process did since.
+    already, where it stands, and perhaps what it asked is on its way twice. ``meanwhile``: what another process did since.
     """
 
     writes: tuple[str, ...] = ("append",)
@@ -46,7 +46,7 @@ class Topic(NamedTuple):
     cached: tuple[bool, ...] = (True, False)
     trusting: tuple[bool, ...] = (True, True, False)
     apart: tuple[str, ...] = ("",)
-    begun: tuple[tuple[str, str] | None, ...] = (None,)
+    begun: tuple[tuple[str, ...] | None, ...] = (None,)
     meanwhile: tuple[str, ...] = ("",)
     processes: int = 3
     users: tuple[str, ...] = (OWNER,)
@@ -54,7 +54,7 @@ class Topic(NamedTuple):
 
 
 APART = ("cut", "cut", "mend", "wait")
-EVERY = ("restart", "evict", "crash", "lose", "hold", "die", *APART)
+EVERY = ("restart", "evict", "crash", "lose", "hold", "twice", "arrive", "die", *APART)
 TOPICS = {
     "races": Topic(),
     "lives": Topic(("append", "delete")),
@@ -65,6 +65,7 @@ TOPICS = {
     "partitions": Topic(troubles=APART),
     "partitions and crashes": Topic(("append", "delete"), (*APART, "crash", "hold")),
     "bad connections": Topic(troubles=("crash", "lose", "hold", "die", "wait")),
+    "commands that come twice": Topic(("append", "append", "delete"), ("twice", "twice", "arrive")),
     "strangers": Topic(("append", "delete"), ("evict",), users=(OWNER, OWNER, STRANGER)),
     "everything": Topic(("append", "append", "delete", "clear", "pop", "repeat"), EVERY, conversations=2),
 }
@@ -90,6 +91,8 @@ class Interleavings(RuleBasedStateMachine):
             "crash": lambda: self.world.crash(self._pick("who", self.world.stage.waiting())),
             "hold": lambda: self._stumble([Order.HOLD]),
             "lose": lambda: self._stumble([Order.LOSE_ANSWER, Order.LOSE_REQUEST]),
+            "twice": lambda: self._stumble([Order.TWICE]),
+            "arrive": self.world.arrive,
             "die": lambda: self.world.die(self._pick("who", self.processes)),
             "evict": lambda: self.world.evict(
                 self._pick("what", self.world.conversations[: self.topic.conversations])
@@ -132,7 +135,7 @@ class Interleavings(RuleBasedStateMachine):
         if meanwhile == "read":
             self.world.finish(self.world.read(self.processes[1], OWNER, self.world.conversations[0], 2))
 
-    def _set_out(self, what: str, until: str) -> None:
+    def _set_out(self, what: str, until: str, twice: str = "") -> None:
         """Have a call of the last process go as far as a gate, or as far as the answer it gives."""
         last = self.processes[-1]
         if what == "append":
@@ -141,7 +144,8 @@ class Interleavings(RuleBasedStateMachine):
             actor = self.world.read(last, OWNER, self.world.conversations[0], 2)
         while actor.at != until:
             assert not actor.over, f"it never came to {until}"
-            self.world.step(actor, Order.HOLD if until == f"the answer of {actor.at}" else Order.GO)
+            held = Order.HOLD if until == f"the answer of {actor.at}" else Order.GO
+            self.world.step(actor, Order.TWICE if actor.at == twice else held)
 
     @property
     def processes(self) -> Sequence[Process]:
@@ -165,7 +169,9 @@ class Interleavings(RuleBasedStateMachine):
         self.actions[chosen]()
 
     def _possible(self, trouble: str) -> bool:
-        if trouble in {"crash", "hold", "lose"}:
+        if trouble == "arrive":
+            return bool(self.world.delayed)
+        if trouble in {"crash", "hold", "lose", "twice"}:
             return bool(self.world.stage.waiting())
         return trouble != "mend" or any(process.cut for process in self.world.processes)
 

@@ -244,6 +244,14 @@ OF_THE_MODEL = {
     "no look while trusted": Mutant(
         Topic(**MARKED), trust={"begin": begin_in_doubt_only, "serves": serves_while_somebody_looks}
     ),
+    "a lease is given twice": Mutant(
+        Topic(
+            troubles=("arrive",),
+            meanwhile=("append",),
+            **COLD | {"begun": (("read", "window_fill-1", "window_read-1"),)},
+        ),
+        ((READ, "token = token .. ':' .. clock[1] .. ':' .. clock[2]", ""),),
+    ),
     "look counts from its end": Mutant(
         Topic(
             troubles=("wait",),

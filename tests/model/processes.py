@@ -120,15 +120,23 @@ class GatedRedis:
         if process.cut or order is Order.LOSE_REQUEST:
             process.missed()
             raise redis.exceptions.ConnectionError("cut off")
-        answer = await call()
-        for key in keys:
-            process.world.hot.happened(what, key, arguments, answer, process.world.now)
+        answer = await self._carried_out(what, keys, arguments, call)
+        if order is Order.TWICE:
+            process.world.delayed.append(lambda: self._carried_out(what, keys, arguments, call))
         if order is Order.HOLD:
             order = await actor.stop(f"the answer of {what}")
         if order in {Order.LOSE_ANSWER, Order.LOSE_REQUEST}:
             process.missed()
             raise redis.exceptions.ConnectionError("the answer was lost")
         actor.told = True
+        return answer
+
+    async def _carried_out(
+        self, what: str, keys: Sequence[str], arguments: Sequence[Any], call: Callable[[], Any]
+    ) -> Any:
+        answer = await call()
+        for key in keys:
+            self._process.world.hot.happened(what, key, arguments, answer, self._process.world.now)
         return answer
 
 

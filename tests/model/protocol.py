@@ -13,6 +13,10 @@ NOBODY = (0, 0)
 """The life and the version of a conversation that is not there."""
 
 
+NOBODYS = -1
+"""Who holds a lease that nobody has heard of."""
+
+
 class Broken(Exception):
     """The promise is broken."""
 
@@ -85,7 +89,7 @@ Step = tuple[str, State]
 class Scope:
     """How many of everybody and of everything; the first ``full`` readers read whole histories.
 
-    ``kinds`` of faults: crash evict restart late outage partition. ``what`` is written: a(ppend) c(lear) d(elete).
+    ``kinds`` of faults: crash evict restart late outage partition twice. ``what`` is written: a(ppend) c(lear) d(elete).
     ``shared``: all readers are one process. ``after``: an outage, and a write that is marked; it is over for
     everybody but the first writer.
     """
@@ -318,15 +322,29 @@ class Protocol:
             for i, r in enumerate(s.readers):
                 if r.step != "idle":
                     yield f"r{i} CRASHES", _with_reader(s, i, Reader("idle", r.left - 1))
+        if "twice" in kinds:
+            yield from self._asked_again(s)
         if "evict" in kinds and s.key and not s.away:
             yield "EVICTED", _put(s, None)
         if "restart" in kinds:
             yield f"RESTART, back to {shown(s.old)}", s._replace(key=s.old, run=s.run + 1)
             yield "RESTART, all kept", s._replace(run=s.run + 1)
-        if "outage" in kinds and not s.away:
+        if not s.away:
+            yield from self._apart(s)
+
+    def _apart(self, s: State) -> Iterator[Step]:
+        if "outage" in self.scope.kinds:
             yield "OUTAGE", s._replace(away="all")
-        if "partition" in kinds and not s.away:
+        if "partition" in self.scope.kinds:
             yield "PARTITION between w0 and Redis", s._replace(away="w0")
+
+    def _asked_again(self, s: State) -> Iterator[Step]:
+        """What a reader asked before it was given its lease was on its way twice, and arrives once more."""
+        for i, r in enumerate(s.readers):
+            if r.step.rstrip("+") == "leased":
+                holder = i if self.without == "a lease is given twice" else NOBODYS
+                answer, key = look(s.key, s.run, holder)
+                yield f"r{i}'s question arrives again: {answer}", _put(s, key)
 
 
 def _with_writer(s: State, i: int, w: Writer) -> State:

@@ -16,6 +16,7 @@ class Order(Enum):
 
     GO = "go"
     HOLD = "go, and stop again with the answer in hand"
+    TWICE = "go, and what was asked is on its way once more"
     LOSE_REQUEST = "the server never hears of it"
     LOSE_ANSWER = "the server does it, and the connection breaks"
 

@@ -8,7 +8,7 @@ and a Redis client that can be cut off.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -81,6 +81,7 @@ class World:
         self.conversations = [uuid4(), uuid4()]
         self.ledgers = {uuid: Ledger() for uuid in self.conversations}
         self.batches: dict[UUID, list[Draft]] = {}
+        self.delayed: list[Callable[[], Coroutine[Any, Any, Any]]] = []
         for process in self.processes:
             process.cut = False
             process.start()
@@ -182,6 +183,10 @@ class World:
         """Time passes."""
         self.now += seconds
         self.hot.let_leases_end(self.now, LEASE)
+
+    def arrive(self) -> None:
+        """A command that was on its way twice arrives once more."""
+        self.stage.loop.run_until_complete(self.delayed.pop(0)())
 
     def evict(self, uuid: UUID) -> None:
         self.hot.evict(self._keys.window(uuid))

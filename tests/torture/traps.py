@@ -43,7 +43,7 @@ DOUBLE: Changes = {
     READ: [
         (
             "local clock = redis.call('TIME')",
-            "if true then return {'lease'} end\nlocal clock = redis.call('TIME')",
+            "if true then return {'lease', token} end\nlocal clock = redis.call('TIME')",
         )
     ],
     FILL: [

@@ -97,7 +97,10 @@ class AsyncRedisStore:
         return {"version": str(version), "windows_trusted": self.trust.trusted}
 
     async def read_window(self, key: ConversationKey, want: int, hard: int, token: str) -> Reply:
-        """The newest ``want`` messages if the window has them, else the lease to fill it if nobody holds it."""
+        """The newest ``want`` messages if the window has them, else the lease to fill it if nobody holds it.
+
+        ``token`` names the reader; ``fill`` takes the token of the reply.
+        """
         name = self._keys.window(key.uuid)
         return parse_reply(
             await self._run("window_read-1", name, key.user_id, want, hard, self._ttl, token, LEASE)

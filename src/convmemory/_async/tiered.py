@@ -71,7 +71,7 @@ class AsyncTieredStore:
                 raise
             return reply.snapshot
         if reply.verdict == "lease":
-            await self._fill(redis, key, snapshot, token, keep)
+            await self._fill(redis, key, snapshot, reply.token, keep)
         elif reply.verdict == "miss":
             await self._tell(redis, key, snapshot)
         return snapshot.newest(want, hard)

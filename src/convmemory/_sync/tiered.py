@@ -70,7 +70,7 @@ class TieredStore:
                 raise
             return reply.snapshot
         if reply.verdict == "lease":
-            self._fill(redis, key, snapshot, token, keep)
+            self._fill(redis, key, snapshot, reply.token, keep)
         elif reply.verdict == "miss":
             self._tell(redis, key, snapshot)
         return snapshot.newest(want, hard)

@@ -4,10 +4,10 @@
 -- ARGV[2]  want       newest messages wanted
 -- ARGV[3]  hard       at most so many when the newest turn is longer than want
 -- ARGV[4]  ttl        milliseconds the key lives from now
--- ARGV[5]  token      names this reader; the same token may ask again (a retried command)
+-- ARGV[5]  token      names this reader
 -- ARGV[6]  lease      milliseconds after which somebody else may fill
 -- returns  {'hit', incarnation, version, last seq, newest human seq, message, ...} oldest message first;
---          {'lease'}: read PostgreSQL, then fill;  {'miss'}: read PostgreSQL, then tell;
+--          {'lease', token}: read PostgreSQL, then fill under that token;  {'miss'}: read PostgreSQL, then tell;
 --          {'foreign'}: the window is another user's, nothing was touched
 local key, owner, token = KEYS[1], ARGV[1], ARGV[5]
 local want, hard = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -34,10 +34,12 @@ if held[4] and held[2] == run then
 end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-if held[8] and held[8] ~= token and tonumber(held[9]) > now then
+if held[8] and tonumber(held[9]) > now then
   return {'miss'}
 end
+-- A command that arrives twice, the second time after a write has cancelled its lease, must not renew what it granted.
+token = token .. ':' .. clock[1] .. ':' .. clock[2]
 redis.call('DEL', key)
 redis.call('HSET', key, 'owner', owner, 'token', token, 'leased', run, 'deadline', now + tonumber(ARGV[6]))
 redis.call('PEXPIRE', key, ARGV[4])
-return {'lease'}
+return {'lease', token}
