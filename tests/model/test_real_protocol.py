@@ -5,6 +5,7 @@ from __future__ import annotations
 from convmemory.keys import Keys
 from model.machine import OWNER, play
 from model.servers import RealServer
+from model.stage import Order
 from model.world import HARD, batch
 
 
@@ -37,3 +38,18 @@ def test_a_server_that_was_a_replica_in_between_serves_nothing_of_before(make_wo
 
         assert hot.eye.exists(window)
         assert hot.would_serve(window, OWNER, 2, HARD) is None
+
+
+def test_what_a_second_attempt_makes_again_is_another_life(make_world):
+    world = make_world()
+    world.begin()
+    maker, deleter, _ = world.processes
+    uuid = world.conversations[0]
+    write = world.write(maker, OWNER, uuid, "append", batch(range(2), human=True))
+    world.step(write, Order.LOSE_ANSWER)  # it is there, and its maker is told that the connection broke
+    world.finish(world.write(deleter, OWNER, uuid, "delete"))
+    world.finish(write)
+
+    first, gone, second = [moment.life for moment in world.ledgers[uuid].moments[1:]]
+    assert gone == ""
+    assert len({first, gone, second}) == 3

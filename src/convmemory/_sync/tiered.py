@@ -91,7 +91,7 @@ class TieredStore:
 
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
-            StorageUnavailable: PostgreSQL is out of reach; sending the same batch again stores it once.
+            StorageUnavailable: PostgreSQL is out of reach; sent again, messages with an id are stored once.
         """
         marked = self._marks_at_once
         try:
