@@ -222,15 +222,13 @@ def _earliest(timeline: Timeline, writes: Sequence[Write]) -> list[float]:
     """When each state can have come to be at the earliest.
 
     Not before it was written, nor before its write began, nor before the state before it. An empty read that is too
-    old would else be taken for one of a wipe to come, and every read after it for too old.
+    old would else be taken for one of a wipe to come, and every read after it for too old. Which call made which wipe
+    nobody knows: one whose connection broke may have made two.
     """
     begun = [state.at for state in timeline.states]
     for write in writes:
         for state in filter(None, map(timeline.stored.get, write.tokens)):
             begun[state] = max(begun[state], write.begin)
-    wiping = sorted(write.begin for write in writes if write.do != "append")
-    for state, begin in zip(timeline.wipes, wiping, strict=False):
-        begun[state] = max(begun[state], begin)
     return list(accumulate(begun, max))
 
 

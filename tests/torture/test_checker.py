@@ -156,7 +156,7 @@ def test_a_read_without_an_acknowledged_message_is_stale(story: Story) -> None:
 def test_an_empty_read_is_not_excused_by_a_delete_to_come(story: Story) -> None:
     story.append("1h", at=(1, 2))
     story.read(at=(3, 4))
-    story.delete(at=(5, 6))
+    story.delete(at=(5, 6), written=5.5)
     story.read("1h", at=(4.5, 4.8))
     assert story.found() == ["stale"]
 
@@ -216,6 +216,18 @@ def test_a_delete_of_unknown_outcome_may_have_happened(story: Story) -> None:
     story.append("1h", at=(1, 2))
     story.delete(at=(3, 4), how=UNKNOWN)
     story.read(at=(5, 6))
+    assert story.found() == []
+
+
+def test_a_delete_whose_connection_broke_may_have_deleted_twice(story: Story) -> None:
+    story.append("1h", at=(1, 2))
+    story.delete(at=(3, 8), written=4)
+    story.append("2h", at=(5, 6))
+    story.wipe(at=7)
+    story.read(at=(9, 10))
+    story.append("3h", at=(11, 12))
+    story.read("3h", at=(13, 14))
+    story.delete(at=(20, 21), written=20.5)
     assert story.found() == []
 
 
