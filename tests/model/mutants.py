@@ -171,7 +171,9 @@ OF_THE_MODEL = {
             (FILL, "if held[5] == run then", "if true then"),
         ),
     ),
-    "any lease fills": Mutant(Topic(**COLD), ((FILL, "held[4] == ARGV[5]", "held[4]"),)),
+    "any lease fills": Mutant(
+        Topic((), meanwhile=("append",), **COLD), ((FILL, "held[4] == ARGV[5]", "held[4]"),)
+    ),
     "publish keeps the lease": Mutant(
         Topic(**COLD),
         ((PUBLISH, "local same", "if not held[3] then return 'kept' end\nlocal same"),),
@@ -187,7 +189,7 @@ OF_THE_MODEL = {
         Topic(troubles=("restart",), **WARM), ((READ, "held[4] and held[2] == run", "held[4]"),)
     ),
     "lease without run": Mutant(
-        Topic(troubles=("restart",), meanwhile=("append",), **COLD),
+        Topic((), troubles=("restart",), meanwhile=("append",), **COLD),
         ((FILL, "if held[5] == run then", "if true then"),),
     ),
     "silent miss": Mutant(Topic(meanwhile=("commit",), **COLD), tiered=SilentMiss),
@@ -225,7 +227,9 @@ OF_THE_MODEL = {
         ),
     ),
     "publish vouches for the run": Mutant(
-        Topic(troubles=("restart",), meanwhile=("append",), begun=(("append", "window_publish-1"),), **WARM),
+        Topic(
+            (), troubles=("restart",), meanwhile=("append",), begun=(("append", "window_publish-1"),), **WARM
+        ),
         (
             (
                 PUBLISH,
@@ -246,6 +250,7 @@ OF_THE_MODEL = {
     ),
     "a lease is given twice": Mutant(
         Topic(
+            (),
             troubles=("arrive",),
             meanwhile=("append",),
             **COLD | {"begun": (("read", "window_fill-1", "window_read-1"),)},
@@ -254,6 +259,7 @@ OF_THE_MODEL = {
     ),
     "look counts from its end": Mutant(
         Topic(
+            (),
             troubles=("wait",),
             there=(True,),
             cached=(True,),
