@@ -64,9 +64,8 @@ class AsyncTieredStore:
         except StorageUnavailable:
             if trusts or not redis.trust.serves(time.monotonic()):
                 raise
-            reply = await self._look(
-                redis, key, want, hard, token
-            )  # PostgreSQL failed the look at the marks as well
+            # PostgreSQL failed another caller's look at the marks as well, so windows are served after all
+            reply = await self._look(redis, key, want, hard, token)
             if reply.snapshot is None:
                 raise
             return reply.snapshot

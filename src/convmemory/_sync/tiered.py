@@ -63,9 +63,8 @@ class TieredStore:
         except StorageUnavailable:
             if trusts or not redis.trust.serves(time.monotonic()):
                 raise
-            reply = self._look(
-                redis, key, want, hard, token
-            )  # PostgreSQL failed the look at the marks as well
+            # PostgreSQL failed another caller's look at the marks as well, so windows are served after all
+            reply = self._look(redis, key, want, hard, token)
             if reply.snapshot is None:
                 raise
             return reply.snapshot
