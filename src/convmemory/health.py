@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from convmemory.observability import watch
+
 logger = logging.getLogger("convmemory.health")
 
 FAILURES_TO_OPEN: Final = 3
@@ -30,7 +32,7 @@ class Counters:
     drained: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class TierHealth:
     """The state of one tier as one process sees it; every method is safe from any thread.
 
@@ -44,6 +46,9 @@ class TierHealth:
     open: bool = False
     _in_a_row: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        watch(self)
 
     @property
     def breaker(self) -> str:

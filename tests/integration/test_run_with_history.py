@@ -379,7 +379,9 @@ async def test_what_was_said_is_kept_when_an_awaited_stream_is_closed(memory, sh
     await anext(stream)
     await stream.aclose()
     del stream
-    await until(lambda: gc.collect() >= 0 and RECORDER.open_runs == 0)  # LangChain's inner streams end when collected
+    await until(
+        lambda: gc.collect() >= 0 and RECORDER.open_runs == 0
+    )  # LangChain's inner streams end when collected
     assert await stored(memory) == ["one"]
 
 

@@ -6,6 +6,7 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final
 
 from convmemory._async.postgres_store import AsyncPostgresStore
@@ -14,10 +15,15 @@ from convmemory.coherence import NOT_ASKED, Reply, Snapshot, Written
 from convmemory.errors import StorageError, StorageUnavailable
 from convmemory.keys import ConversationKey
 from convmemory.models import Appended, Draft, StoredMessage
+from convmemory.observability import traced
 
 logger = logging.getLogger("convmemory.tiered")
 _DRAIN: Final = 500
 """Dirty marks drained in one go."""
+
+
+def _messages(snapshot: Snapshot) -> int:
+    return len(snapshot.entries)
 
 
 class AsyncTieredStore:
@@ -34,6 +40,7 @@ class AsyncTieredStore:
         self.postgres = postgres
         self.redis = redis
 
+    @traced("convmemory.read", size=_messages)
     async def read(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
         """The newest ``want`` messages (``None``: all), or the newest turn up to ``hard`` messages if it is longer.
 
@@ -86,6 +93,7 @@ class AsyncTieredStore:
         redis.health.counters.hits += reply.snapshot is not None
         return reply
 
+    @traced("convmemory.append", size=attrgetter("stored"))
     async def append(
         self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
     ) -> Appended:
@@ -104,16 +112,19 @@ class AsyncTieredStore:
             raise
         return appended
 
+    @traced("convmemory.clear")
     async def clear(self, key: ConversationKey) -> None:
         """Delete a conversation's messages and what is cached of them."""
         marked = self._marks_at_once
         await self._publish(key, await self.postgres.clear_conversation(key, dirty=marked), marked=marked)
 
+    @traced("convmemory.delete")
     async def delete(self, key: ConversationKey) -> None:
         """Delete a conversation and what is cached of it."""
         marked = self._marks_at_once
         await self._publish(key, await self.postgres.delete_conversation(key, dirty=marked), marked=marked)
 
+    @traced("convmemory.pop")
     async def pop(self, key: ConversationKey) -> StoredMessage | None:
         """Remove and return the newest message; ``None`` when there is none. Two callers at once get two messages.
 
@@ -181,6 +192,7 @@ class AsyncTieredStore:
             logger.info("dropped %d windows that had missed a write", len(marks))
         return marks
 
+    @traced("convmemory.read.postgres", size=_messages)
     async def _read_durable(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
         if want is None:
             return await self.postgres.read_all(key)

@@ -7,6 +7,7 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final
 
 from convmemory._sync.postgres_store import PostgresStore
@@ -15,10 +16,15 @@ from convmemory.coherence import NOT_ASKED, Reply, Snapshot, Written
 from convmemory.errors import StorageError, StorageUnavailable
 from convmemory.keys import ConversationKey
 from convmemory.models import Appended, Draft, StoredMessage
+from convmemory.observability import traced
 
 logger = logging.getLogger("convmemory.tiered")
 _DRAIN: Final = 500
 """Dirty marks drained in one go."""
+
+
+def _messages(snapshot: Snapshot) -> int:
+    return len(snapshot.entries)
 
 
 class TieredStore:
@@ -35,6 +41,7 @@ class TieredStore:
         self.postgres = postgres
         self.redis = redis
 
+    @traced("convmemory.read", size=_messages)
     def read(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
         """The newest ``want`` messages (``None``: all), or the newest turn up to ``hard`` messages if it is longer.
 
@@ -83,6 +90,7 @@ class TieredStore:
         redis.health.counters.hits += reply.snapshot is not None
         return reply
 
+    @traced("convmemory.append", size=attrgetter("stored"))
     def append(
         self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
     ) -> Appended:
@@ -101,16 +109,19 @@ class TieredStore:
             raise
         return appended
 
+    @traced("convmemory.clear")
     def clear(self, key: ConversationKey) -> None:
         """Delete a conversation's messages and what is cached of them."""
         marked = self._marks_at_once
         self._publish(key, self.postgres.clear_conversation(key, dirty=marked), marked=marked)
 
+    @traced("convmemory.delete")
     def delete(self, key: ConversationKey) -> None:
         """Delete a conversation and what is cached of it."""
         marked = self._marks_at_once
         self._publish(key, self.postgres.delete_conversation(key, dirty=marked), marked=marked)
 
+    @traced("convmemory.pop")
     def pop(self, key: ConversationKey) -> StoredMessage | None:
         """Remove and return the newest message; ``None`` when there is none. Two callers at once get two messages.
 
@@ -178,6 +189,7 @@ class TieredStore:
             logger.info("dropped %d windows that had missed a write", len(marks))
         return marks
 
+    @traced("convmemory.read.postgres", size=_messages)
     def _read_durable(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
         if want is None:
             return self.postgres.read_all(key)
