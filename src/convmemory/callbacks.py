@@ -30,7 +30,7 @@ logger = logging.getLogger("convmemory.callbacks")
 P = ParamSpec("P")
 
 MOST_RUNS: Final = 10_000
-"""Runs that are open at once; past it the oldest is let go of, which is one that nobody ended."""
+"""Runs that are open at once; past it the oldest is let go of: one that nobody ended, as of a stream left lying."""
 MOST_EVENTS: Final = 1_000
 """What one run may hold of what was retrieved and answered in it; the oldest is let go of."""
 
@@ -115,6 +115,8 @@ class RunRecorder(BaseCallbackHandler):
     run_inline = True  # under asyncio too: in order, and before the listeners that store the turn
 
     def __init__(self) -> None:
+        self.keeps_inputs = False
+        "Whether a run's input is held while it is open; only ``FailedTurns`` wants it, and it can be large."
         self._runs: dict[UUID, Run] = {}
         self._unkept: dict[UUID, Run] = {}
         self._here = threading.local()
@@ -159,7 +161,8 @@ class RunRecorder(BaseCallbackHandler):
         self, *told: Any, run_id: UUID, parent_run_id: UUID | None = None, **more: Any
     ) -> None:
         """A chain, a graph, or a step of one begins; ``told`` is how it would be rebuilt, and its input."""
-        self._begin("chain", run_id, parent_run_id, name=more.get("name"), inputs=told[-1])
+        inputs = told[-1] if self.keeps_inputs else None
+        self._begin("chain", run_id, parent_run_id, name=more.get("name"), inputs=inputs)
 
     @_quietly
     def on_chain_end(self, *_: Any, run_id: UUID, **more: Any) -> None:
@@ -171,7 +174,8 @@ class RunRecorder(BaseCallbackHandler):
         """It failed, or was cancelled; a turn whose input is to be kept waits for ``FailedTurns``."""
         self._abandon(run_id)
         if (lost := self._end(run_id, more.get("inputs"))) is not None:
-            _put(self._unkept, run_id, lost)
+            with self._lock:
+                _put(self._unkept, run_id, lost)
 
     @_quietly
     def on_tool_start(self, *_: Any, run_id: UUID, parent_run_id: UUID | None = None, **__: Any) -> None:
@@ -264,7 +268,7 @@ class RunRecorder(BaseCallbackHandler):
         """
         lost = None
         while run is not None and run.ended and not run.children:
-            del self._runs[run.run_id]
+            self._runs.pop(run.run_id, None)  # it may have been let go of while it waited
             lost = run if _is_lost(run) else lost
             parent = run.parent
             if parent is not None:
@@ -354,6 +358,7 @@ def listen() -> None:
 def listen_for_failures() -> None:
     """Attach what keeps the input of failed turns; only where a history asks for it, for it costs every error a task."""
     listen()
+    RECORDER.keeps_inputs = True
     _attach(_failed_turns)
 
 

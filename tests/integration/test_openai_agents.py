@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 
 import pytest
 from agents import Agent, RunConfig, Runner, function_tool, set_tracing_disabled
@@ -343,16 +341,3 @@ async def test_a_write_that_fails_fails_the_run(database_url, schema, make_proxy
         hr, _ = agent([assistant_message("Twenty days.")])
         with pytest.raises(StorageUnavailable):
             await Runner.run(hr, "What is the policy?", session=ConversationSession(memory, "c", **ADA))
-
-
-def test_without_the_sdk_the_error_is_the_command_that_installs_it():
-    program = (
-        "import sys; sys.modules['agents'] = None\n"
-        "try:\n    import convmemory.openai_agents\n"
-        "except ImportError as error:\n    print(type(error).__name__, error)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-
-    assert done.stdout.strip() == (
-        "MissingExtra convmemory.openai_agents needs an extra: pip install 'convmemory[openai-agents]'"
-    )

@@ -10,6 +10,8 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 NAME = re.compile(r"[\w-]+")
 BROUGHT_ALONG = ["hiredis", "langgraph", "lupa", "openai"]
@@ -82,6 +84,26 @@ def test_a_memory_works_with_nothing_that_an_extra_brings(database_url, redis_ur
     assert output([sys.executable, "-W", "ignore", "-c", PROGRAM, *optional()], names) == [
         "['hi', 'hello', 'still there?', 'yes']",
         "[]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("door", "absent", "extra"),
+    [
+        ("middleware", "langchain", "agents"),
+        ("middleware", "langgraph", "agents"),
+        ("openai_agents", "agents", "openai-agents"),
+    ],
+)
+def test_a_door_without_its_extra_names_the_command_that_installs_it(door, absent, extra):
+    program = (
+        f"import sys; sys.modules[{absent!r}] = None\n"
+        f"try:\n    import convmemory.{door}\n"
+        "except ImportError as error:\n    print(type(error).__name__, error)"
+    )
+
+    assert output([sys.executable, "-c", program], {}) == [
+        f"MissingExtra convmemory.{door} needs an extra: pip install 'convmemory[{extra}]'"
     ]
 
 
