@@ -29,7 +29,7 @@ def main() -> int:
     if options.list:
         print(*(row.name for row in rows), sep="\n")
         return 0
-    store = Path(options.programs)
+    store = Path(options.programs).resolve()
     store.mkdir(parents=True, exist_ok=True)
     outcomes = []
     for row in rows:

@@ -122,6 +122,18 @@ async def test_another_users_window_is_foreign_and_left_as_it_was(store, window,
     assert window()[1] <= 60_000
 
 
+@pytest.mark.parametrize("command", ["RPUSH", "SET", "SADD"])
+async def test_a_value_that_is_no_hash_is_no_window_and_the_next_fill_replaces_it(store, keyspace, command):
+    keyspace.client.execute_command(command, keyspace.window(KEY.uuid), "what an older program kept here")
+
+    assert await store.publish(KEY, written(1, 1, "a")) == "absent"
+    assert await store.fill(KEY, snapshot(1, "a"), "t", KEEP) == "absent"
+    await fill(store, snapshot(1, "a"))
+    assert await served(store) == ["a"]
+    assert keyspace.immortal() == []
+    assert store.health.counters.failures == 0
+
+
 # Publishing
 
 

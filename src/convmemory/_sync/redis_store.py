@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError
 from convmemory._sync.prober import Prober
 from convmemory._sync.redis_link import RedisLink
 from convmemory.coherence import Reply, Snapshot, Written, parse_reply
-from convmemory.drivers import REDIS, translated
+from convmemory.drivers import REDIS, translated, wrong_type
 from convmemory.errors import ConfigurationError, StorageError, StorageUnavailable
 from convmemory.health import TierHealth, Trust
 from convmemory.keys import ConversationKey, Keys
@@ -254,6 +254,8 @@ class RedisStore:
             with translated(REDIS, operation):
                 yield
         except StorageError as error:
+            if wrong_type(error.__cause__):  # one key is not ours; the server is there
+                raise
             self.trust.lost()
             if self.health.failed(error.__cause__ or error):
                 self._prober.start()

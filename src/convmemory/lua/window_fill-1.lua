@@ -14,7 +14,10 @@
 -- returns  'filled'; 'told' (an older window and any lease are gone, so nothing older is filled or served after this read);
 --          'absent' (there was nothing to tell)
 local key, version = KEYS[1], tonumber(ARGV[3])
-local held = redis.call('HMGET', key, 'owner', 'incarnation', 'version', 'token', 'leased')
+local held = redis.pcall('HMGET', key, 'owner', 'incarnation', 'version', 'token', 'leased')
+if held.err then -- what is no hash is no window: the next read replaces it
+  return string.find(held.err, 'WRONGTYPE', 1, true) and 'absent' or held
+end
 if not held[1] then
   return 'absent'
 end

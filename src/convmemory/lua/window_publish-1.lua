@@ -14,7 +14,10 @@
 -- before it was deleted and found gone, and only now have come to tell.
 -- The window keeps the run it was filled under: extending what a restart brought back does not make it trusted.
 local key, version = KEYS[1], tonumber(ARGV[3])
-local held = redis.call('HMGET', key, 'owner', 'incarnation', 'version', 'first', 'last', 'human', 'keep', 'bytes')
+local held = redis.pcall('HMGET', key, 'owner', 'incarnation', 'version', 'first', 'last', 'human', 'keep', 'bytes')
+if held.err then -- what is no hash is no window: the next read replaces it
+  return string.find(held.err, 'WRONGTYPE', 1, true) and 'absent' or held
+end
 if not held[1] then
   return 'absent'
 end

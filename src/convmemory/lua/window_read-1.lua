@@ -11,7 +11,11 @@
 --          {'foreign'}: the window is another user's, nothing was touched
 local key, owner, token = KEYS[1], ARGV[1], ARGV[5]
 local want, hard = tonumber(ARGV[2]), tonumber(ARGV[3])
-local held = redis.call('HMGET', key, 'owner', 'run', 'incarnation', 'version', 'first', 'last', 'human', 'token', 'deadline')
+local held = redis.pcall('HMGET', key, 'owner', 'run', 'incarnation', 'version', 'first', 'last', 'human', 'token', 'deadline')
+if held.err then
+  if not string.find(held.err, 'WRONGTYPE', 1, true) then return held end
+  held = {} -- not a hash, so somebody else's or an older program's value: no window, and the lease takes its place
+end
 if held[1] and held[1] ~= owner and held[4] then -- a stranger's lease is no window, and must not keep the owner out
   return {'foreign'}
 end
