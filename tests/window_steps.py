@@ -9,7 +9,7 @@ from langchain_core.messages import HumanMessage
 from convmemory import Draft
 from convmemory.codec import encode, pack, unpack
 from convmemory.coherence import Snapshot, Written
-from convmemory.keys import conversation_key
+from convmemory.keys import ConversationKey, conversation_key
 from fix_memory import texts
 
 HARD, KEEP = 200, 12
@@ -33,9 +33,18 @@ def written(version: int, first: int, *said: str, life: str = "1", human: int | 
     return Written(life, version, first, newest, packed(*said))
 
 
-async def fill(store, found: Snapshot, keep: int = KEEP) -> None:
-    assert (await store.read_window(KEY, 6, HARD, "t")).verdict == "lease"
-    assert await store.fill(KEY, found, "t", keep) == "filled"
+async def lease(store, key: ConversationKey = KEY) -> str:
+    """Take the lease; what a fill under it must show."""
+    reply = await store.read_window(key, 6, HARD, uuid4().hex)
+    assert reply.verdict == "lease"
+    token: str = reply.token
+    return token
+
+
+async def fill(store, found: Snapshot, keep: int = KEEP) -> str:
+    token = await lease(store)
+    assert await store.fill(KEY, found, token, keep) == "filled"
+    return token
 
 
 async def served(store, want: int = 6, hard: int = HARD) -> list[str] | str:

@@ -61,15 +61,22 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the window's read script answered: ``hit`` with a snapshot, ``lease``, ``miss`` or ``foreign``."""
+    """What the window's read script answered: ``hit`` with a snapshot, ``lease`` with its token, ``miss`` or ``foreign``."""
 
     verdict: str
     snapshot: Snapshot | None = None
+    token: str = ""
+
+
+NOT_ASKED: Final = Reply("miss")
+"""Redis may not be believed, or did not answer: whoever reads PostgreSQL instead still tells it what was read."""
 
 
 def parse_reply(raw: Sequence[bytes]) -> Reply:
     """Read the answer of ``window_read-1.lua``."""
     verdict = raw[0].decode()
+    if verdict == "lease":
+        return Reply(verdict, token=raw[1].decode())
     if verdict != "hit":
         return Reply(verdict)
     incarnation, version, last, human = raw[1].decode(), int(raw[2]), int(raw[3]), int(raw[4])

@@ -88,7 +88,14 @@ def describe(error: BaseException) -> str:
         return error.diag.message_primary  # without DETAIL, which quotes rows
     if isinstance(error, psycopg.Error) and error.sqlstate is None:
         return " ".join(str(error).split())[:300]
+    if wrong_type(error):
+        return "a key of this name holds something else; does another application use the same key prefix?"
     return type(error).__name__
+
+
+def wrong_type(error: BaseException | None) -> bool:
+    """Whether Redis answered that a key holds a value of another type: it is there, and the value is not ours."""
+    return isinstance(error, redis.exceptions.ResponseError) and "WRONGTYPE" in str(error)
 
 
 def out_of_reach(error: BaseException) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from convmemory.observability import watch
+
 logger = logging.getLogger("convmemory.health")
 
 FAILURES_TO_OPEN: Final = 3
@@ -30,7 +32,7 @@ class Counters:
     drained: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class TierHealth:
     """The state of one tier as one process sees it; every method is safe from any thread.
 
@@ -44,6 +46,9 @@ class TierHealth:
     open: bool = False
     _in_a_row: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        watch(self)
 
     @property
     def breaker(self) -> str:
@@ -84,14 +89,19 @@ class Trust:
     """Whether the windows in Redis may be served: only after the marks of an outage are drained.
 
     A failure makes every window doubtful; ``begin`` lets one caller drain, and ``drained`` restores the
-    trust unless something failed meanwhile. While trusted, a look is due once per ``LOOK_EVERY`` seconds.
+    trust unless something failed meanwhile. While trusted, a look is due once per ``LOOK_EVERY`` seconds, counted
+    from where the last one began: what was marked after that, it may have missed.
     """
 
     trusted: bool = False
-    _looked: float = float("-inf")
+    _began: float = float("-inf")
     _losses: int = 0
     _busy: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def serves(self, now: float) -> bool:
+        """Whether windows may be served to one who does not look: another caller's look may take long, or come late."""
+        return self.trusted and now - self._began < 2 * LOOK_EVERY
 
     def lost(self) -> None:
         """Note that Redis could not be reached: what it holds may be older than what was acknowledged."""
@@ -101,25 +111,30 @@ class Trust:
 
     def begin(self, now: float) -> int | None:
         """A ticket to look for marks now, or ``None`` when no look is due or another caller is at it."""
-        if self.trusted and now - self._looked < LOOK_EVERY:
+        if self.trusted and now - self._began < LOOK_EVERY:
             return None
         with self._lock:
-            if self._busy or (self.trusted and now - self._looked < LOOK_EVERY):
+            if self._busy or (self.trusted and now - self._began < LOOK_EVERY):
                 return None
             self._busy = True
             return self._losses
 
-    def drained(self, ticket: int, now: float) -> None:
-        """Every mark was drained: trust, unless Redis was lost since the ticket was drawn."""
+    def drained(self, ticket: int, began: float) -> None:
+        """Every mark there was at ``began`` is drained: trust, unless Redis was lost since the ticket was drawn."""
         with self._lock:
             self._busy = False
             if ticket == self._losses:
                 self.trusted = True
-                self._looked = now
+                self._began = began
 
     def gave_up(self, now: float) -> None:
-        """The look did not come to an end; a process that lost nothing tries again in ``LOOK_EVERY`` seconds."""
+        """The look failed; a process that lost nothing goes on serving, and tries again in ``LOOK_EVERY`` seconds."""
         with self._lock:
             self._busy = False
             if self.trusted:
-                self._looked = now
+                self._began = now
+
+    def left(self) -> None:
+        """The look was cancelled, which says nothing about the marks: somebody else looks at once."""
+        with self._lock:
+            self._busy = False

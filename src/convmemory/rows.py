@@ -93,6 +93,18 @@ def new_incarnation() -> int:
     return secrets.randbits(62)
 
 
+def again(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters of a second attempt: the conversation it makes is another life, or the first's late words fit it.
+
+    The first attempt may have made the conversation, and somebody deleted it, before this one makes it again.
+    """
+    return (
+        {**parameters, "new_incarnation": new_incarnation()}
+        if "new_incarnation" in parameters
+        else parameters
+    )
+
+
 def conversation_of(row: Sequence[Any]) -> Conversation:
     """Read a conversation's row."""
     uuid, external_id, user_id, dept_id, title, source, last_seq, version, created, updated, metadata = row

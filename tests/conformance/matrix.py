@@ -108,7 +108,7 @@ def run(row: Row, store: Path, words: list[str]) -> Outcome:
             hot = _bring_up(stack, *row.redis, store, directory)
         except (NotHere, StorageError, TimeoutError) as error:
             why = " ".join(str(error).split())
-            return Outcome(row.name, "", f"not run: {why[:200]}", failed=not isinstance(error, NotHere))
+            return Outcome("", "", f"not run: {why[:200]}", failed=not isinstance(error, NotHere))
         suite = _suite(durable, hot, words)
     said = re.findall(r"^\d+ (?:passed|failed|skipped|error).*?(?= in )", suite.stdout, re.MULTILINE)
     result, failed = said[-1] if said else "the suite did not finish", bool(suite.returncode)

@@ -189,9 +189,39 @@ async def test_a_process_that_lost_nothing_finds_the_marks_of_others_within_a_se
     await add(history, [HumanMessage("old")])
     await read(history)
     await memory.postgres.append(KEY, [Draft(HumanMessage("of a process without Redis"))], dirty=True)
-    memory.redis.trust._looked -= 1.0  # a second later
+    memory.redis.trust._began -= 1.0  # a second later
 
     assert texts(await read(history)) == ["old", "of a process without Redis"]
+
+
+async def test_a_late_look_of_another_caller_sends_readers_to_postgresql(memory):
+    history = memory.history("c", user_id="ana")
+    await add(history, [HumanMessage("old")])
+    await read(history)
+    await memory.postgres.append(KEY, [Draft(HumanMessage("of a process without Redis"))], dirty=True)
+    memory.redis.trust._began -= 10
+    memory.redis.trust.begin(time.monotonic())  # and takes its time
+
+    assert texts(await read(history)) == ["old", "of a process without Redis"]
+
+
+async def test_a_look_that_fails_for_want_of_postgresql_costs_nobody_the_window(
+    schema, make_memory, postgres_proxy
+):
+    memory = await make_memory(postgres_proxy.url, statement_timeout=0.6)
+    history = memory.history("c", user_id="ana")
+    await add(history, [HumanMessage("x")])
+    await read(history)
+    trust = memory.redis.trust
+    trust._began -= 10
+    trust.begin(time.monotonic())
+    postgres_proxy.mode = "blackhole"
+    other = threading.Timer(0.2, lambda: trust.gave_up(time.monotonic()))
+    other.start()
+
+    assert texts(await read(history)) == ["x"]
+    assert memory.postgres.health.counters.failures > 0
+    other.join()
 
 
 async def test_more_marks_than_one_bite_are_all_drained(memory, database):

@@ -19,6 +19,7 @@ from opentelemetry.trace import StatusCode
 
 from convmemory import ConversationNotFound, StorageUnavailable, observability
 from convmemory.health import FAILURES_TO_OPEN, TierHealth
+from convmemory.keys import conversation_key
 
 SAID, USER = "w0rds-of-a-message", "ana-the-us3r"
 TURN = [HumanMessage(SAID), AIMessage(SAID)]
@@ -80,12 +81,14 @@ async def test_a_write_a_miss_and_a_hit_are_spans(memory, spans):
         assert span.status.status_code is StatusCode.UNSET
 
 
-async def test_clear_and_delete_are_spans(memory, spans):
+async def test_pop_clear_and_delete_are_spans(memory, spans):
     await memory.save_messages("c", TURN, user_id=USER)
+    await memory._store.pop(conversation_key("c", USER))
     await memory.clear("c", user_id=USER)
     await memory.delete_conversation("c", user_id=USER)
 
-    assert [span.name for span in spans()] == ["convmemory.append", "convmemory.clear", "convmemory.delete"]
+    verbs = ["append", "pop", "clear", "delete"]
+    assert [span.name for span in spans()] == [f"convmemory.{verb}" for verb in verbs]
 
 
 async def test_a_failure_is_told_by_its_class_alone(schema, make_memory, postgres_proxy, spans):

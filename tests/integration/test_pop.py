@@ -177,11 +177,11 @@ async def test_a_pop_while_redis_refuses_is_marked_afterwards(schema, make_memor
 
 async def test_a_filler_that_is_late_does_not_bring_it_back(memory):
     await saved(memory, "one", "two")
-    assert (await memory.redis.read_window(KEY, 6, 200, "slow")).verdict == "lease"
+    slow = (await memory.redis.read_window(KEY, 6, 200, "slow")).token
     old = await memory.postgres.read_window(KEY, 50, 200)
     await memory._store.pop(KEY)
 
-    assert await memory.redis.fill(KEY, old, "slow", 50) == "absent"
+    assert await memory.redis.fill(KEY, old, slow, 50) == "absent"
     assert texts(await memory.get_history("c", **ANA)) == ["one"]
 
 

@@ -39,9 +39,9 @@ async def warmed(history, memory, size: int) -> None:
     for _ in range(WARM):
         await add(history, batch(size))
         await memory.redis.drop([history._key.uuid])
-        memory.redis.trust._looked = LONG_AGO
+        memory.redis.trust._began = LONG_AGO
         await read(history)
-    memory.redis.trust._looked = float("inf")  # the look at the marks, once a second, has its own test
+    memory.redis.trust._began = float("inf")  # the look at the marks, once a second, has its own test
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -166,7 +166,7 @@ async def test_marks_are_looked_for_once_a_second_and_not_at_every_read(counted)
     memory, cost = counted
     history = memory.history("c", user_id="ana")
     await warmed(history, memory, 2)
-    memory.redis.trust._looked = LONG_AGO
+    memory.redis.trust._began = LONG_AGO
 
     assert await cost(lambda: read(history)) == {"postgres": ONE, "redis": ONE}
     assert await cost(lambda: read(history)) == {"postgres": NONE, "redis": ONE}

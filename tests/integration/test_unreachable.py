@@ -16,10 +16,12 @@ from convmemory import (
     NotOpen,
     PostgresStore,
     Settings,
+    StorageError,
     StorageUnavailable,
 )
 from convmemory.embedded import EmbeddedServers
 from convmemory.embedded.plan import POSTGRES_DATA
+from convmemory.health import FAILURES_TO_OPEN
 from fix_memory import texts, until
 
 SECRET = "s3cr3t/?#@:%"
@@ -303,13 +305,30 @@ async def test_a_redis_that_refuses_is_missed_and_no_more(schema, make_memory, r
         await memory.create_session("ana")
 
 
-async def test_a_key_of_somebody_elses_making_is_no_obstacle(memory, keyspace):
+async def test_a_value_of_somebody_elses_making_where_a_window_belongs_is_no_obstacle(memory, keyspace):
     name = uuid4()
+    await memory.save_message(name, "x", user_id="ana")
+    keyspace.client.unlink(keyspace.window(name))
     keyspace.client.rpush(keyspace.window(name), "not a window")
-    keyspace.client.pexpire(keyspace.window(name), 60_000)
-    for number in range(4):
-        await memory.save_message(name, str(number), user_id="ana")
-        assert texts(await memory.get_history(name, user_id="ana"))[-1] == str(number)
+
+    for _ in range(5):
+        assert texts(await memory.get_history(name, user_id="ana")) == ["x"]
+    assert memory.redis.health.counters.hits >= 3
+    assert memory.redis.health.counters.failures == 0
+
+
+async def test_a_value_of_somebody_elses_making_where_sessions_are_listed_is_told_and_is_no_outage(
+    memory, keyspace
+):
+    keyspace.client.set(f"{keyspace.prefix}user:{{ana}}:sessions", "not a list of sessions")
+
+    for verb in (memory.create_session, memory.list_user_sessions):
+        for _ in range(FAILURES_TO_OPEN):
+            with pytest.raises(StorageError, match="does another application use the same key prefix"):
+                await verb("ana")
+    report = (await memory.check()).redis
+    assert (report.reachable, report.breaker, report.figures["failures"]) == (True, "closed", 0)
+    assert keyspace.client.get(f"{keyspace.prefix}user:{{ana}}:sessions") == b"not a list of sessions"
 
 
 async def test_every_error_has_the_one_root(memory):

@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from convmemory import ConversationNotFound, StorageUnavailable
 from fix_memory import add, read, texts
-from window_steps import HARD, KEEP, KEY, LIFE, drafts, say
+from window_steps import HARD, KEEP, KEY, LIFE, drafts, lease, say
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ async def test_two_readers_that_miss_together_both_see_everything(memory, histor
     await store.tell(KEY, late.incarnation, late.version)  # the second reader is done first
 
     assert (first.verdict, second.verdict) == ("lease", "miss")
-    assert await store.fill(KEY, early, "1", KEEP) == "absent"
+    assert await store.fill(KEY, early, first.token, KEEP) == "absent"
     assert texts(await read(history)) == ["one", "two"]
 
 
@@ -69,7 +69,7 @@ async def test_concurrent_readers_and_a_writer_never_see_less_than_before(memory
 @pytest.mark.parametrize("change", ["clear", "delete", "append", "again"])
 async def test_a_filler_that_is_late_brings_nothing_back(memory, history, store, change):
     await add(history, say("old"))
-    assert (await store.read_window(KEY, 6, HARD, "slow")).verdict == "lease"
+    slow = await lease(store)
     old = await memory.postgres.read_window(KEY, KEEP, HARD)
 
     if change == "clear":
@@ -81,7 +81,7 @@ async def test_a_filler_that_is_late_brings_nothing_back(memory, history, store,
     if change == "again":
         await add(history, say("another life"))
 
-    assert await store.fill(KEY, old, "slow", KEEP) == "absent"
+    assert await store.fill(KEY, old, slow, KEEP) == "absent"
     expected = {"clear": [], "delete": [], "append": ["old", "new"], "again": ["another life"]}
     assert texts(await read(history)) == expected[change]
     assert texts(await read(history)) == expected[change]
@@ -228,12 +228,12 @@ async def test_who_looked_before_there_was_a_conversation_is_not_in_its_owners_w
 
 async def test_a_reader_without_the_lease_tells_what_it_read(memory, history, store):
     await add(history, say("one"))
-    await store.read_window(KEY, 6, HARD, "slow")
+    slow = await lease(store)
     old = await memory.postgres.read_window(KEY, KEEP, HARD)
     await memory.postgres.append(KEY, drafts("two"))  # committed, not published
     assert texts(await read(history)) == ["one", "two"]  # seen by one reader
 
-    await store.fill(KEY, old, "slow", KEEP)
+    await store.fill(KEY, old, slow, KEEP)
     assert texts(await read(history)) == ["one", "two"]  # so nobody may see less
 
 

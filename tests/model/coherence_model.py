@@ -1,6 +1,6 @@
 """The coherence protocol as a model that is small enough to be explored whole: every order of every step.
 
-    python tests/model/coherence_model.py [--wide]
+    PYTHONPATH=tests python -m model [--wide]
 
 prints which scopes hold, and for every rule of the protocol the shortest way in which leaving it out breaks the
 promise. Half a minute; ``--wide`` has more of everybody and takes ten.
@@ -22,411 +22,10 @@ holds the real ones against them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from functools import cache
-from typing import NamedTuple
 
-NOBODY = (0, 0)
-"""The life and the version of a conversation that is not there."""
-
-
-class Broken(Exception):
-    """The promise is broken."""
-
-
-# What Redis holds for the conversation, and what its scripts make of it
-
-
-class Window(NamedTuple):
-    """The newest messages, as they stood at a version of one life, filled under one run of Redis."""
-
-    life: Hashable
-    version: int
-    run: Hashable
-
-
-class Lease(NamedTuple):
-    """Leave for one reader to fill; ``late`` when somebody else may take it over."""
-
-    holder: Hashable
-    run: Hashable
-    late: bool = False
-
-
-Key = Window | Lease | None
-
-
-def look(key: Key, run: Hashable, holder: Hashable, without: str = "") -> tuple[str, Key]:
-    """Serve the window, or take the lease if nobody holds it: ``hit``, ``lease`` or ``miss``."""
-    if isinstance(key, Window) and (key.run == run or without == "no run check"):
-        return "hit", key
-    if isinstance(key, Lease) and not key.late and key.holder != holder:
-        return "miss", key
-    return "lease", Lease(holder, run)
-
-
-def publish(key: Key, run: Hashable, life: Hashable, version: int, without: str = "") -> tuple[str, Key]:
-    """Tell the window of an append: ``extended``, ``kept``, ``dropped`` or ``absent``."""
-    if isinstance(key, Lease) and without == "publish keeps the lease":
-        return "kept", key
-    if not isinstance(key, Window):
-        return ("absent" if key is None else "dropped"), None
-    made_now = without == "creation extends no conversation" and key.version == 0 and version == 1
-    same = key.life == life or made_now or without == "incarnation ignored"
-    if same and (key.version == version - 1 or without == "publish without version check"):
-        under = run if without == "publish vouches for the run" else key.run
-        return "extended", Window(life, version, under)
-    return ("kept", key) if same and key.version >= version else ("dropped", None)
-
-
-def tell(key: Key, life: Hashable, version: int, without: str = "") -> tuple[str, Key]:
-    """Leave word of a version: ``told`` (an older window and any lease are gone) or ``absent``."""
-    if key is None:
-        return "absent", None
-    same = isinstance(key, Window) and (key.life == life or without == "incarnation ignored")
-    return "told", key if isinstance(key, Window) and same and key.version >= version else None
-
-
-def fill(
-    key: Key, run: Hashable, holder: Hashable, life: Hashable, version: int, without: str = ""
-) -> tuple[str, Key]:
-    """Put the window if the lease is still mine, else ``tell``."""
-    mine = isinstance(key, Lease) and (key.holder == holder or without == "any lease fills")
-    now = isinstance(key, Lease) and (key.run == run or without == "lease without run")
-    if (mine and now) or without == "fill without lease":
-        return "filled", Window(life, version, run)
-    return tell(key, life, version, without)
-
-
-# What PostgreSQL holds
-
-
-@cache
-def state_at(log: str, moment: int) -> tuple[int, int]:
-    """(life, version) after so many commits; a life is named by the commit that began it."""
-    life, version = NOBODY
-    for at, what in enumerate(log[:moment], 1):
-        life, version = NOBODY if what == "d" else (life or at, version + 1)
-    return life, version
-
-
-@cache
-def told_of(log: str, moment: int) -> tuple[int, int]:
-    """What the write that made ``moment`` tells the window."""
-    life, version = state_at(log, moment - 1)
-    return (life, version + 1) if log[moment - 1] == "d" else state_at(log, moment)
-
-
-# Everybody's state
-
-
-class Writer(NamedTuple):
-    """``idle``, ``committed``, ``failed`` (could not publish) or ``owes`` (mutants: acknowledged too early)."""
-
-    step: str
-    moment: int
-    left: int
-    marked: bool = False
-
-
-class Reader(NamedTuple):
-    """``idle``; ``drop clear`` (draining) and ``look``; ``bare leased`` (misses), with ``+`` once it has read."""
-
-    step: str
-    left: int
-    floor: int = 0
-    value: int = 0
-
-
-class State(NamedTuple):
-    """The world between two steps. ``away``: who cannot reach Redis; ``trust``: of each process, fresh, due or doubt."""
-
-    log: str
-    mark: int
-    key: Key
-    old: Key
-    run: int
-    away: str
-    writers: tuple[Writer, ...]
-    readers: tuple[Reader, ...]
-    trust: tuple[str, ...]
-    floor: int
-    late: int
-    faults: int
-
-
-Step = tuple[str, State]
-
-
-@dataclass(frozen=True)
-class Scope:
-    """How many of everybody and of everything; the first ``full`` readers read whole histories.
-
-    ``kinds`` of faults: crash evict restart late outage partition. ``what`` is written: a(ppend) c(lear) d(elete).
-    ``shared``: all readers are one process. ``after``: an outage, and a write that is marked; it is over for
-    everybody but the first writer.
-    """
-
-    writers: int = 1
-    readers: int = 2
-    full: int = 0
-    writes: int = 1
-    reads: int = 1
-    faults: int = 1
-    kinds: str = ""
-    what: str = "a"
-    shared: bool = False
-    after: bool = False
-
-    def starts(self) -> Iterator[State]:
-        """Before anything happens: with a warm window and a cold one, of a conversation that is there or not."""
-        writers, readers = (
-            (Writer("idle", 0, self.writes),) * self.writers,
-            (Reader("idle", self.reads),) * self.readers,
-        )
-        processes = 1 if self.shared else self.readers
-        if self.after:
-            doubt, stale = ("doubt",) * processes, Window(1, 1, 0)
-            yield State("aa", 2, stale, None, 0, "w0", writers, readers, doubt, 2, 0, self.faults)
-            return
-        trust = ("fresh",) * processes
-        for log in ("a", ""):
-            for key in (Window(*state_at(log, len(log)), 0), None):
-                yield State(log, 0, key, None, 0, "", writers, readers, trust, len(log), 0, self.faults)
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """The steps that can come next; ``without`` names the rule that is left out."""
-
-    scope: Scope
-    without: str = ""
-
-    def steps(self, s: State) -> Iterator[Step]:
-        """Every step that can come next, with the state it leads to."""
-        for i, writer in enumerate(s.writers):
-            yield from self._writer(s, i, writer)
-        for i, reader in enumerate(s.readers):
-            yield from self._reader(s, i, reader)
-        yield from self._events(s)
-        if s.faults:
-            for what, n in self._faults(s):
-                yield what, n._replace(faults=s.faults - 1)
-
-    # Writers
-
-    def _writer(self, s: State, i: int, w: Writer) -> Iterator[Step]:
-        if w.step == "idle" and w.left:
-            yield from self._commits(s, i, w)
-        elif w.step == "committed":
-            yield from self._publishes(s, i, w)
-        elif w.step == "failed":
-            early = self.without == "mark after ack"
-            marked = s if early or self.without == "failed publish not marked" else s._replace(mark=w.moment)
-            yield (
-                f"w{i} marks, acks",
-                self._acked(marked, i, w, late=True, then="owes mark" if early else "idle"),
-            )
-        elif w.step == "owes mark":
-            yield f"w{i} marks", _with_writer(s._replace(mark=w.moment), i, Writer("idle", 0, w.left))
-        elif w.step == "owes publish":
-            n = self._published(s, w.moment) if self._reaches(s, i) else s
-            yield f"w{i} publishes", _with_writer(n, i, Writer("idle", 0, w.left))
-
-    def _commits(self, s: State, i: int, w: Writer) -> Iterator[Step]:
-        moment = len(s.log) + 1
-        for what in self.scope.what:
-            if what != "a" and state_at(s.log, len(s.log)) == NOBODY:
-                continue
-            n = s._replace(log=s.log + what)
-            yield f"w{i} commits {what}{moment}", _with_writer(n, i, Writer("committed", moment, w.left))
-            if not self._reaches(s, i):  # its breaker may have opened: then the mark is part of the statement
-                mark = s.mark if self.without == "degraded write not marked" else moment
-                marked = _with_writer(
-                    n._replace(mark=mark), i, Writer("committed", moment, w.left, marked=True)
-                )
-                yield f"w{i} commits and marks {what}{moment}", marked
-
-    def _publishes(self, s: State, i: int, w: Writer) -> Iterator[Step]:
-        if self.without == "publish after ack":
-            yield f"w{i} acks {w.moment}", self._acked(s, i, w, late=False, then="owes publish")
-            return
-        if self._reaches(s, i):
-            n = self._published(s, w.moment)
-            yield f"w{i} publishes {w.moment}: {_shown(n.key)}, acks", self._acked(n, i, w, late=False)
-            if s.faults and "outage" in self.scope.kinds:
-                n = _with_writer(n._replace(faults=s.faults - 1), i, w._replace(step="failed"))
-                yield f"w{i} publishes {w.moment}, the answer is lost", n
-        if w.marked:
-            yield f"w{i} leaves Redis alone, acks {w.moment}", self._acked(s, i, w, late=True)
-        elif not self._reaches(s, i):
-            yield f"w{i} cannot publish {w.moment}", _with_writer(s, i, w._replace(step="failed"))
-
-    def _acked(self, s: State, i: int, w: Writer, *, late: bool, then: str = "idle") -> State:
-        n = _with_writer(s, i, Writer(then, w.moment if then != "idle" else 0, w.left - 1))
-        return n._replace(late=max(s.late, w.moment)) if late else n._replace(floor=max(s.floor, w.moment))
-
-    def _published(self, s: State, moment: int) -> State:
-        what, (life, version) = s.log[moment - 1], told_of(s.log, moment)
-        if (what, self.without) in {("c", "clear keeps the window"), ("d", "delete without publish")}:
-            return s
-        if what == "a":
-            return _put(s, publish(s.key, s.run, life, version, self.without)[1])
-        return _put(s, tell(s.key, life, version, self.without)[1])
-
-    def _reaches(self, s: State, i: int) -> bool:
-        return not (s.away == "all" or (s.away == "w0" and i == 0))
-
-    # Readers
-
-    def _reader(self, s: State, i: int, r: Reader) -> Iterator[Step]:
-        if r.step == "idle":
-            if r.left:
-                yield self._begins(s, i, r)
-        elif r.step in {"drop", "clear"}:
-            yield self._drains(s, i, r)
-        elif r.step == "look":
-            yield self._looks(s, i, r)
-        elif r.step in {"bare", "leased"}:
-            yield self._reads(s, i, r)
-        else:
-            yield self._finishes(s, i, r)
-
-    def _begins(self, s: State, i: int, r: Reader) -> Step:
-        trust = s.trust[self._process(i)]
-        owed = s.floor if trust == "fresh" else max(s.floor, s.late)
-        r = r._replace(floor=owed)
-        busy = self.scope.shared and any(other.step in {"drop", "clear"} for other in s.readers)
-        if i < self.scope.full:
-            return self._reads(s, i, r._replace(step="bare"))
-        if trust == "fresh" or self.without == "trust without draining":
-            return self._looks(s, i, r)
-        if not busy:
-            return self._reads_marks(s, i, r)
-        if trust == "due" and self.without == "look under way counts":
-            return self._looks(s, i, r)
-        return self._reads(s, i, r._replace(step="bare"))  # another reader of this process is at the marks
-
-    def _reads_marks(self, s: State, i: int, r: Reader) -> Step:
-        if not s.mark:
-            n = self._trusting(s, i, "fresh")
-            return f"r{i} finds no mark", _with_reader(n, i, r._replace(step="look"))
-        first = "clear" if self.without == "mark cleared first" else "drop"
-        return f"r{i} finds mark {s.mark}", _with_reader(s, i, r._replace(step=first, value=s.mark))
-
-    def _drains(self, s: State, i: int, r: Reader) -> Step:
-        reverse = self.without == "mark cleared first"
-        if r.step == "drop" and s.away == "all":
-            return f"r{i} cannot drop", _with_reader(
-                self._trusting(s, i, "doubt"), i, r._replace(step="bare")
-            )
-        if r.step == "drop":
-            what, n, then = f"r{i} drops", _put(s, None), "look" if reverse else "clear"
-        else:
-            gone = s.mark == r.value or self.without == "drain clears a newer mark"
-            n = s._replace(mark=0) if gone else s
-            what, then = f"r{i} clears mark {r.value}", "drop" if reverse else "look"
-        n = self._trusting(n, i, "fresh") if then == "look" else n
-        return what, _with_reader(n, i, r._replace(step=then))
-
-    def _looks(self, s: State, i: int, r: Reader) -> Step:
-        if s.away == "all":
-            return f"r{i} cannot look", _with_reader(
-                self._trusting(s, i, "doubt"), i, r._replace(step="bare")
-            )
-        answer, key = look(s.key, s.run, i, self.without)
-        if answer != "hit":
-            step = "leased" if answer == "lease" else "bare"
-            return f"r{i} looks: {answer}", _with_reader(_put(s, key), i, r._replace(step=step))
-        assert isinstance(key, Window)
-        held = (m for m in range(r.floor, len(s.log) + 1) if state_at(s.log, m) == key[:2])
-        moment = next(held, None)
-        if moment is None:
-            raise Broken(f"r{i} is served {_shown(key)} after {r.floor}")
-        return f"r{i} is served {_shown(key)}", _with_reader(_seen(s, moment), i, Reader("idle", r.left - 1))
-
-    def _reads(self, s: State, i: int, r: Reader) -> Step:
-        n = _with_reader(s, i, r._replace(step=r.step + "+", value=len(s.log)))
-        return f"r{i} reads {len(s.log)}", n
-
-    def _finishes(self, s: State, i: int, r: Reader) -> Step:
-        done, (life, version) = Reader("idle", r.left - 1), state_at(s.log, r.value)
-        if s.away == "all":
-            return f"r{i} cannot tell {r.value}", _with_reader(self._trusting(s, i, "doubt"), i, done)
-        silent = "silent full read" if i < self.scope.full else "silent miss"
-        n = _with_reader(_seen(s, r.value), i, done)
-        if r.step == "leased+":
-            said, key = fill(s.key, s.run, i, life, version, self.without)
-        elif self.without == silent:
-            said, key = "says nothing of", s.key
-        else:
-            said, key = tell(s.key, life, version, self.without)
-        return f"r{i} {said} {r.value}", _put(n, key)
-
-    def _process(self, i: int) -> int:
-        return 0 if self.scope.shared else i
-
-    def _trusting(self, s: State, i: int, how: str) -> State:
-        at = self._process(i)
-        return s._replace(trust=(*s.trust[:at], how, *s.trust[at + 1 :]))
-
-    # What happens to them
-
-    def _events(self, s: State) -> Iterator[Step]:
-        if s.away:
-            yield "Redis is back", s._replace(away="")
-        if s.late > s.floor:
-            due = s.trust
-            if self.without != "no look while trusted":
-                due = tuple("due" if trust == "fresh" else trust for trust in s.trust)
-            yield "a second passes", s._replace(floor=s.late, trust=due)
-        if isinstance(s.key, Lease) and not s.key.late and "late" in self.scope.kinds:
-            yield "the lease's time is over", s._replace(key=s.key._replace(late=True))
-
-    def _faults(self, s: State) -> Iterator[Step]:
-        kinds = self.scope.kinds
-        if "crash" in kinds:
-            for i, w in enumerate(s.writers):
-                if w.step != "idle":
-                    yield f"w{i} CRASHES", _with_writer(s, i, Writer("idle", 0, 0))
-            for i, r in enumerate(s.readers):
-                if r.step != "idle":
-                    yield f"r{i} CRASHES", _with_reader(s, i, Reader("idle", r.left - 1))
-        if "evict" in kinds and s.key and not s.away:
-            yield "EVICTED", _put(s, None)
-        if "restart" in kinds:
-            yield f"RESTART, back to {_shown(s.old)}", s._replace(key=s.old, run=s.run + 1)
-            yield "RESTART, all kept", s._replace(run=s.run + 1)
-        if "outage" in kinds and not s.away:
-            yield "OUTAGE", s._replace(away="all")
-        if "partition" in kinds and not s.away:
-            yield "PARTITION between w0 and Redis", s._replace(away="w0")
-
-
-def _with_writer(s: State, i: int, w: Writer) -> State:
-    return s._replace(writers=(*s.writers[:i], w, *s.writers[i + 1 :]))
-
-
-def _with_reader(s: State, i: int, r: Reader) -> State:
-    return s._replace(readers=(*s.readers[:i], r, *s.readers[i + 1 :]))
-
-
-def _put(s: State, key: Key) -> State:
-    return s if key == s.key else s._replace(key=key, old=s.key)
-
-
-def _seen(s: State, moment: int) -> State:
-    return s._replace(floor=max(s.floor, moment))
-
-
-def _shown(key: Key) -> str:
-    if isinstance(key, Window):
-        return f"life {key.life} version {key.version}" if key.life else "no conversation"
-    return "nothing" if key is None else f"r{key.holder}'s lease"
-
-
-# Exploring
+from model.protocol import Broken, Protocol, Scope, State
+from model.window_model import shown
 
 
 @dataclass(frozen=True)
@@ -462,7 +61,7 @@ def _way(came: dict[State, tuple[State, str] | None], s: State) -> list[str]:
     while (link := came[s]) is not None:
         s, what = link
         steps.append(what)
-    start = f"{_shown(s.key)} cached after {len(s.log)} appends"
+    start = f"{shown(s.key)} cached after {len(s.log)} appends"
     return [start, *reversed(steps)]
 
 
@@ -473,13 +72,14 @@ HOLDS = {
     "crash": Scope(writers=2, what="ad", kinds="crash"),
     "evict": Scope(writers=2, what="ad", kinds="evict late"),
     "restart": Scope(writers=2, kinds="restart late"),
+    "questions on their way twice": Scope(writers=2, kinds="twice late"),
     "outage": Scope(writes=2, kinds="outage"),
     "partition": Scope(writers=2, kinds="partition"),
     "one process": Scope(readers=2, shared=True, kinds="partition outage"),
 }
 """Small scopes: a few seconds together."""
 
-_ALL = "crash evict restart late outage partition"
+_ALL = "crash evict restart late outage partition twice"
 MORE = {
     "writers race, any two faults": Scope(writers=2, faults=2, kinds=_ALL),
     "clear and delete, any fault": Scope(writers=2, what="acd", kinds=_ALL),
@@ -514,5 +114,7 @@ MUTANTS = {
     "publish after ack": Scope(),
     "look under way counts": Scope(shared=True, kinds="partition"),
     "no look while trusted": Scope(kinds="partition"),
+    "a lease is given twice": Scope(kinds="twice"),
+    "look counts from its end": Scope(reads=2, faults=0, after=True),
 }
 """Every rule of the protocol, left out, and a small scope that shows what comes of it."""

@@ -13,10 +13,10 @@ import redis
 import redis.asyncio
 
 from convmemory.resources import lua
-from model.coherence_model import Key, Lease, Window, fill, look, publish, tell
+from model.window_model import Key, Lease, Window, fill, look, publish, tell
 
 READ = "window_read-1"
-WHO = "redis.call('INFO', 'server')"
+WHO = "redis.call('INFO', 'replication')"
 LIFE = 1_800_000
 
 
@@ -92,18 +92,20 @@ class Hot:
         before = self.shadows.get(key, Shadow())
         expected, after = "dropped", Shadow()
         if what != "drop":
-            expected, after = self._predicted(what, before, words(arguments), now)
+            expected, after = self._predicted(what, before, words(arguments), answer, now)
         if self.compare and what != "drop" and (given := _verdict(answer, expected)) != expected:
             raise Differs(f"{what} {words(arguments)} on {before.key} answered {given}, the model {expected}")
         self._changed(key, before, after)
 
-    def _predicted(self, what: str, before: Shadow, said: list[str], now: float) -> tuple[str, Shadow]:
+    def _predicted(
+        self, what: str, before: Shadow, said: list[str], given: Any, now: float
+    ) -> tuple[str, Shadow]:
         owner, key = said[0], before.key
         mine = before.owner == owner
         if what == READ:
             if isinstance(key, Window) and not mine:
                 return "foreign", before
-            answer, key = look(key, self.run, said[4])
+            answer, key = look(key, self.run, given[1].decode() if given[0] == b"lease" else "")
             fits = f"hit {key.life} {key.version}" if isinstance(key, Window) else answer
             return fits, Shadow(key, owner, now) if answer == "lease" else before
         life, version = said[1], int(said[2])
@@ -187,7 +189,7 @@ class Hot:
 
 
 class HeldRun(Hot):
-    """A Redis that other tests use as well: it 'restarts' by changing the key its scripts learn the run_id from."""
+    """A Redis that other tests use as well: it 'restarts' by changing the key its scripts learn its replication id from."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -197,7 +199,7 @@ class HeldRun(Hot):
 
     def text(self, name: str) -> str:
         """The script, asking a key who the server is."""
-        return super().text(name).replace(WHO, f"('run_id:' .. redis.call('GET', '{self.prefix}run'))")
+        return super().text(name).replace(WHO, f"('master_replid:' .. redis.call('GET', '{self.prefix}run'))")
 
     def become_another(self) -> None:
         self.run = secrets.token_hex(20)

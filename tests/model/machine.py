@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple, TypeVar
 
 import hypothesis.strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from model.stage import Actor, Order
 from model.world import FAR, KEPT, Process, World, batch
 
 T = TypeVar("T")
 OWNER, STRANGER = "ana", "eve"
-STARTS = ("there", "cached", "trusting")
+STARTS = ("there", "cached", "trusting", "apart", "begun", "meanwhile")
+TIMES = int(os.environ.get("CONVMEMORY_MODEL_TIMES", "1"))
+"""So many times the examples of a default run, and then others every time."""
+LONG_AGO = 4.5
+"""Seconds after which everybody is owed what was marked; two of them end a lease."""
 MOST_CALLS, MOST_TROUBLE = 4, 4
 """On their way at once; and in one example."""
 STEPS = [FAR, FAR, FAR, 1, 2, 3]
@@ -21,19 +33,28 @@ STEPS = [FAR, FAR, FAR, 1, 2, 3]
 
 
 class Topic(NamedTuple):
-    """What an example is about: it would be about nothing if everything could happen in each of them."""
+    """What an example is about: it would be about nothing if everything could happen in each of them.
+
+    ``apart``: what becomes of the first process before it begins: ``cut`` off from Redis, and perhaps so long ago
+    that it has ``marked`` a write which everybody is owed. ``begun``: a call of the last process that is on its way
+    already, where it stands, and perhaps what it asked is on its way twice. ``meanwhile``: what another process did since.
+    """
 
     writes: tuple[str, ...] = ("append",)
     troubles: tuple[str, ...] = ()
     there: tuple[bool, ...] = (True, False)
     cached: tuple[bool, ...] = (True, False)
     trusting: tuple[bool, ...] = (True, True, False)
+    apart: tuple[str, ...] = ("",)
+    begun: tuple[tuple[str, ...] | None, ...] = (None,)
+    meanwhile: tuple[str, ...] = ("",)
+    processes: int = 3
     users: tuple[str, ...] = (OWNER,)
     conversations: int = 1
 
 
 APART = ("cut", "cut", "mend", "wait")
-EVERY = ("restart", "evict", "crash", "lose", "hold", "die", *APART)
+EVERY = ("restart", "evict", "crash", "lose", "hold", "twice", "arrive", "die", *APART)
 TOPICS = {
     "races": Topic(),
     "lives": Topic(("append", "delete")),
@@ -44,6 +65,7 @@ TOPICS = {
     "partitions": Topic(troubles=APART),
     "partitions and crashes": Topic(("append", "delete"), (*APART, "crash", "hold")),
     "bad connections": Topic(troubles=("crash", "lose", "hold", "die", "wait")),
+    "commands that come twice": Topic(("append", "append", "delete"), ("twice", "twice", "arrive")),
     "strangers": Topic(("append", "delete"), ("evict",), users=(OWNER, OWNER, STRANGER)),
     "everything": Topic(("append", "append", "delete", "clear", "pop", "repeat"), EVERY, conversations=2),
 }
@@ -69,14 +91,16 @@ class Interleavings(RuleBasedStateMachine):
             "crash": lambda: self.world.crash(self._pick("who", self.world.stage.waiting())),
             "hold": lambda: self._stumble([Order.HOLD]),
             "lose": lambda: self._stumble([Order.LOSE_ANSWER, Order.LOSE_REQUEST]),
-            "die": lambda: self.world.die(self._pick("who", self.world.processes)),
+            "twice": lambda: self._stumble([Order.TWICE]),
+            "arrive": self.world.arrive,
+            "die": lambda: self.world.die(self._pick("who", self.processes)),
             "evict": lambda: self.world.evict(
                 self._pick("what", self.world.conversations[: self.topic.conversations])
             ),
             "restart": self.restart,
             "cut": self.cut,
             "mend": self.mend,
-            "wait": lambda: self.world.wait(self._pick("seconds", [1.25, 4.5])),
+            "wait": lambda: self.world.wait(self._pick("seconds", [1.25, LONG_AGO])),
         }
 
     def _pick(self, what: str, choices: Sequence[T]) -> T:
@@ -87,7 +111,9 @@ class Interleavings(RuleBasedStateMachine):
         """What it is about; whether there is a conversation, in Redis too, and processes that trust what is there."""
         self.data = data
         self.topic = self._pick("topic", self.topics)
-        there, cached, trusting = (self._pick(name, getattr(self.topic, name)) for name in STARTS)
+        there, cached, trusting, apart, begun, meanwhile = (
+            self._pick(name, getattr(self.topic, name)) for name in STARTS
+        )
         first, *_ = self.world.processes
         if there:
             self.world.finish(self._append(first, OWNER, 0, 2, human=True))
@@ -95,6 +121,36 @@ class Interleavings(RuleBasedStateMachine):
             process.looked()
         if cached:
             self.world.finish(self.world.read(first, OWNER, self.world.conversations[0], 2))
+        if apart:
+            first.cut = True
+        if apart == "marked":
+            self.world.finish(self._append(first, OWNER, 0, 1, human=False))
+            self.world.wait(LONG_AGO)
+        if begun:
+            self._set_out(*begun)
+        if meanwhile == "append":
+            self.world.finish(self._append(first, OWNER, 0, 1, human=False))
+        if meanwhile == "commit":
+            self.world.step(self._append(first, OWNER, 0, 1, human=False))
+        if meanwhile == "read":
+            self.world.finish(self.world.read(self.processes[1], OWNER, self.world.conversations[0], 2))
+
+    def _set_out(self, what: str, until: str, twice: str = "") -> None:
+        """Have a call of the last process go as far as a gate, or as far as the answer it gives."""
+        last = self.processes[-1]
+        if what == "append":
+            actor = self._append(last, OWNER, 0, 1, human=False)
+        else:
+            actor = self.world.read(last, OWNER, self.world.conversations[0], 2)
+        while actor.at != until:
+            assert not actor.over, f"it never came to {until}"
+            held = Order.HOLD if until == f"the answer of {actor.at}" else Order.GO
+            self.world.step(actor, Order.TWICE if actor.at == twice else held)
+
+    @property
+    def processes(self) -> Sequence[Process]:
+        """Those that take part."""
+        return self.world.processes[: self.topic.processes]
 
     @rule(data=st.data())
     def next(self, data: st.DataObject) -> None:
@@ -102,7 +158,8 @@ class Interleavings(RuleBasedStateMachine):
         self.data = data
         waiting = self.world.stage.waiting()
         choices = ["go on"] * 2 if waiting else []
-        choices += ["write", "read"] * 3 if len(waiting) < MOST_CALLS else []
+        if len(waiting) < MOST_CALLS:
+            choices += ["read"] * 3 + ["write"] * (3 if self.topic.writes else 0)
         trouble = [what for what in self.topic.troubles if self._possible(what)]
         choices += ["trouble"] * 2 if trouble and self.trouble < MOST_TROUBLE else []
         chosen = self._pick("next", choices)
@@ -112,7 +169,9 @@ class Interleavings(RuleBasedStateMachine):
         self.actions[chosen]()
 
     def _possible(self, trouble: str) -> bool:
-        if trouble in {"crash", "hold", "lose"}:
+        if trouble == "arrive":
+            return bool(self.world.delayed)
+        if trouble in {"crash", "hold", "lose", "twice"}:
             return bool(self.world.stage.waiting())
         return trouble != "mend" or any(process.cut for process in self.world.processes)
 
@@ -126,7 +185,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def write(self) -> Actor:
         """Somebody begins to change a conversation."""
-        process, what = self._pick("who", self.world.processes), self._pick("what", self.topic.writes)
+        process, what = self._pick("who", self.processes), self._pick("what", self.topic.writes)
         user, number = (
             self._pick("user", self.topic.users),
             self._pick("which", range(self.topic.conversations)),
@@ -147,7 +206,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def read(self) -> Actor:
         """Somebody begins to read the window, or everything."""
-        process, want = self._pick("who", self.world.processes), self._pick("want", [2, 2, KEPT, None])
+        process, want = self._pick("who", self.processes), self._pick("want", [2, 2, KEPT, None])
         user, number = (
             self._pick("user", self.topic.users),
             self._pick("which", range(self.topic.conversations)),
@@ -166,9 +225,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def cut(self) -> None:
         """A process, or everybody, is cut off from Redis, its data kept."""
-        for process in self._pick(
-            "who", [*([process] for process in self.world.processes), self.world.processes]
-        ):
+        for process in self._pick("who", [*([process] for process in self.processes), self.processes]):
             process.cut = True
 
     def mend(self) -> None:
@@ -191,9 +248,33 @@ class Interleavings(RuleBasedStateMachine):
         for actor in self.world.stage.waiting():
             self.world.finish(actor)
             self.world.look_ahead()
-        self.world.wait(4.5)
+        self.world.wait(LONG_AGO)
         for uuid, process in zip(
             self.world.conversations[: self.topic.conversations], self.world.processes, strict=False
         ):
             self.world.finish(self.world.read(process, OWNER, uuid, 2))
             self.world.look_ahead()
+
+
+def play(
+    world: World,
+    examples: int,
+    topics: Sequence[Topic] = tuple(TOPICS.values()),
+    *,
+    steps: int = 40,
+    shrink: bool = True,
+) -> None:
+    """Run the state machine over a world; an example that breaks the promise is made as short as possible, if asked."""
+    machine = type("Interleavings", (Interleavings,), {"world": world, "topics": topics})
+    how = settings(
+        max_examples=examples * TIMES,
+        stateful_step_count=steps,
+        derandomize=TIMES == 1,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
+        report_multiple_bugs=False,
+        print_blob=False,
+    )
+    run_state_machine_as_test(machine, settings=how)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,17 +140,26 @@ def begin_in_doubt_only(trust: Trust, now: float) -> int | None:
     return None if trust.trusted else BEGIN(trust, now)
 
 
+def drained_at_its_end(trust: Trust, ticket: int, _began: float) -> None:
+    DRAINED(trust, ticket, tiered.time.monotonic())
+
+
+def serves_while_somebody_looks(trust: Trust, _now: float) -> bool:
+    return trust.trusted
+
+
 def left_as_if_looked(trust: Trust) -> None:
     trust.gave_up(tiered.time.monotonic())
 
 
-BEGIN: Callable[[Trust, float], int | None] = Trust.begin
+BEGIN, DRAINED = Trust.begin, Trust.drained
 
 # Topics
 
-COLD = {"there": (True,), "cached": (False,), "trusting": (True,)}
+COLD = {"there": (True,), "cached": (False,), "trusting": (True,), "begun": (("read", "window_fill-1"),)}
 WARM = {"there": (True,), "cached": (True,), "trusting": (True,)}
-MARKED = WARM | {"apart": (True,), "processes": 2}
+MARKED = WARM | {"apart": ("marked",), "processes": 2}
+LOOKING = MARKED | {"begun": (("read", "read_dirty"),)}
 LIVES = ("append", "delete")
 
 OF_THE_MODEL = {
@@ -162,7 +171,9 @@ OF_THE_MODEL = {
             (FILL, "if held[5] == run then", "if true then"),
         ),
     ),
-    "any lease fills": Mutant(Topic(**COLD), ((FILL, "held[4] == ARGV[5]", "held[4]"),)),
+    "any lease fills": Mutant(
+        Topic((), meanwhile=("append",), **COLD), ((FILL, "held[4] == ARGV[5]", "held[4]"),)
+    ),
     "publish keeps the lease": Mutant(
         Topic(**COLD),
         ((PUBLISH, "local same", "if not held[3] then return 'kept' end\nlocal same"),),
@@ -178,15 +189,16 @@ OF_THE_MODEL = {
         Topic(troubles=("restart",), **WARM), ((READ, "held[4] and held[2] == run", "held[4]"),)
     ),
     "lease without run": Mutant(
-        Topic(troubles=("restart",), **COLD), ((FILL, "if held[5] == run then", "if true then"),)
+        Topic((), troubles=("restart",), meanwhile=("append",), **COLD),
+        ((FILL, "if held[5] == run then", "if true then"),),
     ),
-    "silent miss": Mutant(Topic(**COLD), tiered=SilentMiss),
+    "silent miss": Mutant(Topic(meanwhile=("commit",), **COLD), tiered=SilentMiss),
     "silent full read": Mutant(Topic(**WARM), tiered=SilentFullRead),
     "failed publish not marked": Mutant(Topic(troubles=APART, **WARM), tiered=NotMarked),
     "trust without draining": Mutant(Topic(troubles=APART, **WARM), tiered=NotDrained),
     "delete without publish": Mutant(Topic(LIVES, **WARM), tiered=DeleteSaysNothing),
     "incarnation ignored": Mutant(
-        Topic(LIVES, **WARM),
+        Topic(LIVES, begun=(("append", "window_publish-1"),), **WARM),
         (
             (PUBLISH, "held[3] and held[2] == ARGV[2]", "held[3]"),
             (FILL, "held[3] and held[2] == ARGV[2]", "held[3]"),
@@ -194,12 +206,18 @@ OF_THE_MODEL = {
     ),
     "clear keeps the window": Mutant(Topic(("append", "clear"), **WARM), tiered=ClearSaysNothing),
     "drain clears a newer mark": Mutant(
-        Topic(**MARKED | {"processes": 3}),
+        Topic(**MARKED | {"processes": 3, "begun": (("read", "clear_dirty"),), "meanwhile": ("read",)}),
         (("clear_dirty", "USING (conversation_id, incarnation, version)", "USING (conversation_id)"),),
     ),
     "mark after ack": Mutant(Topic(troubles=APART, **WARM), tiered=MarkAfterAck),
     "creation extends no conversation": Mutant(
-        Topic(LIVES, there=(False,), cached=(False,), trusting=(True,)),
+        Topic(
+            LIVES,
+            there=(False,),
+            cached=(False,),
+            trusting=(True,),
+            begun=(("append", "window_publish-1"),),
+        ),
         (
             (
                 PUBLISH,
@@ -209,12 +227,14 @@ OF_THE_MODEL = {
         ),
     ),
     "publish vouches for the run": Mutant(
-        Topic(troubles=("restart",), **WARM),
+        Topic(
+            (), troubles=("restart",), meanwhile=("append",), begun=(("append", "window_publish-1"),), **WARM
+        ),
         (
             (
                 PUBLISH,
                 "redis.call('HSET', key, 'incarnation'",
-                "redis.call('HSET', key, 'run', string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), 'incarnation'",
+                "redis.call('HSET', key, 'run', string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)'), 'incarnation'",
             ),
         ),
     ),
@@ -224,18 +244,42 @@ OF_THE_MODEL = {
     ),
     "mark cleared first": Mutant(Topic(**MARKED), tiered=MarkClearedFirst),
     "publish after ack": Mutant(Topic(**WARM), tiered=PublishAfterAck),
-    "look under way counts": Mutant(Topic(**MARKED), trust={"serves": property(lambda trust: trust.trusted)}),
-    "no look while trusted": Mutant(Topic(**MARKED), trust={"begin": begin_in_doubt_only}),
+    "look under way counts": Mutant(Topic((), **LOOKING), trust={"serves": serves_while_somebody_looks}),
+    "no look while trusted": Mutant(
+        Topic(**MARKED), trust={"begin": begin_in_doubt_only, "serves": serves_while_somebody_looks}
+    ),
+    "a lease is given twice": Mutant(
+        Topic(
+            (),
+            troubles=("arrive",),
+            meanwhile=("append",),
+            **COLD | {"begun": (("read", "window_fill-1", "window_read-1"),)},
+        ),
+        ((READ, "token = token .. ':' .. clock[1] .. ':' .. clock[2]", ""),),
+    ),
+    "look counts from its end": Mutant(
+        Topic(
+            (),
+            troubles=("wait",),
+            there=(True,),
+            cached=(True,),
+            trusting=(False,),
+            apart=("cut",),
+            begun=(("read", "the answer of read_dirty"),),
+            meanwhile=("append",),
+            processes=2,
+        ),
+        trust={"drained": drained_at_its_end},
+    ),
 }
 """By the names that tests/model/coherence_model.py gives them."""
 
 FINER = {
     "own mark not doubted": Mutant(
-        Topic(troubles=("lose", "cut"), processes=1, **WARM), tiered=OwnMarkNotDoubted
+        Topic((), troubles=("mend",), apart=("cut",), begun=(("append", "mark_dirty"),), processes=1, **WARM),
+        tiered=OwnMarkNotDoubted,
     ),
-    "a cancelled look counts": Mutant(
-        Topic(troubles=("crash",), **MARKED), trust={"left": left_as_if_looked}
-    ),
+    "a cancelled look counts": Mutant(Topic((), ("crash",), **LOOKING), trust={"left": left_as_if_looked}),
 }
 """What the model is too coarse to tell apart: calls that share a process, and answers on their way."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -11,6 +13,7 @@ import redis.exceptions
 from convmemory import AsyncPostgresStore, AsyncRedisStore
 from convmemory._async.prober import AsyncProber
 from convmemory.drivers import POSTGRES
+from convmemory.errors import StorageError
 from convmemory.health import LOOK_EVERY, TierHealth
 from model.stage import Actor, Order, playing
 
@@ -23,7 +26,7 @@ class Play(Actor):
     """A read or a write: what it was told, and what it is owed."""
 
     told = False
-    """Whether Redis heard of what it wrote or read."""
+    """Whether Redis answered the last time it was asked: it was told of what was written or read, or could have been."""
     moment = 0
     """The moment a write made."""
     owed = 0
@@ -55,6 +58,16 @@ class Process:
         self.postgres.health = TierHealth(POSTGRES)
         self.postgres._prober = AsyncProber(self.postgres.health, self.postgres._sign_of_life)
         self.doubts, self.losses = True, 0
+        self._errands: list[asyncio.Task[None]] = []
+
+    def later(self, errand: Callable[[], Awaitable[None]]) -> None:
+        """Do something behind the back of a call that comes to its end; only mutants do."""
+        self._errands.append(asyncio.get_running_loop().create_task(self._run(errand)))
+
+    async def _run(self, errand: Callable[[], Awaitable[None]]) -> None:
+        self.world.stage.join(Play(f"errand of {self.name}", self))
+        with suppress(StorageError):
+            await errand()
 
     def looked(self) -> None:
         """Begin as one that has found no marks just now."""
@@ -73,8 +86,7 @@ class Process:
         if self.doubts:
             return float("inf")
         looks = (a.looks_since for a in self.world.stage.actors if a.process is self and not a.over)
-        under_way = min((since for since in looks if since is not None), default=None)
-        return now - LOOK_EVERY if under_way is None else under_way - 2 * LOOK_EVERY
+        return now - (2 * LOOK_EVERY if any(since is not None for since in looks) else LOOK_EVERY)
 
 
 class GatedRedis:
@@ -108,15 +120,23 @@ class GatedRedis:
         if process.cut or order is Order.LOSE_REQUEST:
             process.missed()
             raise redis.exceptions.ConnectionError("cut off")
-        answer = await call()
-        for key in keys:
-            process.world.hot.happened(what, key, arguments, answer, process.world.now)
+        answer = await self._carried_out(what, keys, arguments, call)
+        if order is Order.TWICE:
+            process.world.delayed.append(lambda: self._carried_out(what, keys, arguments, call))
         if order is Order.HOLD:
             order = await actor.stop(f"the answer of {what}")
         if order in {Order.LOSE_ANSWER, Order.LOSE_REQUEST}:
             process.missed()
             raise redis.exceptions.ConnectionError("the answer was lost")
-        actor.told = what.startswith("window") and (what != "window_read-1" or answer[0] == b"hit")
+        actor.told = True
+        return answer
+
+    async def _carried_out(
+        self, what: str, keys: Sequence[str], arguments: Sequence[Any], call: Callable[[], Any]
+    ) -> Any:
+        answer = await call()
+        for key in keys:
+            self._process.world.hot.happened(what, key, arguments, answer, self._process.world.now)
         return answer
 
 
@@ -152,11 +172,11 @@ class GatedPostgres(AsyncPostgresStore):
     async def _send(self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool) -> Sequence[Any]:
         name = next(name for name, text in self._statements.items() if text is query)
         world, actor = self.process.world, playing()
+        if name == "read_dirty" and actor.looks_since is None:
+            actor.looks_since, actor.losses = world.now, self.process.losses
         order = await actor.stop(name)
         stumbles = order in {Order.LOSE_REQUEST, Order.LOSE_ANSWER} and not actor.stumbled
         actor.stumbled = stumbles
-        if name == "read_dirty" and actor.looks_since is None:
-            actor.looks_since, actor.losses = world.now, self.process.losses
         if stumbles and order is Order.LOSE_REQUEST:
             raise psycopg.OperationalError("cut off")
         rows = await super()._send(query, parameters, fetch=fetch)

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from model.window_model import Key, Lease, Window, fill, look, publish, tell
+from model.window_model import Key, Lease, Window, fill, look, publish, shown, tell
 
 NOBODY = (0, 0)
 """The life and the version of a conversation that is not there."""
+
+
+NOBODYS = -1
+"""Who holds a lease that nobody has heard of."""
 
 
 class Broken(Exception):
@@ -49,12 +53,16 @@ class Writer(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """``idle``; ``drop clear`` (draining) and ``look``; ``bare leased`` (misses), with ``+`` once it has read."""
+    """``idle``; ``drop clear`` (draining) and ``look``; ``bare leased`` (misses), with ``+`` once it has read.
+
+    ``slow``: a second passed since it read the marks.
+    """
 
     step: str
     left: int
     floor: int = 0
     value: int = 0
+    slow: bool = False
 
 
 class State(NamedTuple):
@@ -81,7 +89,7 @@ Step = tuple[str, State]
 class Scope:
     """How many of everybody and of everything; the first ``full`` readers read whole histories.
 
-    ``kinds`` of faults: crash evict restart late outage partition. ``what`` is written: a(ppend) c(lear) d(elete).
+    ``kinds`` of faults: crash evict restart late outage partition twice. ``what`` is written: a(ppend) c(lear) d(elete).
     ``shared``: all readers are one process. ``after``: an outage, and a write that is marked; it is over for
     everybody but the first writer.
     """
@@ -245,7 +253,9 @@ class Protocol:
             gone = s.mark == r.value or self.without == "drain clears a newer mark"
             n = s._replace(mark=0) if gone else s
             what, then = f"r{i} clears mark {r.value}", "drop" if reverse else "look"
-        n = self._trusting(n, i, "fresh") if then == "look" else n
+        if then == "look":
+            slow = r.slow and self.without != "look counts from its end"
+            n, r = self._trusting(n, i, "due" if slow else "fresh"), r._replace(slow=False)
         return what, _with_reader(n, i, r._replace(step=then))
 
     def _looks(self, s: State, i: int, r: Reader) -> Step:
@@ -298,7 +308,8 @@ class Protocol:
             due = s.trust
             if self.without != "no look while trusted":
                 due = tuple("due" if trust == "fresh" else trust for trust in s.trust)
-            yield "a second passes", s._replace(floor=s.late, trust=due)
+            looking = tuple(r._replace(slow=r.step in {"drop", "clear"}) for r in s.readers)
+            yield "a second passes", s._replace(floor=s.late, trust=due, readers=looking)
         if isinstance(s.key, Lease) and not s.key.late and "late" in self.scope.kinds:
             yield "the lease's time is over", s._replace(key=s.key._replace(late=True))
 
@@ -311,15 +322,29 @@ class Protocol:
             for i, r in enumerate(s.readers):
                 if r.step != "idle":
                     yield f"r{i} CRASHES", _with_reader(s, i, Reader("idle", r.left - 1))
+        if "twice" in kinds:
+            yield from self._asked_again(s)
         if "evict" in kinds and s.key and not s.away:
             yield "EVICTED", _put(s, None)
         if "restart" in kinds:
             yield f"RESTART, back to {shown(s.old)}", s._replace(key=s.old, run=s.run + 1)
             yield "RESTART, all kept", s._replace(run=s.run + 1)
-        if "outage" in kinds and not s.away:
+        if not s.away:
+            yield from self._apart(s)
+
+    def _apart(self, s: State) -> Iterator[Step]:
+        if "outage" in self.scope.kinds:
             yield "OUTAGE", s._replace(away="all")
-        if "partition" in kinds and not s.away:
+        if "partition" in self.scope.kinds:
             yield "PARTITION between w0 and Redis", s._replace(away="w0")
+
+    def _asked_again(self, s: State) -> Iterator[Step]:
+        """What a reader asked before it was given its lease was on its way twice, and arrives once more."""
+        for i, r in enumerate(s.readers):
+            if r.step.rstrip("+") == "leased":
+                holder = i if self.without == "a lease is given twice" else NOBODYS
+                answer, key = look(s.key, s.run, holder)
+                yield f"r{i}'s question arrives again: {answer}", _put(s, key)
 
 
 def _with_writer(s: State, i: int, w: Writer) -> State:
@@ -336,9 +361,3 @@ def _put(s: State, key: Key) -> State:
 
 def _seen(s: State, moment: int) -> State:
     return s._replace(floor=max(s.floor, moment))
-
-
-def shown(key: Key) -> str:
-    if isinstance(key, Window):
-        return f"life {key.life} version {key.version}" if key.life else "no conversation"
-    return "nothing" if key is None else f"r{key.holder}'s lease"

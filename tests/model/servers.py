@@ -76,7 +76,7 @@ class RealServer(Hot):
         server = Server(directory)
         try:
             hot = cls(f"unix://{server.socket}", "t:")
-            hot.server, hot.run = server, hot.eye.info("server")["run_id"]
+            hot.server, hot.run = server, hot.eye.info("replication")["master_replid"]
             yield hot
         finally:
             server.end()
@@ -85,7 +85,7 @@ class RealServer(Hot):
         return self.server.file()
 
     async def reconnect(self) -> None:
-        """Have nobody notice, but by the ``run_id``."""
+        """Have nobody notice, but by the replication id."""
         self.eye.connection_pool.disconnect()
         await self.client.connection_pool.disconnect()
 
@@ -96,4 +96,4 @@ class RealServer(Hot):
             os.truncate(path, size)
         self.server.start()
         self.eye.connection_pool.disconnect()
-        self.run = self.eye.info("server")["run_id"]
+        self.run = self.eye.info("replication")["master_replid"]

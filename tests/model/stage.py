@@ -16,6 +16,7 @@ class Order(Enum):
 
     GO = "go"
     HOLD = "go, and stop again with the answer in hand"
+    TWICE = "go, and what was asked is on its way once more"
     LOSE_REQUEST = "the server never hears of it"
     LOSE_ANSWER = "the server does it, and the connection breaks"
 
@@ -110,7 +111,8 @@ class Stage:
         return [actor for actor in self.actors if actor.at is not None and not actor.over]
 
     def clear(self) -> None:
-        """Send everybody home."""
+        """Send everybody home, those too who have only just come."""
+        self.loop.run_until_complete(asyncio.sleep(0))
         for actor in self.actors:
             if not actor.over:
                 self.crash(actor)

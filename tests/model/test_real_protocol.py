@@ -2,25 +2,54 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
-
-from model.machine import Interleavings
-from model.world import World
-
-
-def play(world: World, **how: object) -> None:
-    """Run the state machine over a world."""
-    machine = type("Interleavings", (Interleavings,), {"world": world})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            **{"deadline": None, "suppress_health_check": list(HealthCheck), "database": None} | how
-        ),
-    )
+from convmemory.keys import Keys
+from model.machine import OWNER, play
+from model.servers import RealServer
+from model.stage import Order
+from model.world import HARD, batch
 
 
 def test_no_interleaving_breaks_the_promise(make_world):
     world = make_world()
-    play(world, max_examples=100, stateful_step_count=40, derandomize=True)
-    print(world.steps, "steps")
+
+    play(world, 120)
+
+    print(f"{world.begun} examples, {world.steps} steps")
+    assert world.steps > 1_000
+
+
+def test_nor_on_a_redis_that_is_really_killed_and_forgets_the_end_of_its_file(make_world, tmp_path):
+    with RealServer.running(tmp_path) as hot:
+        play(make_world(hot), 10)
+
+
+def test_a_server_that_was_a_replica_in_between_serves_nothing_of_before(make_world, tmp_path):
+    with RealServer.running(tmp_path) as hot:
+        world = make_world(hot)
+        world.begin()
+        process, uuid = world.processes[0], world.conversations[0]
+        world.finish(world.write(process, OWNER, uuid, "append", batch(range(2), human=True)))
+        world.finish(world.read(process, OWNER, uuid, 2))
+        window = Keys(world.settings.key_prefix).window(uuid)
+        assert hot.would_serve(window, OWNER, 2, HARD)
+
+        hot.eye.replicaof("127.0.0.1", "1")  # a fail-over and another one: the process has run through
+        hot.eye.replicaof("NO", "ONE")
+
+        assert hot.eye.exists(window)
+        assert hot.would_serve(window, OWNER, 2, HARD) is None
+
+
+def test_what_a_second_attempt_makes_again_is_another_life(make_world):
+    world = make_world()
+    world.begin()
+    maker, deleter, _ = world.processes
+    uuid = world.conversations[0]
+    write = world.write(maker, OWNER, uuid, "append", batch(range(2), human=True))
+    world.step(write, Order.LOSE_ANSWER)  # it is there, and its maker is told that the connection broke
+    world.finish(world.write(deleter, OWNER, uuid, "delete"))
+    world.finish(write)
+
+    first, gone, second = [moment.life for moment in world.ledgers[uuid].moments[1:]]
+    assert gone == ""
+    assert len({first, gone, second}) == 3

@@ -33,7 +33,7 @@ def look(key: Key, run: Hashable, holder: Hashable, without: str = "") -> tuple[
     """Serve the window, or take the lease if nobody holds it: ``hit``, ``lease`` or ``miss``."""
     if isinstance(key, Window) and (key.run == run or without == "no run check"):
         return "hit", key
-    if isinstance(key, Lease) and not key.late and key.holder != holder:
+    if isinstance(key, Lease) and not key.late:
         return "miss", key
     return "lease", Lease(holder, run)
 
@@ -69,3 +69,9 @@ def fill(
     if (mine and now) or without == "fill without lease":
         return "filled", Window(life, version, run)
     return tell(key, life, version, without)
+
+
+def shown(key: Key) -> str:
+    if isinstance(key, Window):
+        return f"life {key.life} version {key.version}" if key.life else "no conversation"
+    return "nothing" if key is None else f"r{key.holder}'s lease"

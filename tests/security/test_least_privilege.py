@@ -255,8 +255,9 @@ def private_redis(tmp_path_factory) -> Iterator[Redis]:
 
 
 def limited(client: Redis, commands: list[str]) -> str:
-    """The URL of a user who may run these commands on our keys; scripts are unknown to the server."""
+    """The URL of a user who may run these commands on our keys; the server holds no key and no script."""
     port = client.connection_pool.connection_kwargs["port"]
+    client.flushall()
     client.script_flush()
     client.execute_command("ACL", "SETUSER", "app", "reset", "on", f">{PASSWORD}", "~convmemory:*", *commands)
     return f"redis://app:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}/0"

@@ -92,6 +92,21 @@ def test_every_verb_has_a_case_or_a_reason(kind):
     assert not AS_A_STRANGER.keys() & NEEDS_NONE.keys()
 
 
+def test_a_new_verb_or_a_room_with_one_has_no_case_yet():
+    class Shares:
+        def revoke(self, share_id): ...
+
+    class Grown(ConversationMemory):
+        shares = Shares()
+
+        def share(self, conversation_id): ...
+
+    Shares.__module__ = ConversationMemory.__module__
+    names = verbs(Grown.from_url("postgresql://nobody@localhost/none")).keys()
+
+    assert names - AS_A_STRANGER.keys() - NEEDS_NONE.keys() == {"share", "shares.revoke"}
+
+
 @pytest.mark.parametrize("kind", [ConversationMemory, AsyncConversationMemory])
 def test_a_verb_on_a_conversation_takes_its_user_by_name(kind):
     found = verbs(kind.from_url("postgresql://nobody@localhost/none"))
@@ -210,7 +225,7 @@ def test_every_function_in_the_database_compares_the_user(function):
     _, parameters, body = function
 
     assert "p_user text" in parameters
-    assert re.search(r"user_id (?:<>|=) p_user", body)
+    assert re.search(r"user_id (?:<>|=|IS DISTINCT FROM) p_user\b", body)
 
 
 def test_the_statements_and_functions_are_found():

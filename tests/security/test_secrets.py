@@ -24,7 +24,7 @@ MARK = "s3cr3t"
 PASSWORD = f"{MARK}-1/{MARK}-2@{MARK}-3:{MARK}-4%{MARK}-5#{MARK}-6"
 QUOTED = quote(PASSWORD, safe="")
 SAID = "w0rds-of-a-message"
-SHORT = {"connect_timeout": 2, "pool_timeout": 1, "redis_timeout": 0.2, "statement_timeout": 2}
+SHORT = {"connect_timeout": 2, "pool_timeout": 0.5, "redis_timeout": 0.2, "statement_timeout": 0.5}
 
 
 @pytest.fixture

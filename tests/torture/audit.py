@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import psycopg
@@ -12,7 +13,8 @@ from torture.records import Event
 _INSTALL = """
 CREATE TABLE {schema}.audit (
     n bigserial PRIMARY KEY, transaction xid8 NOT NULL DEFAULT pg_current_xact_id(),
-    conversation uuid NOT NULL, what text NOT NULL, seq bigint NOT NULL, said text NOT NULL);
+    conversation uuid NOT NULL, what text NOT NULL, seq bigint NOT NULL, said text NOT NULL,
+    at float8 NOT NULL DEFAULT extract(epoch FROM clock_timestamp()));
 CREATE FUNCTION {schema}.audit_message() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE m {schema}.messages;
 BEGIN
@@ -34,7 +36,9 @@ CREATE TRIGGER audit AFTER INSERT OR DELETE ON {schema}.messages
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON {schema}.conversations
     FOR EACH ROW EXECUTE FUNCTION {schema}.audit_conversation();
 """
-_READ = "SELECT transaction::text::bigint, conversation, what, seq, said FROM {schema}.audit ORDER BY n"
+_READ = (
+    "SELECT transaction::text::bigint, conversation, what, seq, said, at - %s FROM {schema}.audit ORDER BY n"
+)
 
 
 def install(conn: psycopg.Connection[Any], schema: str) -> None:
@@ -43,6 +47,7 @@ def install(conn: psycopg.Connection[Any], schema: str) -> None:
 
 
 def read(conn: psycopg.Connection[Any], schema: str) -> list[Event]:
-    """Everything that was committed, in order."""
-    rows = conn.execute(sql.SQL(_READ).format(schema=sql.Identifier(schema)))
+    """Everything that was committed, in order; its times by the clock of the records."""
+    apart = time.time() - time.perf_counter()
+    rows = conn.execute(sql.SQL(_READ).format(schema=sql.Identifier(schema)), [apart])
     return [Event(transaction, str(conversation), *rest) for transaction, conversation, *rest in rows]

@@ -29,12 +29,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from convmemory.health import LOOK_EVERY
 from torture.records import OK, Event, Fault, History, Read, Write
 from torture.truth import Timeline, timelines
 from torture.verdict import Judgement, Verdict
 
-LOOK = 1.5
-"""Seconds between two looks at ``dirty_windows``, with the time a look takes; longer while PostgreSQL is at fault."""
+LOOK = 2 * LOOK_EVERY
+"""Seconds after which every process has looked at ``dirty_windows`` or serves no window; longer while PostgreSQL is at fault."""
 MANY, SERVED = 100, 0.25
 """Of so many windows read in peace at least this share comes from Redis."""
 
@@ -218,14 +219,16 @@ class _Conversation:
 
 
 def _earliest(timeline: Timeline, writes: Sequence[Write]) -> list[float]:
-    """When each state can have come to be at the earliest: when its write began, and not before the state before it."""
-    begun = [0.0] * len(timeline.states)
+    """When each state can have come to be at the earliest.
+
+    Not before it was written, nor before its write began, nor before the state before it. An empty read that is too
+    old would else be taken for one of a wipe to come, and every read after it for too old. Which call made which wipe
+    nobody knows: one whose connection broke may have made two.
+    """
+    begun = [state.at for state in timeline.states]
     for write in writes:
         for state in filter(None, map(timeline.stored.get, write.tokens)):
-            begun[state] = write.begin
-    wiping = sorted(write.begin for write in writes if write.do != "append")
-    for state, begin in zip(timeline.wipes, wiping, strict=False):
-        begun[state] = begin
+            begun[state] = max(begun[state], write.begin)
     return list(accumulate(begun, max))
 
 

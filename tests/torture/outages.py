@@ -36,7 +36,7 @@ def kill_backend(scene: Scene) -> None:
 def stop_postgres(scene: Scene) -> None:
     """SIGSTOP for longer than every deadline of a client."""
     with scene.postgres.stopped():
-        scene.rest(3.2, 3.5)
+        scene.rest(2.2, 2.4)
 
 
 def kill_redis(scene: Scene) -> None:
@@ -95,9 +95,9 @@ def _mode(proxy: Proxy, mode: str) -> Iterator[None]:
 
 def delay_postgres(scene: Scene) -> None:
     """Requests and replies arrive after the client has given up waiting."""
-    scene.postgres_proxy.latency = 1.6
+    scene.postgres_proxy.latency = 0.9
     with _mode(scene.postgres_proxy, "latency"):
-        scene.rest(3.3, 3.6)
+        scene.rest(2.0, 2.2)
 
 
 def delay_redis(scene: Scene) -> None:
@@ -125,7 +125,7 @@ def exhaust_pool(scene: Scene) -> None:
         table = sql.Identifier(scene.schema, "conversations")
         busy = sql.SQL("SELECT 1 FROM {} ORDER BY updated_at DESC LIMIT 12 FOR UPDATE").format(table)
         conn.execute(busy)
-        scene.rest(2.1, 2.5)
+        scene.rest(1.4, 1.6)
 
 
 def fill_disk(scene: Scene) -> None:

@@ -87,6 +87,7 @@ class Event:
     what: str
     seq: int
     text: str
+    at: float = 0.0  # when it was written, which is before it was committed
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from convmemory.embedded.processes import ServerProcess
 from convmemory.embedded.runtime import runtime_directory
 
 READY = 30.0
-DISK = 700 << 20
+DISK = 400 << 20
 """Bytes of the file system PostgreSQL gets for itself, where this user may mount one."""
 
 

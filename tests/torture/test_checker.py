@@ -42,13 +42,13 @@ class Story:
             self._event("i", self._length, f"c|{token}")
         self._event("u", self._length)
 
-    def wipe(self) -> None:
+    def wipe(self, at: float = 0.0) -> None:
         self._transactions += 1
         self._length = 0
-        self._event("u", 0)
+        self._event("u", 0, at=at)
 
-    def _event(self, what: str, seq: int, text: str = "") -> None:
-        self.events.append(Event(self._transactions, ROW, what, seq, text))
+    def _event(self, what: str, seq: int, text: str = "", at: float = 0.0) -> None:
+        self.events.append(Event(self._transactions, ROW, what, seq, text, at))
 
     def append(
         self, *tokens: str, at: tuple[float, float], how: str = OK, marked: bool = False, stored: bool = True
@@ -58,8 +58,8 @@ class Story:
         end = at[1] if how == OK else float("inf")
         self.history.writes.append(Write("append", "c", tokens, at[0], end, how, marked))
 
-    def delete(self, at: tuple[float, float], how: str = OK) -> None:
-        self.wipe()
+    def delete(self, at: tuple[float, float], how: str = OK, written: float = 0.0) -> None:
+        self.wipe(written)
         end = at[1] if how == OK else float("inf")
         self.history.writes.append(Write("delete", "c", (), at[0], end, how))
 
@@ -156,9 +156,17 @@ def test_a_read_without_an_acknowledged_message_is_stale(story: Story) -> None:
 def test_an_empty_read_is_not_excused_by_a_delete_to_come(story: Story) -> None:
     story.append("1h", at=(1, 2))
     story.read(at=(3, 4))
-    story.delete(at=(5, 6))
+    story.delete(at=(5, 6), written=5.5)
     story.read("1h", at=(4.5, 4.8))
     assert story.found() == ["stale"]
+
+
+def test_an_excused_empty_read_is_not_taken_for_a_delete_that_was_not_yet_written(story: Story) -> None:
+    story.append("1h", at=(1, 2), marked=True)
+    story.delete(at=(2.1, 6), written=5)
+    story.read(at=(2.2, 2.5))
+    story.read("1h", at=(3, 4))
+    assert (story.found(), story.excused()) == ([], {"hidden, unplanned": 1})
 
 
 def test_a_read_that_sees_less_than_an_earlier_one_is_stale(story: Story) -> None:
@@ -211,6 +219,18 @@ def test_a_delete_of_unknown_outcome_may_have_happened(story: Story) -> None:
     assert story.found() == []
 
 
+def test_a_delete_whose_connection_broke_may_have_deleted_twice(story: Story) -> None:
+    story.append("1h", at=(1, 2))
+    story.delete(at=(3, 8), written=4)
+    story.append("2h", at=(5, 6))
+    story.wipe(at=7)
+    story.read(at=(9, 10))
+    story.append("3h", at=(11, 12))
+    story.read("3h", at=(13, 14))
+    story.delete(at=(20, 21), written=20.5)
+    assert story.found() == []
+
+
 def test_a_delete_that_was_acknowledged_and_did_nothing_is_lost(story: Story) -> None:
     story.append("1h", at=(1, 2))
     story.history.writes.append(Write("delete", "c", (), 3, 4, OK))
@@ -260,14 +280,14 @@ def test_a_cache_that_serves_nothing_in_peace_is_useless(
 def test_a_marked_write_may_be_hidden_for_one_look(story: Story) -> None:
     story.faults.append(REDIS_AWAY)
     story.append("1h", at=(1, 2), marked=True)
-    story.read(at=(2 + LOOK - 0.1, 4))
+    story.read(at=(2 + LOOK - 0.1, 5))
     assert (story.found(), story.excused()) == ([], {"hidden": 1})
 
 
 def test_a_marked_write_must_be_seen_after_a_look(story: Story) -> None:
     story.faults.append(REDIS_AWAY)
     story.append("1h", at=(1, 2), marked=True)
-    story.read(at=(2 + LOOK + 0.1, 4))
+    story.read(at=(2 + LOOK + 0.1, 5))
     assert (story.found(), story.excused()) == (["stale"], {})
 
 

@@ -36,7 +36,7 @@ def report(run: subprocess.CompletedProcess[str], file: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_the_library_keeps_its_promise(mode: str, tmp_path: Path) -> None:
     file = tmp_path / "report.json"
-    run = torture("--seconds", "9", "--mode", mode, "--only", ",".join(QUICK), "--json", str(file))
+    run = torture("--seconds", "10", "--mode", mode, "--only", ",".join(QUICK), "--json", str(file))
     found = report(run, file)
     assert found["first"] == []
     assert set(found["violations"].values()) == {0}

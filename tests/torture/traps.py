@@ -24,7 +24,7 @@ PARTIAL: Changes = {
         (
             "if not held[1] then\n  return 'absent'\nend",
             """if not held[1] then
-  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  local run = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
   redis.call('HSET', key, 'owner', ARGV[1], 'run', run, 'incarnation', ARGV[2], 'version', version, 'first', ARGV[7],
     'last', ARGV[7] + #ARGV - 9, 'human', ARGV[8], 'keep', 12, 'bytes', 0)
   for i = 9, #ARGV do
@@ -43,14 +43,14 @@ DOUBLE: Changes = {
     READ: [
         (
             "local clock = redis.call('TIME')",
-            "if true then return {'lease'} end\nlocal clock = redis.call('TIME')",
+            "if true then return {'lease', token} end\nlocal clock = redis.call('TIME')",
         )
     ],
     FILL: [
         (
             "if not held[1] then",
             """if ARGV[5] ~= '' and #ARGV > 10 then
-  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  local run = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
   local place = redis.call('HMGET', key, 'first', 'last')
   local last = tonumber(place[2] or ARGV[8] - 1)
   for i = 11, #ARGV do

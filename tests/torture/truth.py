@@ -28,11 +28,12 @@ def window(messages: Sequence[str], want: int | None) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class State:
-    """One committed state: the first ``length`` messages of a life, which a clear or a delete ends."""
+    """One committed state: the first ``length`` messages of a life, which a clear or a delete ends; not yet at ``at``."""
 
     life: list[str]
     length: int
     wiped: bool = False
+    at: float = 0.0
 
 
 @dataclass
@@ -62,10 +63,10 @@ class Timeline:
 
     def commit(self, events: Sequence[Event]) -> None:
         """Take one transaction in."""
-        last = self.states[-1]
+        last, at = self.states[-1], max(e.at for e in events)
         if any(e.what == "x" or (e.what == "u" and e.seq == 0) for e in events):
             self._alive.clear()
-            self._add(State([], 0, wiped=True))
+            self._add(State([], 0, wiped=True, at=at))
             return
         stored = [e for e in events if e.what == "i"]
         removed = {e.seq for e in events if e.what == "d"}
@@ -77,7 +78,7 @@ class Timeline:
         for event in stored:
             self._store(life, event)
         if stored or removed:
-            self._add(State(life, len(life)))
+            self._add(State(life, len(life), at=at))
 
     def _store(self, life: list[str], event: Event) -> None:
         token = event.text.partition("|")[2]

@@ -65,7 +65,7 @@ def test_a_tail_gives_the_same_window_as_the_whole_conversation(humans, want, ha
 
 
 def test_the_scripts_answers_are_read():
-    assert parse_reply([b"lease"]) == Reply("lease")
+    assert parse_reply([b"lease", b"t:1"]) == Reply("lease", token="t:1")
     assert parse_reply([b"miss"]) == Reply("miss")
     assert parse_reply([b"foreign"]) == Reply("foreign")
     assert parse_reply([b"hit", b"77", b"5", b"10", b"9", b"a", b"b"]) == Reply(

@@ -108,7 +108,34 @@ def test_a_look_is_due_once_a_second(trust):
 
     assert trust.begin(100.0 + LOOK_EVERY - 0.001) is None
     assert trust.begin(100.0 + LOOK_EVERY) is not None
-    assert trust.trusted  # windows are served while one caller looks
+    assert trust.serves(100.0 + LOOK_EVERY)  # windows are served while one caller looks
+
+
+def test_a_look_counts_from_where_it_began(trust):
+    ticket = trust.begin(100.0)
+    trust.drained(ticket, 100.0)  # however long it took: a mark made at 100.1 may have been missed
+
+    assert trust.begin(100.0 + LOOK_EVERY) is not None
+
+
+def test_others_are_not_served_for_as_long_as_a_look_takes(trust):
+    trust.drained(trust.begin(100.0), 100.0)
+    ticket = trust.begin(100.0 + LOOK_EVERY)
+
+    assert trust.serves(100.0 + 2 * LOOK_EVERY - 0.001)
+    assert not trust.serves(100.0 + 2 * LOOK_EVERY)
+    trust.drained(ticket, 100.0 + LOOK_EVERY)
+    assert trust.serves(100.0 + 2 * LOOK_EVERY)
+
+
+def test_after_a_long_silence_nobody_is_served_before_a_look(trust):
+    trust.drained(trust.begin(100.0), 100.0)
+    ticket = trust.begin(500.0)
+
+    assert trust.begin(500.0) is None
+    assert not trust.serves(500.0)
+    trust.drained(ticket, 500.0)
+    assert trust.serves(500.0)
 
 
 def test_a_loss_ends_the_trust_and_makes_a_drain_due_at_once(trust):
@@ -142,9 +169,27 @@ def test_a_look_that_gave_up_waits_its_turn_where_nothing_was_lost(trust):
     trust.begin(101.0)
     trust.gave_up(101.0)
 
-    assert trust.trusted
     assert trust.begin(101.5) is None
     assert trust.begin(102.0) is not None
+
+
+def test_a_look_that_gave_up_stops_nobody_where_nothing_was_lost(trust):
+    trust.drained(trust.begin(100.0), 100.0)
+    for now in (500.0, 501.5, 503.0):  # PostgreSQL is away
+        trust.begin(now - 0.5)
+        trust.gave_up(now)
+
+        assert trust.serves(now)
+        assert trust.serves(now + LOOK_EVERY)  # also while the next look waits for PostgreSQL
+
+
+def test_a_look_that_was_cancelled_counts_for_nothing(trust):
+    trust.drained(trust.begin(100.0), 100.0)
+    trust.begin(500.0)
+    trust.left()
+
+    assert not trust.serves(500.0)
+    assert trust.begin(500.0) is not None  # and nobody waits for one that is gone
 
 
 def test_of_many_threads_one_draws_the_ticket(trust):

@@ -17,6 +17,7 @@ FRAMEWORKS = [
     "redis",
     "pydantic",
     "pydantic_settings",
+    "opentelemetry",
     "asyncio",
 ]
 

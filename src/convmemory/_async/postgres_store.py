@@ -118,7 +118,7 @@ class AsyncPostgresStore:
             "user_id": key.user_id,
             "external_id": key.external_id,
             "dept_id": dept_id,
-            "incarnation": rows.new_incarnation(),
+            "new_incarnation": rows.new_incarnation(),
             "dirty": dirty,
         }
         found = await self._run("append", parameters)
@@ -185,7 +185,7 @@ class AsyncPostgresStore:
                 "external_id": key.external_id,
                 "title": title,
                 "dept_id": dept_id,
-                "incarnation": rows.new_incarnation(),
+                "new_incarnation": rows.new_incarnation(),
                 "metadata": rows.json_text("metadata", metadata),
             },
         )
@@ -293,7 +293,7 @@ class AsyncPostgresStore:
             except psycopg.OperationalError as error:
                 if not connection_lost(error):
                     raise
-            return await self._send(query, parameters, fetch=fetch) or gone
+            return await self._send(query, rows.again(parameters), fetch=fetch) or gone
 
     async def _send(self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool) -> Sequence[Any]:
         for _ in range(self._pool.max_size + 1):  # a server that restarted leaves every idle connection dead

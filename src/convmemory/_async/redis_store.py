@@ -14,7 +14,7 @@ from redis.exceptions import NoScriptError
 from convmemory._async.prober import AsyncProber
 from convmemory._async.redis_link import AsyncRedisLink
 from convmemory.coherence import Reply, Snapshot, Written, parse_reply
-from convmemory.drivers import REDIS, translated
+from convmemory.drivers import REDIS, translated, wrong_type
 from convmemory.errors import ConfigurationError, StorageError, StorageUnavailable
 from convmemory.health import TierHealth, Trust
 from convmemory.keys import ConversationKey, Keys
@@ -97,7 +97,10 @@ class AsyncRedisStore:
         return {"version": str(version), "windows_trusted": self.trust.trusted}
 
     async def read_window(self, key: ConversationKey, want: int, hard: int, token: str) -> Reply:
-        """The newest ``want`` messages if the window has them, else the lease to fill it if nobody holds it."""
+        """The newest ``want`` messages if the window has them, else the lease to fill it if nobody holds it.
+
+        ``token`` names the reader; ``fill`` takes the token of the reply.
+        """
         name = self._keys.window(key.uuid)
         return parse_reply(
             await self._run("window_read-1", name, key.user_id, want, hard, self._ttl, token, LEASE)
@@ -255,6 +258,8 @@ class AsyncRedisStore:
             with translated(REDIS, operation):
                 yield
         except StorageError as error:
+            if wrong_type(error.__cause__):  # one key is not ours; the server is there
+                raise
             self.trust.lost()
             if self.health.failed(error.__cause__ or error):
                 self._prober.start()

@@ -6,19 +6,24 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final
 
 from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.redis_store import AsyncRedisStore
-from convmemory.coherence import Snapshot, Written
-from convmemory.drivers import REDIS
-from convmemory.errors import StorageError
+from convmemory.coherence import NOT_ASKED, Reply, Snapshot, Written
+from convmemory.errors import StorageError, StorageUnavailable
 from convmemory.keys import ConversationKey
 from convmemory.models import Appended, Draft, StoredMessage
+from convmemory.observability import traced
 
 logger = logging.getLogger("convmemory.tiered")
 _DRAIN: Final = 500
 """Dirty marks drained in one go."""
+
+
+def _messages(snapshot: Snapshot) -> int:
+    return len(snapshot.entries)
 
 
 class AsyncTieredStore:
@@ -35,6 +40,7 @@ class AsyncTieredStore:
         self.postgres = postgres
         self.redis = redis
 
+    @traced("convmemory.read", size=_messages)
     async def read(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
         """The newest ``want`` messages (``None``: all), or the newest turn up to ``hard`` messages if it is longer.
 
@@ -53,26 +59,41 @@ class AsyncTieredStore:
     async def _read_tiered(
         self, redis: AsyncRedisStore, key: ConversationKey, want: int, hard: int
     ) -> Snapshot:
-        verdict, token = "miss", secrets.token_hex(8)
-        try:
-            if await self._trusts(redis):
-                reply = await redis.read_window(key, want, hard, token)
-                if reply.snapshot is not None:
-                    redis.health.counters.hits += 1
-                    return reply.snapshot
-                verdict = reply.verdict
-        except StorageError as error:
-            if error.tier != REDIS:
-                raise
+        token = secrets.token_hex(8)
+        trusts = await self._trusts(redis)
+        reply = await self._look(redis, key, want, hard, token) if trusts else NOT_ASKED
+        if reply.snapshot is not None:
+            return reply.snapshot
         redis.health.counters.misses += 1
         keep = max(want, redis.settings.window_messages)
-        snapshot = await self._read_durable(key, keep, hard)
-        if verdict == "lease":
-            await self._fill(redis, key, snapshot, token, keep)
-        elif verdict == "miss":
+        try:
+            snapshot = await self._read_durable(key, keep, hard)
+        except StorageUnavailable:
+            if trusts or not redis.trust.serves(time.monotonic()):
+                raise
+            # PostgreSQL failed another caller's look at the marks as well, so windows are served after all
+            reply = await self._look(redis, key, want, hard, token)
+            if reply.snapshot is None:
+                raise
+            return reply.snapshot
+        if reply.verdict == "lease":
+            await self._fill(redis, key, snapshot, reply.token, keep)
+        elif reply.verdict == "miss":
             await self._tell(redis, key, snapshot)
         return snapshot.newest(want, hard)
 
+    async def _look(
+        self, redis: AsyncRedisStore, key: ConversationKey, want: int, hard: int, token: str
+    ) -> Reply:
+        """Ask for the window; a Redis that is away has none."""
+        try:
+            reply = await redis.read_window(key, want, hard, token)
+        except StorageError:
+            return NOT_ASKED
+        redis.health.counters.hits += reply.snapshot is not None
+        return reply
+
+    @traced("convmemory.append", size=attrgetter("stored"))
     async def append(
         self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
     ) -> Appended:
@@ -80,7 +101,7 @@ class AsyncTieredStore:
 
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
-            StorageUnavailable: PostgreSQL is out of reach; sending the same batch again stores it once.
+            StorageUnavailable: PostgreSQL is out of reach; sent again, messages with an id are stored once.
         """
         marked = self._marks_at_once
         try:
@@ -91,16 +112,19 @@ class AsyncTieredStore:
             raise
         return appended
 
+    @traced("convmemory.clear")
     async def clear(self, key: ConversationKey) -> None:
         """Delete a conversation's messages and what is cached of them."""
         marked = self._marks_at_once
         await self._publish(key, await self.postgres.clear_conversation(key, dirty=marked), marked=marked)
 
+    @traced("convmemory.delete")
     async def delete(self, key: ConversationKey) -> None:
         """Delete a conversation and what is cached of it."""
         marked = self._marks_at_once
         await self._publish(key, await self.postgres.delete_conversation(key, dirty=marked), marked=marked)
 
+    @traced("convmemory.pop")
     async def pop(self, key: ConversationKey) -> StoredMessage | None:
         """Remove and return the newest message; ``None`` when there is none. Two callers at once get two messages.
 
@@ -137,19 +161,20 @@ class AsyncTieredStore:
 
     async def _trusts(self, redis: AsyncRedisStore) -> bool:
         """Whether windows may be served: drains the marks of an outage first, and looks for others' once a second."""
-        ticket = redis.trust.begin(time.monotonic())
+        began = time.monotonic()
+        ticket = redis.trust.begin(began)
         if ticket is None:
-            return redis.trust.trusted
+            return redis.trust.serves(began)
         try:
             await self._drain(redis)
         except StorageError:
             # PostgreSQL away: nobody can commit and mark either, so a process that lost nothing goes on serving.
             redis.trust.gave_up(time.monotonic())
         except BaseException:
-            redis.trust.gave_up(time.monotonic())
+            redis.trust.left()
             raise
         else:
-            redis.trust.drained(ticket, time.monotonic())
+            redis.trust.drained(ticket, began)
         return redis.trust.trusted
 
     async def _drain(self, redis: AsyncRedisStore) -> None:
@@ -167,6 +192,7 @@ class AsyncTieredStore:
             logger.info("dropped %d windows that had missed a write", len(marks))
         return marks
 
+    @traced("convmemory.read.postgres", size=_messages)
     async def _read_durable(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
         if want is None:
             return await self.postgres.read_all(key)

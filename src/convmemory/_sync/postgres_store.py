@@ -117,7 +117,7 @@ class PostgresStore:
             "user_id": key.user_id,
             "external_id": key.external_id,
             "dept_id": dept_id,
-            "incarnation": rows.new_incarnation(),
+            "new_incarnation": rows.new_incarnation(),
             "dirty": dirty,
         }
         found = self._run("append", parameters)
@@ -184,7 +184,7 @@ class PostgresStore:
                 "external_id": key.external_id,
                 "title": title,
                 "dept_id": dept_id,
-                "incarnation": rows.new_incarnation(),
+                "new_incarnation": rows.new_incarnation(),
                 "metadata": rows.json_text("metadata", metadata),
             },
         )
@@ -290,7 +290,7 @@ class PostgresStore:
             except psycopg.OperationalError as error:
                 if not connection_lost(error):
                     raise
-            return self._send(query, parameters, fetch=fetch) or gone
+            return self._send(query, rows.again(parameters), fetch=fetch) or gone
 
     def _send(self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool) -> Sequence[Any]:
         for _ in range(self._pool.max_size + 1):  # a server that restarted leaves every idle connection dead

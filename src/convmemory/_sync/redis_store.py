@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError
 from convmemory._sync.prober import Prober
 from convmemory._sync.redis_link import RedisLink
 from convmemory.coherence import Reply, Snapshot, Written, parse_reply
-from convmemory.drivers import REDIS, translated
+from convmemory.drivers import REDIS, translated, wrong_type
 from convmemory.errors import ConfigurationError, StorageError, StorageUnavailable
 from convmemory.health import TierHealth, Trust
 from convmemory.keys import ConversationKey, Keys
@@ -98,7 +98,10 @@ class RedisStore:
         return {"version": str(version), "windows_trusted": self.trust.trusted}
 
     def read_window(self, key: ConversationKey, want: int, hard: int, token: str) -> Reply:
-        """The newest ``want`` messages if the window has them, else the lease to fill it if nobody holds it."""
+        """The newest ``want`` messages if the window has them, else the lease to fill it if nobody holds it.
+
+        ``token`` names the reader; ``fill`` takes the token of the reply.
+        """
         name = self._keys.window(key.uuid)
         return parse_reply(self._run("window_read-1", name, key.user_id, want, hard, self._ttl, token, LEASE))
 
@@ -251,6 +254,8 @@ class RedisStore:
             with translated(REDIS, operation):
                 yield
         except StorageError as error:
+            if wrong_type(error.__cause__):  # one key is not ours; the server is there
+                raise
             self.trust.lost()
             if self.health.failed(error.__cause__ or error):
                 self._prober.start()

@@ -9,8 +9,9 @@ from redis.exceptions import NoScriptError
 
 from convmemory.errors import MissingExtra
 
-_ASKED = "redis.call('INFO', 'server')"
-_ANSWER = "'run_id:0'"  # it lives and dies with this process, so its windows are never of an earlier run
+_ASKED = "redis.call('INFO', 'replication')"
+# it lives and dies with this process, so its windows are never of an earlier run
+_ANSWER = "'master_replid:0'"
 
 
 def fake_server() -> Any:

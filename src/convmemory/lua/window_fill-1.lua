@@ -14,12 +14,15 @@
 -- returns  'filled'; 'told' (an older window and any lease are gone, so nothing older is filled or served after this read);
 --          'absent' (there was nothing to tell)
 local key, version = KEYS[1], tonumber(ARGV[3])
-local held = redis.call('HMGET', key, 'owner', 'incarnation', 'version', 'token', 'leased')
+local held = redis.pcall('HMGET', key, 'owner', 'incarnation', 'version', 'token', 'leased')
+if held.err then -- what is no hash is no window: the next read replaces it
+  return string.find(held.err, 'WRONGTYPE', 1, true) and 'absent' or held
+end
 if not held[1] then
   return 'absent'
 end
 if ARGV[5] ~= '' and held[4] == ARGV[5] and held[1] == ARGV[1] then
-  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
+  local run = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
   if held[5] == run then -- a lease that a restart brought back may have missed the publish that cancelled it
     redis.call('DEL', key)
     redis.call('HSET', key, 'owner', ARGV[1], 'run', run, 'incarnation', ARGV[2], 'version', version,

@@ -10,14 +10,18 @@
 -- ARGV[8]  human        seq of the newest human message below, 0 if none
 -- ARGV[9..] the write's messages, in order
 -- returns  'extended', 'kept' (it is as new or newer), 'dropped' (it is older or of another life), 'absent'
+-- A window of a conversation that is not there is dropped, never extended: this write may have made the conversation
+-- before it was deleted and found gone, and only now have come to tell.
 -- The window keeps the run it was filled under: extending what a restart brought back does not make it trusted.
 local key, version = KEYS[1], tonumber(ARGV[3])
-local held = redis.call('HMGET', key, 'owner', 'incarnation', 'version', 'first', 'last', 'human', 'keep', 'bytes')
+local held = redis.pcall('HMGET', key, 'owner', 'incarnation', 'version', 'first', 'last', 'human', 'keep', 'bytes')
+if held.err then -- what is no hash is no window: the next read replaces it
+  return string.find(held.err, 'WRONGTYPE', 1, true) and 'absent' or held
+end
 if not held[1] then
   return 'absent'
 end
-local made_now = held[2] == '' and version == 1 -- the window knew that there was no conversation yet
-local same = held[1] == ARGV[1] and held[3] and (held[2] == ARGV[2] or made_now)
+local same = held[1] == ARGV[1] and held[3] and held[2] == ARGV[2]
 local behind = same and version - 1 - tonumber(held[3])
 if not same or behind > 0 or (behind == 0 and held[5] + 1 ~= tonumber(ARGV[7])) then
   redis.call('DEL', key)

@@ -4,19 +4,24 @@
 -- ARGV[2]  want       newest messages wanted
 -- ARGV[3]  hard       at most so many when the newest turn is longer than want
 -- ARGV[4]  ttl        milliseconds the key lives from now
--- ARGV[5]  token      names this reader; the same token may ask again (a retried command)
+-- ARGV[5]  token      names this reader
 -- ARGV[6]  lease      milliseconds after which somebody else may fill
 -- returns  {'hit', incarnation, version, last seq, newest human seq, message, ...} oldest message first;
---          {'lease'}: read PostgreSQL, then fill;  {'miss'}: read PostgreSQL, then tell;
+--          {'lease', token}: read PostgreSQL, then fill under that token;  {'miss'}: read PostgreSQL, then tell;
 --          {'foreign'}: the window is another user's, nothing was touched
 local key, owner, token = KEYS[1], ARGV[1], ARGV[5]
 local want, hard = tonumber(ARGV[2]), tonumber(ARGV[3])
-local held = redis.call('HMGET', key, 'owner', 'run', 'incarnation', 'version', 'first', 'last', 'human', 'token', 'deadline')
+local held = redis.pcall('HMGET', key, 'owner', 'run', 'incarnation', 'version', 'first', 'last', 'human', 'token', 'deadline')
+if held.err then
+  if not string.find(held.err, 'WRONGTYPE', 1, true) then return held end
+  held = {} -- not a hash, so somebody else's or an older program's value: no window, and the lease takes its place
+end
 if held[1] and held[1] ~= owner and held[4] then -- a stranger's lease is no window, and must not keep the owner out
   return {'foreign'}
 end
--- A restart or a failover can bring back a window that lost its last second: only this process's own are served.
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
+-- A restart or a fail-over can bring back a window that lost its last second: only those of this server's present time
+-- as a primary are served, which its replication id names (the run_id of a process survives that it was a replica).
+local run = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
 redis.call('PEXPIRE', key, ARGV[4])
 if held[4] and held[2] == run then
   local first, last, human = tonumber(held[5]), tonumber(held[6]), tonumber(held[7])
@@ -33,10 +38,12 @@ if held[4] and held[2] == run then
 end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-if held[8] and held[8] ~= token and tonumber(held[9]) > now then
+if held[8] and tonumber(held[9]) > now then
   return {'miss'}
 end
+-- A command that arrives twice, the second time after a write has cancelled its lease, must not renew what it granted.
+token = token .. ':' .. clock[1] .. ':' .. clock[2]
 redis.call('DEL', key)
 redis.call('HSET', key, 'owner', owner, 'token', token, 'leased', run, 'deadline', now + tonumber(ARGV[6]))
 redis.call('PEXPIRE', key, ARGV[4])
-return {'lease'}
+return {'lease', token}
