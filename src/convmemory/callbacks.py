@@ -24,7 +24,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
 from convmemory.models import Draft
-from convmemory.telemetry import Event, Retrieval, answer_of, with_telemetry
+from convmemory.telemetry import Answer, Event, Retrieval, answer_of, with_telemetry
 
 logger = logging.getLogger("convmemory.callbacks")
 P = ParamSpec("P")
@@ -78,6 +78,8 @@ class Run:
     "Those still open."
     ended: bool = False
     turn: Turn | None = None
+    settled: int = -1
+    "What was retrieved here before this was a turn's in here, and is not the next one's elsewhere."
 
     def above(self) -> Iterator[Run]:
         """The run this one is part of, and so on up to the root."""
@@ -85,6 +87,10 @@ class Run:
         while run is not None:
             yield run
             run = run.parent
+
+    def left(self) -> list[Event]:
+        """What happened in here that is not a turn's already."""
+        return [one for one in self.events if isinstance(one, Answer) or one.order > self.settled]
 
     def add(self, events: Sequence[Event]) -> None:
         """Note what happened, and let go of the oldest where it becomes too much."""
@@ -274,9 +280,17 @@ class RunRecorder(BaseCallbackHandler):
             if parent is not None:
                 del parent.children[run.run_id]
                 if run.turn is None:
-                    parent.add(run.events)
+                    parent.add(run.left())
+            if run.turn is not None:
+                self._settle(run)
             run = parent
         return lost
+
+    def _settle(self, turn: Run) -> None:
+        """A turn is over: what had been retrieved for it, before it began, stays where that was done."""
+        now = next(self._orders)
+        for above in turn.above():
+            above.settled = now
 
 
 def _put(runs: dict[UUID, Run], run_id: UUID, run: Run) -> None:

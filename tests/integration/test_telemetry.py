@@ -142,6 +142,29 @@ async def test_turns_one_after_the_other_under_one_root_do_not_mix(memory, run):
     assert [len(message.contexts) for message in stored] == [0, 2, 0, 0]
 
 
+async def test_what_was_retrieved_before_one_turn_is_not_the_next_ones(memory, colour):
+    """One root, and each turn's documents are found outside the chain that has the history."""
+    turn = RunnablePassthrough.assign(context=QUESTIONS | Shelf()) | keyed(Echo(), factory(memory))
+
+    def both(_, config):
+        return [turn.invoke({"question": name}, config) for name in "ab"]
+
+    async def aboth(_, config):
+        return [await turn.ainvoke({"question": name}, config) for name in "ab"]
+
+    await DRIVES["ainvoke" if colour == "awaited" else "invoke"](
+        RunnableLambda(both, aboth), "go", session("s")
+    )
+    await all_found_their_own(memory, ["s"])
+
+
+async def test_what_was_retrieved_for_two_turns_is_both_ones(memory, run):
+    shared = RunnablePassthrough.assign(context=QUESTIONS | Shelf())
+    turns = {name: keyed(Echo(), factory(memory)) for name in "ab"}
+    await run(shared | RunnableParallel(turns), {"question": "one"}, session("s"))
+    assert [m.contexts for m in await memory.get_messages("s", **MINE)] == [(), found_by("one")] * 2
+
+
 async def all_found_their_own(memory, sessions):
     for name in sessions:
         stored = await memory.get_messages(name, **MINE)
