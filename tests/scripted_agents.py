@@ -73,23 +73,29 @@ def _recorded(told: dict[str, Any]) -> BaseMessage:
 
 
 def tools_of(run: Sequence[BaseMessage]) -> list[BaseTool]:
-    """Tools of the names a run calls, each of which answers its calls in the order they were answered then."""
-    answers: dict[str, list[str]] = {}
+    """Tools of the names a run calls, which answer each call as it was answered then, in whatever order calls come."""
+    answers: dict[str, dict[str, str]] = {}
     for message in run:
         if isinstance(message, ToolMessage):
-            answers.setdefault(str(message.name), []).append(message.text)
-    return [_tool(name, given) for name, given in answers.items()]
+            answers.setdefault(str(message.name), {})[message.tool_call_id] = message.text
+    return [_Recorded.named(name, given) for name, given in answers.items()]
 
 
-def _tool(name: str, answers: list[str]) -> BaseTool:
-    def answer(**_: Any) -> str:
-        return answers.pop(0)
+class _Recorded(StructuredTool):
+    """A tool that knows its answers by the calls' ids: an agent runs the calls of one message side by side."""
 
-    async def aanswer(**_: Any) -> str:
-        return answers.pop(0)
+    answers: dict[str, str]
 
-    schema = {"type": "object", "properties": {}, "additionalProperties": True}
-    return StructuredTool(name=name, description=name, func=answer, coroutine=aanswer, args_schema=schema)
+    @classmethod
+    def named(cls, name: str, answers: dict[str, str]) -> _Recorded:
+        schema = {"type": "object", "properties": {}, "additionalProperties": True}
+        return cls(name=name, description=name, func=lambda **_: "", args_schema=schema, answers=answers)
+
+    def invoke(self, input: Any, *_: Any, **__: Any) -> Any:  # noqa: A002 - LangChain's name
+        return ToolMessage(self.answers[input["id"]], tool_call_id=input["id"], name=self.name)
+
+    async def ainvoke(self, input: Any, *_: Any, **__: Any) -> Any:  # noqa: A002 - LangChain's name
+        return self.invoke(input)
 
 
 def turns_of(run: Sequence[BaseMessage]) -> list[list[BaseMessage]]:

@@ -14,6 +14,7 @@ import redis.asyncio
 from langchain_core.messages import HumanMessage
 
 from convmemory import AsyncRedisStore, ConfigurationError, RedisStore
+from convmemory.health import FAILURES_TO_OPEN
 from convmemory.keys import conversation_key
 from fix_memory import Awaited, Keyspace
 from fix_servers import same_binaries
@@ -147,10 +148,13 @@ async def test_a_full_server_is_left_alone_until_it_takes_writes(schema, make_me
     try:
         memory = await make_memory(redis=server.url)
         await write_and_cache(memory)
+        await memory.create_conversation("other", user_id="ana")
         caplog.clear()
         server.client.config_set("maxmemory", 1)
         for _ in range(3):
             assert await all_their_own(memory) == [True] * len(NAMES)
+            for _ in range(FAILURES_TO_OPEN):  # what is not cached yet cannot be
+                await memory.get_history("other", user_id="ana")
             await memory.save_message("other", HumanMessage("x"), user_id="ana")
             await asyncio.sleep(0.6)  # twice as long as it takes to be asked again
         assert not (await memory.check()).redis.reachable
@@ -184,13 +188,14 @@ async def test_ready_clients_of_both_kinds_are_taken_and_left_open(
 ):
     library = redis.asyncio if colour == "awaited" else redis
     places = [("127.0.0.1", one.port) for one in sentinels._sentinels]
+    await write_and_cache(await make_memory())
     for client in (
         library.RedisCluster(host="127.0.0.1", port=nodes[0].port),
         library.Sentinel(places).master_for(SERVICE),
     ):
         memory = await make_memory(redis=client)
-        await write_and_cache(memory)
-        assert await all_their_own(memory) == [True] * len(NAMES)
+        for _ in range(2):
+            assert await all_their_own(memory) == [True] * len(NAMES)
         assert hot(memory).health.counters.hits >= len(NAMES) - 1
         await memory.close()
         answer = client.ping()

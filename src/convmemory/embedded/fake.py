@@ -5,8 +5,6 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from redis.exceptions import NoScriptError
-
 from convmemory.errors import MissingExtra
 
 _ASKED = "redis.call('INFO', 'replication')"
@@ -60,6 +58,8 @@ def _without_info(args: tuple[Any, ...]) -> tuple[Any, ...]:
     Scripts are sent as text each time: a digest is that of the text as it was written.
     """
     if args[0] == "EVALSHA":
+        from redis.exceptions import NoScriptError  # noqa: PLC0415 - this module is imported before anybody knows that redis is there
+
         raise NoScriptError("sent as text")
     return ("EVAL", args[1].replace(_ASKED, _ANSWER), *args[2:]) if args[0] == "EVAL" else args
 

@@ -22,13 +22,13 @@ end
 -- A restart or a fail-over can bring back a window that lost its last second: only those of this server's present time
 -- as a primary are served, which its replication id names (the run_id of a process survives that it was a replica).
 local run = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
-redis.call('PEXPIRE', key, ARGV[4])
 if held[4] and held[2] == run then
   local first, last, human = tonumber(held[5]), tonumber(held[6]), tonumber(held[7])
   local from = last - want + 1
   if human > 0 and human < from then from = human end
   from = math.max(1, last - hard + 1, from)
   if first <= from then
+    redis.call('PEXPIRE', key, ARGV[4])
     local reply = {'hit', held[3], held[4], held[6], held[7]}
     for at = from, last do
       reply[#reply + 1] = redis.call('HGET', key, at)
@@ -39,11 +39,14 @@ end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 if held[8] and tonumber(held[9]) > now then
+  redis.call('PEXPIRE', key, ARGV[4])
   return {'miss'}
 end
 -- A command that arrives twice, the second time after a write has cancelled its lease, must not renew what it granted.
 token = token .. ':' .. clock[1] .. ':' .. clock[2]
-redis.call('DEL', key)
+if redis.call('EXISTS', key) == 1 then -- a full server refuses what grows only where it is a script's first write
+  redis.call('DEL', key)
+end
 redis.call('HSET', key, 'owner', owner, 'token', token, 'leased', run, 'deadline', now + tonumber(ARGV[6]))
 redis.call('PEXPIRE', key, ARGV[4])
 return {'lease', token}
