@@ -107,6 +107,7 @@ class Appended:
     """What one append did: the conversation's new ``version`` and the ``seq`` of each message given.
 
     A message that was there already keeps the ``seq`` it had; ``stored`` counts the new ones.
+    It is 0 as well when the reply to a committed batch was lost and the batch sent again: that is no failure.
     """
 
     conversation_id: str

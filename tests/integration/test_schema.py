@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from uuid import uuid4
 
 import psycopg
@@ -10,6 +11,7 @@ import pytest
 from convmemory import (
     SchemaOutdated,
 )
+from convmemory._async.schema import _LOCK
 
 
 async def test_without_a_schema_every_verb_names_the_command_that_makes_it(make_memory, schema_name):
@@ -71,6 +73,21 @@ async def test_a_role_without_the_right_to_create_can_use_a_schema_that_is_there
     finally:
         database.execute(f"DROP OWNED BY {role}")
         database.execute(f"DROP ROLE {role}")
+
+
+async def test_a_migration_waits_for_anothers_longer_than_any_time_out(make_memory, database_url, database):
+    impatient = psycopg.conninfo.make_conninfo(
+        database_url, options="-c statement_timeout=300 -c lock_timeout=300"
+    )
+    memory = await make_memory(impatient, statement_timeout=0.3)
+    database.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+    release = threading.Timer(1.5, database.execute, ["SELECT pg_advisory_unlock(%s)", [_LOCK]])
+    release.start()
+    try:
+        assert await memory.init_schema() == ["0001_initial"]
+        assert release.finished.is_set()
+    finally:
+        release.join()
 
 
 EIGHT_PROCESSES = r"""

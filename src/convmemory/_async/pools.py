@@ -15,6 +15,8 @@ from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
 
 RV = TypeVar("RV")
+MIGRATION: Final = 86_400.0
+"""Seconds a connection waits for a step of a migration: a day, so that one whose server vanished ends after all."""
 _WAIT: Final = 0.1
 """Seconds after which a waiting connection looks at its deadline."""
 _RECONNECT: Final = 0.5

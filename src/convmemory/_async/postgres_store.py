@@ -13,7 +13,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from pydantic import SecretStr
 
 from convmemory import rows
-from convmemory._async.pools import AsyncBoundedConnection, connect, open_pool
+from convmemory._async.pools import MIGRATION, AsyncBoundedConnection, connect, open_pool
 from convmemory._async.prober import AsyncProber
 from convmemory._async.schema import check_not_newer, install
 from convmemory.coherence import Snapshot, Written, snapshot_of
@@ -81,9 +81,13 @@ class AsyncPostgresStore:
         """Create the schema or bring it up to date; names of the migrations that were applied.
 
         Safe when several processes do it at once, and without the right to create when nothing is missing.
+        Migrations take as long as they need, and so does waiting for another process's: no time-out ends them.
         """
         with self._translated("init_schema"):
             async with await self._connect() as conn:
+                if await check_not_newer(conn, self.settings.db_schema) == len(migrations()):
+                    return []
+                conn.deadline = MIGRATION
                 return await install(conn, self.settings.db_schema)
 
     def _new_pool(self) -> AsyncConnectionPool[AsyncBoundedConnection]:

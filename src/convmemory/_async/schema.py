@@ -32,10 +32,9 @@ async def check_not_newer(conn: AsyncConnection[Any], schema: str) -> int | None
 
 
 async def install(conn: AsyncConnection[Any], schema: str) -> list[str]:
-    """Apply the missing migrations in one transaction under a lock; their names in order."""
-    if await check_not_newer(conn, schema) == len(migrations()):
-        return []  # nothing to do, and no need of the right to create
+    """Apply the missing migrations in one transaction under a lock, however long it takes; their names in order."""
     async with conn.transaction():
+        await conn.execute(statement("lift_limits"), prepare=False)
         await conn.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK], prepare=False)
         await _execute(conn, statement("bootstrap"), schema)
         done = await check_not_newer(conn, schema) or 0

@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from pydantic import SecretStr
 
 from convmemory import rows
-from convmemory._sync.pools import BoundedConnection, connect, open_pool
+from convmemory._sync.pools import MIGRATION, BoundedConnection, connect, open_pool
 from convmemory._sync.prober import Prober
 from convmemory._sync.schema import check_not_newer, install
 from convmemory.coherence import Snapshot, Written, snapshot_of
@@ -81,8 +81,12 @@ class PostgresStore:
         """Create the schema or bring it up to date; names of the migrations that were applied.
 
         Safe when several processes do it at once, and without the right to create when nothing is missing.
+        Migrations take as long as they need, and so does waiting for another process's: no time-out ends them.
         """
         with self._translated("init_schema"), self._connect() as conn:
+            if check_not_newer(conn, self.settings.db_schema) == len(migrations()):
+                return []
+            conn.deadline = MIGRATION
             return install(conn, self.settings.db_schema)
 
     def _new_pool(self) -> ConnectionPool[BoundedConnection]:

@@ -33,10 +33,9 @@ def check_not_newer(conn: Connection[Any], schema: str) -> int | None:
 
 
 def install(conn: Connection[Any], schema: str) -> list[str]:
-    """Apply the missing migrations in one transaction under a lock; their names in order."""
-    if check_not_newer(conn, schema) == len(migrations()):
-        return []  # nothing to do, and no need of the right to create
+    """Apply the missing migrations in one transaction under a lock, however long it takes; their names in order."""
     with conn.transaction():
+        conn.execute(statement("lift_limits"), prepare=False)
         conn.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK], prepare=False)
         _execute(conn, statement("bootstrap"), schema)
         done = check_not_newer(conn, schema) or 0
