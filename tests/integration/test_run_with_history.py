@@ -383,7 +383,7 @@ async def test_what_was_said_is_kept_when_an_awaited_stream_is_closed(memory, sh
     gc.collect()
     history = memory.history("s", **MINE)
     async with asyncio.timeout(30):
-        while not (found := await history.aget_messages()):
+        while not (found := await history.aget_messages()):  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
     assert texts(found) == ["one"]
 
