@@ -213,13 +213,15 @@ async def test_two_passes_of_a_kept_history_under_one_root_do_not_mix(memory, ru
     assert_pairs(found[1:], ["a", "b"])
 
 
-async def test_two_hundred_turns_from_tasks_and_batches_are_all_stored_in_pairs(memory, colour):
-    chain = keyed(Echo(), factory(memory))
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_two_hundred_turns_from_tasks_and_threads_are_all_stored_in_pairs(memory, colour, shape):
+    build, given = SHAPES[shape]
+    chain = build(Echo(), factory(memory))
     said = [f"q{n}" for n in range(200)]
     if colour == "awaited":
-        await asyncio.gather(*(chain.ainvoke({"question": one}, session("s")) for one in said))
+        await asyncio.gather(*(chain.ainvoke(given(one), session("s")) for one in said))
     else:
-        chain.batch([{"question": one} for one in said], session("s") | {"max_concurrency": 16})
+        chain.batch([given(one) for one in said], session("s") | {"max_concurrency": 16})
     assert_pairs(await stored(memory), said)
 
 
