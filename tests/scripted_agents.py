@@ -73,20 +73,31 @@ def _recorded(told: dict[str, Any]) -> BaseMessage:
 
 
 def tools_of(run: Sequence[BaseMessage]) -> list[BaseTool]:
-    """Tools of the names a run calls, each of which answers its calls in the order they were answered then."""
-    answers: dict[str, list[str]] = {}
+    """Tools of the names a run calls, each of which answers a call as it was answered then.
+
+    Calls of one message run side by side, so an answer is found by what was asked; the same again in turn.
+    """
+    asked: dict[str, tuple[str, str]] = {}
+    answers: dict[str, dict[str, list[str]]] = {}
     for message in run:
-        if isinstance(message, ToolMessage):
-            answers.setdefault(str(message.name), []).append(message.text)
+        for call in message.tool_calls if isinstance(message, AIMessage) else ():
+            asked[str(call["id"])] = call["name"], _written(call["args"])
+        if isinstance(message, ToolMessage):  # an id may be used again later
+            name, args = asked[message.tool_call_id]
+            answers.setdefault(name, {}).setdefault(args, []).append(message.text)
     return [_tool(name, given) for name, given in answers.items()]
 
 
-def _tool(name: str, answers: list[str]) -> BaseTool:
-    def answer(**_: Any) -> str:
-        return answers.pop(0)
+def _written(args: dict[str, Any]) -> str:
+    return json.dumps(args, sort_keys=True)
 
-    async def aanswer(**_: Any) -> str:
-        return answers.pop(0)
+
+def _tool(name: str, answers: dict[str, list[str]]) -> BaseTool:
+    def answer(**args: Any) -> str:
+        return answers[_written(args)].pop(0)
+
+    async def aanswer(**args: Any) -> str:
+        return answer(**args)
 
     schema = {"type": "object", "properties": {}, "additionalProperties": True}
     return StructuredTool(name=name, description=name, func=answer, coroutine=aanswer, args_schema=schema)
