@@ -70,17 +70,16 @@ async def test_turns_are_stored_in_order_and_shown_to_the_next_one(memory, drive
     assert [m.message.usage_metadata["input_tokens"] for m in messages[1::2]] == [1, 3, 5, 7]
 
 
-async def test_messages_under_a_key_of_their_own_are_counted_off_too(memory, drive):
-    model = RunnableLambda(lambda given: given["talk"]) | Echo()
-    chain = bare(model, factory(memory), input_messages_key="talk")
-    for said in ("one", "two"):
-        await drive(chain, {"talk": [HumanMessage(said)]}, session("s"))
-    assert await stored(memory) == turns("one", "two")
+def under_a_key(model, make):
+    return bare(RunnableLambda(lambda given: given["talk"]) | model, make, input_messages_key="talk")
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+ALL_SHAPES = SHAPES | {"under a key": (under_a_key, lambda said: {"talk": [HumanMessage(said)]})}
+
+
+@pytest.mark.parametrize("shape", ALL_SHAPES)
 async def test_a_turn_costs_one_factory_call_one_read_and_one_write(memory, drive, shape):
-    build, given = SHAPES[shape]
+    build, given = ALL_SHAPES[shape]
     made = []
 
     def counting(session_id):
@@ -95,6 +94,7 @@ async def test_a_turn_costs_one_factory_call_one_read_and_one_write(memory, driv
     assert len(made) == 2
     assert counters.hits + counters.misses - before == 1
     assert (await memory.get_conversation("s", **MINE)).version == 2
+    assert await stored(memory) == turns("one", "two")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
