@@ -56,11 +56,15 @@ def traced(name: str, size: Callable[[Any], int] | None = None) -> Callable[[F],
             return call
 
         async def awaited(self: Any, key: Any, *arguments: Any, **named: Any) -> Any:
+            if not _listened_to():
+                return await call(self, key, *arguments, **named)
             with _span(name, key, size) as result:
                 result.append(await call(self, key, *arguments, **named))
             return result[0]
 
         def blocking(self: Any, key: Any, *arguments: Any, **named: Any) -> Any:
+            if not _listened_to():
+                return call(self, key, *arguments, **named)
             with _span(name, key, size) as result:
                 result.append(call(self, key, *arguments, **named))
             return result[0]
@@ -68,6 +72,13 @@ def traced(name: str, size: Callable[[Any], int] | None = None) -> Callable[[F],
         return cast("F", functools.wraps(call)(awaited if inspect.iscoroutinefunction(call) else blocking))
 
     return around
+
+
+def _listened_to() -> bool:
+    """Whether an SDK is there to hear of spans: the API alone would still make, attach and detach an empty one."""
+    return not isinstance(_tracer, trace.ProxyTracer) or not isinstance(
+        trace.get_tracer_provider(), trace.ProxyTracerProvider
+    )
 
 
 @contextmanager
