@@ -1,14 +1,16 @@
 """Run what LangChain can break on several LangChains, each in an environment of its own, and print a table.
 
-    scripts/langchain-matrix [lowest] [newest] [alone] [what pytest is told]
+    scripts/langchain-matrix [--quick] [lowest] [newest] [alone] [what pytest is told]
 
 ``lowest`` and ``newest`` stand on the environment of the tests and replace in it what must differ; ``alone`` has
-nothing but what ``pip install convmemory`` brings, the servers' wheels and pytest. They lie in .venv-NAME, made once.
-Exits 1 when a test failed.
+nothing but what ``pip install convmemory`` brings, with the lowest langchain-core and no langchain, the servers' wheels
+and pytest. They lie in .venv-NAME, made once. ``--quick`` leaves out what does not run chains: CI does so, after the
+whole suite has run on the newest LangChain. Exits 1 when a test failed.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -22,12 +24,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SHOWN = ("langchain-core", "langchain", "langgraph")
-TESTS = [
-    "tests/unit",
-    "tests/conformance",
-    *(f"tests/integration/test_{name}.py" for name in ("history", "history_conformance", "lifecycle")),
-    *(f"tests/integration/test_{name}.py" for name in ("openai_history", "run_with_history", "telemetry")),
+CHAINS = [
+    f"tests/integration/test_{name}.py"
+    for name in ("history", "history_chain", "history_conformance", "run_with_history", "telemetry")
 ]
+TESTS = [
+    *("tests/unit", "tests/conformance"),
+    *("tests/integration/test_lifecycle.py", "tests/integration/test_openai_history.py"),
+    *CHAINS,
+]
+AGENTS = ["tests/integration/test_middleware.py"]
 TOOLS = ["pytest", "pytest-asyncio", "pytest-xdist", "hypothesis", "time-machine"]
 # what looks at the checkout rather than at LangChain: its wheel, its tools
 NOT_HERE = ["--ignore=tests/unit/test_import.py", "--ignore=tests/unit/test_tooling.py"]
@@ -62,7 +68,7 @@ def legs() -> list[Leg]:
     return [
         Leg("lowest", [lowest, *agents, "langgraph"]),
         Leg("newest", ["--upgrade", core, *agents, "langgraph"]),
-        Leg("alone", [*dependencies, *embedded, *TOOLS], over=False),
+        Leg("alone", [lowest, *dependencies, *embedded, *TOOLS], over=False),
     ]
 
 
@@ -81,7 +87,7 @@ def make(leg: Leg) -> None:
         "--python",
         leg.python,
         "install",
-        "-q",
+        "-qq",
         "--disable-pip-version-check",
     ]
     subprocess.run([*pip, *leg.wanted], check=True)
@@ -99,14 +105,15 @@ def versions(leg: Leg) -> list[str]:
     return done.stdout.split()
 
 
-def run(leg: Leg, words: Sequence[str]) -> list[str]:
+def run(leg: Leg, words: Sequence[str], *, quick: bool) -> list[str]:
     """Run the tests on one leg; its row of the table."""
     began = time.monotonic()
     make(leg)
     print(
         f"{leg.name}: {' '.join(f'{n} {v}' for n, v in zip(SHOWN, versions(leg), strict=True))}", flush=True
     )
-    command = [leg.python, "-m", "pytest", "-q", "-n", "2", "-rs", *NOT_HERE, *TESTS, *words]
+    tests = CHAINS if quick else [*TESTS, *(AGENTS if leg.over else ())]
+    command = [leg.python, "-m", "pytest", "-q", "-n", "2", *NOT_HERE, *tests, *words]
     command += ["-p", "no:cacheprovider", "-p", "no:cov"]
     status, last = followed(command)
     result = "passed" if status == 0 else "FAILED"
@@ -116,27 +123,20 @@ def run(leg: Leg, words: Sequence[str]) -> list[str]:
 def followed(command: Sequence[str]) -> tuple[int, str]:
     """Run a command and show what it says as it says it; its status and its last line."""
     last = ""
-    environment = {"PYTHONPATH": "src"}
-    with subprocess.Popen(
-        command, cwd=ROOT, env=_environment(environment), stdout=subprocess.PIPE, text=True
-    ) as child:
+    environment = os.environ | {"PYTHONPATH": "src"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as child:
         for line in child.stdout or ():
             print(line, end="", flush=True)
             last = line.strip() or last
     return child.returncode, last
 
 
-def _environment(more: dict[str, str]) -> dict[str, str]:
-    import os  # noqa: PLC0415
-
-    return os.environ | more
-
-
 def main(words: Sequence[str]) -> int:
     """The command line."""
     known = {leg.name: leg for leg in legs()}
     chosen = [known[word] for word in words if word in known] or list(known.values())
-    rows = [run(leg, [word for word in words if word not in known]) for leg in chosen]
+    told = [word for word in words if word not in known and word != "--quick"]
+    rows = [run(leg, told, quick="--quick" in words) for leg in chosen]
     print("\n| leg |", *(f"{name} |" for name in SHOWN), "result | tests | time |")
     print("|---" * (len(SHOWN) + 4) + "|")
     for row in rows:

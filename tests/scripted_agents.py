@@ -73,29 +73,34 @@ def _recorded(told: dict[str, Any]) -> BaseMessage:
 
 
 def tools_of(run: Sequence[BaseMessage]) -> list[BaseTool]:
-    """Tools of the names a run calls, which answer each call as it was answered then, in whatever order calls come."""
-    answers: dict[str, dict[str, str]] = {}
+    """Tools of the names a run calls, each of which answers a call as it was answered then.
+
+    Calls of one message run side by side, so an answer is found by what was asked; the same again in turn.
+    """
+    asked: dict[str, tuple[str, str]] = {}
+    answers: dict[str, dict[str, list[str]]] = {}
     for message in run:
-        if isinstance(message, ToolMessage):
-            answers.setdefault(str(message.name), {})[message.tool_call_id] = message.text
-    return [_Recorded.named(name, given) for name, given in answers.items()]
+        for call in message.tool_calls if isinstance(message, AIMessage) else ():
+            asked[str(call["id"])] = call["name"], _written(call["args"])
+        if isinstance(message, ToolMessage):  # an id may be used again later
+            name, args = asked[message.tool_call_id]
+            answers.setdefault(name, {}).setdefault(args, []).append(message.text)
+    return [_tool(name, given) for name, given in answers.items()]
 
 
-class _Recorded(StructuredTool):
-    """A tool that knows its answers by the calls' ids: an agent runs the calls of one message side by side."""
+def _written(args: dict[str, Any]) -> str:
+    return json.dumps(args, sort_keys=True)
 
-    answers: dict[str, str]
 
-    @classmethod
-    def named(cls, name: str, answers: dict[str, str]) -> _Recorded:
-        schema = {"type": "object", "properties": {}, "additionalProperties": True}
-        return cls(name=name, description=name, func=lambda **_: "", args_schema=schema, answers=answers)
+def _tool(name: str, answers: dict[str, list[str]]) -> BaseTool:
+    def answer(**args: Any) -> str:
+        return answers[_written(args)].pop(0)
 
-    def invoke(self, input: Any, *_: Any, **__: Any) -> Any:  # noqa: A002 - LangChain's name
-        return ToolMessage(self.answers[input["id"]], tool_call_id=input["id"], name=self.name)
+    async def aanswer(**args: Any) -> str:
+        return answer(**args)
 
-    async def ainvoke(self, input: Any, *_: Any, **__: Any) -> Any:  # noqa: A002 - LangChain's name
-        return self.invoke(input)
+    schema = {"type": "object", "properties": {}, "additionalProperties": True}
+    return StructuredTool(name=name, description=name, func=answer, coroutine=aanswer, args_schema=schema)
 
 
 def turns_of(run: Sequence[BaseMessage]) -> list[list[BaseMessage]]:

@@ -216,11 +216,11 @@ class RunRecorder(BaseCallbackHandler):
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **__: Any) -> None:
         """A model answered; the time a streamed answer takes includes the time its reader takes."""
         run = self.find(run_id)
-        if run is not None:
-            taken = _milliseconds(time.perf_counter() - run.began)
-            first = None if run.first_token is None else _milliseconds(run.first_token - run.began)
-            run.add([answer_of(response, run.order, latency_ms=taken, first_token_ms=first, model=run.model)])
-        self._end(run_id)
+        try:
+            if run is not None:
+                run.add([_answer(run, response)])
+        finally:
+            self._end(run_id)
 
     @_quietly
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **__: Any) -> None:
@@ -291,6 +291,13 @@ class RunRecorder(BaseCallbackHandler):
         now = next(self._orders)
         for above in turn.above():
             above.settled = now
+
+
+def _answer(run: Run, response: LLMResult) -> Answer:
+    """What a model's run, which ends now, came to."""
+    taken = _milliseconds(time.perf_counter() - run.began)
+    first = None if run.first_token is None else _milliseconds(run.first_token - run.began)
+    return answer_of(response, run.order, latency_ms=taken, first_token_ms=first, model=run.model)
 
 
 def _put(runs: dict[UUID, Run], run_id: UUID, run: Run) -> None:

@@ -76,6 +76,16 @@ def service(names: dict[str, str]) -> Iterator[httpx.Client]:
             running.communicate(timeout=30)
 
 
+def test_the_page_lists_every_example():
+    page = (EXAMPLES / "README.md").read_text("utf-8")
+    parts = "replay_*.py"  # of replay.py
+    programs = {path.name for path in EXAMPLES.glob("*.py") if "def main(" in path.read_text("utf-8")}
+    programs -= {path.name for path in EXAMPLES.glob(parts)}
+
+    assert {name for name in {*programs, NOTEBOOK.name} if f"]({name})" not in page} == set()
+    assert len(programs) == 5
+
+
 def test_the_rag_bot_answers_and_cites_on_servers_of_its_own():
     said = output(program("rag_bot.py"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
@@ -16,6 +17,8 @@ from langchain_core.messages import (
     HumanMessage,
     SystemMessage,
     ToolMessage,
+    messages_from_dict,
+    messages_to_dict,
 )
 from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
@@ -151,6 +154,29 @@ async def test_messages_come_back_in_the_order_they_were_added(history):
     for at, text in enumerate(said):
         await add(history, [HumanMessage(text) if at % 2 == 0 else AIMessage(text)])
     assert texts(await read(history)) == said
+
+
+async def test_messages_added_one_right_after_the_other_keep_their_order_and_go_together(
+    memory, history, size
+):
+    said = [f"Message {n}" for n in range(60)]
+    for text in said:
+        await add(history, [HumanMessage(text)])
+    assert texts(await read(history)) == (said if size is None else said[-size:])
+    assert texts(await memory.get_messages("s", user_id="ana", limit=100)) == said
+    await wipe(history)
+    assert await read(history) == []
+
+
+async def test_what_was_read_can_be_sent_elsewhere_as_json(history):
+    await add(history, [*ANIMALS, ToolMessage("found", tool_call_id="c1")])
+    found = await read(history)
+    assert messages_from_dict(json.loads(json.dumps(messages_to_dict(found)))) == found
+
+
+def test_messages_are_added_and_never_assigned(history):
+    with pytest.raises(AttributeError):
+        history.messages = [HumanMessage("hi")]
 
 
 async def test_a_thousand_messages_are_stored(memory, history, size):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,7 +32,10 @@ from scripted_agents import Player, recorded, tools_of, turns_of
 
 MINE = {"user_id": "ana"}
 CONFIG = {"configurable": {"conversation_id": "c", "user_id": "ana", "thread_id": "c"}}
-RUNS = json.loads((Path(__file__).parent / "recorded_runs.json").read_text())
+RUNS = json.loads(
+    Path(os.environ.get("CONVMEMORY_TEST_RUNS") or Path(__file__).with_name("recorded_runs.json")).read_text()
+)
+"""Recorded runs of agents, ``[{task_id, messages}]`` in the Chat Completions format; the variable names others."""
 
 
 @pytest.fixture(autouse=True)

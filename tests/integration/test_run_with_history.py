@@ -70,17 +70,16 @@ async def test_turns_are_stored_in_order_and_shown_to_the_next_one(memory, drive
     assert [m.message.usage_metadata["input_tokens"] for m in messages[1::2]] == [1, 3, 5, 7]
 
 
-async def test_messages_under_a_key_of_their_own_are_counted_off_too(memory, drive):
-    model = RunnableLambda(lambda given: given["talk"]) | Echo()
-    chain = bare(model, factory(memory), input_messages_key="talk")
-    for said in ("one", "two"):
-        await drive(chain, {"talk": [HumanMessage(said)]}, session("s"))
-    assert await stored(memory) == turns("one", "two")
+def under_a_key(model, make):
+    return bare(RunnableLambda(lambda given: given["talk"]) | model, make, input_messages_key="talk")
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+ALL_SHAPES = SHAPES | {"under a key": (under_a_key, lambda said: {"talk": [HumanMessage(said)]})}
+
+
+@pytest.mark.parametrize("shape", ALL_SHAPES)
 async def test_a_turn_costs_one_factory_call_one_read_and_one_write(memory, drive, shape):
-    build, given = SHAPES[shape]
+    build, given = ALL_SHAPES[shape]
     made = []
 
     def counting(session_id):
@@ -95,6 +94,7 @@ async def test_a_turn_costs_one_factory_call_one_read_and_one_write(memory, driv
     assert len(made) == 2
     assert counters.hits + counters.misses - before == 1
     assert (await memory.get_conversation("s", **MINE)).version == 2
+    assert await stored(memory) == turns("one", "two")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -213,13 +213,15 @@ async def test_two_passes_of_a_kept_history_under_one_root_do_not_mix(memory, ru
     assert_pairs(found[1:], ["a", "b"])
 
 
-async def test_two_hundred_turns_from_tasks_and_batches_are_all_stored_in_pairs(memory, colour):
-    chain = keyed(Echo(), factory(memory))
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_two_hundred_turns_from_tasks_and_threads_are_all_stored_in_pairs(memory, colour, shape):
+    build, given = SHAPES[shape]
+    chain = build(Echo(), factory(memory))
     said = [f"q{n}" for n in range(200)]
     if colour == "awaited":
-        await asyncio.gather(*(chain.ainvoke({"question": one}, session("s")) for one in said))
+        await asyncio.gather(*(chain.ainvoke(given(one), session("s")) for one in said))
     else:
-        chain.batch([{"question": one} for one in said], session("s") | {"max_concurrency": 16})
+        chain.batch([given(one) for one in said], session("s") | {"max_concurrency": 16})
     assert_pairs(await stored(memory), said)
 
 
@@ -383,7 +385,7 @@ async def test_what_was_said_is_kept_when_an_awaited_stream_is_closed(memory, sh
     gc.collect()
     history = memory.history("s", **MINE)
     async with asyncio.timeout(30):
-        while not (found := await history.aget_messages()):  # noqa: ASYNC110 - what is awaited is in the database
+        while not (found := await history.aget_messages()):  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
     assert texts(found) == ["one"]
 

@@ -289,6 +289,22 @@ def test_a_handler_that_fails_costs_no_turn_and_one_line(caplog):
     assert record.getMessage() == "on_llm_start: AttributeError; the turn goes on without it"
 
 
+@pytest.mark.parametrize("failing", ["with_telemetry", "answer_of"])
+async def test_telemetry_that_fails_costs_no_turn_and_logs_nothing_that_was_said(
+    memory, run, monkeypatch, caplog, failing
+):
+    def fail(*told, **more):
+        raise ValueError(told, more)
+
+    monkeypatch.setattr(f"convmemory.callbacks.{failing}", fail)
+    with caplog.at_level(logging.DEBUG, "convmemory"):
+        await run(chain_of(rag(Echo()), factory(memory)), {"question": "hunter2"}, session("s"))
+    ours = [record for record in caplog.records if record.name.startswith("convmemory")]
+    assert texts(await memory.get_messages("s", **MINE)) == ["hunter2", reply_to("hunter2")]
+    assert ours
+    assert "hunter2" not in "".join(f"{record.getMessage()} {record.exc_info}" for record in ours)
+
+
 async def test_runs_that_nobody_ends_are_let_go_of(monkeypatch):
     monkeypatch.setattr("convmemory.callbacks.MOST_RUNS", 3)
     recorder = RunRecorder()
