@@ -184,9 +184,10 @@ async def test_ready_clients_of_both_kinds_are_taken_and_left_open(
     library = redis.asyncio if colour == "awaited" else redis
     places = [("127.0.0.1", one.port) for one in sentinels._sentinels]
     await write_and_cache(await make_memory())
+    asked = library.Sentinel(places)
     for client in (
         library.RedisCluster(host="127.0.0.1", port=nodes[0].port),
-        library.Sentinel(places).master_for(SERVICE),
+        asked.master_for(SERVICE),
     ):
         memory = await make_memory(redis=client)
         for _ in range(2):
@@ -195,6 +196,7 @@ async def test_ready_clients_of_both_kinds_are_taken_and_left_open(
         await memory.close()
         answer = client.ping()
         assert (await answer if colour == "awaited" else answer) is True
-        closed = client.aclose() if colour == "awaited" else client.close()
-        if colour == "awaited":
-            await closed
+        for ours in (client, *asked.sentinels):
+            closed = ours.aclose() if colour == "awaited" else ours.close()
+            if colour == "awaited":
+                await closed
