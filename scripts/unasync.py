@@ -28,6 +28,7 @@ RENAMES = {  # whole identifiers; a class that `_async` defines as AsyncX become
     "__aexit__": "__exit__",
     "AsyncConnection": "Connection",
     "AsyncConnectionPool": "ConnectionPool",
+    "AsyncCursor": "Cursor",
     "aclose": "close",
     "asleep": "sleep",
     "aspawn": "spawn",

@@ -11,6 +11,7 @@ from langchain_core.messages import BaseMessage
 from convmemory.codec import as_messages, clean_text
 from convmemory.errors import InvalidArgument
 from convmemory.keys import checked_id
+from convmemory.layouts import CLASSES
 from convmemory.message_likes import is_one
 from convmemory.models import Draft, RetrievedContext
 
@@ -77,6 +78,8 @@ def drafts_of(messages: Any) -> list[Draft]:
     Raises:
         InvalidArgument: Something among them is no message.
     """
+    if type(messages) is list and all(type(message) in _KINDS for message in messages):
+        return [Draft(message) for message in messages]  # the usual case, and every append pays for it
     if isinstance(messages, Draft):
         return [_checked(messages)]
     if not (is_one(messages) or isinstance(messages, tuple)) and isinstance(messages, Iterable):
@@ -113,6 +116,8 @@ def _check_context(context: object) -> None:
         if not isinstance(getattr(context, name), kind):
             raise InvalidArgument("contexts", f"{name} must be {wanted}")
 
+
+_KINDS: Final = frozenset(CLASSES.values())
 
 _CONTEXT: Final[tuple[tuple[str, Any, str], ...]] = (
     ("content", str, "a string"),

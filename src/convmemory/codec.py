@@ -19,7 +19,7 @@ from langchain_core.messages import BaseMessage, ChatMessage
 
 from convmemory.cleaning import clean_json, clean_text, outline, storable
 from convmemory.derived import LOSSY_KEY, metadata_of, text_of, tokens_of
-from convmemory.layouts import CLASSES, REQUIRED, Layout, layout_of, nearest_kind
+from convmemory.layouts import CLASSES, REQUIRED, Layout, bare_bodies, layout_of, nearest_kind
 from convmemory.message_likes import as_messages
 from convmemory.shapes import fits, mend
 from convmemory.tagged import TAG, Path, Tagger, dotted, dumps, parse
@@ -45,6 +45,7 @@ UNREADABLE_KEY = "convmemory_unreadable"
 _VERSION = 1
 _SHOWN_LOSSES = 20
 _OWN_CONTENT = re.compile(r'\{"c":"\w+","t":')
+_set = object.__setattr__  # a model's own refuses what is no field
 _log = logging.getLogger(__name__)
 
 
@@ -240,6 +241,9 @@ def _paths(losses: list[Path]) -> list[str]:
 
 
 def _decode(body: str, content: str | None) -> BaseMessage:
+    bare = bare_bodies().get(body)
+    if bare is not None and type(content) is str:
+        return _build(bare.kind, bare.fresh() | {"content": content}, {}, {"content"})
     stored = parse(body)
     if type(stored) is not dict:
         raise ValueError("not a stored message")
@@ -288,15 +292,11 @@ def _mark_lossy(response: dict[str, Any], paths: Any) -> None:
 def _build(
     kind: type[BaseMessage], fields: dict[str, Any], extra: dict[str, Any], given: set[str]
 ) -> BaseMessage:
-    message = kind.__new__(kind)
-    message.__setstate__(  # as pickle and copy do: nothing is validated, so nothing is changed
-        {
-            "__dict__": fields,
-            "__pydantic_fields_set__": given,
-            "__pydantic_extra__": extra,
-            "__pydantic_private__": None,
-        }
-    )
+    message = kind.__new__(kind)  # as pickle and copy do: nothing is validated, so nothing is changed
+    _set(message, "__dict__", fields)
+    _set(message, "__pydantic_fields_set__", given)
+    _set(message, "__pydantic_extra__", extra)
+    _set(message, "__pydantic_private__", None)
     return message
 
 

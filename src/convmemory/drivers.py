@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any, Final
 
@@ -47,14 +47,24 @@ class DeadlineExceeded(psycopg.OperationalError):
 
 
 class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "append"):`
-    """Turn a driver's error into ours, with the driver's as its cause; cancellation passes untouched."""
+    """Turn a driver's error into ours, with the driver's as its cause; cancellation passes untouched.
 
-    __slots__ = ("_operation", "_tier", "_wanted")
+    ``heard`` is told how it went: the driver's error, or ``None`` where there was none.
+    """
 
-    def __init__(self, tier: str, operation: str, wanted: tuple[str, int] = ("", 0)) -> None:
+    __slots__ = ("_heard", "_operation", "_tier", "_wanted")
+
+    def __init__(
+        self,
+        tier: str,
+        operation: str,
+        wanted: tuple[str, int] = ("", 0),
+        heard: Callable[[BaseException | None], None] | None = None,
+    ) -> None:
         self._tier = tier
         self._operation = operation
         self._wanted = wanted
+        self._heard = heard
 
     def __enter__(self) -> None:
         """Begin the operation."""
@@ -62,9 +72,11 @@ class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "a
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None or isinstance(error, ConvMemoryError):
+        if isinstance(error, ConvMemoryError):
             return
-        mine = self._ours(error)
+        mine = error and self._ours(error)
+        if self._heard is not None and (error is None or mine is not None):
+            self._heard(error)
         if mine is not None:
             raise mine from error
 

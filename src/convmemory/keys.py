@@ -14,6 +14,7 @@ from convmemory.errors import InvalidArgument
 
 ID_LENGTH: Final = 255
 _NAMESPACE: Final = UUID("6d0c6f4e-3c5a-5a1e-9d0a-6c1f6d0b7a11")
+_VARIANT: Final = dict(zip("0123456789abcdef", 4 * "89ab", strict=True))
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -72,12 +73,11 @@ def message_key(conversation: UUID, message_id: str) -> UUID:
     return uuid5(conversation, message_id.encode("utf-8", "surrogatepass").hex())
 
 
-def new_row_id() -> UUID:
-    """A UUIDv7: 48 bits of Unix milliseconds, then random bits (RFC 9562, section 5.7)."""
-    random = int.from_bytes(os.urandom(10), "big")
-    value = (time.time_ns() // 1_000_000 & (1 << 48) - 1) << 80 | random
-    value = value & ~(0xF << 76) | 0x7 << 76
-    return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
+def new_row_id() -> str:
+    """A UUIDv7 as 32 hexadecimal digits: 48 bits of Unix milliseconds, then random bits (RFC 9562, section 5.7)."""
+    random = os.urandom(10).hex()
+    milliseconds = time.time_ns() // 1_000_000 & (1 << 48) - 1
+    return f"{milliseconds:012x}7{random[1:4]}{_VARIANT[random[4]]}{random[5:]}"
 
 
 class Keys:

@@ -98,6 +98,13 @@ def layout_of(kind: type[BaseMessage]) -> Layout:
     )
 
 
+@cache
+def bare_bodies() -> dict[str, Layout]:
+    """The bodies of messages in which everything but the content is at its default: most of what people say."""
+    layouts = map(layout_of, CLASSES.values())
+    return {layout.opening + "}": layout for layout in layouts if not layout.required}
+
+
 def nearest_kind(message: BaseMessage) -> type[BaseMessage]:
     """The class of the table a message is stored as: its own, its nearest ancestor's, or by its ``type``."""
     for kind in type(message).__mro__:

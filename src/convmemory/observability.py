@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
+import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ COUNTED: Final = {
     "dirty_marks": "Writes whose window could not be told",
     "drained": "Windows dropped because they had missed a write",
 }
+LOOK_EVERY: Final = 0.1
+"""Seconds between two looks whether the application has set up an SDK by now."""
 _living: weakref.WeakSet[Any] = weakref.WeakSet()
 _gone: deque[tuple[str, Any]] = deque()  # a finalizer runs at any time, in any thread: all it does is append
 _ended: Counter[tuple[str, str]] = Counter()
@@ -56,14 +59,14 @@ def traced(name: str, size: Callable[[Any], int] | None = None) -> Callable[[F],
             return call
 
         async def awaited(self: Any, key: Any, *arguments: Any, **named: Any) -> Any:
-            if not _listened_to():
+            if not _audience.listens():
                 return await call(self, key, *arguments, **named)
             with _span(name, key, size) as result:
                 result.append(await call(self, key, *arguments, **named))
             return result[0]
 
         def blocking(self: Any, key: Any, *arguments: Any, **named: Any) -> Any:
-            if not _listened_to():
+            if not _audience.listens():
                 return call(self, key, *arguments, **named)
             with _span(name, key, size) as result:
                 result.append(call(self, key, *arguments, **named))
@@ -74,11 +77,23 @@ def traced(name: str, size: Callable[[Any], int] | None = None) -> Callable[[F],
     return around
 
 
-def _listened_to() -> bool:
-    """Whether an SDK is there to hear of spans: the API alone would still make, attach and detach an empty one."""
-    return not isinstance(_tracer, trace.ProxyTracer) or not isinstance(
-        trace.get_tracer_provider(), trace.ProxyTracerProvider
-    )
+class _Audience:
+    """Whether an SDK is there to hear of spans: the API alone would still make, attach and detach an empty one.
+
+    The question reads the environment, so until somebody is there it is asked no more than once per ``LOOK_EVERY`` seconds.
+    """
+
+    __slots__ = ("_due", "_here")
+
+    def __init__(self) -> None:
+        self._here = False
+        self._due = float("-inf")
+
+    def listens(self) -> bool:
+        if not self._here and (now := time.monotonic()) >= self._due:
+            self._due = now + LOOK_EVERY
+            self._here = not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+        return self._here
 
 
 @contextmanager
@@ -129,4 +144,5 @@ def _register(meter: Any) -> None:
 
 if INSTALLED:
     _tracer = trace.get_tracer("convmemory")
+    _audience = _Audience()
     _register(metrics.get_meter("convmemory"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -28,37 +28,43 @@ class Batch:
     ``places`` maps each message given to its row: two with one LangChain id are one row.
     """
 
-    ids: list[UUID]
+    ids: list[str]
     encoded: list[Encoded]
     drafts: list[Draft]
     places: list[int]
 
     def parameters(self) -> dict[str, Any]:
         """The parameters of ``append.sql`` that describe messages."""
+        encoded, drafts = self.encoded, self.drafts
         return {
-            "ids": array(map(str, self.ids)),
-            "roles": array(e.role for e in self.encoded),
-            "contents": array(e.content for e in self.encoded),
-            "bodies": array(e.body for e in self.encoded),
+            "ids": array(self.ids),
+            "roles": array([e.role for e in encoded]),
+            "contents": array([e.content for e in encoded]),
+            "bodies": array([e.body for e in encoded]),
             "tokens": _column([_either(d.tokens_used, e.tokens) for d, e in self._pairs()]),
-            "latencies": _column([d.latency_ms for d in self.drafts]),
-            "created": _column([d.created_at for d in self.drafts]),
+            "latencies": _column([d.latency_ms for d in drafts]),
+            "created": _column([d.created_at for d in drafts]),
             "metadata": _column([_metadata(d, e) for d, e in self._pairs()]),
-            "contexts": _contexts(self.drafts),
+            "human": max((n for n, e in enumerate(encoded, 1) if e.role == "human"), default=0),
+            "contexts": _contexts(drafts),
             "title": self.title(),
         }
 
     def title(self) -> str | None:
         """An automatic title: from the first human message that has text."""
-        humans = (d.message for d, e in self._pairs() if e.role == "human")
-        return next(filter(None, map(title_from, humans)), None)
+        for draft, encoded in self._pairs():
+            if encoded.role == "human" and (title := title_from(draft.message)):
+                return title
+        return None
 
     def outcome(self, key: ConversationKey, row: Sequence[Any]) -> tuple[Appended, Written]:
         """Read the row of ``append.sql``: what the caller is told, and what the window is."""
         incarnation, version, last_seq, human_seq, stored, seqs = row
         first = last_seq - stored + 1
-        by_row = seqs if seqs is not None else range(first, last_seq + 1)
-        fresh = [e for e, seq in zip(self.encoded, by_row, strict=True) if seq >= first]
+        by_row: Sequence[int] = range(first, last_seq + 1)
+        fresh = self.encoded
+        if seqs is not None:
+            by_row, fresh = seqs, [e for e, seq in zip(fresh, seqs, strict=True) if seq >= first]
         human = human_seq if human_seq >= first else 0
         appended = Appended(key.name, version, tuple(by_row[place] for place in self.places), stored)
         return appended, Written(str(incarnation), version, first, human, [pack(e) for e in fresh])
@@ -69,12 +75,12 @@ class Batch:
 
 def prepare(key: ConversationKey, drafts: Sequence[Draft]) -> Batch:
     """Encode a batch for one conversation; a LangChain id that occurs twice is stored once, the first time."""
-    rows: dict[UUID, int] = {}
+    rows: dict[str, int] = {}
     places: list[int] = []
     kept: list[Draft] = []
     for draft in drafts:
         given = draft.message.id
-        row_id = message_key(key.uuid, str(given)) if given else new_row_id()
+        row_id = message_key(key.uuid, str(given)).hex if given else new_row_id()
         if row_id not in rows:
             rows[row_id] = len(kept)
             kept.append(draft)
@@ -82,10 +88,10 @@ def prepare(key: ConversationKey, drafts: Sequence[Draft]) -> Batch:
     return Batch(list(rows), [encode(d.message) for d in kept], kept, places)
 
 
-def array(texts: Iterable[str]) -> str:
+def array(texts: Sequence[str]) -> str:
     """A PostgreSQL array literal of texts: a tenth of what the driver takes for a list of a few."""
-    quoted = ('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts)
-    return "{" + ",".join(quoted) + "}"
+    escaped = [text.replace("\\", "\\\\").replace('"', '\\"') for text in texts]
+    return '{"' + '","'.join(escaped) + '"}' if escaped else "{}"
 
 
 def new_incarnation() -> int:
@@ -188,6 +194,8 @@ def _metadata(draft: Draft, encoded: Encoded) -> str | None:
 
 
 def _contexts(drafts: Sequence[Draft]) -> str | None:
+    if not any(draft.contexts for draft in drafts):
+        return None
     found = [
         {
             "n": n,
@@ -200,4 +208,4 @@ def _contexts(drafts: Sequence[Draft]) -> str | None:
         for n, draft in enumerate(drafts, 1)
         for position, c in enumerate(draft.contexts)
     ]
-    return json.dumps(clean_json(found), ensure_ascii=False) if found else None
+    return json.dumps(clean_json(found), ensure_ascii=False)

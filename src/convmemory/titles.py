@@ -30,13 +30,15 @@ def title_from(message: BaseMessage) -> str | None:
     text = _one_line(clean_text(text_of(message.content).lstrip()[:_READ]))
     if not text:
         return None
-    end = _SENTENCE.search(text)
-    sentence = text[: end.end()] if end else text
-    return sentence if len(sentence) <= _LONGEST else _cut(sentence)
+    if len(text) <= _LONGEST:
+        end = _SENTENCE.search(text)
+        return text[: end.end()] if end else text
+    end = _SENTENCE.search(text, 0, _LONGEST + 1)  # where this ends, text goes on: what ends there was cut
+    return text[: end.end()] if end and end.end() <= _LONGEST else _cut(text)
 
 
 def _one_line(text: str) -> str:
-    words = " ".join(_DROPPED.sub("", text).split())
+    words = " ".join((text if text.isascii() else _DROPPED.sub("", text)).split())
     if words.isprintable():  # the usual case, and every append pays for it
         return words
     return "".join(c for c in words if unicodedata.category(c) != "Cc").strip()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage
-from langchain_core.runnables.config import ensure_config
+from langchain_core.runnables.config import var_child_runnable_config
 
 from convmemory.callbacks import RECORDER, Run, Turn, listen
 from convmemory.errors import InvalidArgument
@@ -27,8 +27,8 @@ def step_of(history: object) -> Step | None:
     ``RunnableWithMessageHistory`` names the object in the running config, and calls it only from its own two
     steps: code inside the chain that uses the same object wants to see what is there now.
     """
-    config = ensure_config()
-    if config.get("configurable", {}).get("message_history") is not history:
+    config = var_child_runnable_config.get()
+    if config is None or (config.get("configurable") or {}).get("message_history") is not history:
         return _late_step(history)
     listen()
     run = RECORDER.find(getattr(config.get("callbacks"), "parent_run_id", None))

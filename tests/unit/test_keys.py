@@ -80,7 +80,7 @@ def test_a_message_id_is_one_row_in_its_conversation(one, other):
 
 def test_new_row_ids_are_version_7_in_the_order_of_time():
     before = time.time_ns() // 1_000_000
-    made = [new_row_id() for _ in range(1000)]
+    made = [UUID(new_row_id()) for _ in range(1000)]
     after = time.time_ns() // 1_000_000
 
     assert len(set(made)) == 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, overload
+from uuid import UUID
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import ConfigurableFieldSpec, RunnableConfig
@@ -216,7 +217,7 @@ class AsyncConversationMemory:
         Raises:
             ConversationNotFound: The UUID is somebody else's conversation.
         """
-        key = conversation_key(new_row_id() if conversation_id is None else conversation_id, user_id)
+        key = conversation_key(UUID(new_row_id()) if conversation_id is None else conversation_id, user_id)
         named = None if title is None else checked_title(title)
         dept = optional_id("dept_id", dept_id)
         return await self.postgres.create_conversation(key, title=named, dept_id=dept, metadata=metadata)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection, AsyncCursor, sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
@@ -27,6 +27,20 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
     """A connection on which nothing waits longer than the statement time-out, whatever the server does."""
 
     deadline = 10.0
+    _cursor: AsyncCursor[Any] | None = None
+
+    async def run(self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool) -> Sequence[Any]:
+        """Execute a statement and fetch its rows, with the same cursor each time: making one costs a tenth of an append.
+
+        A cursor holds its last result, so one that brought several rows is let go.
+        """
+        cursor = self._cursor or self.cursor()
+        self._cursor = None
+        await cursor.execute(query, parameters)
+        found = await cursor.fetchall() if fetch else []
+        if len(found) <= 1:
+            self._cursor = cursor
+        return found
 
     async def wait(
         self, gen: Generator[Any, Any, RV], interval: float = _WAIT, *args: Any, **kwargs: Any

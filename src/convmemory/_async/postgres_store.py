@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 from uuid import UUID
 
@@ -61,7 +60,7 @@ class AsyncPostgresStore:
         if self._opened:
             return self
         # the connection can break between being made and being used
-        with self._translated("open"):
+        with translated(POSTGRES, "open", self._wanted):
             async with await self._connect() as conn:
                 await check_not_newer(conn, self.settings.db_schema)
         if self._pool.closed:  # a closed pool cannot be opened again
@@ -83,7 +82,7 @@ class AsyncPostgresStore:
         Safe when several processes do it at once, and without the right to create when nothing is missing.
         Migrations take as long as they need, and so does waiting for another process's: no time-out ends them.
         """
-        with self._translated("init_schema"):
+        with translated(POSTGRES, "init_schema", self._wanted):
             async with await self._connect() as conn:
                 if await check_not_newer(conn, self.settings.db_schema) == len(migrations()):
                     return []
@@ -291,7 +290,7 @@ class AsyncPostgresStore:
         self, name: str, parameters: Mapping[str, Any], *, fetch: bool, gone: Sequence[Any]
     ) -> Sequence[Any]:
         query = self._statements.get(name) or self._compile(name)
-        with self._translated(name), self._observed():
+        with translated(POSTGRES, name, self._wanted, self._heard):
             try:
                 return await self._send(query, parameters, fetch=fetch)
             except psycopg.OperationalError as error:
@@ -305,30 +304,22 @@ class AsyncPostgresStore:
                 if idle_connection_closed(conn.pgconn):
                     await conn.close()  # the pool's own check would sleep before it tries the next one
                     continue
-                cursor = await conn.execute(query, parameters)
-                return await cursor.fetchall() if fetch else []
+                return await conn.run(query, parameters, fetch=fetch)
         raise psycopg.OperationalError("the server closes every connection it accepts")
 
-    @contextmanager
-    def _observed(self) -> Iterator[None]:
+    def _heard(self, error: BaseException | None) -> None:
         """Tell the breaker how it went. A pool is merely busy if nobody was refused since a statement last went through."""
-        try:
-            yield
-        except psycopg.Error as error:
-            busy = isinstance(error, PoolTimeout) and self._refusals() == self._refused
-            if out_of_reach(error) and not busy:
-                self._failed(error)
-            raise
-        self._refused = self._refusals()
-        self.health.succeeded()
+        if error is None:
+            self._refused = self._refusals()
+            self.health.succeeded()
+            return
+        busy = isinstance(error, PoolTimeout) and self._refusals() == self._refused
+        if out_of_reach(error) and not busy and self.health.failed(error):
+            self._prober.start()
 
     def _refusals(self) -> int:
         """How many connections the pool has tried for in vain so far."""
         return self._pool.get_stats().get("connections_errors", 0)
-
-    def _failed(self, error: BaseException) -> None:
-        if self.health.failed(error):
-            self._prober.start()
 
     async def _sign_of_life(self) -> None:
         await self._attempt("count_dirty", {}, fetch=True, gone=())
@@ -338,5 +329,7 @@ class AsyncPostgresStore:
         self._statements[name] = query
         return query
 
-    def _translated(self, operation: str) -> translated:
-        return translated(POSTGRES, operation, (self.settings.db_schema, len(migrations())))
+    @property
+    def _wanted(self) -> tuple[str, int]:
+        """Which schema, and which version of it, a statement needs."""
+        return self.settings.db_schema, len(migrations())

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 from uuid import UUID
@@ -16,7 +15,7 @@ from convmemory._sync.prober import Prober
 from convmemory._sync.redis_link import RedisLink
 from convmemory.coherence import Reply, Snapshot, Written, parse_reply
 from convmemory.drivers import REDIS, translated, wrong_type
-from convmemory.errors import ConfigurationError, StorageError, StorageUnavailable
+from convmemory.errors import ConfigurationError, StorageUnavailable
 from convmemory.health import TierHealth, Trust
 from convmemory.keys import ConversationKey, Keys
 from convmemory.models import Session
@@ -247,20 +246,17 @@ class RedisStore:
                 REDIS, operation, "it did not answer a moment ago and is left alone until it does"
             )
 
-    @contextmanager
-    def _observed(self, operation: str) -> Iterator[None]:
+    def _observed(self, operation: str) -> translated:
+        return translated(REDIS, operation, heard=self._heard)
+
+    def _heard(self, error: BaseException | None) -> None:
         """Tell the breaker how it went; after a failure no window is trusted until the marks are drained."""
-        try:
-            with translated(REDIS, operation):
-                yield
-        except StorageError as error:
-            if wrong_type(error.__cause__):  # one key is not ours; the server is there
-                raise
+        if error is None:
+            self.health.succeeded()
+        elif not wrong_type(error):  # else one key is not ours; the server is there
             self.trust.lost()
-            if self.health.failed(error.__cause__ or error):
+            if self.health.failed(error):
                 self._prober.start()
-            raise
-        self.health.succeeded()
 
 
 def _undecoded(client: Any) -> Any:

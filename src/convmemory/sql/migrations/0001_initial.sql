@@ -7,7 +7,7 @@ CREATE TABLE {schema}.conversations (
     external_id     text,                                   -- the caller's own name for it, scoped to user_id
     dept_id         text,
     title           text,
-    title_source    text NOT NULL DEFAULT 'none' CHECK (title_source IN ('none', 'auto', 'user')),
+    title_source    text NOT NULL DEFAULT 'none',           -- 'none', 'auto' or 'user'
     incarnation     bigint NOT NULL,                        -- differs when a deleted conversation is made again
     version         bigint NOT NULL DEFAULT 0,              -- grows with every change; what the cache is compared by
     last_seq        bigint NOT NULL DEFAULT 0,              -- position of the newest message
@@ -61,23 +61,22 @@ CREATE TABLE {schema}.dirty_windows (
 -- Append a batch: one call, one commit. Makes and titles the conversation if need be, gives each new message the next
 -- seq, leaves out those that are there already. Inside a VOLATILE function every statement sees what was committed
 -- before it began, so what follows the row lock sees everything the lock waited for.
--- Returns no row when the conversation is somebody else's. seqs is NULL when every message was new and
--- therefore stands at last_seq - stored + 1 .. last_seq.
--- Generic plans, because the planner would otherwise plan anew for each array it sees; and "is it there already" as a
--- scalar subquery, because that can only be answered row by row from messages_by_id, however long the conversation is.
+-- p_human is the place of the batch's newest human message, from 1, or 0. Returns no row when the conversation is
+-- somebody else's. seqs is NULL when every message was new and therefore stands at last_seq - stored + 1 .. last_seq.
+-- All of a batch is taken for new at first, which it nearly always is. "Is it there already" is a scalar subquery because
+-- that can only be answered row by row from messages_by_id, however long the conversation is.
 CREATE FUNCTION {schema}.append_v1(
     p_conversation uuid, p_user text, p_external text, p_dept text, p_incarnation bigint, p_title text,
     p_ids uuid[], p_roles text[], p_contents text[], p_bodies text[],
     p_tokens integer[], p_latencies integer[], p_created timestamptz[], p_metadata jsonb[],
-    p_contexts jsonb, p_dirty boolean
-) RETURNS TABLE (incarnation bigint, version bigint, last_seq bigint, last_human_seq bigint, stored integer, seqs bigint[])
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+    p_human integer, p_contexts jsonb, p_dirty boolean,
+    OUT incarnation bigint, OUT version bigint, OUT last_seq bigint, OUT last_human_seq bigint,
+    OUT stored integer, OUT seqs bigint[]
+) RETURNS SETOF record LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     c {schema}.conversations;
-    fresh integer;
-    human bigint;
-    places bigint[];
+    batch integer := cardinality(p_ids);
 BEGIN
     FOR attempt IN 1..100 LOOP -- a row that stays out of sight is hidden by a row-level security policy
         SELECT * INTO c FROM {schema}.conversations WHERE conversation_id = p_conversation FOR NO KEY UPDATE;
@@ -88,8 +87,24 @@ BEGIN
     IF c.user_id IS DISTINCT FROM p_user THEN
         RETURN;
     END IF;
+    incarnation := c.incarnation;
+    version := c.version;
+    last_human_seq := c.last_human_seq;
 
-    WITH added AS (
+    INSERT INTO {schema}.messages
+        (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata)
+    SELECT p_conversation, c.last_seq + m.n, m.id, m.role, m.content, m.body,
+           m.tokens, m.latency, coalesce(m.created, now()), m.metadata
+    FROM unnest(p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created, p_metadata)
+         WITH ORDINALITY AS m (id, role, content, body, tokens, latency, created, metadata, n)
+    ON CONFLICT (conversation_id, id) DO NOTHING;
+    GET DIAGNOSTICS stored = ROW_COUNT;
+    IF stored = batch AND p_human > 0 THEN
+        last_human_seq := c.last_seq + p_human;
+    END IF;
+
+    IF stored < batch THEN -- take back what was stored with gaps between
+        DELETE FROM {schema}.messages WHERE conversation_id = p_conversation AND seq > c.last_seq;
         INSERT INTO {schema}.messages
             (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata)
         SELECT p_conversation, c.last_seq + row_number() OVER (ORDER BY m.n), m.id, m.role, m.content, m.body,
@@ -97,10 +112,13 @@ BEGIN
         FROM unnest(p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created, p_metadata)
              WITH ORDINALITY AS m (id, role, content, body, tokens, latency, created, metadata, n)
         WHERE (SELECT true FROM {schema}.messages AS old
-               WHERE old.conversation_id = p_conversation AND old.id = m.id) IS NULL
-        RETURNING seq, role
-    )
-    SELECT count(*), coalesce(max(seq) FILTER (WHERE role = 'human'), c.last_human_seq) INTO fresh, human FROM added;
+               WHERE old.conversation_id = p_conversation AND old.id = m.id) IS NULL;
+        SELECT coalesce(max(m.seq), c.last_human_seq) INTO last_human_seq FROM {schema}.messages AS m
+        WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq AND m.role = 'human';
+        SELECT array_agg(m.seq ORDER BY i.n) INTO seqs
+        FROM unnest(p_ids) WITH ORDINALITY AS i (id, n)
+        JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = i.id;
+    END IF;
 
     IF p_contexts IS NOT NULL THEN
         INSERT INTO {schema}.message_contexts (conversation_id, seq, position, doc_id, content, score, metadata)
@@ -111,25 +129,22 @@ BEGIN
         ON CONFLICT DO NOTHING;
     END IF;
 
-    IF fresh > 0 THEN
+    last_seq := c.last_seq + stored;
+    IF stored > 0 THEN
+        version := c.version + 1;
         UPDATE {schema}.conversations AS now_ SET
-            version = c.version + 1, last_seq = c.last_seq + fresh, last_human_seq = human, updated_at = now(),
+            version = c.version + 1, last_seq = c.last_seq + stored, last_human_seq = append_v1.last_human_seq, updated_at = now(),
             title = CASE WHEN c.title_source = 'none' THEN coalesce(p_title, c.title) ELSE c.title END,
             title_source = CASE WHEN c.title_source = 'none' AND p_title IS NOT NULL THEN 'auto' ELSE c.title_source END
-        WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
-    END IF;
-    IF fresh < cardinality(p_ids) THEN
-        SELECT array_agg(m.seq ORDER BY i.n) INTO places
-        FROM unnest(p_ids) WITH ORDINALITY AS i (id, n)
-        JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = i.id;
+        WHERE now_.conversation_id = p_conversation;
     END IF;
     IF p_dirty THEN
         INSERT INTO {schema}.dirty_windows AS d (conversation_id, incarnation, version)
-        VALUES (p_conversation, c.incarnation, c.version)
+        VALUES (p_conversation, append_v1.incarnation, append_v1.version)
         ON CONFLICT (conversation_id) DO UPDATE
         SET incarnation = excluded.incarnation, version = excluded.version, marked_at = now();
     END IF;
-    RETURN QUERY SELECT c.incarnation, c.version, c.last_seq, c.last_human_seq, fresh, places;
+    RETURN NEXT;
 END $$;
 
 -- Delete a conversation's messages and keep the conversation: the row lock first, so that no append slips between.
