@@ -116,6 +116,11 @@ def unpack(entry: bytes) -> BaseMessage:
 
 def _encode(message: BaseMessage) -> Encoded:
     layout = layout_of(nearest_kind(message))
+    state = vars(message)
+    if type(message) is layout.kind and layout.is_bare(state) and not message.model_extra:
+        text = state["content"]
+        if storable(text):  # most of what people say, and every append pays for it
+            return Encoded(layout.role, text, layout.opening + "}", None, None)
     tagger = Tagger()
     losses = tagger.losses
     content = _content(message, losses)

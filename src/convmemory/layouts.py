@@ -55,7 +55,7 @@ class Layout:
 
     ``defaults`` has every field but ``content`` and the constant ``type`` (``type_name``); ``required`` names those that
     have no default. ``name in layout`` tells a field from an extra. ``blank`` has every field in the class's
-    own order, and ``containers`` names those that no two messages may share.
+    own order, with the types in ``blank_types``; ``containers`` names those that no two messages may share.
     """
 
     kind: type[BaseMessage]
@@ -65,10 +65,17 @@ class Layout:
     defaults: dict[str, Any]
     required: tuple[str, ...]
     blank: dict[str, Any]
+    blank_types: list[type]
     containers: tuple[str, ...]
 
     def __contains__(self, name: object) -> bool:
         return name in self.defaults or name in {"content", "type"}
+
+    def is_bare(self, state: dict[str, Any]) -> bool:
+        """Whether these are the fields of a message in which everything but the text is at its default."""
+        return list(map(type, state.values())) == self.blank_types and state == self.blank | {
+            "content": state.get("content")
+        }
 
     def fresh(self) -> dict[str, Any]:
         """The fields of a message in which everything is at its default, with containers of its own."""
@@ -93,7 +100,8 @@ def layout_of(kind: type[BaseMessage]) -> Layout:
         type_name=blank["type"],
         defaults=defaults,
         required=tuple(name for name, default in defaults.items() if default is REQUIRED),
-        blank=blank,
+        blank=blank | {"content": ""},
+        blank_types=[str if name == "content" else type(value) for name, value in blank.items()],
         containers=tuple(name for name, default in defaults.items() if isinstance(default, (dict, list))),
     )
 

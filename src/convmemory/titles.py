@@ -12,7 +12,8 @@ from convmemory.derived import text_of
 
 _LONGEST = 60
 _SHORTEST = 30  # a word that would leave less than this is cut instead
-_READ = 500  # characters of a message that are looked at
+_GLANCE = 150  # characters of a message that are looked at; enough for nearly all
+_READ = 500  # where most of those were no text
 _ELLIPSIS = "…"
 _JOINER = "\u200d"
 _DROPPED = re.compile(
@@ -27,7 +28,10 @@ def title_from(message: BaseMessage) -> str | None:
     It is the first sentence, or about 60 characters cut at a word and ended with an ellipsis; white space
     is folded and control characters are gone. The result fits a PostgreSQL text column and one line.
     """
-    text = _one_line(clean_text(text_of(message.content).lstrip()[:_READ]))
+    said = text_of(message.content).lstrip()
+    text = _one_line(clean_text(said[:_GLANCE]))
+    if len(text) <= _LONGEST and len(said) > _GLANCE:
+        text = _one_line(clean_text(said[:_READ]))
     if not text:
         return None
     if len(text) <= _LONGEST:
@@ -60,6 +64,8 @@ def _whole_character(text: str, end: int) -> int:
 
 
 def _continues(character: str) -> bool:
+    if character.isascii():
+        return False
     skin_tone = "\U0001f3fb" <= character <= "\U0001f3ff"
     return skin_tone or character == _JOINER or unicodedata.category(character).startswith("M")
 

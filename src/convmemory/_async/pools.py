@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor, sql
@@ -27,7 +27,18 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
     """A connection on which nothing waits longer than the statement time-out, whatever the server does."""
 
     deadline = 10.0
+    refused = 0
+    """How many of this class could not be made so far."""
     _cursor: AsyncCursor[Any] | None = None
+
+    @classmethod
+    async def connect(cls, *args: Any, **kwargs: Any) -> Self:
+        """Connect as the base class does, and count what fails."""
+        try:
+            return await super().connect(*args, **kwargs)
+        except psycopg.OperationalError:
+            cls.refused += 1
+            raise
 
     async def run(self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool) -> Sequence[Any]:
         """Execute a statement and fetch its rows, with the same cursor each time: making one costs a tenth of an append.

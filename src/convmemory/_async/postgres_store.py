@@ -310,16 +310,12 @@ class AsyncPostgresStore:
     def _heard(self, error: BaseException | None) -> None:
         """Tell the breaker how it went. A pool is merely busy if nobody was refused since a statement last went through."""
         if error is None:
-            self._refused = self._refusals()
+            self._refused = self._pool.connection_class.refused
             self.health.succeeded()
             return
-        busy = isinstance(error, PoolTimeout) and self._refusals() == self._refused
+        busy = isinstance(error, PoolTimeout) and self._refused == self._pool.connection_class.refused
         if out_of_reach(error) and not busy and self.health.failed(error):
             self._prober.start()
-
-    def _refusals(self) -> int:
-        """How many connections the pool has tried for in vain so far."""
-        return self._pool.get_stats().get("connections_errors", 0)
 
     async def _sign_of_life(self) -> None:
         await self._attempt("count_dirty", {}, fetch=True, gone=())

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import psycopg
 from psycopg import Connection, Cursor, sql
@@ -28,7 +28,18 @@ class BoundedConnection(Connection[Any]):
     """A connection on which nothing waits longer than the statement time-out, whatever the server does."""
 
     deadline = 10.0
+    refused = 0
+    """How many of this class could not be made so far."""
     _cursor: Cursor[Any] | None = None
+
+    @classmethod
+    def connect(cls, *args: Any, **kwargs: Any) -> Self:
+        """Connect as the base class does, and count what fails."""
+        try:
+            return super().connect(*args, **kwargs)
+        except psycopg.OperationalError:
+            cls.refused += 1
+            raise
 
     def run(self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool) -> Sequence[Any]:
         """Execute a statement and fetch its rows, with the same cursor each time: making one costs a tenth of an append.
