@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from uuid import NAMESPACE_URL, uuid5
@@ -16,15 +17,25 @@ WORDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Turn:
     """One exchange: what the human says and what is answered."""
 
     human: str
     ai: str
+    made: list[BaseMessage] | None = None
 
     def messages(self) -> list[BaseMessage]:
-        return [HumanMessage(self.human), AIMessage(self.ai)]
+        """The two messages, never the same objects twice: some libraries write into them."""
+        made, self.made = self.made, None
+        return made or [HumanMessage(self.human), AIMessage(self.ai)]
+
+
+def turns_ahead(count: int) -> Iterator[Turn]:
+    """Turns whose messages are made already, as they are when a chain comes to store them."""
+    chosen = random.choices(turns(), k=count)
+    made = [Turn(turn.human, turn.ai, turn.messages()) for turn in chosen]
+    return iter(made)
 
 
 def sentence(rng: random.Random) -> str:

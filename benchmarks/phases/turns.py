@@ -21,7 +21,7 @@ from typing import Any
 from adapter import WINDOW, Adapter, Unsupported
 from chain import chain_over, unheard
 from langchain_core.messages import BaseMessage
-from texts import Turn, conversation, turns, uuid_of
+from texts import Turn, conversation, turns, turns_ahead, uuid_of
 from timing import finish, sample, summary
 
 Operation = Callable[[], Any]
@@ -79,7 +79,7 @@ def measured(
             operations = [
                 (adapter, what, operation)
                 for adapter in adapters
-                for what, operation in prepared(adapter, label, conversation(length)).items()
+                for what, operation in prepared(adapter, label, conversation(length), plan).items()
             ]
             gc.collect()
             gc.freeze()  # what the seeds of all keep alive must not slow down whoever allocates most
@@ -89,12 +89,15 @@ def measured(
     return samples, {adapter.name: sees_last_write(adapter, uuid_of(f"{label} W2")) for adapter in adapters}
 
 
-def prepared(adapter: Adapter, label: str, messages: list[BaseMessage]) -> dict[str, Operation]:
+def prepared(
+    adapter: Adapter, label: str, messages: list[BaseMessage], plan: Plan
+) -> dict[str, Operation]:
     """The operations on conversations of their own, each called once to warm up."""
+    said = turns_ahead(1 + plan.reseed_every * plan.block)
     read, write = seeded(adapter, f"{label} W1", messages), seeded(adapter, f"{label} W2", messages)
     operations: dict[str, Operation] = {
         "W1 read": lambda: adapter.window(read),
-        "W2 write": lambda: adapter.append(write, random.choice(turns())),
+        "W2 write": lambda: adapter.append(write, next(said)),
     }
     try:
         adapter.history(read)
