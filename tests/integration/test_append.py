@@ -42,6 +42,24 @@ async def test_a_repeat_of_a_part_stores_the_rest_and_says_where_each_is(memory)
     assert await stored(memory) == [f"message {n}" for n in (1, 2, 3, 4, 5)]
 
 
+async def test_a_repeat_of_a_part_knows_where_the_newest_turn_begins(memory, database):
+    batch = [HumanMessage("?", id="q"), AIMessage("!", id="a")]
+    await memory.save_messages("c", batch, user_id="ana")
+    for new in (HumanMessage("and?", id="q2"), AIMessage("so", id="a2")):
+        batch.append(new)
+        await memory.save_messages("c", batch, user_id="ana")
+
+    assert database.execute("SELECT last_seq, last_human_seq FROM conversations").fetchone() == (4, 3)
+
+
+async def test_a_repeat_of_all_of_it_is_no_news(memory):
+    await memory.save_messages("c", identified("x"), user_id="ana")
+    before = await memory.get_conversation("c", user_id="ana")
+    await memory.save_messages("c", identified("x"), user_id="ana")
+
+    assert await memory.get_conversation("c", user_id="ana") == before
+
+
 async def test_an_id_that_occurs_twice_in_a_batch_is_one_message_the_first(memory):
     batch = [HumanMessage("one", id="x"), AIMessage("other", id="y"), HumanMessage("again", id="x")]
     appended = await memory.save_messages("c", batch, user_id="ana")

@@ -3,6 +3,8 @@
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
+from convmemory._sync.pools import connect
+from convmemory.settings import Settings
 from fix_memory import add, read, wipe
 
 WARM = 4  # the driver prepares a statement at its second execution, and asks for it apart
@@ -224,3 +226,13 @@ def test_the_proxy_counts_what_redis_is_asked(redis_proxy, key_prefix):
     assert (single.round_trips, single.requests) == (1, 1)
     assert (piped.round_trips, piped.requests) == (1, 5)
     assert (transaction.round_trips, transaction.requests) == (1, 3)
+
+
+def test_a_connection_lets_go_of_the_rows_it_read(database_url):
+    with connect(database_url, Settings()) as conn:
+        conn.run(b"SELECT 1", {}, fetch=True)
+        kept = conn._cursor
+        assert conn.run(b"SELECT 2", {}, fetch=True) == [(2,)]
+        assert conn._cursor is kept is not None
+        assert conn.run(b"SELECT generate_series(1, 2)", {}, fetch=True) == [(1,), (2,)]
+        assert conn._cursor is None
