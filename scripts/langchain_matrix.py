@@ -3,9 +3,9 @@
     scripts/langchain-matrix [--quick] [lowest] [newest] [alone] [what pytest is told]
 
 ``lowest`` and ``newest`` stand on the environment of the tests and replace in it what must differ; ``alone`` has
-nothing but what ``pip install convmemory`` brings, with the lowest langchain-core and no langchain, the servers' wheels
-and pytest. They lie in .venv-NAME, made once. ``--quick`` leaves out what does not run chains: CI does so, after the
-whole suite has run on the newest LangChain. Exits 1 when a test failed.
+nothing but what ``pip install convmemory`` brings, each dependency in the lowest version that pyproject.toml allows and
+no langchain, the servers' wheels and pytest. They lie in .venv-NAME, made once. ``--quick`` leaves out what does not run
+chains: CI does so, after the whole suite has run on the newest LangChain. Exits 1 when a test failed.
 """
 
 from __future__ import annotations
@@ -64,12 +64,16 @@ def legs() -> list[Leg]:
     [core] = [one.partition(";")[0] for one in dependencies if one.startswith("langchain-core")]
     agents = PROJECT["project"]["optional-dependencies"]["agents"]
     embedded = PROJECT["project"]["optional-dependencies"]["embedded"]
-    lowest = re.sub(r">=([\d.]+).*", r"==\1", core)
     return [
-        Leg("lowest", [lowest, *agents, "langgraph"]),
+        Leg("lowest", [*floors([core]), *agents, "langgraph"]),
         Leg("newest", ["--upgrade", core, *agents, "langgraph"]),
-        Leg("alone", [lowest, *dependencies, *embedded, *TOOLS], over=False),
+        Leg("alone", [*floors([*dependencies, *embedded]), *TOOLS], over=False),
     ]
+
+
+def floors(requirements: Sequence[str]) -> list[str]:
+    """The same requirements, each for the lowest version it allows."""
+    return [re.sub(r">=([\d.]+)[^;]*", r"==\1", one) for one in requirements]
 
 
 def make(leg: Leg) -> None:

@@ -89,9 +89,7 @@ def measured(
     return samples, {adapter.name: sees_last_write(adapter, uuid_of(f"{label} W2")) for adapter in adapters}
 
 
-def prepared(
-    adapter: Adapter, label: str, messages: list[BaseMessage], plan: Plan
-) -> dict[str, Operation]:
+def prepared(adapter: Adapter, label: str, messages: list[BaseMessage], plan: Plan) -> dict[str, Operation]:
     """The operations on conversations of their own, each called once to warm up."""
     said = turns_ahead(1 + plan.reseed_every * plan.block)
     read, write = seeded(adapter, f"{label} W1", messages), seeded(adapter, f"{label} W2", messages)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import time
+import traceback
 from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any, Final
@@ -38,6 +39,8 @@ _REDIS_AGAIN = (
 )
 
 
+_DRIVERS: Final = ("redis", "asyncio")
+"""Where an error that names nothing of ours or of Redis comes from when a connection of redis-py has been lost."""
 _GONE: Final = ("08", "57P", "53300")
 """SQLSTATEs of a broken connection, a server that is stopping or starting, and one with no room for another client."""
 
@@ -87,11 +90,22 @@ class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "a
             return SchemaOutdated(self._wanted[0], None, self._wanted[1])
         if isinstance(error, PoolTimeout):
             return StorageUnavailable(self._tier, self._operation, "no connection became free in time")
-        if isinstance(error, (*_AGAIN, *_REDIS_AGAIN)):
+        if isinstance(error, (*_AGAIN, *_REDIS_AGAIN)) or (self._tier == REDIS and _tripped(error)):
             return StorageUnavailable(self._tier, self._operation, describe(error))
         if isinstance(error, (psycopg.Error, redis.exceptions.RedisError)):
             return StorageError(self._tier, self._operation, describe(error))
         return None
+
+
+def _tripped(error: BaseException) -> bool:
+    """Whether redis-py or its event loop fell over: it uses a connection that a task beside it has just closed.
+
+    That is an ``AttributeError`` or a ``TypeError`` from in there, and says no more than that the connection is gone.
+    """
+    if not isinstance(error, Exception) or isinstance(error, redis.exceptions.RedisError):
+        return False
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(modules) and modules[-1].partition(".")[0] in _DRIVERS
 
 
 def describe(error: BaseException) -> str:

@@ -129,7 +129,8 @@ class TierReport:
     """How one tier does, as this process sees it.
 
     ``breaker`` is ``"closed"`` or ``"open"`` (the tier is left alone and asked in the background);
-    ``figures`` holds counters since the process began and, for PostgreSQL, the pool's statistics.
+    ``figures`` holds counters since the process began, for PostgreSQL the pool's statistics, and what only a tier
+    that answers can say.
     """
 
     tier: str

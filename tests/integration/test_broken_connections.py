@@ -7,6 +7,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+import redis.asyncio
 from langchain_core.messages import HumanMessage
 
 from convmemory import ConversationMemory, Draft, StorageUnavailable
@@ -21,6 +22,34 @@ async def stored(memory, conversation="c") -> list[str]:
 
 
 # Connections that break
+
+
+def close_before_sending(patch):
+    """What a task beside a command can do: close the connection between the look that it is there and the write."""
+
+    def close(connection):
+        connection._sock.close()
+        connection._sock = None
+
+    async def aclose(connection):
+        connection._writer.close()
+        connection._reader = connection._writer = None
+
+    patch.setattr(redis.connection.AbstractConnection, "check_health", close)
+    patch.setattr(redis.asyncio.connection.AbstractConnection, "check_health", aclose)
+
+
+async def test_a_connection_closed_under_a_command_costs_no_write_and_leaves_no_old_window(
+    memory, monkeypatch
+):
+    await memory.save_message("c", "first", user_id="ana")
+    assert texts(await memory.get_history("c", user_id="ana")) == ["first"]
+    with monkeypatch.context() as patch:
+        close_before_sending(patch)
+        await memory.save_message("c", "second", user_id="ana")
+
+    assert (await memory.check()).postgres.figures["dirty_windows"] == 1
+    assert texts(await memory.get_history("c", user_id="ana")) == ["first", "second"]
 
 
 def backends(database: psycopg.Connection) -> list[int]:

@@ -56,6 +56,9 @@ async def test_a_postgresql_that_goes_and_comes_is_counted_by_call_and_told_by_c
     assert "PostgreSQL" in found.postgres.problem
     assert found.postgres.figures["failed_writes"] == CALLS
     assert found.postgres.figures["failures"] >= FAILURES_TO_OPEN
+    assert found.postgres.figures.keys() >= POOL  # what the process knows itself is told all the same
+    assert found.postgres.figures["requests_errors"] > 0
+    assert "dirty_windows" not in found.postgres.figures
     assert datetime.now(UTC) - found.postgres.last_failure < timedelta(seconds=30)
     [gone] = said()
     assert gone.startswith("PostgreSQL is out of reach")
@@ -82,6 +85,7 @@ async def test_a_redis_that_goes_and_comes_is_counted_by_window_and_told_by_chan
 
     assert (found.ok, found.postgres.reachable, found.postgres.breaker) == (False, True, "closed")
     assert (found.redis.reachable, found.redis.breaker) == (False, "open")
+    assert found.redis.figures["windows_trusted"] is False
     assert found.postgres.figures["dirty_windows"] == found.redis.figures["dirty_marks"] == CALLS
     assert found.postgres.figures["failed_writes"] == 0
     assert datetime.now(UTC) - found.redis.last_failure < timedelta(seconds=30)

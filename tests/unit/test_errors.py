@@ -5,6 +5,7 @@ import pickle
 
 import psycopg
 import pytest
+import redis.asyncio
 import redis.exceptions
 from psycopg import errors as pg
 from psycopg_pool import PoolClosed, PoolTimeout
@@ -149,6 +150,29 @@ def test_everything_else_passes_untouched(error):
 
     assert caught.value is error
     assert error.__cause__ is None
+
+
+async def test_a_connection_closed_under_a_command_is_a_redis_out_of_reach():
+    with pytest.raises(StorageUnavailable) as caught, translated("Redis", "work"):
+        await redis.asyncio.Connection()._send_packed_command([b"PING"])
+
+    assert str(caught.value) == "Redis failed in work: AttributeError"
+    assert isinstance(caught.value.__cause__, AttributeError)
+
+
+@pytest.mark.parametrize("error", [AttributeError("a mistake of ours"), TypeError("a mistake of ours")])
+def test_a_mistake_outside_the_driver_passes_untouched(error):
+    with pytest.raises(type(error)) as caught, translated("Redis", "work"):
+        raise error
+
+    assert caught.value is error
+
+
+async def test_a_cancelled_call_is_no_failure_of_redis():
+    asyncio.current_task().cancel()
+
+    with pytest.raises(asyncio.CancelledError), translated("Redis", "work"):
+        await asyncio.Queue().get()
 
 
 def test_values_that_a_driver_quotes_are_left_out(database_url):

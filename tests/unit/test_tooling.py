@@ -1,5 +1,6 @@
 """The scripts: the blocking twin does what its author wrote, nothing stale passes, no odd file slips in."""
 
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -284,3 +285,16 @@ def test_good_files_pass_and_what_git_ignores_is_not_read(tree, capsys):
 
     assert lint_files.main(tree) == 0
     assert capsys.readouterr().out == ""
+
+
+def test_the_oldest_environment_has_each_dependency_in_the_lowest_version_that_is_allowed(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    matrix = importlib.import_module("langchain_matrix")
+    legs = {leg.name: leg.wanted for leg in matrix.legs()}
+
+    assert matrix.floors(["a[b,c]>=1.2.3,<2", "d>=3; sys_platform != 'win32'"]) == [
+        "a[b,c]==1.2.3",
+        "d==3; sys_platform != 'win32'",
+    ]
+    for one in matrix.PROJECT["project"]["dependencies"]:
+        assert one.split(",<")[0].replace(">=", "==") in legs["alone"]

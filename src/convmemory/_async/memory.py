@@ -25,7 +25,6 @@ from convmemory.arguments import (
 )
 from convmemory.codec import unpack
 from convmemory.errors import ConversationNotFound, InvalidArgument, StorageError, StorageUnavailable
-from convmemory.health import TierHealth
 from convmemory.history import TieredChatMessageHistory, WriteErrorHook
 from convmemory.keys import checked_id, conversation_key, new_row_id
 from convmemory.models import (
@@ -133,17 +132,16 @@ class AsyncConversationMemory:
 
     async def check(self) -> Check:
         """Ask both tiers for a sign of life, and report breakers, failed writes, dirty windows and pool figures."""
-        durable = await self._report(self.postgres, self.postgres.health)
-        return Check(
-            durable, None if self.redis is None else await self._report(self.redis, self.redis.health)
-        )
+        durable = await self._report(self.postgres)
+        return Check(durable, None if self.redis is None else await self._report(self.redis))
 
-    async def _report(self, store: AsyncPostgresStore | AsyncRedisStore, health: TierHealth) -> TierReport:
-        figures, problem = health.figures(), None
+    async def _report(self, store: AsyncPostgresStore | AsyncRedisStore) -> TierReport:
+        said, problem, health = {}, None, store.health
         try:
-            figures |= await store.ping()
+            said = await store.ping()
         except StorageError as error:
             problem = str(error)
+        figures = store.figures() | said
         return TierReport(health.tier, problem is None, health.breaker, problem, health.last_failure, figures)
 
     async def create_session(

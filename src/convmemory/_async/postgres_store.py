@@ -96,9 +96,13 @@ class AsyncPostgresStore:
         return await connect(self._conninfo.get_secret_value(), self.settings)
 
     async def ping(self) -> dict[str, Any]:
-        """Ask the server for a sign of life: how many windows wait to be dropped, and the pool's figures."""
+        """Ask the server for a sign of life: how many windows wait to be dropped."""
         [[dirty]] = await self._run("count_dirty", {})
-        return {"dirty_windows": dirty, **self._pool.get_stats()}
+        return {"dirty_windows": dirty}
+
+    def figures(self) -> dict[str, Any]:
+        """What this process knows without asking: its counters, and the pool's statistics."""
+        return {**self.health.figures(), **self._pool.get_stats()}
 
     async def append(
         self,

@@ -26,7 +26,6 @@ from convmemory.arguments import (
 )
 from convmemory.codec import unpack
 from convmemory.errors import ConversationNotFound, InvalidArgument, StorageError, StorageUnavailable
-from convmemory.health import TierHealth
 from convmemory.history import TieredChatMessageHistory, WriteErrorHook
 from convmemory.keys import checked_id, conversation_key, new_row_id
 from convmemory.models import (
@@ -134,15 +133,16 @@ class ConversationMemory:
 
     def check(self) -> Check:
         """Ask both tiers for a sign of life, and report breakers, failed writes, dirty windows and pool figures."""
-        durable = self._report(self.postgres, self.postgres.health)
-        return Check(durable, None if self.redis is None else self._report(self.redis, self.redis.health))
+        durable = self._report(self.postgres)
+        return Check(durable, None if self.redis is None else self._report(self.redis))
 
-    def _report(self, store: PostgresStore | RedisStore, health: TierHealth) -> TierReport:
-        figures, problem = health.figures(), None
+    def _report(self, store: PostgresStore | RedisStore) -> TierReport:
+        said, problem, health = {}, None, store.health
         try:
-            figures |= store.ping()
+            said = store.ping()
         except StorageError as error:
             problem = str(error)
+        figures = store.figures() | said
         return TierReport(health.tier, problem is None, health.breaker, problem, health.last_failure, figures)
 
     def create_session(

@@ -79,7 +79,7 @@ class RedisStore:
         return self._given if self._link is None else self._link.client()
 
     def ping(self) -> dict[str, Any]:
-        """The server's version, and whether its windows are trusted (no mark of an outage left to drain).
+        """Ask the server for a sign of life: its version.
 
         Asks for what every call needs: that all primaries answer, and that a script may write.
 
@@ -94,7 +94,11 @@ class RedisStore:
             self._evaluate("session_write-1", self._keys.probe(), PROBE, "0", "asked", "1")
         servers = [info] if "redis_version" in info else list(info.values())
         version = servers[0].get("valkey_version") or servers[0]["redis_version"]
-        return {"version": str(version), "windows_trusted": self.trust.trusted}
+        return {"version": str(version)}
+
+    def figures(self) -> dict[str, Any]:
+        """What this process knows without asking: its counters, and whether windows are trusted (no marks left to drain)."""
+        return {**self.health.figures(), "windows_trusted": self.trust.trusted}
 
     def read_window(self, key: ConversationKey, want: int, hard: int, token: str) -> Reply:
         """The newest ``want`` messages if the window has them, else the lease to fill it if nobody holds it.

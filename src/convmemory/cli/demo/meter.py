@@ -41,7 +41,7 @@ class Meter:
         sent, statements = self._sent, self._statements()
         with self.time(name):
             yield
-        asked = self._statements() - statements - 1  # the second look is a statement itself
+        asked = self._statements() - statements
         self.costs[-1] = replace(self.costs[-1], redis=self._sent - sent, postgres=asked)
 
     @contextmanager
@@ -52,7 +52,7 @@ class Meter:
         self.costs.append(Cost(name, (perf_counter() - start) * 1000))
 
     def _statements(self) -> int:
-        return int(self.store.ping()["requests_num"])
+        return int(self.store.figures().get("requests_num", 0))  # absent before the first
 
     def _counting(self, connection: type[Any]) -> type[Any]:
         meter = self
