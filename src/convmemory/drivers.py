@@ -100,7 +100,7 @@ class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "a
 def _tripped(error: BaseException) -> bool:
     """Whether redis-py or its event loop fell over: it uses a connection that a task beside it has just closed.
 
-    That is an ``AttributeError`` or a ``TypeError`` from in there, and says no more than that the connection is gone.
+    Mostly that is an ``AttributeError`` from in there; whatever it is, the command was not answered.
     """
     if not isinstance(error, Exception) or isinstance(error, redis.exceptions.RedisError):
         return False
