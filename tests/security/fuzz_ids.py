@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from contextlib import suppress
 
@@ -15,7 +16,6 @@ from convmemory.rows import array, read_cursor
 from convmemory.sessions import session_of
 from security.fuzz_tools import Harness, main
 
-MARK = "s3cr3t"
 KEY = re.compile(r"p:(?:session:|user:|history:)\{[\w.~%-]+\}(?::sessions|:recent)?", re.ASCII)
 UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 TEXTS = psycopg.adapters.get_loader(psycopg.adapters.types["text"].array_oid, psycopg.pq.Format.TEXT)
@@ -52,15 +52,14 @@ def _key(name: str, user: str) -> ConversationKey | None:
 def urls(data: bytes) -> None:
     """A URL is read, or refused without being quoted."""
     text = data.decode("utf-8", "replace")
-    if MARK in text:  # atheris learns it from the comparison below, and a host may be quoted
-        return
+    secret = hashlib.sha256(data).hexdigest()[:16]  # atheris would learn a constant, and make a host of it
     for form in (
         "redis+sentinel://:{}@{}",
         "redis+cluster://app:{}@{}",
         "redis://:{}@{}",
         "redis+sentinel://a:1/{}@{}",
     ):
-        assert MARK not in _said_of(form.format(MARK, text))
+        assert secret not in _said_of(form.format(secret, text))
     _said_of(text)
 
 
