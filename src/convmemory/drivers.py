@@ -39,8 +39,6 @@ _REDIS_AGAIN = (
 )
 
 
-_DRIVERS: Final = ("redis", "asyncio")
-"""Where an error that names nothing of ours or of Redis comes from when a connection of redis-py has been lost."""
 _GONE: Final = ("08", "57P", "53300")
 """SQLSTATEs of a broken connection, a server that is stopping or starting, and one with no room for another client."""
 
@@ -98,14 +96,14 @@ class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "a
 
 
 def _tripped(error: BaseException) -> bool:
-    """Whether redis-py or its event loop fell over: it uses a connection that a task beside it has just closed.
+    """Whether redis-py fell over, itself or in what it calls: it uses a connection that a task beside it has just closed.
 
-    Mostly that is an ``AttributeError`` from in there; whatever it is, the command was not answered.
+    That is an ``AttributeError``, or what the event loop or ``ssl`` has for it; whatever it is, nobody was answered.
     """
-    if not isinstance(error, Exception) or isinstance(error, redis.exceptions.RedisError):
+    if not isinstance(error, Exception) or isinstance(error, (redis.exceptions.RedisError, UnicodeError)):
         return False
-    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return bool(modules) and modules[-1].partition(".")[0] in _DRIVERS
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__", "").partition(".")[0] == "redis" for frame, _ in frames)
 
 
 def describe(error: BaseException) -> str:

@@ -25,10 +25,12 @@ _LAST_ID: Final = UUID(int=(1 << 128) - 1)
 class Batch:
     """Messages encoded and given their row ids once, so that every attempt to store them is the same.
 
-    ``places`` maps each message given to its row: two with one LangChain id are one row.
+    ``places`` maps each message given to its row: two with one LangChain id are one row. ``known`` are those of the row
+    ids that follow from a LangChain id, and may be there already.
     """
 
     ids: list[str]
+    known: list[str]
     encoded: list[Encoded]
     drafts: list[Draft]
     places: list[int]
@@ -45,6 +47,7 @@ class Batch:
             "latencies": _column([d.latency_ms for d in drafts]),
             "created": _column([d.created_at for d in drafts]),
             "metadata": _column([_metadata(d, e) for d, e in self._pairs()]),
+            "known": array(self.known),
             "human": max((n for n, e in enumerate(encoded, 1) if e.role == "human"), default=0),
             "contexts": _contexts(drafts),
             "title": self.title(),
@@ -76,6 +79,7 @@ class Batch:
 def prepare(key: ConversationKey, drafts: Sequence[Draft]) -> Batch:
     """Encode a batch for one conversation; a LangChain id that occurs twice is stored once, the first time."""
     rows: dict[str, int] = {}
+    known: list[str] = []
     places: list[int] = []
     kept: list[Draft] = []
     for draft in drafts:
@@ -84,8 +88,10 @@ def prepare(key: ConversationKey, drafts: Sequence[Draft]) -> Batch:
         if row_id not in rows:
             rows[row_id] = len(kept)
             kept.append(draft)
+            if given:
+                known.append(row_id)
         places.append(rows[row_id])
-    return Batch(list(rows), [encode(d.message) for d in kept], kept, places)
+    return Batch(list(rows), known, [encode(d.message) for d in kept], kept, places)
 
 
 def array(texts: Sequence[str]) -> str:
@@ -100,15 +106,15 @@ def new_incarnation() -> int:
 
 
 def again(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The parameters of a second attempt: the conversation it makes is another life, or the first's late words fit it.
+    """The parameters of a second attempt: the first may have stored its messages.
 
-    The first attempt may have made the conversation, and somebody deleted it, before this one makes it again.
+    The conversation this one makes is another life, or the first's late words fit it: the first may have made the
+    conversation, and somebody deleted it, before this one makes it again.
     """
-    return (
-        {**parameters, "new_incarnation": new_incarnation()}
-        if "new_incarnation" in parameters
-        else parameters
-    )
+    if "new_incarnation" not in parameters:
+        return parameters
+    new = {"new_incarnation": new_incarnation()}
+    return {**parameters, **new, "known": parameters["ids"]} if "ids" in parameters else {**parameters, **new}
 
 
 def conversation_of(row: Sequence[Any]) -> Conversation:

@@ -3,12 +3,18 @@
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from convmemory._sync.pools import connect
-from convmemory.settings import Settings
+from convmemory import ConversationMemory
 from fix_memory import add, read, wipe
 
 WARM = 4  # the driver prepares a statement at its second execution, and asks for it apart
 SIZES = [1, 2, 1000]
+
+
+@pytest.fixture
+def memory_of_one(database_url, schema):
+    """A memory of one connection, without Redis, and its pool."""
+    with ConversationMemory.from_url(database_url, None, db_schema=schema, pool_max=1) as memory:
+        yield memory, memory.postgres._pool
 
 
 def batch(size: int) -> list:
@@ -228,11 +234,13 @@ def test_the_proxy_counts_what_redis_is_asked(redis_proxy, key_prefix):
     assert (transaction.round_trips, transaction.requests) == (1, 3)
 
 
-def test_a_connection_lets_go_of_the_rows_it_read(database_url):
-    with connect(database_url, Settings()) as conn:
-        conn.run(b"SELECT 1", {}, fetch=True)
+def test_a_connection_lets_go_of_the_rows_it_read(memory_of_one):
+    memory, pool = memory_of_one
+    memory.save_messages("c", batch(2), user_id="ana")
+    with pool.connection() as conn:
         kept = conn._cursor
-        assert conn.run(b"SELECT 2", {}, fetch=True) == [(2,)]
-        assert conn._cursor is kept is not None
-        assert conn.run(b"SELECT generate_series(1, 2)", {}, fetch=True) == [(1,), (2,)]
-        assert conn._cursor is None
+    memory.save_messages("c", batch(2), user_id="ana")
+    memory.get_messages("c", user_id="ana", limit=1)
+    with pool.connection() as conn:
+        assert conn._cursor is kept
+        assert "message" not in repr([kept.pgresult.get_value(0, n) for n in range(kept.pgresult.nfields)])

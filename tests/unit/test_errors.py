@@ -160,6 +160,25 @@ async def test_a_connection_closed_under_a_command_is_a_redis_out_of_reach():
     assert isinstance(caught.value.__cause__, AttributeError)
 
 
+@pytest.mark.parametrize("error", [RuntimeError("closed"), ValueError("closed"), KeyError("what not")])
+async def test_whatever_redis_py_trips_over_is_a_lost_connection(error):
+    class Closed:  # as a transport of another event loop, or a socket of ssl, which are no part of redis-py
+        def writelines(self, _: object) -> None:
+            raise error
+
+    connection = redis.asyncio.Connection()
+    connection._writer = Closed()
+    with pytest.raises(StorageUnavailable) as caught, translated("Redis", "work"):
+        await connection._send_packed_command([b"PING"])
+
+    assert caught.value.__cause__ is error
+
+
+async def test_text_that_no_driver_can_send_is_no_failure_of_redis():
+    with pytest.raises(UnicodeEncodeError), translated("Redis", "work"):
+        redis.asyncio.Connection().pack_command("GET", "\ud800")
+
+
 @pytest.mark.parametrize("error", [AttributeError("a mistake of ours"), TypeError("a mistake of ours")])
 def test_a_mistake_outside_the_driver_passes_untouched(error):
     with pytest.raises(type(error)) as caught, translated("Redis", "work"):

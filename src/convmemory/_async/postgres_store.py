@@ -26,6 +26,8 @@ from convmemory.resources import sql as statement
 from convmemory.settings import Settings
 
 _BIGGEST: Final = 2**62
+_BRIEF: Final = frozenset({"append"})
+"""Statements that answer with a few numbers, and come so often that a new cursor for each would be felt."""
 
 
 class AsyncPostgresStore:
@@ -296,19 +298,21 @@ class AsyncPostgresStore:
         query = self._statements.get(name) or self._compile(name)
         with translated(POSTGRES, name, self._wanted, self._heard):
             try:
-                return await self._send(query, parameters, fetch=fetch)
+                return await self._send(query, parameters, fetch=fetch, brief=name in _BRIEF)
             except psycopg.OperationalError as error:
                 if not connection_lost(error):
                     raise
             return await self._send(query, rows.again(parameters), fetch=fetch) or gone
 
-    async def _send(self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool) -> Sequence[Any]:
+    async def _send(
+        self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, brief: bool = False
+    ) -> Sequence[Any]:
         for _ in range(self._pool.max_size + 1):  # a server that restarted leaves every idle connection dead
             async with self._pool.connection() as conn:
                 if idle_connection_closed(conn.pgconn):
                     await conn.close()  # the pool's own check would sleep before it tries the next one
                     continue
-                return await conn.run(query, parameters, fetch=fetch)
+                return await conn.run(query, parameters, fetch=fetch, brief=brief)
         raise psycopg.OperationalError("the server closes every connection it accepts")
 
     def _heard(self, error: BaseException | None) -> None:

@@ -41,18 +41,18 @@ class BoundedConnection(Connection[Any]):
             cls.refused += 1
             raise
 
-    def run(self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool) -> Sequence[Any]:
-        """Execute a statement and fetch its rows, with the same cursor each time: making one costs a tenth of an append.
+    def run(
+        self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, brief: bool = False
+    ) -> Sequence[Any]:
+        """Execute a statement and fetch its rows; ``brief`` ones share one cursor, which is not made anew each time.
 
-        A cursor holds its last result, so one that brought several rows is let go.
+        A cursor holds on to its last result, so only an answer of a few numbers may be brief.
         """
-        cursor = self._cursor or self.cursor()
-        self._cursor = None
+        cursor = self._cursor or self.cursor() if brief else self.cursor()
         cursor.execute(query, parameters)
-        found = cursor.fetchall() if fetch else []
-        if len(found) <= 1:
+        if brief:
             self._cursor = cursor
-        return found
+        return cursor.fetchall() if fetch else []
 
     def wait(self, gen: Generator[Any, Any, RV], interval: float = _WAIT, *args: Any, **kwargs: Any) -> RV:
         """Wait for a driver's generator as the base class does, with the deadline around it."""

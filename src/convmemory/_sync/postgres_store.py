@@ -27,6 +27,8 @@ from convmemory.resources import sql as statement
 from convmemory.settings import Settings
 
 _BIGGEST: Final = 2**62
+_BRIEF: Final = frozenset({"append"})
+"""Statements that answer with a few numbers, and come so often that a new cursor for each would be felt."""
 
 
 class PostgresStore:
@@ -293,19 +295,21 @@ class PostgresStore:
         query = self._statements.get(name) or self._compile(name)
         with translated(POSTGRES, name, self._wanted, self._heard):
             try:
-                return self._send(query, parameters, fetch=fetch)
+                return self._send(query, parameters, fetch=fetch, brief=name in _BRIEF)
             except psycopg.OperationalError as error:
                 if not connection_lost(error):
                     raise
             return self._send(query, rows.again(parameters), fetch=fetch) or gone
 
-    def _send(self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool) -> Sequence[Any]:
+    def _send(
+        self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, brief: bool = False
+    ) -> Sequence[Any]:
         for _ in range(self._pool.max_size + 1):  # a server that restarted leaves every idle connection dead
             with self._pool.connection() as conn:
                 if idle_connection_closed(conn.pgconn):
                     conn.close()  # the pool's own check would sleep before it tries the next one
                     continue
-                return conn.run(query, parameters, fetch=fetch)
+                return conn.run(query, parameters, fetch=fetch, brief=brief)
         raise psycopg.OperationalError("the server closes every connection it accepts")
 
     def _heard(self, error: BaseException | None) -> None:

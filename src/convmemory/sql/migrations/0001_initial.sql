@@ -61,22 +61,24 @@ CREATE TABLE {schema}.dirty_windows (
 -- Append a batch: one call, one commit. Makes and titles the conversation if need be, gives each new message the next
 -- seq, leaves out those that are there already. Inside a VOLATILE function every statement sees what was committed
 -- before it began, so what follows the row lock sees everything the lock waited for.
--- p_human is the place of the batch's newest human message, from 1, or 0. Returns no row when the conversation is
--- somebody else's. seqs is NULL when every message was new and therefore stands at last_seq - stored + 1 .. last_seq.
--- All of a batch is taken for new at first, which it nearly always is. "Is it there already" is a scalar subquery because
--- that can only be answered row by row from messages_by_id, however long the conversation is.
+-- p_known holds the ids that may be there already (a caller's own, or all of them when a batch is sent again); p_human is the
+-- place of the batch's newest human message, from 1, or 0. Returns no row when the conversation is somebody else's. seqs is
+-- NULL when every message was new and therefore stands at last_seq - stored + 1 .. last_seq.
+-- "Is it there already" is asked for one id at a time, and as a scalar subquery, because that can only be answered row by row
+-- from messages_by_id, however long the conversation is, and needs no other plan for another array.
 CREATE FUNCTION {schema}.append_v1(
     p_conversation uuid, p_user text, p_external text, p_dept text, p_incarnation bigint, p_title text,
     p_ids uuid[], p_roles text[], p_contents text[], p_bodies text[],
     p_tokens integer[], p_latencies integer[], p_created timestamptz[], p_metadata jsonb[],
-    p_human integer, p_contexts jsonb, p_dirty boolean,
+    p_known uuid[], p_human integer, p_contexts jsonb, p_dirty boolean,
     OUT incarnation bigint, OUT version bigint, OUT last_seq bigint, OUT last_human_seq bigint,
     OUT stored integer, OUT seqs bigint[]
 ) RETURNS SETOF record LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     c {schema}.conversations;
-    batch integer := cardinality(p_ids);
+    one uuid;
+    known boolean := false;
 BEGIN
     FOR attempt IN 1..100 LOOP -- a row that stays out of sight is hidden by a row-level security policy
         SELECT * INTO c FROM {schema}.conversations WHERE conversation_id = p_conversation FOR NO KEY UPDATE;
@@ -91,20 +93,11 @@ BEGIN
     version := c.version;
     last_human_seq := c.last_human_seq;
 
-    INSERT INTO {schema}.messages
-        (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata)
-    SELECT p_conversation, c.last_seq + m.n, m.id, m.role, m.content, m.body,
-           m.tokens, m.latency, coalesce(m.created, now()), m.metadata
-    FROM unnest(p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created, p_metadata)
-         WITH ORDINALITY AS m (id, role, content, body, tokens, latency, created, metadata, n)
-    ON CONFLICT (conversation_id, id) DO NOTHING;
-    GET DIAGNOSTICS stored = ROW_COUNT;
-    IF stored = batch AND p_human > 0 THEN
-        last_human_seq := c.last_seq + p_human;
-    END IF;
-
-    IF stored < batch THEN -- take back what was stored with gaps between
-        DELETE FROM {schema}.messages WHERE conversation_id = p_conversation AND seq > c.last_seq;
+    FOREACH one IN ARRAY p_known LOOP
+        SELECT true INTO known FROM {schema}.messages WHERE conversation_id = p_conversation AND id = one;
+        EXIT WHEN known;
+    END LOOP;
+    IF known THEN
         INSERT INTO {schema}.messages
             (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata)
         SELECT p_conversation, c.last_seq + row_number() OVER (ORDER BY m.n), m.id, m.role, m.content, m.body,
@@ -113,11 +106,23 @@ BEGIN
              WITH ORDINALITY AS m (id, role, content, body, tokens, latency, created, metadata, n)
         WHERE (SELECT true FROM {schema}.messages AS old
                WHERE old.conversation_id = p_conversation AND old.id = m.id) IS NULL;
+        GET DIAGNOSTICS stored = ROW_COUNT;
         SELECT coalesce(max(m.seq), c.last_human_seq) INTO last_human_seq FROM {schema}.messages AS m
         WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq AND m.role = 'human';
         SELECT array_agg(m.seq ORDER BY i.n) INTO seqs
         FROM unnest(p_ids) WITH ORDINALITY AS i (id, n)
         JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = i.id;
+    ELSE
+        INSERT INTO {schema}.messages
+            (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata)
+        SELECT p_conversation, c.last_seq + m.n, m.id, m.role, m.content, m.body,
+               m.tokens, m.latency, coalesce(m.created, now()), m.metadata
+        FROM unnest(p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created, p_metadata)
+             WITH ORDINALITY AS m (id, role, content, body, tokens, latency, created, metadata, n);
+        GET DIAGNOSTICS stored = ROW_COUNT;
+        IF p_human > 0 THEN
+            last_human_seq := c.last_seq + p_human;
+        END IF;
     END IF;
 
     IF p_contexts IS NOT NULL THEN
