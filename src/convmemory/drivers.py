@@ -87,7 +87,11 @@ class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "a
         if isinstance(error, _NO_SCHEMA):
             return SchemaOutdated(self._wanted[0], None, self._wanted[1])
         if isinstance(error, PoolTimeout):
-            return StorageUnavailable(self._tier, self._operation, "no connection became free in time")
+            return StorageUnavailable(
+                self._tier,
+                self._operation,
+                "no connection became free in time: all are busy, or the server takes no new one",
+            )
         if isinstance(error, (*_AGAIN, *_REDIS_AGAIN)) or (self._tier == REDIS and _tripped(error)):
             return StorageUnavailable(self._tier, self._operation, describe(error))
         if isinstance(error, (psycopg.Error, redis.exceptions.RedisError)):
@@ -114,7 +118,19 @@ def describe(error: BaseException) -> str:
         return " ".join(str(error).split())[:300]
     if wrong_type(error):
         return "a key of this name holds something else; does another application use the same key prefix?"
-    return type(error).__name__
+    if isinstance(error, redis.exceptions.AuthenticationError):
+        return "the user or the password is refused"
+    reason = _reason(error)
+    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+
+
+def _reason(error: BaseException | None) -> str | None:
+    """What the operating system said, such as ``Connection refused``: it quotes no address."""
+    while error is not None:
+        if isinstance(error, OSError) and error.strerror:
+            return error.strerror
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def wrong_type(error: BaseException | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 from urllib.parse import quote
 
@@ -155,7 +156,11 @@ def _explain(error: ValidationError) -> str:
     said = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         field = str(problem["loc"][0]) if problem["loc"] else "settings"
-        said.append(f"{_variable(field)}: {problem['msg']}")
+        if problem["type"] == "extra_forbidden":
+            near = " or ".join(get_close_matches(field, Settings.model_fields))
+            said.append(f"{field}: no such setting" + (f"; did you mean {near}?" if near else ""))
+        else:
+            said.append(f"{_variable(field)}: {problem['msg']}")
     return "; ".join(said)
 
 

@@ -355,6 +355,14 @@ def test_looking_into_a_directory_without_servers_makes_none(run, tmp_path):
     assert not (tmp_path / "typo").exists()
 
 
+def test_no_servers_are_made_among_other_things(run, tmp_path):
+    (tmp_path / "letter.txt").write_text("mine")
+    done = run("init", "--embedded", str(tmp_path))
+
+    assert (done.exit_code, "holds other things" in done.output) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
 def test_embedded_servers_do_not_care_for_the_environment(run, tmp_path):
     data = str(tmp_path / "data")
     elsewhere = {"DATABASE_URL": NOBODY, "REDIS_URL": "redis://127.0.0.1:1", "POSTGRES_PORT": "no number"}

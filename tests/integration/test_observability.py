@@ -31,6 +31,7 @@ def spans(monkeypatch):
     provider, exporter = TracerProvider(), InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(observability, "_tracer", provider.get_tracer("test"))
+    monkeypatch.setattr(observability._audience, "_here", True)  # the tracer is not the global provider's
 
     def ended():
         found = exporter.get_finished_spans()

@@ -174,6 +174,13 @@ async def test_whatever_redis_py_trips_over_is_a_lost_connection(error):
     assert caught.value.__cause__ is error
 
 
+def test_why_redis_was_not_reached_is_told_without_its_address():
+    with pytest.raises(StorageUnavailable) as caught, translated("Redis", "work"):
+        redis.Redis(port=1, host="127.0.0.1").ping()
+
+    assert str(caught.value) == "Redis failed in work: ConnectionError: Connection refused"
+
+
 async def test_text_that_no_driver_can_send_is_no_failure_of_redis():
     with pytest.raises(UnicodeEncodeError), translated("Redis", "work"):
         redis.asyncio.Connection().pack_command("GET", "\ud800")

@@ -205,8 +205,10 @@ def test_all_wrong_values_are_told_at_once():
 
 
 def test_an_unknown_setting_is_named():
-    with pytest.raises(ConfigurationError, match=r"^MAX_MESSAGES: "):
+    with pytest.raises(ConfigurationError, match=r"^max_messages: no such setting; .*max_history_messages"):
         Settings(max_messages=5)
+    with pytest.raises(ConfigurationError, match=r"^zzz: no such setting$"):
+        Settings(zzz=5)
 
 
 def test_no_secret_is_shown():

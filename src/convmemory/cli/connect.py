@@ -85,6 +85,8 @@ class Place:
                 f"--embedded: there are no servers in {self.embedded}; "
                 "`convmemory init --embedded DIR` makes some"
             )
+        if new and not (self.embedded / POSTGRES_DATA).is_dir() and _holds_something(self.embedded):
+            raise BadParameter(f"--embedded: {self.embedded} holds other things; name a directory of its own")
         with _servers(self.embedded) as servers:
             yield Settings(
                 database_url=servers.database_url, redis_url=servers.redis_url, redis_host="", **chosen
@@ -106,6 +108,10 @@ def memory_over(settings: Settings) -> convmemory.ConversationMemory:
     """A memory as the settings say, not open yet; without a Redis tier where they name none."""
     redis = convmemory.RedisStore(settings=settings) if settings.redis_conninfo() else None
     return convmemory.ConversationMemory(convmemory.PostgresStore(settings=settings), redis)
+
+
+def _holds_something(directory: Path) -> bool:
+    return directory.is_dir() and any(directory.iterdir())
 
 
 def _servers(directory: Path) -> EmbeddedServers:
