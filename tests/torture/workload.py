@@ -26,6 +26,8 @@ HOT = 2.0
 """How much the first conversations are preferred."""
 WANTS = (6, 6, 6, 6, 6, 2, 12, 30)
 SHAPES = ("ha", "ha", "ha", "h", "a", "haa")
+OVERLAP = 0.5
+"""How often a batch whose messages have ids is sent once more together with the next one."""
 PAUSE = 0.03
 """Seconds a lane rests after an error, as an application would that backs off."""
 now = time.perf_counter  # CLOCK_MONOTONIC, and beyond the reach of a clock that jumps
@@ -81,6 +83,7 @@ class Lane:
         self._log = log
         self._random = random.Random(f"{job.seed} {self._name}")
         self._count = 0
+        self._stored: dict[str, list[BaseMessage]] = {}  # to be sent once more, before what is new
         self._rest = asyncio.sleep if job.mode == "async" else blocking_sleep
 
     async def run(self, stopping: threading.Event) -> None:
@@ -114,11 +117,19 @@ class Lane:
 
     async def _append(self, conversation: Conversation) -> None:
         tokens, messages = self._batch(conversation, self._random.choice(SHAPES), self._random.random() < 0.5)
-        again = 3 if messages[0].id and self._random.random() < 0.7 else 1
+        named = bool(messages[0].id)
+        again = 3 if named and self._random.random() < 0.7 else 1
         history = self._memory.history(conversation.id, user_id=conversation.user)
+        sent = messages
+        if named and not conversation.wiped:  # where nothing is cleared, what was acknowledged is there
+            sent = [*self._stored.get(conversation.label, ()), *messages]
         while again:
-            outcome = await self._write("append", conversation, tokens, lambda: add(history, messages))
+            outcome = await self._write("append", conversation, tokens, lambda: add(history, sent))
             if outcome == OK:
+                if named and self._random.random() < OVERLAP:
+                    self._stored[conversation.label] = messages
+                else:
+                    self._stored.pop(conversation.label, None)
                 return
             again -= 1
             await self._rest(self._random.uniform(0, 0.3))
