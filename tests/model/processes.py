@@ -169,7 +169,9 @@ class GatedPostgres(AsyncPostgresStore):
 
     process: Process
 
-    async def _send(self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool) -> Sequence[Any]:
+    async def _send(
+        self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, brief: bool = False
+    ) -> Sequence[Any]:
         name = next(name for name, text in self._statements.items() if text is query)
         world, actor = self.process.world, playing()
         if name == "read_dirty" and actor.looks_since is None:
@@ -179,7 +181,7 @@ class GatedPostgres(AsyncPostgresStore):
         actor.stumbled = stumbles
         if stumbles and order is Order.LOSE_REQUEST:
             raise psycopg.OperationalError("cut off")
-        rows = await super()._send(query, parameters, fetch=fetch)
+        rows = await super()._send(query, parameters, fetch=fetch, brief=brief)
         world.stated(actor, name, parameters)
         if order is Order.HOLD:
             await actor.stop(f"the answer of {name}")
