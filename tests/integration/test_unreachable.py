@@ -220,6 +220,16 @@ async def test_a_postgresql_that_is_gone_is_left_alone_until_it_is_back(
     assert (await memory.save_message("c", "z", user_id="ana")).stored == 1
 
 
+async def test_a_read_waits_once_for_a_postgresql_that_is_away(schema, make_memory, postgres_proxy):
+    memory = await make_memory(postgres_proxy.url, pool_timeout=0.3)
+    postgres_proxy.mode = "refuse"
+    postgres_proxy.reset_all()
+    with pytest.raises(StorageUnavailable):
+        await memory.get_history("c", user_id="ana")
+
+    assert memory.postgres.health.counters.failures == 1
+
+
 async def test_a_busy_pool_is_no_dead_server(schema, make_memory, database):
     memory = await make_memory(redis=None, pool_max=1, pool_timeout=0.1)
     await memory.save_message("held", "x", user_id="ana")

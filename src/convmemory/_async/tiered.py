@@ -12,6 +12,7 @@ from typing import Final
 from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.redis_store import AsyncRedisStore
 from convmemory.coherence import NOT_ASKED, Reply, Snapshot, Written
+from convmemory.drivers import POSTGRES
 from convmemory.errors import StorageError, StorageUnavailable
 from convmemory.keys import ConversationKey
 from convmemory.models import Appended, Draft, StoredMessage
@@ -167,9 +168,13 @@ class AsyncTieredStore:
             return redis.trust.serves(began)
         try:
             await self._drain(redis)
-        except StorageError:
-            # PostgreSQL away: nobody can commit and mark either, so a process that lost nothing goes on serving.
+        except StorageError as error:
+            # PostgreSQL away: nobody can commit and mark either, so a process that lost nothing goes on serving. One that
+            # did would only wait for the same server once more.
             redis.trust.gave_up(time.monotonic())
+            away = isinstance(error, StorageUnavailable) and error.tier == POSTGRES
+            if away and not redis.trust.trusted:
+                raise
         except BaseException:
             redis.trust.left()
             raise

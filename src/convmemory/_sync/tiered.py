@@ -13,6 +13,7 @@ from typing import Final
 from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
 from convmemory.coherence import NOT_ASKED, Reply, Snapshot, Written
+from convmemory.drivers import POSTGRES
 from convmemory.errors import StorageError, StorageUnavailable
 from convmemory.keys import ConversationKey
 from convmemory.models import Appended, Draft, StoredMessage
@@ -164,9 +165,13 @@ class TieredStore:
             return redis.trust.serves(began)
         try:
             self._drain(redis)
-        except StorageError:
-            # PostgreSQL away: nobody can commit and mark either, so a process that lost nothing goes on serving.
+        except StorageError as error:
+            # PostgreSQL away: nobody can commit and mark either, so a process that lost nothing goes on serving. One that
+            # did would only wait for the same server once more.
             redis.trust.gave_up(time.monotonic())
+            away = isinstance(error, StorageUnavailable) and error.tier == POSTGRES
+            if away and not redis.trust.trusted:
+                raise
         except BaseException:
             redis.trust.left()
             raise
