@@ -61,7 +61,7 @@ def acquire(directory: Path, make_plan: Callable[[], Plan], timeout: float) -> L
             if lease := _join(directory, timeout) or _start(directory, make_plan, timeout):
                 return lease
             time.sleep(0.01)
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+    except (PermissionError, FileExistsError, FileNotFoundError, NotADirectoryError) as error:
         raise ConfigurationError(f"directory: {directory} cannot be used, for {error}") from error
     why = f"those of {directory} are held by a process out of reach (another container?), or busy starting or stopping"
     raise StorageUnavailable(NAME, "join", why)
