@@ -248,7 +248,9 @@ def _paths(losses: list[Path]) -> list[str]:
 def _decode(body: str, content: str | None) -> BaseMessage:
     bare = bare_bodies().get(body)
     if bare is not None and type(content) is str:
-        return _build(bare.kind, bare.fresh() | {"content": content}, {}, {"content"})
+        fields = bare.fresh()
+        fields["content"] = content
+        return _build(bare.kind, fields, {}, {"content"})
     stored = parse(body)
     if type(stored) is not dict:
         raise ValueError("not a stored message")

@@ -48,7 +48,7 @@ class Batch:
             "created": _column([d.created_at for d in drafts]),
             "metadata": _column([_metadata(d, e) for d, e in self._pairs()]),
             "known": array(self.known),
-            "human": max((n for n, e in enumerate(encoded, 1) if e.role == "human"), default=0),
+            "human": max([n for n, e in enumerate(encoded, 1) if e.role == "human"], default=0),
             "contexts": _contexts(drafts),
             "title": self.title(),
         }
