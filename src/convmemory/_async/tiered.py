@@ -170,7 +170,7 @@ class AsyncTieredStore:
             await self._drain(redis)
         except StorageError as error:
             # PostgreSQL away: nobody can commit and mark either, so a process that lost nothing goes on serving. One that
-            # did would only wait for the same server once more.
+            # lost something would only wait for the same server once more.
             redis.trust.gave_up(time.monotonic())
             away = isinstance(error, StorageUnavailable) and error.tier == POSTGRES
             if away and not redis.trust.trusted:
