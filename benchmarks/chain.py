@@ -16,7 +16,7 @@ from langchain_core.runnables import Runnable, RunnablePassthrough
 from langchain_core.runnables.history import RunnableWithMessageHistory
 from texts import turns
 
-from convmemory import callbacks
+from convmemory.chains import recorder
 
 
 class InstantModel(BaseChatModel):
@@ -49,5 +49,5 @@ def chain_over(history: Callable[[str], Any]) -> Runnable[Any, Any]:
 def unheard() -> Context:
     """A context for everybody else's chains: what listens there for this library's histories must not slow them down."""
     context = copy_context()
-    context.run(callbacks._recorder.set, None)  # noqa: SLF001 - nobody but a benchmark wants this
+    context.run(recorder._recorder.set, None)  # noqa: SLF001 - nobody but a benchmark wants this
     return context

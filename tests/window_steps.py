@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 from langchain_core.messages import HumanMessage
 
 from convmemory import Draft
-from convmemory.codec import encode, pack, unpack
-from convmemory.coherence import Snapshot, Written
-from convmemory.keys import ConversationKey, conversation_key
+from convmemory.encoding.codec import encode, pack, unpack
+from convmemory.ids import ConversationKey, conversation_key
+from convmemory.windows.snapshots import Snapshot, Written
 from fix_memory import texts
 
 HARD, KEEP = 200, 12

@@ -8,11 +8,11 @@ from typing import Any, Final, SupportsFloat
 
 from langchain_core.messages import BaseMessage
 
-from convmemory.codec import as_messages, clean_text
+from convmemory.dialects.message_likes import is_one
+from convmemory.encoding.codec import as_messages, clean_text
+from convmemory.encoding.message_classes import CLASSES
 from convmemory.errors import InvalidArgument
-from convmemory.keys import checked_id
-from convmemory.layouts import CLASSES
-from convmemory.message_likes import is_one
+from convmemory.ids import checked_id
 from convmemory.models import Draft, RetrievedContext
 
 MOST: Final = 10_000

@@ -19,14 +19,14 @@ from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
 from convmemory._sync.tiered import TieredStore
 from convmemory.arguments import drafts_of, optional_id, window_size
-from convmemory.callbacks import RECORDER, listen, listen_for_failures
-from convmemory.codec import unpack
-from convmemory.coherence import Snapshot
+from convmemory.chains.recorder import RECORDER, listen, listen_for_failures
+from convmemory.chains.steps import Step, said_in, step_of
+from convmemory.encoding.codec import unpack
 from convmemory.errors import AsyncOnly, ConfigurationError, ConversationNotFound, InvalidArgument
-from convmemory.keys import conversation_key
+from convmemory.ids import conversation_key
 from convmemory.models import Draft
-from convmemory.turns import Step, said_in, step_of
-from convmemory.window import for_prompt, recent, within_tokens
+from convmemory.windows.cutting import for_prompt, recent, within_tokens
+from convmemory.windows.snapshots import Snapshot
 
 logger = logging.getLogger("convmemory.history")
 

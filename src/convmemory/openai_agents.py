@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 from convmemory._async.memory import AsyncConversationMemory
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory.arguments import optional_id
-from convmemory.codec import unpack
+from convmemory.dialects.openai_responses import items_of, read_item
+from convmemory.encoding.codec import unpack
 from convmemory.errors import ConversationNotFound, InvalidArgument, MissingExtra
-from convmemory.keys import conversation_key
+from convmemory.ids import conversation_key
 from convmemory.models import Draft
-from convmemory.openai_items import items_of, read_item
 
 try:
     from agents.memory import SessionSettings

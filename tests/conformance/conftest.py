@@ -19,8 +19,8 @@ from redis import RedisCluster
 from redis.sentinel import SentinelConnectionPool
 
 from convmemory import Settings
-from convmemory._sync.redis_link import RedisLink
-from convmemory.keys import conversation_key
+from convmemory._sync.redis_connections import RedisLink
+from convmemory.ids import conversation_key
 from fix_memory import Keyspace, MakeMemory
 from fix_servers import REDIS_URL, same_binaries
 from torture.servers import READY, Hot, wait_for

@@ -9,8 +9,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from convmemory import ConversationNotFound, Draft, RetrievedContext
-from convmemory.drivers import REDIS
 from convmemory.errors import StorageUnavailable
+from convmemory.tiers.driver_errors import REDIS
 from fix_memory import Awaited, add, read, texts, wipe
 from unit.hard_messages import EXACT
 from unit.likeness import unlike

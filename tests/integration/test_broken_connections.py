@@ -11,7 +11,7 @@ import redis.asyncio
 from langchain_core.messages import HumanMessage
 
 from convmemory import ConversationMemory, Draft, StorageUnavailable
-from convmemory.keys import conversation_key
+from convmemory.ids import conversation_key
 from fix_memory import add, read, texts, until
 
 KEY = conversation_key("c", "ana")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from convmemory import StorageUnavailable
-from convmemory.health import FAILURES_TO_OPEN
+from convmemory.tiers.breaker import FAILURES_TO_OPEN
 from fix_memory import texts, until
 
 CALLS = 10
@@ -16,9 +16,11 @@ POOL = {"pool_min", "pool_max", "pool_size", "pool_available", "requests_waiting
 
 @pytest.fixture
 def said(caplog):
-    """The lines of ``convmemory.health`` so far."""
-    caplog.set_level(logging.DEBUG, "convmemory.health")
-    return lambda: [record.getMessage() for record in caplog.records if record.name == "convmemory.health"]
+    """The lines of ``convmemory.tiers.breaker`` so far."""
+    caplog.set_level(logging.DEBUG, "convmemory.tiers.breaker")
+    return lambda: [
+        record.getMessage() for record in caplog.records if record.name == "convmemory.tiers.breaker"
+    ]
 
 
 async def test_both_tiers_report_their_state_their_breaker_and_their_figures(memory, said):

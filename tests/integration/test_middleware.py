@@ -23,9 +23,9 @@ from convmemory import (
     InvalidArgument,
     StorageUnavailable,
 )
-from convmemory.callbacks import RECORDER
+from convmemory.chains.recorder import RECORDER
 from convmemory.middleware import ConversationMemoryMiddleware
-from convmemory.window import pairing_errors
+from convmemory.windows.cutting import pairing_errors
 from fix_memory import Awaited, texts
 from scripted import Shelf, reply_to
 from scripted_agents import Player, recorded, tools_of, turns_of

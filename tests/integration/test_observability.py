@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from convmemory import ConversationNotFound, StorageUnavailable, observability
-from convmemory.health import FAILURES_TO_OPEN, TierHealth
-from convmemory.keys import conversation_key
+from convmemory.ids import conversation_key
+from convmemory.tiers.breaker import FAILURES_TO_OPEN, TierHealth
 
 SAID, USER = "w0rds-of-a-message", "ana-the-us3r"
 TURN = [HumanMessage(SAID), AIMessage(SAID)]
@@ -30,8 +30,8 @@ def spans(monkeypatch):
     """A function that returns the spans ended so far, and forgets them."""
     provider, exporter = TracerProvider(), InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(observability, "_tracer", provider.get_tracer("test"))
-    monkeypatch.setattr(observability._audience, "_here", True)  # the tracer is not the global provider's
+    monkeypatch.setattr(otel, "_tracer", provider.get_tracer("test"))
+    monkeypatch.setattr(otel._audience, "_here", True)  # the tracer is not the global provider's
 
     def ended():
         found = exporter.get_finished_spans()
@@ -47,7 +47,7 @@ def measured():
     """A function that returns the metrics as they are now, by name and tier."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
-    observability._register(provider.get_meter("test"))
+    otel._register(provider.get_meter("test"))
 
     def now():
         found = Counter()
@@ -181,21 +181,21 @@ def test_the_applications_own_providers_are_used():
     """Set after the library was imported, as applications do."""
     said = run("""
 import json
-from convmemory import observability
-from convmemory.keys import conversation_key
+from convmemory.tiers import otel
+from convmemory.ids import conversation_key
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from convmemory.health import TierHealth
+from convmemory.tiers.breaker import TierHealth
 reader, exporter, provider = InMemoryMetricReader(), InMemorySpanExporter(), TracerProvider()
 provider.add_span_processor(SimpleSpanProcessor(exporter))
 trace.set_tracer_provider(provider)
 metrics.set_meter_provider(MeterProvider([reader]))
 health = TierHealth("Redis")
-observability.traced("convmemory.read")(lambda self, key: None)(None, conversation_key("c", "ana"))
+otel.traced("convmemory.read")(lambda self, key: None)(None, conversation_key("c", "ana"))
 [scope] = reader.get_metrics_data().resource_metrics[0].scope_metrics
 names = sorted(metric.name for metric in scope.metrics)
 print(json.dumps([[span.name for span in exporter.get_finished_spans()], scope.scope.name, names]))
@@ -204,7 +204,7 @@ print(json.dumps([[span.name for span in exporter.get_finished_spans()], scope.s
     assert said == [
         ["convmemory.read"],
         "convmemory",
-        sorted(f"convmemory.{name}" for name in [*observability.COUNTED, "breakers_open"]),
+        sorted(f"convmemory.{name}" for name in [*otel.COUNTED, "breakers_open"]),
     ]
 
 
@@ -215,11 +215,11 @@ sys.modules["opentelemetry"] = None
 from convmemory import ConversationMemory, observability
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory._sync.tiered import TieredStore
-from convmemory.health import TierHealth
+from convmemory.tiers.breaker import TierHealth
 TierHealth("Redis")
 methods = [vars(kind)[name] for kind in (AsyncTieredStore, TieredStore) for name in ("read", "append", "clear", "delete")]
 wrapped = [method.__qualname__ for method in methods if hasattr(method, "__wrapped__")]
-print(json.dumps([observability.INSTALLED, wrapped, len(observability._living)]))
+print(json.dumps([otel.INSTALLED, wrapped, len(otel._living)]))
 """)
 
     assert said == [False, [], 0]

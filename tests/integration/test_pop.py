@@ -8,8 +8,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from convmemory import ConversationMemory, ConversationNotFound, Draft, RetrievedContext
-from convmemory.coherence import Written
-from convmemory.keys import conversation_key
+from convmemory.ids import conversation_key
+from convmemory.windows.snapshots import Written
 from fix_memory import read, texts
 
 KEY = conversation_key("c", "ana")

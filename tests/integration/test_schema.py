@@ -11,7 +11,7 @@ import pytest
 from convmemory import (
     SchemaOutdated,
 )
-from convmemory._async.schema import _LOCK
+from convmemory._async.migrate import _LOCK
 
 
 async def test_without_a_schema_every_verb_names_the_command_that_makes_it(make_memory, schema_name):

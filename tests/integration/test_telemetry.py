@@ -16,7 +16,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableLambda, RunnableParallel, RunnablePassthrough
 
 from convmemory import RetrievedContext
-from convmemory.callbacks import MOST_EVENTS, RECORDER, RunRecorder
+from convmemory.chains.recorder import MOST_EVENTS, RECORDER, RunRecorder
 from fix_memory import texts
 from scripted import AWAITED, BLOCKING, DRIVES, PROMPT, Echo, Shelf, bare, keyed, reply_to, session
 
@@ -296,7 +296,7 @@ async def test_telemetry_that_fails_costs_no_turn_and_logs_nothing_that_was_said
     def fail(*told, **more):
         raise ValueError(told, more)
 
-    monkeypatch.setattr(f"convmemory.callbacks.{failing}", fail)
+    monkeypatch.setattr(f"convmemory.chains.recorder.{failing}", fail)
     with caplog.at_level(logging.DEBUG, "convmemory"):
         await run(chain_of(rag(Echo()), factory(memory)), {"question": "hunter2"}, session("s"))
     ours = [record for record in caplog.records if record.name.startswith("convmemory")]
@@ -306,7 +306,7 @@ async def test_telemetry_that_fails_costs_no_turn_and_logs_nothing_that_was_said
 
 
 async def test_runs_that_nobody_ends_are_let_go_of(monkeypatch):
-    monkeypatch.setattr("convmemory.callbacks.MOST_RUNS", 3)
+    monkeypatch.setattr("convmemory.chains.recorder.MOST_RUNS", 3)
     recorder = RunRecorder()
     for run_id in range(10):
         recorder.on_chain_start({}, {}, run_id=run_id)
@@ -314,7 +314,7 @@ async def test_runs_that_nobody_ends_are_let_go_of(monkeypatch):
 
 
 def test_a_run_let_go_of_while_it_waits_for_its_last_step_ends_without_a_word(monkeypatch, caplog):
-    monkeypatch.setattr("convmemory.callbacks.MOST_RUNS", 2)
+    monkeypatch.setattr("convmemory.chains.recorder.MOST_RUNS", 2)
     recorder = RunRecorder()
     recorder.on_chain_start({}, {}, run_id=1)
     recorder.on_chain_start({}, {}, run_id=2, parent_run_id=1)

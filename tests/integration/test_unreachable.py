@@ -21,7 +21,7 @@ from convmemory import (
 )
 from convmemory.embedded import EmbeddedServers
 from convmemory.embedded.plan import POSTGRES_DATA
-from convmemory.health import FAILURES_TO_OPEN
+from convmemory.tiers.breaker import FAILURES_TO_OPEN
 from fix_memory import texts, until
 
 SECRET = "s3cr3t/?#@:%"

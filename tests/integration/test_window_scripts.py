@@ -4,8 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from convmemory.coherence import Snapshot
-from convmemory.keys import conversation_key
+from convmemory.ids import conversation_key
+from convmemory.windows.snapshots import Snapshot
 from window_steps import HARD, KEEP, KEY, LIFE, fill, lease, packed, served, snapshot, written
 
 

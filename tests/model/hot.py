@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import redis
 import redis.asyncio
 
-from convmemory.resources import lua
+from convmemory.storage.sql_and_lua import lua
 from model.window_model import Key, Lease, Window, fill, look, publish, tell
 
-READ = "window_read-1"
+READ = "window_read"
 WHO = "redis.call('INFO', 'replication')"
 LIFE = 1_800_000
 
@@ -111,7 +111,7 @@ class Hot:
         life, version = said[1], int(said[2])
         if isinstance(key, Window) and not mine:
             key = key._replace(life=None)
-        if what == "window_publish-1":
+        if what == "window_publish":
             answer, key = publish(key, self.run, life, version)
         elif said[4] and mine:
             answer, key = fill(key, self.run, said[4], life, version)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from convmemory.coherence import Snapshot
-from convmemory.window import span
+from convmemory.windows.cutting import span
+from convmemory.windows.snapshots import Snapshot
 
 FOREIGN = "somebody else's"
 

@@ -9,13 +9,13 @@ from typing import Any
 from convmemory._async import tiered
 from convmemory._async.redis_store import AsyncRedisStore
 from convmemory._async.tiered import AsyncTieredStore
-from convmemory.coherence import Snapshot, Written
 from convmemory.errors import StorageError
-from convmemory.health import Trust
-from convmemory.keys import ConversationKey
+from convmemory.ids import ConversationKey
+from convmemory.tiers.breaker import Trust
+from convmemory.windows.snapshots import Snapshot, Written
 from model.machine import APART, Topic
 
-READ, PUBLISH, FILL = "window_read-1", "window_publish-1", "window_fill-1"
+READ, PUBLISH, FILL = "window_read", "window_publish", "window_fill"
 Edits = tuple[tuple[str, str, str], ...]
 
 
@@ -156,7 +156,7 @@ BEGIN, DRAINED = Trust.begin, Trust.drained
 
 # Topics
 
-COLD = {"there": (True,), "cached": (False,), "trusting": (True,), "begun": (("read", "window_fill-1"),)}
+COLD = {"there": (True,), "cached": (False,), "trusting": (True,), "begun": (("read", "window_fill"),)}
 WARM = {"there": (True,), "cached": (True,), "trusting": (True,)}
 MARKED = WARM | {"apart": ("marked",), "processes": 2}
 LOOKING = MARKED | {"begun": (("read", "read_dirty"),)}
@@ -198,7 +198,7 @@ OF_THE_MODEL = {
     "trust without draining": Mutant(Topic(troubles=APART, **WARM), tiered=NotDrained),
     "delete without publish": Mutant(Topic(LIVES, **WARM), tiered=DeleteSaysNothing),
     "incarnation ignored": Mutant(
-        Topic(LIVES, begun=(("append", "window_publish-1"),), **WARM),
+        Topic(LIVES, begun=(("append", "window_publish"),), **WARM),
         (
             (PUBLISH, "held[3] and held[2] == ARGV[2]", "held[3]"),
             (FILL, "held[3] and held[2] == ARGV[2]", "held[3]"),
@@ -216,7 +216,7 @@ OF_THE_MODEL = {
             there=(False,),
             cached=(False,),
             trusting=(True,),
-            begun=(("append", "window_publish-1"),),
+            begun=(("append", "window_publish"),),
         ),
         (
             (
@@ -228,7 +228,7 @@ OF_THE_MODEL = {
     ),
     "publish vouches for the run": Mutant(
         Topic(
-            (), troubles=("restart",), meanwhile=("append",), begun=(("append", "window_publish-1"),), **WARM
+            (), troubles=("restart",), meanwhile=("append",), begun=(("append", "window_publish"),), **WARM
         ),
         (
             (
@@ -253,7 +253,7 @@ OF_THE_MODEL = {
             (),
             troubles=("arrive",),
             meanwhile=("append",),
-            **COLD | {"begun": (("read", "window_fill-1", "window_read-1"),)},
+            **COLD | {"begun": (("read", "window_fill", "window_read"),)},
         ),
         ((READ, "token = token .. ':' .. clock[1] .. ':' .. clock[2]", ""),),
     ),

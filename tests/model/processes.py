@@ -12,9 +12,9 @@ import redis.exceptions
 
 from convmemory import AsyncPostgresStore, AsyncRedisStore
 from convmemory._async.prober import AsyncProber
-from convmemory.drivers import POSTGRES
 from convmemory.errors import StorageError
-from convmemory.health import LOOK_EVERY, TierHealth
+from convmemory.tiers.breaker import LOOK_EVERY, TierHealth
+from convmemory.tiers.driver_errors import POSTGRES
 from model.stage import Actor, Order, playing
 
 if TYPE_CHECKING:

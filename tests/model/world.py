@@ -17,10 +17,10 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from convmemory import ConversationNotFound, Draft, Settings
 from convmemory._async.tiered import AsyncTieredStore
-from convmemory.codec import encode, pack, pack_row, unpack
-from convmemory.coherence import Snapshot
+from convmemory.encoding.codec import encode, pack, pack_row, unpack
 from convmemory.errors import StorageUnavailable
-from convmemory.keys import ConversationKey, Keys
+from convmemory.ids import ConversationKey, Keys
+from convmemory.windows.snapshots import Snapshot
 from model.hot import Hot
 from model.ledger import FOREIGN, Ack, Ledger, Moment
 from model.processes import GatedPostgres, Play, Process

@@ -6,9 +6,9 @@ import json
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from convmemory.codec import decode, encode, pack, unpack
-from convmemory.layouts import CLASSES
-from convmemory.titles import title_from
+from convmemory.encoding.codec import decode, encode, pack, unpack
+from convmemory.encoding.message_classes import CLASSES
+from convmemory.storage.titles import title_from
 from security.fuzz_tools import Bytes, Harness, assert_harmless, main
 
 

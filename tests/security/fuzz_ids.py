@@ -8,12 +8,12 @@ from contextlib import suppress
 
 import psycopg
 
-from convmemory.coherence import parse_reply
 from convmemory.errors import ConfigurationError, InvalidArgument
-from convmemory.keys import ConversationKey, Keys, conversation_key, message_key
-from convmemory.redis_urls import redis_place
-from convmemory.rows import array, read_cursor
-from convmemory.sessions import session_of
+from convmemory.ids import ConversationKey, Keys, conversation_key, message_key
+from convmemory.storage.postgres_rows import array, read_cursor
+from convmemory.storage.redis_sessions import session_of
+from convmemory.storage.redis_urls import redis_place
+from convmemory.windows.snapshots import parse_reply
 from security.fuzz_tools import Harness, main
 
 KEY = re.compile(r"p:(?:session:|user:|history:)\{[\w.~%-]+\}(?::sessions|:recent)?", re.ASCII)

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 
-from convmemory.codec import encode
-from convmemory.layouts import CLASSES
+from convmemory.encoding.codec import encode
+from convmemory.encoding.message_classes import CLASSES
 
 Harness = Callable[[bytes], None]
 BARE = (type(None), bool, int, float, str, bytes, bytearray, Decimal, UUID, date, datetime, time, timedelta)

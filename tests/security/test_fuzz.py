@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
 
-from convmemory.codec import decode, encode
+from convmemory.encoding.codec import decode, encode
 from security import fuzz_codec, fuzz_ids
 from security.fuzz_tools import assert_harmless
 

@@ -97,7 +97,7 @@ def use_everything(memory: ConversationMemory, user: str = "ana") -> None:
 
 
 def memory_written() -> Any:
-    from convmemory.coherence import Written
+    from convmemory.windows.snapshots import Written
 
     return Written("1", 1)
 

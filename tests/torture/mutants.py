@@ -12,8 +12,8 @@ from typing import Any
 
 import convmemory._sync.redis_store
 from convmemory._sync.tiered import TieredStore
-from convmemory.keys import Keys
-from convmemory.resources import lua
+from convmemory.ids import Keys
+from convmemory.storage.sql_and_lua import lua
 from torture import naive
 from torture.traps import (
     DOUBLE,

@@ -13,9 +13,9 @@ from redis.exceptions import RedisError
 import convmemory._sync.memory
 import convmemory.history
 from convmemory._sync.tiered import TieredStore
-from convmemory.coherence import Snapshot
-from convmemory.keys import ConversationKey
+from convmemory.ids import ConversationKey
 from convmemory.models import Appended, Draft
+from convmemory.windows.snapshots import Snapshot
 
 KEEP = 12
 TTL = 1800

@@ -8,14 +8,14 @@ from typing import Any
 
 from psycopg import sql
 
-from convmemory import rows
 from convmemory._sync.tiered import TieredStore
-from convmemory.codec import pack
-from convmemory.coherence import Snapshot, Written
-from convmemory.keys import ConversationKey, Keys
+from convmemory.encoding.codec import pack
+from convmemory.ids import ConversationKey, Keys
 from convmemory.models import Appended, Draft
+from convmemory.storage import postgres_rows
+from convmemory.windows.snapshots import Snapshot, Written
 
-READ, PUBLISH, FILL = "window_read-1", "window_publish-1", "window_fill-1"
+READ, PUBLISH, FILL = "window_read", "window_publish", "window_fill"
 Changes = Mapping[str, Sequence[tuple[str, str]]]
 """By script: the text that is replaced, and by what."""
 
@@ -123,7 +123,7 @@ class HotFirst(TieredStore):
         name = self.redis._keys.window(key.uuid)
         incarnation, version, last = self.redis._client.hmget(name, "incarnation", "version", "last")
         if version:
-            encoded, first = rows.prepare(key, drafts).encoded, int(last) + 1
+            encoded, first = postgres_rows.prepare(key, drafts).encoded, int(last) + 1
             human = max((first + at for at, one in enumerate(encoded) if one.role == "human"), default=0)
             entries = [pack(one) for one in encoded]
             self.redis.publish(key, Written(incarnation.decode(), int(version) + 1, first, human, entries))

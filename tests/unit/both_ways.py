@@ -6,7 +6,7 @@ import json
 
 from langchain_core.messages import BaseMessage
 
-from convmemory.codec import Encoded, decode, encode, pack, unpack
+from convmemory.encoding.codec import Encoded, decode, encode, pack, unpack
 
 
 def columns(stored: Encoded) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convmemory.cleaning import clean_json, clean_text, outline
+from convmemory.encoding.storable_text import clean_json, clean_text, outline
 
 from .any_values import values
 from .hard_messages import nested

@@ -21,14 +21,14 @@ from langchain_core.messages import (
     messages_from_dict,
 )
 
-from convmemory.codec import (
+from convmemory.encoding.codec import (
     clean_text,
     decode,
     encode,
     pack,
     pack_row,
 )
-from convmemory.layouts import CLASSES
+from convmemory.encoding.message_classes import CLASSES
 
 from .any_values import values
 from .both_ways import both_ways, columns

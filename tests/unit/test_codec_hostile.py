@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import BaseMessage, ChatMessage
 
-from convmemory.codec import decode, encode, text_of, unpack
-from convmemory.layouts import CLASSES
+from convmemory.encoding.codec import decode, encode, text_of, unpack
+from convmemory.encoding.message_classes import CLASSES
 
 from .hard_messages import nested, with_stored, with_value
 from .likeness import unlike

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from convmemory.codec import clean_text, decode, encode
-from convmemory.layouts import CLASSES
+from convmemory.encoding.codec import clean_text, decode, encode
+from convmemory.encoding.message_classes import CLASSES
 
 from .any_values import odd_values
 from .both_ways import both_ways, columns
@@ -23,7 +23,7 @@ from .lossy_messages import LOSSY, Changing, Colour, Growing, Hostile, Level, Op
 @pytest.mark.parametrize("name", LOSSY)
 def test_what_cannot_be_kept_is_named(name, caplog):
     message, paths = LOSSY[name]
-    with caplog.at_level(logging.WARNING, logger="convmemory.codec"):
+    with caplog.at_level(logging.WARNING, logger="convmemory.encoding.codec"):
         stored = encode(message)
     assert stored.lossy
     assert stored.metadata["lossy"] == paths

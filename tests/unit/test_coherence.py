@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
 
-from convmemory.codec import encode, pack, unpack
-from convmemory.coherence import NO_CONVERSATION, Reply, Snapshot, parse_reply, snapshot_of
-from convmemory.keys import conversation_key
+from convmemory.encoding.codec import encode, pack, unpack
+from convmemory.ids import conversation_key
 from convmemory.models import Draft
-from convmemory.rows import Batch, prepare
-from convmemory.window import recent
+from convmemory.storage.postgres_rows import Batch, prepare
+from convmemory.windows.cutting import recent
+from convmemory.windows.snapshots import NO_CONVERSATION, Reply, Snapshot, parse_reply, snapshot_of
 
 KEY = conversation_key("c", "ana")
 

@@ -12,14 +12,6 @@ from psycopg_pool import PoolClosed, PoolTimeout
 
 import convmemory
 from convmemory import errors
-from convmemory.drivers import (
-    DeadlineExceeded,
-    connection_lost,
-    describe,
-    out_of_reach,
-    translated,
-    within,
-)
 from convmemory.errors import (
     ConfigurationError,
     ConversationNotFound,
@@ -30,6 +22,14 @@ from convmemory.errors import (
     SchemaOutdated,
     StorageError,
     StorageUnavailable,
+)
+from convmemory.tiers.driver_errors import (
+    DeadlineExceeded,
+    connection_lost,
+    describe,
+    out_of_reach,
+    translated,
+    within,
 )
 
 ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]

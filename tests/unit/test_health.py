@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from convmemory.health import COOLDOWN, FAILURES_TO_OPEN, LOOK_EVERY, TierHealth, Trust
+from convmemory.tiers.breaker import COOLDOWN, FAILURES_TO_OPEN, LOOK_EVERY, TierHealth, Trust
 
 ERROR = TimeoutError("secret details")
 

@@ -102,7 +102,7 @@ def test_a_wheel_holds_everything_the_package_is_made_of(wheel):
     }
 
     assert wanted <= wheel
-    assert {"convmemory/py.typed", "convmemory/sql/append.sql", "convmemory/lua/window_read-1.lua"} <= wanted
+    assert {"convmemory/py.typed", "convmemory/sql/append.sql", "convmemory/lua/window_read.lua"} <= wanted
 
 
 def test_a_wheel_holds_nothing_else(wheel):

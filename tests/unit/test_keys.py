@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from convmemory import InvalidArgument
-from convmemory.keys import Keys, checked_id, conversation_key, message_key, new_row_id
+from convmemory.ids import Keys, checked_id, conversation_key, message_key, new_row_id
 
 IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=255)
 

@@ -6,7 +6,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.prompt_values import StringPromptValue
 
-from convmemory.codec import as_messages
+from convmemory.encoding.codec import as_messages
 from convmemory.errors import InvalidArgument
 
 

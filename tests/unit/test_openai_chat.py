@@ -21,9 +21,9 @@ from langchain_core.messages import (
 )
 
 from convmemory.arguments import drafts_of
-from convmemory.codec import as_messages, decode, encode
+from convmemory.dialects.openai_chat import CHAT_KEY, chat_messages
+from convmemory.encoding.codec import as_messages, decode, encode
 from convmemory.errors import InvalidArgument
-from convmemory.openai_chat import CHAT_KEY, chat_messages
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -19,11 +19,11 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from convmemory.codec import as_messages, decode, encode
+from convmemory.dialects.openai_chat import chat_messages
+from convmemory.dialects.openai_responses import ITEM_KEY, items_of, read_item
+from convmemory.encoding.codec import as_messages, decode, encode
 from convmemory.errors import InvalidArgument
-from convmemory.openai_chat import chat_messages
-from convmemory.openai_items import ITEM_KEY, items_of, read_item
-from convmemory.titles import title_from
+from convmemory.storage.titles import title_from
 
 TEXTS = st.text(max_size=20)
 JSON = st.recursive(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from convmemory import ConfigurationError, RedisStore
-from convmemory.redis_urls import CLUSTER, SENTINEL, SERVER, redis_place
+from convmemory.storage.redis_urls import CLUSTER, SENTINEL, SERVER, redis_place
 
 
 @pytest.mark.parametrize(

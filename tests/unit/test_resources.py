@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from psycopg import sql as compose
 
-from convmemory import resources
+from convmemory.storage import sql_and_lua
 
-PACKAGE = Path(resources.__file__).parent
+PACKAGE = Path(sql_and_lua.__file__).parent
 STATEMENTS = sorted(path.stem for path in (PACKAGE / "sql").glob("*.sql"))
 MIGRATIONS = sorted(path.stem for path in (PACKAGE / "sql" / "migrations").glob("*.sql"))
 SCRIPTS = sorted(path.stem for path in (PACKAGE / "lua").glob("*.lua"))
@@ -37,9 +37,9 @@ def test_there_are_statements_scripts_and_migrations():
 
 @pytest.mark.parametrize("name", [*STATEMENTS, *(f"migrations/{name}" for name in MIGRATIONS)])
 def test_sql_says_what_it_is_for_and_takes_a_schema_name(name):
-    header, body = halves(resources.sql(name))
+    header, body = halves(sql_and_lua.sql(name))
 
-    filled = compose.SQL(resources.sql(name)).format(schema=compose.Identifier('odd"name')).as_string(None)
+    filled = compose.SQL(sql_and_lua.sql(name)).format(schema=compose.Identifier('odd"name')).as_string(None)
 
     assert len(header) > len("-- ")
     assert body.strip()
@@ -48,10 +48,10 @@ def test_sql_says_what_it_is_for_and_takes_a_schema_name(name):
 
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_sql_header_explains_every_parameter_that_is_no_column(name):
-    header, body = halves(resources.sql(name))
+    header, body = halves(sql_and_lua.sql(name))
     columns = {"conversation"} | {
         column
-        for step in resources.migrations()
+        for step in sql_and_lua.migrations()
         for column in re.findall(r"^ {4}(\w+) +[a-z]+", step.sql, re.MULTILINE)
     }
 
@@ -72,7 +72,7 @@ def test_every_script_is_used(name):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_lua_file_name_header_and_body_agree_on_the_keys(name):
-    header, body = halves(resources.lua(name))
+    header, body = halves(sql_and_lua.lua(name))
     keys = set(range(1, int(name.rpartition("-")[2]) + 1))
 
     assert numbers("KEYS", header) == keys
@@ -81,7 +81,7 @@ def test_lua_file_name_header_and_body_agree_on_the_keys(name):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_lua_header_tells_purpose_every_argument_and_result(name):
-    header, body = halves(resources.lua(name))
+    header, body = halves(sql_and_lua.lua(name))
     arguments = numbers("ARGV", header) | {int(n) for n in re.findall(r"ARGV\[(\d+)\.\.\]", header)}
 
     assert re.match(r"-- [A-Z].*\.", header)
@@ -92,7 +92,7 @@ def test_lua_header_tells_purpose_every_argument_and_result(name):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_times_in_redis_are_milliseconds_and_named_so(name):
-    header, body = halves(resources.lua(name))
+    header, body = halves(sql_and_lua.lua(name))
 
     assert [line for line in TIMES.findall(header) if "milliseconds" not in line] == []
     assert SECONDS.findall(body) == []
@@ -100,11 +100,11 @@ def test_times_in_redis_are_milliseconds_and_named_so(name):
 
 
 def test_migrations_are_numbered_from_one_without_a_gap():
-    steps = resources.migrations()
+    steps = sql_and_lua.migrations()
 
     assert [step.version for step in steps] == list(range(1, len(MIGRATIONS) + 1))
     assert [f"{step.version:04}_{step.name}" for step in steps] == MIGRATIONS
-    assert resources.latest_version() == len(MIGRATIONS)
+    assert sql_and_lua.latest_version() == len(MIGRATIONS)
 
 
 @pytest.mark.parametrize("name", MIGRATIONS)
@@ -113,11 +113,11 @@ def test_migrations_are_named_for_what_they_do(name):
 
 
 def test_a_file_is_read_once():
-    assert resources.sql(STATEMENTS[0]) is resources.sql(STATEMENTS[0])
-    assert resources.lua(SCRIPTS[0]) is resources.lua(SCRIPTS[0])
-    assert resources.migrations() is resources.migrations()
+    assert sql_and_lua.sql(STATEMENTS[0]) is sql_and_lua.sql(STATEMENTS[0])
+    assert sql_and_lua.lua(SCRIPTS[0]) is sql_and_lua.lua(SCRIPTS[0])
+    assert sql_and_lua.migrations() is sql_and_lua.migrations()
 
 
 def test_an_unknown_name_is_an_error_that_shows_the_path():
     with pytest.raises(FileNotFoundError, match=r"no_such\.sql"):
-        resources.sql("no_such")
+        sql_and_lua.sql("no_such")

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
 
-from convmemory.cleaning import clean_text
-from convmemory.titles import title_from
+from convmemory.encoding.storable_text import clean_text
+from convmemory.storage.titles import title_from
 
 FAMILY = "\U0001f468‍\U0001f469‍\U0001f467"
 FLAG = "\U0001f1e9\U0001f1ea"

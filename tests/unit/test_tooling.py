@@ -108,8 +108,8 @@ def tree(request, tmp_path):
         ("x = (await f() or g()).name\n", "x = (f() or g()).name\n"),
         ("from redis.asyncio.client import Pipeline\n", "from redis.client import Pipeline\n"),
         (
-            "from convmemory._async.pools import AsyncConnectionPool\n",
-            "from convmemory._sync.pools import ConnectionPool\n",
+            "from convmemory._async.postgres_connections import AsyncConnectionPool\n",
+            "from convmemory._sync.postgres_connections import ConnectionPool\n",
         ),
         ("MyAsyncConnection = AsyncConnectionPools\n", "MyAsyncConnection = AsyncConnectionPools\n"),
         ("my_await = async_ = reawait\n", "my_await = async_ = reawait\n"),

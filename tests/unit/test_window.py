@@ -20,7 +20,7 @@ from langchain_core.messages import (
     ToolMessageChunk,
 )
 
-from convmemory.window import for_prompt, pairing_errors, recent, span, within_tokens
+from convmemory.windows.cutting import for_prompt, pairing_errors, recent, span, within_tokens
 
 
 def says(text="q"):

@@ -23,10 +23,12 @@ from convmemory.arguments import (
     wants_openai,
     window_size,
 )
-from convmemory.codec import unpack
+from convmemory.chains.run_config import factory_fields, run_config
+from convmemory.dialects.openai_chat import chat_messages
+from convmemory.encoding.codec import unpack
 from convmemory.errors import ConversationNotFound, InvalidArgument, StorageError, StorageUnavailable
 from convmemory.history import TieredChatMessageHistory, WriteErrorHook
-from convmemory.keys import checked_id, conversation_key, new_row_id
+from convmemory.ids import checked_id, conversation_key, new_row_id
 from convmemory.models import (
     Appended,
     Check,
@@ -38,10 +40,8 @@ from convmemory.models import (
     StoredMessage,
     TierReport,
 )
-from convmemory.openai_chat import chat_messages
-from convmemory.run_config import factory_fields, run_config
 from convmemory.settings import Settings
-from convmemory.window import recent
+from convmemory.windows.cutting import recent
 
 
 class AsyncConversationMemory:

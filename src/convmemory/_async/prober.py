@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from convmemory.errors import ConvMemoryError
-from convmemory.health import COOLDOWN, TierHealth
-from convmemory.waiting import asleep, aspawn
+from convmemory.tiers.breaker import COOLDOWN, TierHealth
+from convmemory.tiers.waiting import asleep, aspawn
 
 
 class AsyncProber:

@@ -11,12 +11,12 @@ from typing import Final
 
 from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.redis_store import AsyncRedisStore
-from convmemory.coherence import NOT_ASKED, Reply, Snapshot, Written
-from convmemory.drivers import POSTGRES
 from convmemory.errors import StorageError, StorageUnavailable
-from convmemory.keys import ConversationKey
+from convmemory.ids import ConversationKey
 from convmemory.models import Appended, Draft, StoredMessage
-from convmemory.observability import traced
+from convmemory.tiers.driver_errors import POSTGRES
+from convmemory.tiers.otel import traced
+from convmemory.windows.snapshots import NOT_ASKED, Reply, Snapshot, Written
 
 logger = logging.getLogger("convmemory.tiered")
 _DRAIN: Final = 500

@@ -12,19 +12,25 @@ from psycopg import sql
 from psycopg_pool import ConnectionPool, PoolTimeout
 from pydantic import SecretStr
 
-from convmemory import rows
-from convmemory._sync.pools import MIGRATION, BoundedConnection, connect, open_pool
+from convmemory._sync.migrate import check_not_newer, install
+from convmemory._sync.postgres_connections import MIGRATION, BoundedConnection, connect, open_pool
 from convmemory._sync.prober import Prober
-from convmemory._sync.schema import check_not_newer, install
-from convmemory.coherence import Snapshot, Written, snapshot_of
-from convmemory.drivers import POSTGRES, connection_lost, idle_connection_closed, out_of_reach, translated
 from convmemory.errors import ConversationNotFound, NotOpen, StorageUnavailable
-from convmemory.health import TierHealth
-from convmemory.keys import ConversationKey, checked_id
+from convmemory.ids import ConversationKey, checked_id
 from convmemory.models import Appended, Conversation, Draft, Page, StoredMessage
-from convmemory.resources import migrations
-from convmemory.resources import sql as statement
 from convmemory.settings import Settings
+from convmemory.storage import postgres_rows
+from convmemory.storage.sql_and_lua import migrations
+from convmemory.storage.sql_and_lua import sql as statement
+from convmemory.tiers.breaker import TierHealth
+from convmemory.tiers.driver_errors import (
+    POSTGRES,
+    connection_lost,
+    idle_connection_closed,
+    out_of_reach,
+    translated,
+)
+from convmemory.windows.snapshots import Snapshot, Written, snapshot_of
 
 _BIGGEST: Final = 2**62
 _BRIEF: Final = frozenset({"append"})
@@ -120,13 +126,13 @@ class PostgresStore:
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
         """
-        batch = rows.prepare(key, drafts)
+        batch = postgres_rows.prepare(key, drafts)
         parameters = batch.parameters() | {
             "conversation": key.uuid,
             "user_id": key.user_id,
             "external_id": key.external_id,
             "dept_id": dept_id,
-            "new_incarnation": rows.new_incarnation(),
+            "new_incarnation": postgres_rows.new_incarnation(),
             "dirty": dirty,
         }
         found = self._run("append", parameters)
@@ -170,7 +176,7 @@ class PostgresStore:
         )
         if not found:
             self.get_conversation(key)
-        return [rows.stored_of(row) for row in found]
+        return [postgres_rows.stored_of(row) for row in found]
 
     def create_conversation(
         self,
@@ -193,8 +199,8 @@ class PostgresStore:
                 "external_id": key.external_id,
                 "title": title,
                 "dept_id": dept_id,
-                "new_incarnation": rows.new_incarnation(),
-                "metadata": rows.json_text("metadata", metadata),
+                "new_incarnation": postgres_rows.new_incarnation(),
+                "metadata": postgres_rows.json_text("metadata", metadata),
             },
         )
         return self._one(key, found)
@@ -209,9 +215,12 @@ class PostgresStore:
         self, user_id: str, *, limit: int, cursor: str | None = None
     ) -> Page[Conversation]:
         """A user's conversations, the one changed last first, ``limit`` a page."""
-        place = rows.read_cursor(cursor) | {"user_id": checked_id("user_id", user_id), "limit": limit}
-        found = [rows.conversation_of(row) for row in self._run("list_conversations", place)]
-        return Page(found, rows.cursor_after(found[-1]) if len(found) == limit else None)
+        place = postgres_rows.read_cursor(cursor) | {
+            "user_id": checked_id("user_id", user_id),
+            "limit": limit,
+        }
+        found = [postgres_rows.conversation_of(row) for row in self._run("list_conversations", place)]
+        return Page(found, postgres_rows.cursor_after(found[-1]) if len(found) == limit else None)
 
     def rename_conversation(self, key: ConversationKey, title: str) -> Conversation:
         """Set the user's own title, which no automatic one replaces."""
@@ -272,7 +281,7 @@ class PostgresStore:
     def _one(self, key: ConversationKey, found: Sequence[Sequence[Any]]) -> Conversation:
         if not found:
             raise ConversationNotFound(key.name)
-        return rows.conversation_of(found[0])
+        return postgres_rows.conversation_of(found[0])
 
     def _run(
         self, name: str, parameters: Mapping[str, Any], *, fetch: bool = True, gone: Sequence[Any] = ()
@@ -299,7 +308,7 @@ class PostgresStore:
             except psycopg.OperationalError as error:
                 if not connection_lost(error):
                     raise
-            return self._send(query, rows.again(parameters), fetch=fetch) or gone
+            return self._send(query, postgres_rows.again(parameters), fetch=fetch) or gone
 
     def _send(
         self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, brief: bool = False

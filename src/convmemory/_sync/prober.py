@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from convmemory.errors import ConvMemoryError
-from convmemory.health import COOLDOWN, TierHealth
-from convmemory.waiting import sleep, spawn
+from convmemory.tiers.breaker import COOLDOWN, TierHealth
+from convmemory.tiers.waiting import sleep, spawn
 
 
 class Prober:

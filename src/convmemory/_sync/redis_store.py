@@ -12,15 +12,12 @@ from uuid import UUID
 from redis.exceptions import NoScriptError
 
 from convmemory._sync.prober import Prober
-from convmemory._sync.redis_link import RedisLink
-from convmemory.coherence import Reply, Snapshot, Written, parse_reply
-from convmemory.drivers import REDIS, translated, wrong_type
+from convmemory._sync.redis_connections import RedisLink
 from convmemory.errors import ConfigurationError, StorageUnavailable
-from convmemory.health import TierHealth, Trust
-from convmemory.keys import ConversationKey, Keys
+from convmemory.ids import ConversationKey, Keys
 from convmemory.models import Session
-from convmemory.resources import lua
-from convmemory.sessions import (
+from convmemory.settings import Settings
+from convmemory.storage.redis_sessions import (
     changes,
     checked_metadata,
     fields_of,
@@ -28,7 +25,10 @@ from convmemory.sessions import (
     new_session_id,
     session_of,
 )
-from convmemory.settings import Settings
+from convmemory.storage.sql_and_lua import lua
+from convmemory.tiers.breaker import TierHealth, Trust
+from convmemory.tiers.driver_errors import REDIS, translated, wrong_type
+from convmemory.windows.snapshots import Reply, Snapshot, Written, parse_reply
 
 LEASE: Final = 5_000
 """Milliseconds a reader may take between its lease and its fill; longer than any statement that succeeds needs."""
@@ -91,7 +91,7 @@ class RedisStore:
                 {"target_nodes": self._client.PRIMARIES} if hasattr(self._client, "PRIMARIES") else {}
             )
             info = self._client.info("server", **everywhere)
-            self._evaluate("session_write-1", self._keys.probe(), PROBE, "0", "asked", "1")
+            self._evaluate("session_write", self._keys.probe(), PROBE, "0", "asked", "1")
         servers = [info] if "redis_version" in info else list(info.values())
         version = servers[0].get("valkey_version") or servers[0]["redis_version"]
         return {"version": str(version)}
@@ -106,7 +106,7 @@ class RedisStore:
         ``token`` names the reader; ``fill`` takes the token of the reply.
         """
         name = self._keys.window(key.uuid)
-        return parse_reply(self._run("window_read-1", name, key.user_id, want, hard, self._ttl, token, LEASE))
+        return parse_reply(self._run("window_read", name, key.user_id, want, hard, self._ttl, token, LEASE))
 
     def publish(self, key: ConversationKey, written: Written) -> str:
         """Tell the window of a committed write: ``extended``, ``kept``, ``dropped`` or ``absent``."""
@@ -124,7 +124,7 @@ class RedisStore:
             written.human_seq,
         )
         name = self._keys.window(key.uuid)
-        return self._told("window_publish-1", name, key.user_id, *about, *written.entries)
+        return self._told("window_publish", name, key.user_id, *about, *written.entries)
 
     def fill(self, key: ConversationKey, snapshot: Snapshot, token: str, keep: int) -> str:
         """Fill the window with what was read under the lease ``token``: ``filled``, or as ``tell``."""
@@ -134,13 +134,13 @@ class RedisStore:
         about = (snapshot.incarnation, snapshot.version, self._ttl, token, keep, size)
         place = (snapshot.first_seq, snapshot.last_seq, snapshot.human_seq)
         name = self._keys.window(key.uuid)
-        return self._told("window_fill-1", name, key.user_id, *about, *place, *snapshot.entries)
+        return self._told("window_fill", name, key.user_id, *about, *place, *snapshot.entries)
 
     def tell(self, key: ConversationKey, incarnation: str, version: int) -> str:
         """Leave word of a version that was read or written, so that nothing older is filled or served after it."""
         name = self._keys.window(key.uuid)
         about = (incarnation, version, self._ttl, "", 0, 0, 1, 0, 0)
-        return self._told("window_fill-1", name, key.user_id, *about)
+        return self._told("window_fill", name, key.user_id, *about)
 
     def drop(self, conversations: Sequence[UUID]) -> None:
         """Forget windows and leases; always safe."""
@@ -164,7 +164,7 @@ class RedisStore:
         facts = {} if metadata is None else checked_metadata(metadata)
         session = Session(new_session_id(), user_id, dept_id, now, now, conversation_id, facts)
         self._run(
-            "session_write-1", self._keys.session(session.session_id), self._ttl, "0", *fields_of(session)
+            "session_write", self._keys.session(session.session_id), self._ttl, "0", *fields_of(session)
         )
         self._keep_listed(session)
         return session
@@ -206,7 +206,7 @@ class RedisStore:
 
     def _touch(self, session_id: str, more: Sequence[str]) -> Session | None:
         active = ("last_active", datetime.now(UTC).isoformat())
-        raw = self._run("session_write-1", self._keys.session(session_id), self._ttl, "1", *active, *more)
+        raw = self._run("session_write", self._keys.session(session_id), self._ttl, "1", *active, *more)
         if not raw:
             return None
         fields = dict(zip(raw[::2], raw[1::2], strict=True))
@@ -218,9 +218,9 @@ class RedisStore:
     def _keep_listed(self, session: Session) -> None:
         """Have the user's list of sessions outlive this one; due once per half a TTL, not at every use."""
         index, since = self._keys.user_sessions(session.user_id), session.created_at.timestamp()
-        self._run("session_list-1", index, 2 * self._ttl, session.session_id, since)
+        self._run("session_list", index, 2 * self._ttl, session.session_id, since)
         listed = ("listed", session.last_active.isoformat())
-        self._run("session_write-1", self._keys.session(session.session_id), self._ttl, "1", *listed)
+        self._run("session_write", self._keys.session(session.session_id), self._ttl, "1", *listed)
 
     def _told(self, script: str, name: str, *arguments: Any) -> str:
         said: bytes = self._run(script, name, *arguments)

@@ -12,12 +12,12 @@ from typing import Final
 
 from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
-from convmemory.coherence import NOT_ASKED, Reply, Snapshot, Written
-from convmemory.drivers import POSTGRES
 from convmemory.errors import StorageError, StorageUnavailable
-from convmemory.keys import ConversationKey
+from convmemory.ids import ConversationKey
 from convmemory.models import Appended, Draft, StoredMessage
-from convmemory.observability import traced
+from convmemory.tiers.driver_errors import POSTGRES
+from convmemory.tiers.otel import traced
+from convmemory.windows.snapshots import NOT_ASKED, Reply, Snapshot, Written
 
 logger = logging.getLogger("convmemory.tiered")
 _DRAIN: Final = 500

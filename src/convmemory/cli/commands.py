@@ -7,8 +7,8 @@ from typing import Any
 from typer import Exit, echo
 from typer.core import TyperGroup
 
-from convmemory.drivers import POSTGRES, REDIS
 from convmemory.errors import ConversationNotFound, ConvMemoryError, StorageUnavailable
+from convmemory.tiers.driver_errors import POSTGRES, REDIS
 
 
 class Commands(TyperGroup):

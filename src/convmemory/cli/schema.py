@@ -7,14 +7,14 @@ from typing import Final
 from psycopg import sql
 from typer import Typer, echo
 
-from convmemory._sync.pools import connect
-from convmemory._sync.schema import installed_version
+from convmemory._sync.migrate import installed_version
+from convmemory._sync.postgres_connections import connect
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName, memory_over
-from convmemory.drivers import POSTGRES, translated
 from convmemory.errors import SchemaOutdated
-from convmemory.resources import latest_version, migrations
-from convmemory.resources import sql as statement
 from convmemory.settings import Settings
+from convmemory.storage.sql_and_lua import latest_version, migrations
+from convmemory.storage.sql_and_lua import sql as statement
+from convmemory.tiers.driver_errors import POSTGRES, translated
 
 app: Final = Typer(no_args_is_help=True, help="Print the SQL of the schema, or compare a database with it.")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import convmemory
-from convmemory._sync.redis_link import redis_from_url
+from convmemory._sync.redis_connections import redis_from_url
 from convmemory.cli.demo.meter import Meter
 from convmemory.cli.demo.talk import Talk
 from convmemory.embedded import EmbeddedServers

@@ -8,11 +8,11 @@ from typing import Final
 
 from psycopg import sql
 
-from convmemory._sync.pools import connect
+from convmemory._sync.postgres_connections import connect
 from convmemory.cli.demo.meter import Cost
 from convmemory.cli.demo.stage import Stage
 from convmemory.cli.screen import screen, table
-from convmemory.drivers import POSTGRES, translated
+from convmemory.tiers.driver_errors import POSTGRES, translated
 
 _TABLES: Final = ("conversations", "messages", "message_contexts")
 _LONG_ID: Final = re.compile(

@@ -19,7 +19,7 @@ from convmemory.cli.demo.script import (
 )
 from convmemory.cli.demo.second_process import Errand, send
 from convmemory.cli.demo.stage import Stage
-from convmemory.keys import Keys
+from convmemory.ids import Keys
 from convmemory.models import Draft, RetrievedContext
 
 _BRIEF: Final = 1.0

@@ -21,9 +21,9 @@ from langchain_core.messages import (
 )
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
-from convmemory.cleaning import clean_json
-from convmemory.derived import text_of
-from convmemory.originals import UNREADABLE, keep, original
+from convmemory.dialects.original_dicts import UNREADABLE, keep, original
+from convmemory.encoding.searchable import text_of
+from convmemory.encoding.storable_text import clean_json
 
 CHAT_KEY: Final = "convmemory_openai_message"
 """In ``additional_kwargs``: the dict a message was made of, where the message alone would give another."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from convmemory.cleaning import outline
+from convmemory.encoding.storable_text import outline
 
 
 def fits(name: str, value: Any) -> bool:

@@ -21,10 +21,10 @@ from langchain_core.messages import (
 )
 from langchain_core.messages.tool import tool_call
 
-from convmemory.derived import text_of
+from convmemory.dialects.openai_chat import ONLY_ARGUMENT, call_of, chat_of, read_chat, with_calls
+from convmemory.dialects.original_dicts import UNREADABLE, keep, original
+from convmemory.encoding.searchable import text_of
 from convmemory.errors import InvalidArgument
-from convmemory.openai_chat import ONLY_ARGUMENT, call_of, chat_of, read_chat, with_calls
-from convmemory.originals import UNREADABLE, keep, original
 
 ITEM_KEY: Final = "convmemory_openai_item"
 """In ``additional_kwargs``: the item a message was made of, where the message alone would give another."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, convert_to_messages
 
+from convmemory.dialects.openai_chat import read_chat
+from convmemory.dialects.original_dicts import UNREADABLE
 from convmemory.errors import InvalidArgument
-from convmemory.openai_chat import read_chat
-from convmemory.originals import UNREADABLE
 
 
 def as_messages(value: Any) -> list[BaseMessage]:

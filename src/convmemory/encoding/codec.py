@@ -4,7 +4,7 @@ A stored message is two texts. ``body`` is one line of JSON, ``{"c": class, "t":
 losses}``, in which everything at its default is left out: an ordinary message costs about 20 bytes.
 ``content`` is the plain text; ``t`` is in the body only where that text is not the exact content. ``v`` is
 the format's version, 1 where absent. Never ``dumpd``/``load``: reading can build the classes of
-``convmemory.layouts`` and nothing else, and runs no validator that a later version might make stricter.
+``convmemory.encoding.message_classes`` and nothing else, and runs no validator that a later version might make stricter.
 """
 
 from __future__ import annotations
@@ -17,12 +17,19 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, ChatMessage
 
-from convmemory.cleaning import clean_json, clean_text, outline, storable
-from convmemory.derived import LOSSY_KEY, metadata_of, text_of, tokens_of
-from convmemory.layouts import CLASSES, REQUIRED, Layout, bare_bodies, layout_of, nearest_kind
-from convmemory.message_likes import as_messages
-from convmemory.shapes import fits, mend
-from convmemory.tagged import TAG, Path, Tagger, dotted, dumps, parse
+from convmemory.dialects.message_likes import as_messages
+from convmemory.encoding.field_rules import fits, mend
+from convmemory.encoding.message_classes import (
+    CLASSES,
+    REQUIRED,
+    Layout,
+    bare_bodies,
+    layout_of,
+    nearest_kind,
+)
+from convmemory.encoding.python_values import TAG, Path, Tagger, dotted, dumps, parse
+from convmemory.encoding.searchable import LOSSY_KEY, metadata_of, text_of, tokens_of
+from convmemory.encoding.storable_text import clean_json, clean_text, outline, storable
 
 __all__ = [
     "LOSSY_KEY",

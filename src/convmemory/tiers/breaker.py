@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from convmemory.observability import watch
+from convmemory.tiers.otel import watch
 
-logger = logging.getLogger("convmemory.health")
+logger = logging.getLogger("convmemory.tiers.breaker")
 
 FAILURES_TO_OPEN: Final = 3
 """Failures in a row after which a tier is left alone."""

@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables.config import var_child_runnable_config
 
-from convmemory.callbacks import RECORDER, Run, Turn, listen
+from convmemory.chains.recorder import RECORDER, Run, Turn, listen
 from convmemory.errors import InvalidArgument
 
 

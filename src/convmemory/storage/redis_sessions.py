@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from convmemory.codec import clean_json
+from convmemory.encoding.codec import clean_json
 from convmemory.errors import InvalidArgument
-from convmemory.keys import checked_id
+from convmemory.ids import checked_id
 from convmemory.models import Session
 
 

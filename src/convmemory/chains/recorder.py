@@ -23,10 +23,10 @@ from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
+from convmemory.chains.answer_figures import Answer, Event, Retrieval, answer_of, with_telemetry
 from convmemory.models import Draft
-from convmemory.telemetry import Answer, Event, Retrieval, answer_of, with_telemetry
 
-logger = logging.getLogger("convmemory.callbacks")
+logger = logging.getLogger("convmemory.chains.recorder")
 P = ParamSpec("P")
 
 MOST_RUNS: Final = 10_000

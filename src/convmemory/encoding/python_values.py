@@ -17,8 +17,8 @@ from uuid import UUID
 
 from langchain_core.documents import Document
 
-from convmemory.cleaning import outline, storable
-from convmemory.clocks import read_clock, write_clock
+from convmemory.encoding.datetimes import read_clock, write_clock
+from convmemory.encoding.storable_text import outline, storable
 
 Path: TypeAlias = tuple[Any, Any] | None
 """Where a value stands: (the path of its container, its key), so that a walk makes text only for losses."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from convmemory.codec import pack_row
-from convmemory.window import span
+from convmemory.encoding.codec import pack_row
+from convmemory.windows.cutting import span
 
 NO_CONVERSATION: Final = ""
 """The incarnation of a conversation that is not there: an empty window of it can be cached as well."""
@@ -73,7 +73,7 @@ NOT_ASKED: Final = Reply("miss")
 
 
 def parse_reply(raw: Sequence[bytes]) -> Reply:
-    """Read the answer of ``window_read-1.lua``."""
+    """Read the answer of ``window_read.lua``."""
     verdict = raw[0].decode()
     if verdict == "lease":
         return Reply(verdict, token=raw[1].decode())

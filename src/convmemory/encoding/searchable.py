@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convmemory.cleaning import clean_text
+from convmemory.encoding.storable_text import clean_text
 
 LOSSY_KEY = "convmemory_lossy"
 """In ``response_metadata`` of a message that came back with some parts as text: the list of their paths."""

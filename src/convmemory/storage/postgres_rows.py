@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from convmemory.codec import Encoded, clean_json, clean_text, decode, encode, pack
-from convmemory.coherence import Written
+from convmemory.encoding.codec import Encoded, clean_json, clean_text, decode, encode, pack
 from convmemory.errors import InvalidArgument
-from convmemory.keys import ConversationKey, message_key, new_row_id
+from convmemory.ids import ConversationKey, message_key, new_row_id
 from convmemory.models import Appended, Conversation, Draft, RetrievedContext, StoredMessage
-from convmemory.titles import title_from
+from convmemory.storage.titles import title_from
+from convmemory.windows.snapshots import Written
 
 _LAST_ID: Final = UUID(int=(1 << 128) - 1)
 

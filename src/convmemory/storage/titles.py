@@ -7,8 +7,8 @@ import unicodedata
 
 from langchain_core.messages import BaseMessage
 
-from convmemory.cleaning import clean_text
-from convmemory.derived import text_of
+from convmemory.encoding.searchable import text_of
+from convmemory.encoding.storable_text import clean_text
 
 _LONGEST = 60
 _SHORTEST = 30  # a word that would leave less than this is cut instead

@@ -1,0 +1,1 @@
+"""Other people's message formats: read on the way in, written on the way out."""

@@ -1,0 +1,1 @@
+"""How a LangChain message becomes two texts and comes back equal: the codec and what it leans on."""
