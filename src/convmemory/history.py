@@ -18,15 +18,18 @@ from convmemory._async.tiered import AsyncTieredStore
 from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
 from convmemory._sync.tiered import TieredStore
-from convmemory.arguments import drafts_of, optional_id, window_size
-from convmemory.chains.recorder import RECORDER, listen, listen_for_failures
-from convmemory.chains.steps import Step, said_in, step_of
+from convmemory.arguments import optional_id, window_size
+from convmemory.chains.lost_input import listen_for_failures, said_in
+from convmemory.chains.recorder import RECORDER, listen
+from convmemory.chains.steps import Step, step_of
+from convmemory.drafts import drafts_of
 from convmemory.encoding.codec import unpack
 from convmemory.errors import AsyncOnly, ConfigurationError, ConversationNotFound, InvalidArgument
 from convmemory.ids import conversation_key
 from convmemory.models import Draft
-from convmemory.windows.cutting import for_prompt, recent, within_tokens
+from convmemory.windows.cutting import recent, within_tokens
 from convmemory.windows.snapshots import Snapshot
+from convmemory.windows.tool_pairing import for_prompt
 
 logger = logging.getLogger("convmemory.history")
 

@@ -1,4 +1,4 @@
-"""Names: what may be an id, which row a conversation id means, and the keys it has in Redis."""
+"""Ids: what may be one, which row a conversation id means, and new ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import time
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote
 from uuid import UUID, uuid5
 
 from convmemory.errors import InvalidArgument
@@ -78,26 +77,3 @@ def new_row_id() -> str:
     random = os.urandom(10).hex()
     milliseconds = time.time_ns() // 1_000_000 & (1 << 48) - 1
     return f"{milliseconds:012x}7{random[1:4]}{_VARIANT[random[4]]}{random[5:]}"
-
-
-class Keys:
-    """Key names under one prefix; user-supplied parts are percent-encoded, so no id reaches another's key."""
-
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-
-    def window(self, conversation: UUID) -> str:
-        """The recent window; the braces are its hash tag on a cluster."""
-        return f"{self._prefix}history:{{{conversation}}}:recent"
-
-    def session(self, session_id: str) -> str:
-        """One session."""
-        return f"{self._prefix}session:{{{quote(session_id, safe='')}}}"
-
-    def user_sessions(self, user_id: str) -> str:
-        """The ids of a user's sessions."""
-        return f"{self._prefix}user:{{{quote(user_id, safe='')}}}:sessions"
-
-    def probe(self) -> str:
-        """What is written to see whether anything can be."""
-        return f"{self._prefix}probe"

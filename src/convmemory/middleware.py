@@ -15,12 +15,13 @@ from langchain_core.messages import BaseMessage, RemoveMessage
 
 from convmemory._async.memory import AsyncConversationMemory
 from convmemory._sync.memory import ConversationMemory
-from convmemory.arguments import drafts_of
-from convmemory.chains.recorder import RECORDER, Run, Turn, listen
+from convmemory.chains.recorder import RECORDER, listen
+from convmemory.chains.turn import Run, Turn
+from convmemory.drafts import drafts_of
 from convmemory.errors import AsyncOnly, ConfigurationError, InvalidArgument, MissingExtra
 from convmemory.history import TieredChatMessageHistory
 from convmemory.models import Draft
-from convmemory.windows.cutting import for_prompt
+from convmemory.windows.tool_pairing import for_prompt
 
 try:
     from langchain.agents.middleware import AgentMiddleware, AgentState, ExtendedModelResponse

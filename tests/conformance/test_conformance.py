@@ -12,8 +12,8 @@ from convmemory import ConversationNotFound, Draft, RetrievedContext
 from convmemory.errors import StorageUnavailable
 from convmemory.tiers.driver_errors import REDIS
 from fix_memory import Awaited, add, read, texts, wipe
-from unit.hard_messages import EXACT
-from unit.likeness import unlike
+from unit.encoding.hard_messages import EXACT
+from unit.encoding.likeness import unlike
 
 PATIENCE = 30.0
 WRITERS = 12

@@ -359,7 +359,8 @@ def test_no_servers_are_made_among_other_things(run, tmp_path):
     (tmp_path / "letter.txt").write_text("mine")
     done = run("init", "--embedded", str(tmp_path))
 
-    assert (done.exit_code, "holds other things" in done.output) == (2, True)
+    said = " ".join(done.output.replace("│", " ").split())  # folded where the path happens to end
+    assert (done.exit_code, "holds other things" in said) == (2, True)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 

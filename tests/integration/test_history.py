@@ -20,7 +20,7 @@ from convmemory import (
     StorageUnavailable,
     TieredChatMessageHistory,
 )
-from convmemory.windows.cutting import pairing_errors
+from convmemory.windows.tool_pairing import pairing_errors
 from fix_memory import add, is_blocking, read, texts, wipe
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"

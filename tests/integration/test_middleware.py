@@ -25,7 +25,7 @@ from convmemory import (
 )
 from convmemory.chains.recorder import RECORDER
 from convmemory.middleware import ConversationMemoryMiddleware
-from convmemory.windows.cutting import pairing_errors
+from convmemory.windows.tool_pairing import pairing_errors
 from fix_memory import Awaited, texts
 from scripted import Shelf, reply_to
 from scripted_agents import Player, recorded, tools_of, turns_of

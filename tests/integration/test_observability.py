@@ -17,8 +17,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from convmemory import ConversationNotFound, StorageUnavailable, observability
+from convmemory import ConversationNotFound, StorageUnavailable
 from convmemory.ids import conversation_key
+from convmemory.tiers import otel
 from convmemory.tiers.breaker import FAILURES_TO_OPEN, TierHealth
 
 SAID, USER = "w0rds-of-a-message", "ana-the-us3r"
@@ -212,7 +213,8 @@ def test_without_the_api_every_method_is_the_one_that_was_written():
     said = run("""
 import json, sys
 sys.modules["opentelemetry"] = None
-from convmemory import ConversationMemory, observability
+from convmemory import ConversationMemory
+from convmemory.tiers import otel
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory._sync.tiered import TieredStore
 from convmemory.tiers.breaker import TierHealth

@@ -14,8 +14,8 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, Too
 from langchain_core.runnables import RunnableGenerator, RunnableLambda, RunnableParallel
 
 from convmemory import ConversationNotFound, InvalidArgument, StorageUnavailable
+from convmemory.chains.lost_input import said_in
 from convmemory.chains.recorder import RECORDER
-from convmemory.chains.steps import said_in
 from fix_memory import texts, until
 from scripted import AWAITED, BLOCKING, DRIVES, SHAPES, Echo, bare, keyed, reply_to, session
 

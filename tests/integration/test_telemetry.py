@@ -16,7 +16,8 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableLambda, RunnableParallel, RunnablePassthrough
 
 from convmemory import RetrievedContext
-from convmemory.chains.recorder import MOST_EVENTS, RECORDER, RunRecorder
+from convmemory.chains.recorder import RECORDER, RunRecorder
+from convmemory.chains.turn import MOST_EVENTS
 from fix_memory import texts
 from scripted import AWAITED, BLOCKING, DRIVES, PROMPT, Echo, Shelf, bare, keyed, reply_to, session
 

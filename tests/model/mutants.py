@@ -11,8 +11,8 @@ from convmemory._async.redis_store import AsyncRedisStore
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory.errors import StorageError
 from convmemory.ids import ConversationKey
-from convmemory.tiers.breaker import Trust
 from convmemory.windows.snapshots import Snapshot, Written
+from convmemory.windows.trust import Trust
 from model.machine import APART, Topic
 
 READ, PUBLISH, FILL = "window_read", "window_publish", "window_fill"

@@ -13,8 +13,9 @@ import redis.exceptions
 from convmemory import AsyncPostgresStore, AsyncRedisStore
 from convmemory._async.prober import AsyncProber
 from convmemory.errors import StorageError
-from convmemory.tiers.breaker import LOOK_EVERY, TierHealth
+from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import POSTGRES
+from convmemory.windows.trust import LOOK_EVERY
 from model.stage import Actor, Order, playing
 
 if TYPE_CHECKING:

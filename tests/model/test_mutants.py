@@ -36,7 +36,7 @@ def attempts(world, topic) -> None:
 def test_a_rule_left_out_breaks_the_promise(make_world, monkeypatch, name):
     mutant = MUTANTS[name]
     for method, other in mutant.trust.items():
-        monkeypatch.setattr(f"convmemory.tiers.breaker.Trust.{method}", other)
+        monkeypatch.setattr(f"convmemory.windows.trust.Trust.{method}", other)
     world = make_world(alter=mutant.script, compare=False)
     world.tiered, world.statement = mutant.tiered, mutant.statement
     began = time.perf_counter()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convmemory.ids import Keys
+from convmemory.storage.redis_keys import Keys
 from model.machine import OWNER, play
 from model.servers import RealServer
 from model.stage import Order

@@ -19,7 +19,8 @@ from convmemory import ConversationNotFound, Draft, Settings
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory.encoding.codec import encode, pack, pack_row, unpack
 from convmemory.errors import StorageUnavailable
-from convmemory.ids import ConversationKey, Keys
+from convmemory.ids import ConversationKey
+from convmemory.storage.redis_keys import Keys
 from convmemory.windows.snapshots import Snapshot
 from model.hot import Hot
 from model.ledger import FOREIGN, Ack, Ledger, Moment

@@ -9,8 +9,9 @@ from contextlib import suppress
 import psycopg
 
 from convmemory.errors import ConfigurationError, InvalidArgument
-from convmemory.ids import ConversationKey, Keys, conversation_key, message_key
+from convmemory.ids import ConversationKey, conversation_key, message_key
 from convmemory.storage.postgres_rows import array, read_cursor
+from convmemory.storage.redis_keys import Keys
 from convmemory.storage.redis_sessions import session_of
 from convmemory.storage.redis_urls import redis_place
 from convmemory.windows.snapshots import parse_reply

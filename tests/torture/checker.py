@@ -29,7 +29,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from convmemory.tiers.breaker import LOOK_EVERY
+from convmemory.windows.trust import LOOK_EVERY
 from torture.records import OK, Event, Fault, History, Read, Write
 from torture.truth import Timeline, timelines
 from torture.verdict import Judgement, Verdict

@@ -12,7 +12,7 @@ from typing import Any
 
 import convmemory._sync.redis_store
 from convmemory._sync.tiered import TieredStore
-from convmemory.ids import Keys
+from convmemory.storage.redis_keys import Keys
 from convmemory.storage.sql_and_lua import lua
 from torture import naive
 from torture.traps import (

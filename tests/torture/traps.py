@@ -10,9 +10,10 @@ from psycopg import sql
 
 from convmemory._sync.tiered import TieredStore
 from convmemory.encoding.codec import pack
-from convmemory.ids import ConversationKey, Keys
+from convmemory.ids import ConversationKey
 from convmemory.models import Appended, Draft
 from convmemory.storage import postgres_rows
+from convmemory.storage.redis_keys import Keys
 from convmemory.windows.snapshots import Snapshot, Written
 
 READ, PUBLISH, FILL = "window_read", "window_publish", "window_fill"

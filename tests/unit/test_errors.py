@@ -23,14 +23,8 @@ from convmemory.errors import (
     StorageError,
     StorageUnavailable,
 )
-from convmemory.tiers.driver_errors import (
-    DeadlineExceeded,
-    connection_lost,
-    describe,
-    out_of_reach,
-    translated,
-    within,
-)
+from convmemory.tiers.driver_errors import connection_lost, describe, out_of_reach, translated
+from convmemory.tiers.socket_checks import DeadlineExceeded, within
 
 ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
 EXAMPLES = [

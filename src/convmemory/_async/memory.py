@@ -18,13 +18,13 @@ from convmemory.arguments import (
     checked_limit,
     checked_seq,
     checked_title,
-    drafts_of,
     optional_id,
     wants_openai,
     window_size,
 )
 from convmemory.chains.run_config import factory_fields, run_config
 from convmemory.dialects.openai_chat import chat_messages
+from convmemory.drafts import drafts_of
 from convmemory.encoding.codec import unpack
 from convmemory.errors import ConversationNotFound, InvalidArgument, StorageError, StorageUnavailable
 from convmemory.history import TieredChatMessageHistory, WriteErrorHook

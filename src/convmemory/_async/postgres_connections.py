@@ -12,7 +12,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
-from convmemory.tiers.driver_errors import POSTGRES, translated, within
+from convmemory.tiers.driver_errors import POSTGRES, translated
+from convmemory.tiers.socket_checks import within
 
 RV = TypeVar("RV")
 MIGRATION: Final = 86_400.0

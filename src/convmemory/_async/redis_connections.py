@@ -15,7 +15,8 @@ from redis.backoff import NoBackoff
 
 from convmemory.settings import Settings
 from convmemory.storage.redis_urls import CLUSTER, SERVER, RedisPlace, not_a_redis_url, redis_place
-from convmemory.tiers.driver_errors import KEEPALIVE, describe
+from convmemory.tiers.driver_errors import describe
+from convmemory.tiers.socket_checks import KEEPALIVE
 
 # typed in one of the driver's colours only
 _parse_url: Any = connections.parse_url

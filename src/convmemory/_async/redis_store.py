@@ -13,9 +13,10 @@ from redis.exceptions import NoScriptError
 from convmemory._async.prober import AsyncProber
 from convmemory._async.redis_connections import AsyncRedisLink
 from convmemory.errors import ConfigurationError, StorageUnavailable
-from convmemory.ids import ConversationKey, Keys
+from convmemory.ids import ConversationKey
 from convmemory.models import Session
 from convmemory.settings import Settings
+from convmemory.storage.redis_keys import Keys
 from convmemory.storage.redis_sessions import (
     changes,
     checked_metadata,
@@ -25,9 +26,10 @@ from convmemory.storage.redis_sessions import (
     session_of,
 )
 from convmemory.storage.sql_and_lua import lua
-from convmemory.tiers.breaker import TierHealth, Trust
+from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import REDIS, translated, wrong_type
 from convmemory.windows.snapshots import Reply, Snapshot, Written, parse_reply
+from convmemory.windows.trust import Trust
 
 LEASE: Final = 5_000
 """Milliseconds a reader may take between its lease and its fill; longer than any statement that succeeds needs."""

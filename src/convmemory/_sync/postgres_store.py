@@ -23,13 +23,8 @@ from convmemory.storage import postgres_rows
 from convmemory.storage.sql_and_lua import migrations
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.breaker import TierHealth
-from convmemory.tiers.driver_errors import (
-    POSTGRES,
-    connection_lost,
-    idle_connection_closed,
-    out_of_reach,
-    translated,
-)
+from convmemory.tiers.driver_errors import POSTGRES, connection_lost, out_of_reach, translated
+from convmemory.tiers.socket_checks import idle_connection_closed
 from convmemory.windows.snapshots import Snapshot, Written, snapshot_of
 
 _BIGGEST: Final = 2**62

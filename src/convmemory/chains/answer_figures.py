@@ -1,6 +1,6 @@
 """What a turn cost and what it leaned on, and which of its messages each figure belongs to.
 
-Values are captured from LangChain's runs (``callbacks.py``) and joined here with the messages about to be
+Values are captured from LangChain's runs (``recorder.py``) and joined here with the messages about to be
 stored. They go into the columns beside a message, never into the message: what comes back equals what was said.
 """
 
@@ -9,18 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import Generation, LLMResult
 
+from convmemory.encoding.token_counts import MOST, Tokens, tokens_of
 from convmemory.models import Draft, RetrievedContext
 
 _SCORES: Final = ("score", "relevance_score", "similarity_score", "_score", "@search.score")
 """Where retrievers and rerankers leave a document's score, in its metadata."""
-_MOST: Final = 2**31 - 1
-"""The largest number a column holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +28,6 @@ class Retrieval:
 
     order: int
     documents: Sequence[Document]
-
-
-class Tokens(NamedTuple):
-    """What a call took, as the model counts; ``None`` where it did not say."""
-
-    input_tokens: int | None
-    output_tokens: int | None
-    total_tokens: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +71,7 @@ def answer_of(
         latency_ms,
         first_token_ms,
         _model(message, result.llm_output or {}) or model,
-        _tokens(message, result.llm_output or {}),
+        tokens_of(message, result.llm_output or {}),
     )
 
 
@@ -133,7 +124,7 @@ def _told(draft: Draft, answer: Answer | None, retrieved: Sequence[Retrieval]) -
     contexts = tuple(context_of(document) for one in retrieved for document in one.documents)
     if answer is None:
         return replace(draft, contexts=contexts)
-    latency, figures = min(answer.latency_ms, _MOST), answer.figures() or None
+    latency, figures = min(answer.latency_ms, MOST), answer.figures() or None
     return Draft(draft.message, answer.tokens.total_tokens, latency, contexts, figures, draft.created_at)
 
 
@@ -157,21 +148,7 @@ def _numbers(metadata: Mapping[str, Any]) -> Iterator[float]:
             yield number
 
 
-def _tokens(message: Any, output: Mapping[str, Any]) -> Tokens:
-    """The tokens of a call, under the names LangChain settled on; older models tell them beside the message."""
-    usage = getattr(message, "usage_metadata", None) or {}
-    older = output.get("token_usage") or output.get("usage") or {}
-    once = ("prompt_tokens", "completion_tokens", "total_tokens")
-    return Tokens(
-        *(_whole(usage.get(new, older.get(old))) for new, old in zip(Tokens._fields, once, strict=True))
-    )
-
-
 def _model(message: Any, output: Mapping[str, Any]) -> str | None:
     response = getattr(message, "response_metadata", None) or {}
     found = response.get("model_name") or response.get("model") or output.get("model_name")
     return str(found) if found else None
-
-
-def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and 0 <= value <= _MOST else None

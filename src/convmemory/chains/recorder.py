@@ -14,16 +14,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Any, Final, ParamSpec, Protocol
+from typing import Any, Final, ParamSpec
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
-from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
 from convmemory.chains.answer_figures import Answer, Event, Retrieval, answer_of, with_telemetry
+from convmemory.chains.turn import Run
 from convmemory.models import Draft
 
 logger = logging.getLogger("convmemory.chains.recorder")
@@ -31,71 +30,6 @@ P = ParamSpec("P")
 
 MOST_RUNS: Final = 10_000
 """Runs that are open at once; past it the oldest is let go of: one that nobody ended, as of a stream left lying."""
-MOST_EVENTS: Final = 1_000
-"""What one run may hold of what was retrieved and answered in it; the oldest is let go of."""
-
-
-class InputKeeper(Protocol):
-    """Whoever stores what the user said in a turn that ended without being stored."""
-
-    def keep_input(self, inputs: Any) -> list[BaseMessage]:
-        """Store it, blocking; what was stored."""
-
-    async def akeep_input(self, inputs: Any) -> list[BaseMessage]:
-        """Store it, awaited; what was stored."""
-
-
-@dataclass(slots=True, eq=False)
-class Turn:
-    """One pass through a chain or an agent: from the user's message until the answer is stored.
-
-    ``pinned`` is the window that ``history`` showed it; ``stored`` says that its write was tried; ``keeper`` is
-    set where what the user said is to be stored even if the turn never is, and ``kept`` is what was.
-    """
-
-    history: object = None
-    pinned: list[BaseMessage] | None = None
-    stored: bool = False
-    keeper: InputKeeper | None = None
-    kept: list[BaseMessage] = field(default_factory=list)
-
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """A run that is going on, and what happened in it so far."""
-
-    run_id: UUID
-    kind: str
-    name: str | None
-    parent: Run | None
-    order: int
-    inputs: Any = None
-    model: str | None = None
-    began: float = field(default_factory=time.perf_counter)
-    first_token: float | None = None
-    events: list[Event] = field(default_factory=list)
-    children: dict[UUID, Run] = field(default_factory=dict)
-    "Those still open."
-    ended: bool = False
-    turn: Turn | None = None
-    settled: int = -1
-    "What was retrieved here before this was a turn's in here, and is not the next one's elsewhere."
-
-    def above(self) -> Iterator[Run]:
-        """The run this one is part of, and so on up to the root."""
-        run = self.parent
-        while run is not None:
-            yield run
-            run = run.parent
-
-    def left(self) -> list[Event]:
-        """What happened in here that is not a turn's already."""
-        return [one for one in self.events if isinstance(one, Answer) or one.order > self.settled]
-
-    def add(self, events: Sequence[Event]) -> None:
-        """Note what happened, and let go of the oldest where it becomes too much."""
-        self.events.extend(events)
-        del self.events[:-MOST_EVENTS]
 
 
 def _quietly(method: Callable[P, None]) -> Callable[P, None]:
@@ -341,28 +275,9 @@ def _milliseconds(seconds: float) -> int:
     return max(0, round(seconds * 1000))
 
 
-class FailedTurns(BaseCallbackHandler):
-    """Stores what the user said in turns that failed: awaited, so it is stored before the error reaches the caller."""
-
-    run_inline = True
-
-    async def on_chain_error(self, *told: Any, run_id: UUID, **more: Any) -> None:
-        """A run failed: if a turn was lost with it, keep its input. The history reports what goes wrong."""
-        RECORDER.on_chain_error(*told, run_id=run_id, **more)  # may be told after us; twice is fine
-        run = RECORDER.take_unkept(run_id)
-        if run is None or run.turn is None or run.turn.keeper is None:
-            return
-        try:
-            run.turn.kept = await run.turn.keeper.akeep_input(run.inputs)
-        except Exception as failure:  # noqa: BLE001 - the caller is to see the turn's error, not this one
-            logger.warning("the input of a failed turn was not kept: %s", type(failure).__name__)
-
-
 RECORDER: Final = RunRecorder()
-_FAILED_TURNS: Final = FailedTurns()
 
 _recorder: ContextVar[BaseCallbackHandler | None] = ContextVar("convmemory_recorder", default=RECORDER)
-_failed_turns: ContextVar[BaseCallbackHandler | None] = ContextVar("convmemory_failed", default=_FAILED_TURNS)
 
 
 @functools.cache
@@ -372,18 +287,11 @@ def listen() -> None:
     The variable's default attaches it in every thread and task: a history that an application keeps is
     driven from contexts that know nothing of where it was made.
     """
-    _attach(_recorder)
+    attach(_recorder)
 
 
-@functools.cache
-def listen_for_failures() -> None:
-    """Attach what keeps the input of failed turns; only where a history asks for it, for it costs every error a task."""
-    listen()
-    RECORDER.keeps_inputs = True
-    _attach(_failed_turns)
-
-
-def _attach(variable: ContextVar[BaseCallbackHandler | None]) -> None:
+def attach(variable: ContextVar[BaseCallbackHandler | None]) -> None:
+    """Let every run from now on be heard by the handler in ``variable``."""
     from langchain_core.tracers.context import register_configure_hook  # noqa: PLC0415 - 0.4 s, and only chains need it
 
     register_configure_hook(variable, inheritable=True)

@@ -1,15 +1,13 @@
-"""Which turn of ``RunnableWithMessageHistory`` is calling a history, and what its user said."""
+"""Which turn of ``RunnableWithMessageHistory`` is calling a history."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables.config import var_child_runnable_config
 
-from convmemory.chains.recorder import RECORDER, Run, Turn, listen
-from convmemory.errors import InvalidArgument
+from convmemory.chains.recorder import RECORDER, listen
+from convmemory.chains.turn import Run, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +55,3 @@ def _whole_pass(run: Run) -> Run | None:
             above.parent.parent
         )  # with history_messages_key: insert_history > RunnableParallel > load_history
     return above
-
-
-def said_in(inputs: Any, input_messages_key: str | None) -> list[BaseMessage]:
-    """What the user said, in the input of a chain: found as ``RunnableWithMessageHistory`` finds it.
-
-    Raises:
-        InvalidArgument: It is not there; a chain with several inputs needs ``input_messages_key``.
-    """
-    found = inputs
-    if isinstance(inputs, dict):
-        only = next(iter(inputs)) if len(inputs) == 1 else "input"
-        found = inputs.get(input_messages_key or only)
-    if isinstance(found, str):
-        return [HumanMessage(found)]
-    messages = [found] if isinstance(found, BaseMessage) else found
-    if isinstance(messages, (list, tuple)) and len(messages) == 1 and isinstance(messages[0], list):
-        messages = messages[0]
-    if isinstance(messages, (list, tuple)) and all(isinstance(one, BaseMessage) for one in messages):
-        return list(messages)
-    raise InvalidArgument(
-        "input_messages_key", "must name the key of the chain's input that holds the user's message"
-    )

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from typer import Exit, Option, Typer, echo
 
 import convmemory
-from convmemory.cli import health, history, schema
+from convmemory.cli import check, history, schema
 from convmemory.cli.commands import Commands
 from convmemory.cli.demo import demo
 
@@ -22,7 +22,7 @@ app: Final = Typer(
 app.command()(demo)
 app.command()(schema.init)
 app.add_typer(schema.app, name="schema")
-app.command()(health.check)
+app.command()(check.check)
 app.add_typer(history.app, name="history")
 
 

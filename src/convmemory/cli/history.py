@@ -14,7 +14,8 @@ from typer import Argument, BadParameter, Option, Typer, echo
 
 import convmemory
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
-from convmemory.cli.screen import command, harmless, moment, screen, table
+from convmemory.cli.screen import command, harmless, screen, table
+from convmemory.cli.times import moment
 from convmemory.models import Conversation, StoredMessage
 
 app: Final = Typer(no_args_is_help=True, help="Look into the conversations that are stored.")

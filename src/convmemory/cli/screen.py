@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final
 
 from rich import box
@@ -22,11 +21,6 @@ _HARMLESS: Final = {
 def harmless(text: str) -> str:
     """Stored text as it may go to a terminal: what is no character of a text becomes a visible sign."""
     return text.translate(_HARMLESS)
-
-
-def moment(time: datetime) -> str:
-    """A time to the second, in UTC."""
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def table(*columns: str, title: str | None = None, numbers: tuple[str, ...] = ()) -> Table:

@@ -17,7 +17,6 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, ChatMessage
 
-from convmemory.dialects.message_likes import as_messages
 from convmemory.encoding.field_rules import fits, mend
 from convmemory.encoding.message_classes import (
     CLASSES,
@@ -28,23 +27,9 @@ from convmemory.encoding.message_classes import (
     nearest_kind,
 )
 from convmemory.encoding.python_values import TAG, Path, Tagger, dotted, dumps, parse
-from convmemory.encoding.searchable import LOSSY_KEY, metadata_of, text_of, tokens_of
-from convmemory.encoding.storable_text import clean_json, clean_text, outline, storable
-
-__all__ = [
-    "LOSSY_KEY",
-    "UNREADABLE_KEY",
-    "Encoded",
-    "as_messages",
-    "clean_json",
-    "clean_text",
-    "decode",
-    "encode",
-    "pack",
-    "pack_row",
-    "text_of",
-    "unpack",
-]
+from convmemory.encoding.searchable import LOSSY_KEY, metadata_of, text_of
+from convmemory.encoding.storable_text import clean_text, outline, storable
+from convmemory.encoding.token_counts import total_of
 
 UNREADABLE_KEY = "convmemory_unreadable"
 """In ``response_metadata`` of the placeholder for a row that cannot be read: the reason."""
@@ -158,7 +143,9 @@ def _encoded(
     paths = _paths(losses)
     if paths:
         body += ',"l":' + dumps(paths)
-    encoded = Encoded(layout.role, text, body + "}", metadata_of(fields, paths), tokens_of(fields))
+    encoded = Encoded(
+        layout.role, text, body + "}", metadata_of(fields, paths), total_of(fields.get("usage_metadata"))
+    )
     if paths:
         with suppress(RecursionError):  # handlers let it through; the metadata tells of the loss all the same
             _log.warning("%s: kept as text: %s", type(message).__qualname__, ", ".join(paths))

@@ -13,7 +13,6 @@ LOSSY_KEY = "convmemory_lossy"
 """In ``response_metadata`` of a message that came back with some parts as text: the list of their paths."""
 
 _SHOWN_CHARS = 1_000  # of a name
-_MOST_TOKENS = 2**31 - 1  # a PostgreSQL integer
 _TEXT_BLOCKS = ("text", "input_text", "output_text")
 
 
@@ -47,12 +46,6 @@ def metadata_of(fields: dict[str, Any], losses: list[str]) -> dict[str, Any] | N
         "lossy": [*_earlier_losses(response), *losses],
     }
     return {key: value for key, value in known.items() if value} or None
-
-
-def tokens_of(fields: dict[str, Any]) -> int | None:
-    """The total the model reported, ``None`` where it reported none that fits a column."""
-    total = dict.get(fields.get("usage_metadata") or {}, "total_tokens")
-    return total if type(total) is int and 0 <= total <= _MOST_TOKENS else None
 
 
 def _block_text(block: object) -> object:

@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from convmemory.encoding.codec import Encoded, clean_json, clean_text, decode, encode, pack
+from convmemory.encoding.codec import Encoded, decode, encode, pack
+from convmemory.encoding.storable_text import clean_json, clean_text
 from convmemory.errors import InvalidArgument
 from convmemory.ids import ConversationKey, message_key, new_row_id
 from convmemory.models import Appended, Conversation, Draft, RetrievedContext, StoredMessage

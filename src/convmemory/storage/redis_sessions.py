@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from convmemory.encoding.codec import clean_json
+from convmemory.encoding.storable_text import clean_json
 from convmemory.errors import InvalidArgument
 from convmemory.ids import checked_id
 from convmemory.models import Session

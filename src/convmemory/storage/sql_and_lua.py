@@ -1,6 +1,6 @@
 """The SQL and the Lua, kept as files and each read once.
 
-A statement is ``sql/NAME.sql``, a script ``lua/NAME-<number of keys>.lua``, a step of the schema
+A statement is ``sql/NAME.sql``, a script ``lua/NAME.lua`` of one key, a step of the schema
 ``sql/migrations/NNNN_what.sql``. Each begins with a comment: purpose, parameters with units, result.
 """
 
@@ -33,7 +33,7 @@ def sql(name: str) -> LiteralString:
 
 @cache
 def lua(name: str) -> str:
-    """Return the script in ``lua/{name}.lua``; the name carries its number of keys (``"publish-1"``)."""
+    """Return the script in ``lua/{name}.lua``; it takes one key."""
     return _text(f"lua/{name}.lua")
 
 

@@ -1,14 +1,11 @@
-"""What both colours need of the drivers: their errors in our words, deadlines, a check that costs no round trip."""
+"""What the drivers raise, in our words: which of our errors it is, and whether sending again is worth it."""
 
 from __future__ import annotations
 
-import select
-import socket
-import time
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 import redis.exceptions
@@ -16,6 +13,7 @@ from psycopg import errors as pg
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from convmemory.errors import ConvMemoryError, NotOpen, SchemaOutdated, StorageError, StorageUnavailable
+from convmemory.tiers.socket_checks import DeadlineExceeded
 
 POSTGRES: Final = "PostgreSQL"
 REDIS: Final = "Redis"
@@ -41,10 +39,6 @@ _REDIS_AGAIN = (
 
 _GONE: Final = ("08", "57P", "53300")
 """SQLSTATEs of a broken connection, a server that is stopping or starting, and one with no room for another client."""
-
-
-class DeadlineExceeded(psycopg.OperationalError):
-    """The server did not answer within the statement time-out."""
 
 
 class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "append"):`
@@ -150,49 +144,3 @@ def connection_lost(error: BaseException) -> bool:
     return out_of_reach(error) and not isinstance(
         error, (PoolTimeout, DeadlineExceeded, pg.ConnectionTimeout)
     )
-
-
-def within(gen: Generator[Any, Any, Any], seconds: float) -> Generator[Any, Any, Any]:
-    """Pass a psycopg generator through, and give up when the server has not answered in ``seconds``.
-
-    A stopped server, or a network that swallows packets, otherwise holds the caller for ever: TCP
-    keep-alives see neither, and a cancel request would wait for the same server.
-    """
-    deadline = time.monotonic() + seconds
-    try:
-        state = next(gen)
-        while True:
-            ready = yield state
-            if not ready and time.monotonic() > deadline:
-                raise DeadlineExceeded(f"no answer within {seconds:g} s")
-            state = gen.send(ready)
-    except StopIteration as end:
-        return end.value
-
-
-def idle_connection_closed(pgconn: Any) -> bool:
-    """Whether the server hung up on an idle connection: its socket is then readable. Costs no round trip."""
-    if pgconn.status != psycopg.pq.ConnStatus.OK:
-        return True
-    try:
-        while _readable(pgconn.socket):  # a farewell is read before the end that follows it
-            pgconn.consume_input()  # a notice is no reason to drop the connection
-    except psycopg.OperationalError:
-        return True
-    return bool(pgconn.status != psycopg.pq.ConnStatus.OK)
-
-
-def _readable(fd: int) -> bool:
-    if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([fd], [], [], 0)[0])
-    poll = select.poll()  # select() cannot watch descriptors above 1,023
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-KEEPALIVE: Final[dict[int, int]] = {
-    getattr(socket, name): value
-    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
-    if hasattr(socket, name)
-}
-"""Socket options that find a vanished Redis host within a minute, where the platform has them."""

@@ -1,4 +1,4 @@
-"""Which of a conversation's messages a model sees: whole turns, and no tool call torn from its result.
+"""Which of a conversation's messages a model sees: whole turns.
 
 A turn is a human message and everything up to the next one. These functions are pure: they take messages
 in order, oldest first, and return the same objects in a new list.
@@ -6,9 +6,9 @@ in order, oldest first, and return the same objects in a new list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 
 
 def recent(
@@ -48,19 +48,6 @@ def span(last_seq: int, newest_human_seq: int, max_messages: int, hard_max: int)
     return max(1, last_seq - hard_max + 1, min(start, newest_human_seq or start))
 
 
-def for_prompt(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Drop what providers reject, wherever it stands: tool calls without results, results without calls.
-
-    An AI message with calls and the results right after it stay or go together; ``pairing_errors`` finds
-    nothing in what is returned. All other messages are kept, in order.
-    """
-    kept: list[BaseMessage] = []
-    for block, unanswered in _blocks(messages):
-        if not unanswered:
-            kept.extend(block)
-    return kept
-
-
 def within_tokens(
     messages: Sequence[BaseMessage], max_tokens: int, count: Callable[[list[BaseMessage]], int]
 ) -> list[BaseMessage]:
@@ -84,49 +71,3 @@ def within_tokens(
         else:
             low = middle + 1
     return list(messages[starts[low] :])
-
-
-def pairing_errors(messages: Sequence[BaseMessage]) -> list[str]:
-    """Say where a provider would reject these messages, one line each; empty when it would not.
-
-    The rule: a tool message answers a call of the AI message that it follows, with nothing but other tool
-    messages between them, and every call is answered once before anything else is said.
-    """
-    errors = []
-    pending: set[str | None] = set()
-    for at, message in enumerate(messages):
-        if not isinstance(message, ToolMessage):
-            errors += [
-                f"message {at} comes before the result of tool call {name!r}" for name in _sorted(pending)
-            ]
-            pending = _call_ids(message)
-        elif message.tool_call_id in pending:
-            pending.remove(message.tool_call_id)
-        else:
-            errors.append(f"message {at} is a tool result without its call {message.tool_call_id!r}")
-    return errors + [f"the end comes before the result of tool call {name!r}" for name in _sorted(pending)]
-
-
-def _blocks(messages: Sequence[BaseMessage]) -> Iterator[tuple[list[BaseMessage], set[str | None]]]:
-    """Yield each message, an AI message with its results, and the calls left unanswered; no stray results."""
-    block: list[BaseMessage] = []
-    pending: set[str | None] = set()
-    for message in messages:
-        if not isinstance(message, ToolMessage):
-            yield block, pending
-            block, pending = [message], _call_ids(message)
-        elif message.tool_call_id in pending:
-            block.append(message)
-            pending.remove(message.tool_call_id)
-    yield block, pending
-
-
-def _call_ids(message: BaseMessage) -> set[str | None]:
-    """The calls a provider waits for. Invalid ones count: adapters send them like the others."""
-    if not isinstance(message, AIMessage):
-        return set()
-    return {call.get("id") for call in (*message.tool_calls, *message.invalid_tool_calls)}
-
-
-def _sorted(names: set[str | None]) -> list[str | None]:
-    return sorted(names, key=str)

@@ -19,8 +19,8 @@ from convmemory.cli.demo.script import (
 )
 from convmemory.cli.demo.second_process import Errand, send
 from convmemory.cli.demo.stage import Stage
-from convmemory.ids import Keys
 from convmemory.models import Draft, RetrievedContext
+from convmemory.storage.redis_keys import Keys
 
 _BRIEF: Final = 1.0
 """Seconds that the session of the fourth part lives."""

@@ -20,9 +20,10 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from convmemory.arguments import drafts_of
+from convmemory.dialects.message_likes import as_messages
 from convmemory.dialects.openai_chat import CHAT_KEY, chat_messages
-from convmemory.encoding.codec import as_messages, decode, encode
+from convmemory.drafts import drafts_of
+from convmemory.encoding.codec import decode, encode
 from convmemory.errors import InvalidArgument
 
 JSON = st.recursive(

@@ -20,7 +20,8 @@ from langchain_core.messages import (
     ToolMessageChunk,
 )
 
-from convmemory.windows.cutting import for_prompt, pairing_errors, recent, span, within_tokens
+from convmemory.windows.cutting import recent, span, within_tokens
+from convmemory.windows.tool_pairing import for_prompt, pairing_errors
 
 
 def says(text="q"):

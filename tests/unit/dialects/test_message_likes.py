@@ -6,7 +6,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.prompt_values import StringPromptValue
 
-from convmemory.encoding.codec import as_messages
+from convmemory.dialects.message_likes import as_messages
 from convmemory.errors import InvalidArgument
 
 

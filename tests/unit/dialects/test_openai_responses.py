@@ -19,9 +19,10 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
+from convmemory.dialects.message_likes import as_messages
 from convmemory.dialects.openai_chat import chat_messages
 from convmemory.dialects.openai_responses import ITEM_KEY, items_of, read_item
-from convmemory.encoding.codec import as_messages, decode, encode
+from convmemory.encoding.codec import decode, encode
 from convmemory.errors import InvalidArgument
 from convmemory.storage.titles import title_from
 

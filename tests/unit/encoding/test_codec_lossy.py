@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from convmemory.encoding.codec import clean_text, decode, encode
+from convmemory.encoding.codec import decode, encode
 from convmemory.encoding.message_classes import CLASSES
+from convmemory.encoding.storable_text import clean_text
 
 from .any_values import odd_values
 from .both_ways import both_ways, columns

@@ -21,14 +21,9 @@ from langchain_core.messages import (
     messages_from_dict,
 )
 
-from convmemory.encoding.codec import (
-    clean_text,
-    decode,
-    encode,
-    pack,
-    pack_row,
-)
+from convmemory.encoding.codec import decode, encode, pack, pack_row
 from convmemory.encoding.message_classes import CLASSES
+from convmemory.encoding.storable_text import clean_text
 
 from .any_values import values
 from .both_ways import both_ways, columns

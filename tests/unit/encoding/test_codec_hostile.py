@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import BaseMessage, ChatMessage
 
-from convmemory.encoding.codec import decode, encode, text_of, unpack
+from convmemory.encoding.codec import decode, encode, unpack
 from convmemory.encoding.message_classes import CLASSES
+from convmemory.encoding.searchable import text_of
 
 from .hard_messages import nested, with_stored, with_value
 from .likeness import unlike

@@ -1,4 +1,4 @@
-"""Names: what may be an id, which row it means, and that no id reaches another's key."""
+"""Ids: what may be one, and which row it means."""
 
 import time
 from uuid import UUID, uuid4
@@ -6,10 +6,9 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from redis.crc import key_slot
 
 from convmemory import InvalidArgument
-from convmemory.ids import Keys, checked_id, conversation_key, message_key, new_row_id
+from convmemory.ids import checked_id, conversation_key, message_key, new_row_id
 
 IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=255)
 
@@ -88,27 +87,3 @@ def test_new_row_ids_are_version_7_in_the_order_of_time():
     times = [one.int >> 80 for one in made]
     assert times == sorted(times)
     assert before <= times[0] <= times[-1] <= after
-
-
-def test_keys_are_named_as_documented():
-    keys, name = Keys(""), uuid4()
-
-    assert keys.window(name) == f"history:{{{name}}}:recent"
-    assert keys.session("abc") == "session:{abc}"
-    assert keys.user_sessions("ana") == "user:{ana}:sessions"
-    assert Keys("app:").session("abc") == "app:session:{abc}"
-
-
-@given(IDS, IDS, st.sampled_from(["", "app:", "convmemory:"]))
-def test_no_two_ids_share_a_key_and_each_has_one_slot(one, other, prefix):
-    keys = Keys(prefix)
-    for kind in (keys.session, keys.user_sessions):
-        assert (kind(one) == kind(other)) == (one == other)
-    assert len(
-        {keys.session(one), keys.user_sessions(one), keys.session(other), keys.user_sessions(other)}
-    ) in (2, 4)
-    name = keys.user_sessions(one)
-    tag = name[name.index("{") + 1 : name.index("}")]
-    assert tag
-    assert "{" not in tag
-    assert key_slot(name.encode()) == key_slot(tag.encode())

@@ -1,0 +1,70 @@
+"""What the user said in a turn that failed: found in the input of its chain, and kept."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from contextvars import ContextVar
+from typing import Any, Final
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import BaseMessage, HumanMessage
+
+from convmemory.chains.recorder import RECORDER, attach, listen
+from convmemory.errors import InvalidArgument
+
+logger = logging.getLogger("convmemory.chains.lost_input")
+
+
+class FailedTurns(BaseCallbackHandler):
+    """Stores what the user said in turns that failed: awaited, so it is stored before the error reaches the caller."""
+
+    run_inline = True
+
+    async def on_chain_error(self, *told: Any, run_id: UUID, **more: Any) -> None:
+        """A run failed: if a turn was lost with it, keep its input. The history reports what goes wrong."""
+        RECORDER.on_chain_error(*told, run_id=run_id, **more)  # may be told after us; twice is fine
+        run = RECORDER.take_unkept(run_id)
+        if run is None or run.turn is None or run.turn.keeper is None:
+            return
+        try:
+            run.turn.kept = await run.turn.keeper.akeep_input(run.inputs)
+        except Exception as failure:  # noqa: BLE001 - the caller is to see the turn's error, not this one
+            logger.warning("the input of a failed turn was not kept: %s", type(failure).__name__)
+
+
+_FAILED_TURNS: Final = FailedTurns()
+
+
+_failed_turns: ContextVar[BaseCallbackHandler | None] = ContextVar("convmemory_failed", default=_FAILED_TURNS)
+
+
+@functools.cache
+def listen_for_failures() -> None:
+    """Attach what keeps the input of failed turns; only where a history asks for it, for it costs every error a task."""
+    listen()
+    RECORDER.keeps_inputs = True
+    attach(_failed_turns)
+
+
+def said_in(inputs: Any, input_messages_key: str | None) -> list[BaseMessage]:
+    """What the user said, in the input of a chain: found as ``RunnableWithMessageHistory`` finds it.
+
+    Raises:
+        InvalidArgument: It is not there; a chain with several inputs needs ``input_messages_key``.
+    """
+    found = inputs
+    if isinstance(inputs, dict):
+        only = next(iter(inputs)) if len(inputs) == 1 else "input"
+        found = inputs.get(input_messages_key or only)
+    if isinstance(found, str):
+        return [HumanMessage(found)]
+    messages = [found] if isinstance(found, BaseMessage) else found
+    if isinstance(messages, (list, tuple)) and len(messages) == 1 and isinstance(messages[0], list):
+        messages = messages[0]
+    if isinstance(messages, (list, tuple)) and all(isinstance(one, BaseMessage) for one in messages):
+        return list(messages)
+    raise InvalidArgument(
+        "input_messages_key", "must name the key of the chain's input that holds the user's message"
+    )

@@ -1,0 +1,79 @@
+"""One turn of a chain, and the runs it is made of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from langchain_core.messages import BaseMessage
+
+from convmemory.chains.answer_figures import Answer, Event
+
+MOST_EVENTS: Final = 1_000
+"""What one run may hold of what was retrieved and answered in it; the oldest is let go of."""
+
+
+class InputKeeper(Protocol):
+    """Whoever stores what the user said in a turn that ended without being stored."""
+
+    def keep_input(self, inputs: Any) -> list[BaseMessage]:
+        """Store it, blocking; what was stored."""
+
+    async def akeep_input(self, inputs: Any) -> list[BaseMessage]:
+        """Store it, awaited; what was stored."""
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """One pass through a chain or an agent: from the user's message until the answer is stored.
+
+    ``pinned`` is the window that ``history`` showed it; ``stored`` says that its write was tried; ``keeper`` is
+    set where what the user said is to be stored even if the turn never is, and ``kept`` is what was.
+    """
+
+    history: object = None
+    pinned: list[BaseMessage] | None = None
+    stored: bool = False
+    keeper: InputKeeper | None = None
+    kept: list[BaseMessage] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A run that is going on, and what happened in it so far."""
+
+    run_id: UUID
+    kind: str
+    name: str | None
+    parent: Run | None
+    order: int
+    inputs: Any = None
+    model: str | None = None
+    began: float = field(default_factory=time.perf_counter)
+    first_token: float | None = None
+    events: list[Event] = field(default_factory=list)
+    children: dict[UUID, Run] = field(default_factory=dict)
+    "Those still open."
+    ended: bool = False
+    turn: Turn | None = None
+    settled: int = -1
+    "What was retrieved here before this was a turn's in here, and is not the next one's elsewhere."
+
+    def above(self) -> Iterator[Run]:
+        """The run this one is part of, and so on up to the root."""
+        run = self.parent
+        while run is not None:
+            yield run
+            run = run.parent
+
+    def left(self) -> list[Event]:
+        """What happened in here that is not a turn's already."""
+        return [one for one in self.events if isinstance(one, Answer) or one.order > self.settled]
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Note what happened, and let go of the oldest where it becomes too much."""
+        self.events.extend(events)
+        del self.events[:-MOST_EVENTS]

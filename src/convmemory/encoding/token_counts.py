@@ -1,0 +1,40 @@
+"""How many tokens an answer took, as its model reported them: one reading for what is stored and what is told.
+
+Members are reached through ``dict`` itself: a caller's subclass may do anything in its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+MOST: Final = 2**31 - 1
+"""The largest number a PostgreSQL integer holds."""
+
+
+class Tokens(NamedTuple):
+    """What a call took, as the model counts; ``None`` where it did not say."""
+
+    input_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
+
+
+def counted(value: object) -> int | None:
+    """A count that fits a column; ``None`` for anything else (``True`` is no count)."""
+    return value if type(value) is int and 0 <= value <= MOST else None
+
+
+def total_of(usage: object) -> int | None:
+    """The total of a message's ``usage_metadata``, ``None`` where it reported none."""
+    return counted(dict.get(usage, "total_tokens")) if isinstance(usage, dict) else None
+
+
+def tokens_of(message: Any, output: Mapping[str, Any]) -> Tokens:
+    """The tokens of a call, under the names LangChain settled on; older models tell them beside the message."""
+    usage = getattr(message, "usage_metadata", None) or {}
+    older = output.get("token_usage") or output.get("usage") or {}
+    once = ("prompt_tokens", "completion_tokens", "total_tokens")
+    return Tokens(
+        *(counted(usage.get(new, older.get(old))) for new, old in zip(Tokens._fields, once, strict=True))
+    )
