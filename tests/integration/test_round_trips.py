@@ -188,7 +188,7 @@ async def test_while_redis_is_left_alone_an_append_is_one_statement_mark_include
 
     assert await cost(lambda: add(history, batch(2))) == {"postgres": ONE, "redis": NONE}
     assert await cost(lambda: read(history)) == {"postgres": ONE, "redis": NONE}
-    assert database.execute("SELECT count(*) FROM dirty_windows").fetchone() == (1,)
+    assert database.execute("SELECT count(*) FROM marks").fetchone() == (1,)
     memory.redis.health.open = False
 
 

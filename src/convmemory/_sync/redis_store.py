@@ -103,12 +103,8 @@ class RedisStore:
             StorageUnavailable: Nobody answers in time, or nothing can be written.
         """
         with self._observed("ping"):
-            everywhere = (
-                {"target_nodes": self._client.PRIMARIES} if hasattr(self._client, "PRIMARIES") else {}
-            )
-            self._client.ping(**everywhere)
-            self._evaluate("session_write", self._keys.probe(), PROBE, "0", "asked", "1")
             servers = self._info("server")
+            self._evaluate("session_write", self._keys.probe(), PROBE, "0", "asked", "1")
         server = servers[0] or {}
         version = server.get("valkey_version") or server.get("redis_version") or "unknown"
         return {"version": str(version), "caching": bool(self.caches())}

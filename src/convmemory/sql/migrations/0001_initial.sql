@@ -157,6 +157,22 @@ REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION {schema}.chang
 CREATE TRIGGER updated_by_hand AFTER UPDATE ON {schema}.messages
 REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION {schema}.changed_by_hand();
 
+-- A conversation that gets another owner: what is cached of it is the former one's.
+CREATE FUNCTION {schema}.moved_by_hand() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM {schema}.refuse_isolation_v1();
+    END IF;
+    INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
+    SELECT c.name, NEW.conversation_id, c.registered_by FROM {schema}.caches AS c
+    ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER moved_by_hand AFTER UPDATE OF user_id ON {schema}.conversations
+FOR EACH ROW WHEN (OLD.user_id IS DISTINCT FROM NEW.user_id) EXECUTE FUNCTION {schema}.moved_by_hand();
+
 -- A table that is emptied at one stroke does not say what was in it: no cache is known any more.
 CREATE FUNCTION {schema}.emptied_by_hand() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
