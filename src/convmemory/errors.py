@@ -42,6 +42,14 @@ class ConversationNotFound(ConvMemoryError, LookupError):
         self.conversation_id = str(conversation_id)
 
 
+class ConversationExists(ConvMemoryError, ValueError):
+    """The user has a conversation of that id already, and the caller asked to be told (``exists="error"``)."""
+
+    def __init__(self, conversation_id: object) -> None:
+        super().__init__(f"there is a conversation {str(conversation_id)!r} already")
+        self.conversation_id = str(conversation_id)
+
+
 class NotOpen(ConvMemoryError, RuntimeError):
     """The memory or store was used before ``open()`` or after ``close()``."""
 

@@ -174,10 +174,12 @@ def test_check_fails_when_the_schema_is_missing(run):
     assert "run `convmemory init`" in " ".join(done.stdout.split())
 
 
-def test_check_fails_when_redis_is_away(run, memory):
-    done = run("check", "--redis-url", "redis://:hunter2@127.0.0.1:1/0")
+@pytest.mark.parametrize(("strictly", "status"), [((), 0), (("--strict",), 1)])
+def test_check_says_degraded_when_redis_is_away(run, memory, strictly, status):
+    done = run("check", "--redis-url", "redis://:hunter2@127.0.0.1:1/0", *strictly)
 
-    assert done.exit_code == 1
+    assert done.exit_code == status
+    assert "degraded" in done.stdout
     assert "PostgreSQL   ok" in done.stdout
     assert "Redis        failed" in done.stdout
     assert "hunter2" not in done.output
