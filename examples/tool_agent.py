@@ -5,7 +5,7 @@
     python examples/tool_agent.py --env --model openai:gpt-5-mini    on DATABASE_URL and REDIS_URL, with a real model
 
 The agent has no checkpointer and is given one new message at a time: the middleware shows the model the turns before,
-and stores the new one whole, calls and results in the order they happened. Needs ``convmemory[agents]``.
+and stores the new one whole, calls and results in the order they happened. Needs ``langchain-convmemory[agents]``.
 """
 
 from __future__ import annotations

@@ -59,10 +59,13 @@ class AsyncOnly(ConvMemoryError, RuntimeError):
 
 
 class MissingExtra(ConvMemoryError, ImportError):
-    """An optional part was used without its extra; the message is the command that installs it."""
+    """An optional part was used without its extra; the message is the command that installs it.
+
+    The command names the distribution, ``langchain-convmemory``: on package indexes ``convmemory`` is another project.
+    """
 
     def __init__(self, part: str, extra: str) -> None:
-        super().__init__(f"{part} needs an extra: pip install 'convmemory[{extra}]'", name=extra)
+        super().__init__(f"{part} needs an extra: pip install 'langchain-convmemory[{extra}]'", name=extra)
         self.extra = extra
 
 

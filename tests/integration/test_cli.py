@@ -64,7 +64,7 @@ def test_without_typer_the_command_names_the_extra():
     )
 
     assert done.returncode == 1
-    assert done.stderr == "The convmemory command needs an extra: pip install 'convmemory[cli]'\n"
+    assert done.stderr == "The convmemory command needs an extra: pip install 'langchain-convmemory[cli]'\n"
 
 
 def test_the_entry_point_runs_the_command_line(monkeypatch, capsys):
@@ -77,7 +77,7 @@ def test_the_entry_point_runs_the_command_line(monkeypatch, capsys):
 
 def test_the_entry_point_without_typer_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "typer", None)
-    with pytest.raises(SystemExit, match=r"pip install 'convmemory\[cli\]'"):
+    with pytest.raises(SystemExit, match=r"pip install 'langchain-convmemory\[cli\]'"):
         main()
 
 

@@ -109,5 +109,5 @@ def test_a_wheel_holds_everything_the_package_is_made_of(wheel):
 def test_a_wheel_holds_nothing_else(wheel):
     assert {name.split("/")[0] for name in wheel} == {
         "convmemory",
-        f"convmemory-{convmemory.__version__}.dist-info",
+        f"langchain_convmemory-{convmemory.__version__}.dist-info",
     }
