@@ -8,7 +8,7 @@ from typing import Any, Final
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 
-from convmemory.chains.answer_figures import context_of
+from convmemory.chains.answer_matching import context_of
 from convmemory.dialects.message_likes import as_messages, is_one
 from convmemory.encoding.message_classes import CLASSES
 from convmemory.errors import InvalidArgument
