@@ -332,6 +332,10 @@ class Page(_Value, Generic[T]):
 
     __hash__ = None  # type: ignore[assignment]  # it may hold what has none
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process under a name that can be looked up there."""
+        return (Page, (self.items, self.next_cursor))
+
     def __len__(self) -> int:
         return len(self.items)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -199,3 +201,13 @@ async def test_windows_are_served_on_after_a_change_that_is_none_of_theirs(ana, 
     for _ in range(2):
         assert [m.content for m in await ana.get_history("c")] == ["hi", "ho"]
     await until(lambda: memory.redis.health.counters.hits > 0)
+
+
+async def test_a_page_of_a_list_travels(ana):
+    for name in "abc":
+        await ana.create_conversation(conversation_id=name)
+    page = await ana.list_user_conversations(2)
+
+    again = pickle.loads(pickle.dumps(page))  # noqa: S301 - our own
+    assert again == page == copy.deepcopy(page)
+    assert [c.id for c in await ana.list_user_conversations(2, cursor=again.next_cursor)] == ["a"]
