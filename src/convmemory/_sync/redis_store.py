@@ -105,9 +105,10 @@ class RedisStore:
         with self._observed("ping"):
             servers = self._info("server")
             self._evaluate("session_write", self._keys.probe(), PROBE, "0", "", "asked", "1")
+            caches = self._caches()
         server = servers[0] or {}
         version = server.get("valkey_version") or server.get("redis_version") or "unknown"
-        return {"version": str(version), "caching": bool(self.caches())}
+        return {"version": str(version), "caching": bool(caches)}
 
     def caches(self) -> list[Cache]:
         """The servers that hold windows, by the names they have for themselves; none where one of them does not say.
@@ -117,10 +118,13 @@ class RedisStore:
         """
         self._refuse_while_open("info")
         with self._observed("info"):
-            servers = [server_named(server) for server in self._info("replication")]
-            pool = getattr(self._client, "connection_pool", None)
+            return self._caches()
+
+    def _caches(self) -> list[Cache]:
+        servers = [server_named(server) for server in self._info("replication")]
         if None in servers:
             return []
+        pool = getattr(self._client, "connection_pool", None)
         number = getattr(pool, "connection_kwargs", {}).get("db") or 0
         place = f"{number}/{self.settings.key_prefix}"
         return [Cache(server, f"{server}/{place}") for server in servers if server is not None]
