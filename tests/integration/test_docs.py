@@ -19,7 +19,7 @@ from convmemory.settings import Settings
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "examples/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)")
+LINK = re.compile(r"(?:\]\(|src=\")(?!https?:)([^)\"#]*)#?([^)\"]*)[)\"]")
 FIRST = [ROOT / "README.md", ROOT / "docs/quickstart.md", ROOT / "docs/how-to/agents.md"]
 WITH_CODE = [page for page in PAGES if BLOCK.search(page.read_text("utf-8"))]
 
