@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import EllipsisType
-from typing import Final
+from typing import Any, Final
 
 from convmemory.encoding.storable_text import clean_text
 from convmemory.errors import InvalidArgument
@@ -45,6 +45,29 @@ def wants_openai(value: object) -> bool:
 def optional_id(argument: str, value: object) -> str | None:
     """An id that may be left out."""
     return None if value is None else checked_id(argument, value)
+
+
+def given_url(value: Any) -> Any:
+    """The URL of PostgreSQL, which must be given: ``None``, of a variable that is not set, would mean some server.
+
+    Raises:
+        InvalidArgument: There is none.
+    """
+    if value is None or value == "":
+        raise InvalidArgument("postgres", "must be a URL; from_env() takes it from the environment")
+    return value
+
+
+def checked_stores(maker: str, postgres: tuple[object, type], redis: tuple[object, type]) -> None:
+    """See that a memory is made of stores of its own colour: a URL is the usual first guess.
+
+    Raises:
+        InvalidArgument: Something is no such store; the message names what takes URLs.
+    """
+    for argument, (value, kind) in (("postgres", postgres), ("redis", redis)):
+        if not isinstance(value, kind) and not (value is None and argument == "redis"):
+            wanted = f"must be the {kind.__name__} of this memory, not of type {type(value).__name__}"
+            raise InvalidArgument(argument, f"{wanted}; {maker}.from_url(...) takes URLs")
 
 
 def checked_title(value: object) -> str:

@@ -18,7 +18,9 @@ from convmemory.arguments import (
     Size,
     checked_limit,
     checked_seq,
+    checked_stores,
     checked_title,
+    given_url,
     optional_id,
     wants_openai,
     window_size,
@@ -64,6 +66,7 @@ class ConversationMemory:
         *,
         on_write_error: WriteErrorHook | None = None,
     ) -> None:
+        checked_stores(type(self).__name__, (postgres, PostgresStore), (redis, RedisStore))
         self.postgres = postgres
         self.redis = redis
         self.settings = postgres.settings
@@ -90,7 +93,7 @@ class ConversationMemory:
         Raises:
             ConfigurationError: A URL or a setting cannot be used; the message names it.
         """
-        return cls._over(Settings(database_url=postgres, **settings), redis, on_write_error)
+        return cls._over(Settings(database_url=given_url(postgres), **settings), redis, on_write_error)
 
     @classmethod
     def from_env(cls, *, on_write_error: WriteErrorHook | None = None, **settings: Any) -> Self:
@@ -235,8 +238,8 @@ class ConversationMemory:
             limit: 1 to 1,000 a page.
             cursor: The ``next_cursor`` of the page before.
         """
-        size = checked_limit("limit", limit, 1_000)
-        return self.postgres.list_conversations(checked_id("user_id", user_id), limit=size, cursor=cursor)
+        user, size = checked_id("user_id", user_id), checked_limit("limit", limit, 1_000)
+        return self.postgres.list_conversations(user, limit=size, cursor=cursor)
 
     def rename_conversation(self, conversation_id: object, title: str, *, user_id: str) -> Conversation:
         """Give a conversation the user's own title, which no automatic title replaces."""
@@ -286,8 +289,7 @@ class ConversationMemory:
         return self._save(conversation_id, drafts_of(messages), user_id)
 
     def _save(self, conversation_id: object, drafts: Sequence[Draft], user_id: str) -> Appended:
-        key = conversation_key(conversation_id, user_id)
-        return self._store.append(key, drafts)
+        return self._store.append(conversation_key(conversation_id, user_id), drafts)
 
     @overload
     def get_history(

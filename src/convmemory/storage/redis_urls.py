@@ -61,6 +61,11 @@ def not_a_redis_url(why: str) -> ConfigurationError:
     return ConfigurationError(f"REDIS_URL: not a Redis URL ({_FORMS}): {why}")
 
 
+def called(error: ConfigurationError, variable: str) -> ConfigurationError:
+    """The same error about the URL as it was really given."""
+    return ConfigurationError(f"{variable}:{str(error).partition(':')[2]}")
+
+
 def _split(url: str) -> SplitResult:
     try:
         return urlsplit(url)
