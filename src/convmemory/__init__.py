@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from convmemory._sync.memory import ConversationMemory as ConversationMemory
     from convmemory._sync.postgres_store import PostgresStore as PostgresStore
     from convmemory._sync.redis_store import RedisStore as RedisStore
+    from convmemory.chains.run_config import thread_as_conversation as thread_as_conversation
     from convmemory.errors import AsyncOnly as AsyncOnly
     from convmemory.errors import ConfigurationError as ConfigurationError
     from convmemory.errors import ConversationNotFound as ConversationNotFound
@@ -45,6 +46,7 @@ _HOMES: Final = {
     "AsyncConversationMemory": "convmemory._async.memory",
     # LangChain's chat history over the two stores
     "TieredChatMessageHistory": "convmemory.history",
+    "thread_as_conversation": "convmemory.chains.run_config",
     "PostgresStore": "convmemory._sync.postgres_store",
     "AsyncPostgresStore": "convmemory._async.postgres_store",
     "RedisStore": "convmemory._sync.redis_store",

@@ -24,7 +24,7 @@ from convmemory.arguments import (
     wants_openai,
     window_size,
 )
-from convmemory.chains.run_config import factory_fields, run_config
+from convmemory.chains.run_config import factory_conversation, factory_fields, run_config
 from convmemory.dialects.openai_chat import chat_messages
 from convmemory.drafts import drafts_of
 from convmemory.encoding.codec import unpack
@@ -385,9 +385,9 @@ class AsyncConversationMemory:
             telemetry=telemetry,
         )
 
-    def history_factory(self, user_id: str, conversation_id: str) -> TieredChatMessageHistory:
+    def history_factory(self, user_id: str, conversation_id: Any = ...) -> TieredChatMessageHistory:
         """``get_session_history`` of ``RunnableWithMessageHistory``, with ``history_factory_config`` beside it."""
-        return self.history(conversation_id, user_id=user_id)
+        return self.history(factory_conversation(conversation_id), user_id=user_id)
 
     @property
     def history_factory_config(self) -> list[ConfigurableFieldSpec]:
