@@ -55,6 +55,11 @@ class RedisLink:
         self._client: Any = server if self._place.kind == SERVER else None
         self._sentinels: list[Any] = []
 
+    @property
+    def address(self) -> str:
+        """Where it is, for a message: no user and no password."""
+        return self._place.address
+
     def client(self) -> Any:
         """The client; the same one until ``close``."""
         if self._client is None:
