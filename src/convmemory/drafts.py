@@ -46,7 +46,7 @@ def _checked(draft: Draft) -> Draft:
 
 
 def _check_count(argument: str, value: object) -> None:
-    if value is not None and not (isinstance(value, int) and 0 <= value < 2**31):
+    if value is not None and (type(value) is bool or not (isinstance(value, int) and 0 <= value < 2**31)):
         raise InvalidArgument(argument, f"must be a whole number from 0 to {2**31 - 1:,}, not {value!r:.40}")
 
 

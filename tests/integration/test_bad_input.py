@@ -217,6 +217,8 @@ async def test_the_largest_numbers_allowed_work(memory):
         ("tokens_used", -1),
         ("tokens_used", 2**31),
         ("tokens_used", "7"),
+        ("tokens_used", True),
+        ("latency_ms", False),
         ("latency_ms", -1),
         ("latency_ms", 1.5),
         ("metadata", ["no", "mapping"]),
