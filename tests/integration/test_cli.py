@@ -68,7 +68,7 @@ def test_without_typer_the_command_names_the_extra():
     )
 
     assert done.returncode == 1
-    assert done.stderr == "The convmemory command needs an extra: pip install 'convmemory[cli]'\n"
+    assert done.stderr == "The convmemory command needs an extra: pip install 'langchain-convmemory[cli]'\n"
 
 
 def test_the_entry_point_runs_the_command_line(monkeypatch, capsys):
@@ -81,7 +81,7 @@ def test_the_entry_point_runs_the_command_line(monkeypatch, capsys):
 
 def test_the_entry_point_without_typer_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "typer", None)
-    with pytest.raises(SystemExit, match=r"pip install 'convmemory\[cli\]'"):
+    with pytest.raises(SystemExit, match=r"pip install 'langchain-convmemory\[cli\]'"):
         main()
 
 
@@ -201,10 +201,12 @@ def test_check_fails_when_the_schema_is_missing(run):
     assert "run `convmemory init`" in " ".join(done.stdout.split())
 
 
-def test_check_fails_when_redis_is_away(run, memory):
-    done = run("check", "--redis-url", "redis://:hunter2@127.0.0.1:1/0")
+@pytest.mark.parametrize(("strictly", "status"), [((), 0), (("--strict",), 1)])
+def test_check_says_degraded_when_redis_is_away(run, memory, strictly, status):
+    done = run("check", "--redis-url", "redis://:hunter2@127.0.0.1:1/0", *strictly)
 
-    assert done.exit_code == 1
+    assert done.exit_code == status
+    assert "degraded" in done.stdout
     assert "PostgreSQL   ok" in done.stdout
     assert "Redis        failed" in done.stdout
     assert "Connection refused (at 127.0.0.1:1)" in " ".join(done.stdout.split())
@@ -407,12 +409,12 @@ def test_history_list_prints_one_json_object_a_conversation(run, memory):
     cursor = re.fullmatch(r"convmemory: there may be more: --cursor (\S+)\n", first.stderr)[1]
     rest = run("history", "list", "--user", "maria", "--json", "--limit", "2", "--cursor", cursor)
 
-    assert (newest["conversation_id"], newest["title"], newest["message_count"]) == ("c0", "Ä 0", 1)
+    assert (newest["id"], newest["title"], newest["message_count"]) == ("c0", "Ä 0", 1)
     assert UUID(newest["uuid"]) == memory.get_conversation("c0", user_id="maria").uuid
     assert (newest["user_id"], newest["dept_id"], newest["metadata"]) == ("maria", None, {"n": 0})
     assert newest["updated_at"].endswith("+00:00")
-    assert second["conversation_id"] == "c2"
-    assert [json.loads(line)["conversation_id"] for line in rest.stdout.splitlines()] == ["c1"]
+    assert second["id"] == "c2"
+    assert [json.loads(line)["id"] for line in rest.stdout.splitlines()] == ["c1"]
     assert run("history", "list", "--user", "nobody", "--json").output == ""
 
 

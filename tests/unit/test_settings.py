@@ -65,7 +65,7 @@ def test_every_setting_has_its_variables():
 
 
 @pytest.mark.parametrize("spelling", [str, str.lower])
-@pytest.mark.parametrize("variable", [*VARIABLES, *(PREFIX + field.upper() for field in UNPREFIXED)])
+@pytest.mark.parametrize("variable", [*VARIABLES, *(PREFIX + field.upper() for field in sorted(UNPREFIXED))])
 def test_a_variable_sets_its_setting_and_no_other(monkeypatch, variable, spelling):
     field, text, value = VARIABLES[variable if variable in VARIABLES else variable.removeprefix(PREFIX)]
     monkeypatch.setenv(spelling(variable), text)

@@ -15,10 +15,11 @@ from convmemory._async.migrate import check_not_newer, install
 from convmemory._async.postgres_connections import MIGRATION, AsyncBoundedConnection, connect, open_pool
 from convmemory._async.prober import AsyncProber
 from convmemory.errors import ConversationNotFound, NotOpen, StorageUnavailable
-from convmemory.ids import ConversationKey, checked_id
-from convmemory.models import Appended, Conversation, Draft, Page, StoredMessage
+from convmemory.ids import ConversationKey
+from convmemory.models import Conversation, Draft, Message, Page
 from convmemory.settings import Settings, libpq_url
 from convmemory.storage import postgres_rows
+from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.sql_and_lua import migrations
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.breaker import TierHealth
@@ -117,7 +118,7 @@ class AsyncPostgresStore:
         *,
         dept_id: str | None = None,
         dirty: bool = False,
-    ) -> tuple[Appended, Written]:
+    ) -> tuple[StoredBatch, Written]:
         """Store a batch in order, in one statement; make and title the conversation if need be.
 
         Messages that are there already (by LangChain id, or because this is a repeat) stay as they are.
@@ -160,7 +161,7 @@ class AsyncPostgresStore:
 
     async def read_messages(
         self, key: ConversationKey, *, limit: int, before: int | None = None, after: int | None = None
-    ) -> list[StoredMessage]:
+    ) -> list[Message]:
         """Stored messages between two seqs, oldest first: the newest ``limit``, or the oldest after ``after``."""
         found = await self._run(
             "read_messages",
@@ -175,7 +176,12 @@ class AsyncPostgresStore:
         )
         if not found:
             await self.get_conversation(key)
-        return [postgres_rows.stored_of(row) for row in found]
+        return [postgres_rows.message_of(key.name, row) for row in found]
+
+    async def read_messages_at(self, key: ConversationKey, seqs: Sequence[int]) -> list[Message]:
+        """Those of the messages at ``seqs`` that are still there, oldest first."""
+        place = {"conversation": key.uuid, "user_id": key.user_id, "seqs": list(seqs)}
+        return [postgres_rows.message_of(key.name, row) for row in await self._run("read_messages_at", place)]
 
     async def create_conversation(
         self,
@@ -184,12 +190,13 @@ class AsyncPostgresStore:
         title: str | None = None,
         dept_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-    ) -> Conversation:
-        """Make a conversation, or return the one of that id that the user has already.
+    ) -> tuple[Conversation, bool]:
+        """Make a conversation, or return the one of that id that the user has already; and whether it was made.
 
         Raises:
             ConversationNotFound: The id is taken by somebody else.
         """
+        incarnation = postgres_rows.new_incarnation()
         found = await self._run(
             "create_conversation",
             {
@@ -198,11 +205,12 @@ class AsyncPostgresStore:
                 "external_id": key.external_id,
                 "title": title,
                 "dept_id": dept_id,
-                "new_incarnation": postgres_rows.new_incarnation(),
+                "new_incarnation": incarnation,
+                "first_incarnation": incarnation,
                 "metadata": postgres_rows.json_text("metadata", metadata),
             },
         )
-        return self._one(key, found)
+        return self._one(key, [row[:-1] for row in found]), bool(found[0][-1])
 
     async def get_conversation(self, key: ConversationKey) -> Conversation:
         """One conversation of the user; ``ConversationNotFound`` when there is none."""
@@ -214,17 +222,25 @@ class AsyncPostgresStore:
         self, user_id: str, *, limit: int, cursor: str | None = None
     ) -> Page[Conversation]:
         """A user's conversations, the one changed last first, ``limit`` a page."""
-        place = postgres_rows.read_cursor(cursor) | {
-            "user_id": checked_id("user_id", user_id),
-            "limit": limit,
-        }
+        place = postgres_rows.read_cursor(cursor) | {"user_id": user_id, "limit": limit + 1}
         found = [postgres_rows.conversation_of(row) for row in await self._run("list_conversations", place)]
-        return Page(found, postgres_rows.cursor_after(found[-1]) if len(found) == limit else None)
+        more = postgres_rows.cursor_after(found[limit - 1]) if len(found) > limit else None
+        return Page[Conversation].built(items=tuple(found[:limit]), next_cursor=more)
 
-    async def rename_conversation(self, key: ConversationKey, title: str) -> Conversation:
-        """Set the user's own title, which no automatic one replaces."""
-        parameters = {"conversation": key.uuid, "user_id": key.user_id, "title": title}
-        return self._one(key, await self._run("rename_conversation", parameters))
+    async def update_conversation(self, key: ConversationKey, changes: Mapping[str, Any]) -> Conversation:
+        """Change a conversation's ``title``, ``dept_id`` or ``metadata``: those that ``changes`` names."""
+        metadata: Mapping[str, Any] = changes.get("metadata", {})
+        parameters = {
+            "conversation": key.uuid,
+            "user_id": key.user_id,
+            "set_title": "title" in changes,
+            "title": changes.get("title"),
+            "set_dept": "dept_id" in changes,
+            "dept_id": changes.get("dept_id"),
+            "metadata": postgres_rows.json_text("metadata", metadata),
+            "removed": [name for name, value in metadata.items() if value is None],
+        }
+        return self._one(key, await self._run("update_conversation", parameters))
 
     async def delete_conversation(self, key: ConversationKey, *, dirty: bool = False) -> Written:
         """Delete a conversation with all its messages; ``ConversationNotFound`` when there is none."""

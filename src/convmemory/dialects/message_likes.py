@@ -37,6 +37,17 @@ def as_messages(value: Any) -> list[BaseMessage]:
     return [_as_message(item, at) for at, item in enumerate(value)]
 
 
+def unknown_role(role: str) -> str | None:
+    """What to tell of a role that is none, or ``None``. Only what is surely meant as one is quoted: it may be a text."""
+    name = role.lower()
+    if name in ROLES:
+        return None
+    shown, hint = (
+        (f" {role!r}", "; for what a model said it is ai or assistant") if name in _MODELS else ("", "")
+    )
+    return f"unknown role{shown}: there are {_ALL_ROLES}{hint}"
+
+
 def is_one(value: object) -> bool:
     """Whether ``value`` is one message, though it may be iterable."""
     return isinstance(value, (BaseMessage, str, dict)) or _is_sdk_object(value)
@@ -86,13 +97,11 @@ def _role_of(item: Any) -> Any:
 
 
 def _complaint(item: Any) -> str:
-    """What is wrong with what is no message. Only what is surely a role is quoted: a pair may be two texts."""
+    """What is wrong with what is no message."""
     role = _role_of(item)
-    if isinstance(role, str) and role not in ROLES:
-        shown = f" {role!r}" if role.lower() in _MODELS else ""
-        hint = "; for what a model said it is ai or assistant" if shown else ""
-        return f"has an unknown role{shown}: there are {_ALL_ROLES}{hint}"
     if isinstance(role, str):
+        if unknown := unknown_role(role):
+            return f"has an {unknown}"
         content = item.get("content") if isinstance(item, dict) else item[1]
         if not isinstance(content, str | list):
             given = "no content" if content is None else f"a content of type {type(content).__name__}"
