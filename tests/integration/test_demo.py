@@ -205,16 +205,16 @@ def test_the_second_process_ends_with_a_line_where_it_fails(monkeypatch):
     }
     monkeypatch.setattr(sys, "argv", ["", json.dumps(errand)])
 
-    with pytest.raises(SystemExit, match="PostgreSQL failed in connect"):
+    with pytest.raises(SystemExit, match="PostgreSQL failed to connect"):
         second_process.main()
 
 
 def test_a_second_process_that_fails_ends_the_demo(capfd):
     errand = second_process.Errand("?", "postgresql://127.0.0.1:1/none", None, None)
 
-    with pytest.raises(StorageError, match=r"the second process failed in its turn: .* status 1"):
+    with pytest.raises(StorageError, match=r"the second process failed to take its turn: .* status 1"):
         second_process.send(errand)
-    assert "PostgreSQL failed in connect" in capfd.readouterr().err
+    assert "PostgreSQL failed to connect" in capfd.readouterr().err
 
 
 def test_a_machine_without_redis_gets_the_whole_tour_and_is_told(monkeypatch):

@@ -1,4 +1,4 @@
-"""What a turn cost and what it leaned on, and which of its messages each figure belongs to.
+"""Which stored message came from which answer of a model, and which documents it leaned on.
 
 Values are captured from LangChain's runs (``recorder.py``) and joined here with the messages about to be
 stored. They go into the columns beside a message, never into the message: what comes back equals what was said.
