@@ -14,6 +14,8 @@ import psycopg
 import pytest
 
 import convmemory
+from convmemory.environment import PREFIX, variables_of
+from convmemory.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "examples/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -116,6 +118,18 @@ def anchors(page):
 
 def test_the_pages_with_code_are_found():
     assert len(WITH_CODE) >= 8
+
+
+def test_every_setting_is_documented_with_its_default_and_its_variables():
+    page = (ROOT / "docs/reference/settings.md").read_text("utf-8")
+    rows = [[cell.strip(" `") for cell in line.split("|")] for line in page.splitlines() if PREFIX in line]
+    told = {row[1]: (row[2], row[4].split("`, `")) for row in rows if len(row) == 7}
+
+    for setting, field in Settings.model_fields.items():
+        default, names = told.pop(setting)
+        assert default == ("none" if field.default is None else f"{field.default}")
+        assert tuple(names) == variables_of(setting)
+    assert not told
 
 
 def test_every_error_is_documented():

@@ -4,7 +4,6 @@ import copy
 import os
 import pickle
 import traceback
-from pathlib import Path
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -443,17 +442,3 @@ def test_a_wrong_secret_is_not_repeated_by_the_error(field):
     said = "".join(traceback.format_exception(caught.value, chain=True))
     assert "s3cr3t" not in said.replace('["s3cr3t"]', "")
     assert "s3cr3t" not in str(caught.value)
-
-
-# What the reference says
-
-
-def test_the_reference_has_every_setting_with_its_default_and_its_variables():
-    text = (Path(__file__).parents[2] / "docs/reference/settings.md").read_text()
-    rows = [[cell.strip(" `") for cell in line.split("|")] for line in text.splitlines() if PREFIX in line]
-    told = {row[1]: (row[2], row[4].split("`, `")) for row in rows if len(row) == 7}
-    for setting, field in Settings.model_fields.items():
-        default, names = told.pop(setting)
-        assert default == ("none" if field.default is None else f"{field.default}")
-        assert tuple(names) == variables_of(setting)
-    assert not told
