@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 from uuid import UUID
 
 import psycopg
 from psycopg import sql
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 from pydantic import SecretStr
 
+from convmemory._async.homes import AsyncHomes
 from convmemory._async.migrate import check_not_newer, install
-from convmemory._async.postgres_connections import MIGRATION, AsyncBoundedConnection, connect, open_pool
+from convmemory._async.postgres_connections import (
+    MIGRATION,
+    AsyncBoundedConnection,
+    AsyncPool,
+    AsyncPostgresHome,
+    connect,
+)
 from convmemory._async.prober import AsyncProber
 from convmemory.errors import ConversationNotFound, NotOpen, StorageUnavailable
 from convmemory.ids import ConversationKey, checked_id
 from convmemory.models import Appended, Conversation, Draft, Page, StoredMessage
 from convmemory.settings import Settings
 from convmemory.storage import postgres_rows
-from convmemory.storage.sql_and_lua import migrations
+from convmemory.storage.sql_and_lua import migrations, read_ahead
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import POSTGRES, connection_lost, out_of_reach, translated
-from convmemory.tiers.socket_checks import idle_connection_closed
+from convmemory.tiers.socket_checks import DeadlineExceeded, Deserted
+from convmemory.tiers.waiting import aload, ame
 from convmemory.windows.snapshots import Snapshot, Written, snapshot_of
 
 _BIGGEST: Final = 2**62
+_ANEW: Final = 1.0
+"""Seconds to wait for a connection after a statement that nobody answered: a server that is there takes a new one at once."""
 _BRIEF: Final = frozenset({"append"})
 """Statements that answer with a few numbers, and come so often that a new cursor for each would be felt."""
 
@@ -39,19 +50,17 @@ class AsyncPostgresStore:
         settings: Time-outs, pool size and the schema's name; ``Settings()`` has the defaults.
 
     Nothing connects before ``open()``. A statement whose connection broke is sent once more: every one of
-    them may be repeated.
+    them may be repeated. Once open, the store may be used in forked processes and in other event loops: each has
+    connections of its own.
     """
 
     def __init__(self, conninfo: str | None = None, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self.health = TierHealth(POSTGRES)
         self._conninfo = SecretStr(conninfo or self.settings.postgres_conninfo())
-        self._pool = self._new_pool()
+        self._homes = AsyncHomes(self._new_home, self._forked)
         self._schema = sql.Identifier(self.settings.db_schema)
         self._statements: dict[str, bytes] = {}
-        self._opened = False
-        self._refused = 0
-        self._prober = AsyncProber(self.health, self._sign_of_life)
 
     async def open(self) -> Self:
         """Connect, and check that the schema is not newer than this library.
@@ -60,24 +69,23 @@ class AsyncPostgresStore:
             StorageUnavailable: Nobody answers in time, or the password is wrong.
             SchemaOutdated: The schema is newer than this library.
         """
-        if self._opened:
+        if self._homes.opened_here:
             return self
+        await aload(read_ahead)
         # the connection can break between being made and being used
         with translated(POSTGRES, "open", self._wanted):
             async with await self._connect() as conn:
                 await check_not_newer(conn, self.settings.db_schema)
-        if self._pool.closed:  # a closed pool cannot be opened again
-            self._pool = self._new_pool()
-        await self._pool.open()
-        self._opened = True
+            home = self._homes.here()
+            await home.open()
+            await home.settle()
+            self._homes.open_here()
+        self.health.begin_anew()
         return self
 
     async def close(self) -> None:
-        """Close the pool; closing twice does nothing."""
-        if self._opened:
-            self._opened = False
-            self._prober.stop()
-            await self._pool.close()
+        """Close the connections; closing twice does nothing. Another event loop that opened the store keeps its own."""
+        await self._homes.close()
 
     async def init_schema(self) -> list[str]:
         """Create the schema or bring it up to date; names of the migrations that were applied.
@@ -85,6 +93,7 @@ class AsyncPostgresStore:
         Safe when several processes do it at once, and without the right to create when nothing is missing.
         Migrations take as long as they need, and so does waiting for another process's: no time-out ends them.
         """
+        await aload(read_ahead)
         with translated(POSTGRES, "init_schema", self._wanted):
             async with await self._connect() as conn:
                 if await check_not_newer(conn, self.settings.db_schema) == len(migrations()):
@@ -92,8 +101,18 @@ class AsyncPostgresStore:
                 conn.deadline = MIGRATION
                 return await install(conn, self.settings.db_schema)
 
-    def _new_pool(self) -> AsyncConnectionPool[AsyncBoundedConnection]:
-        return open_pool(self._conninfo.get_secret_value(), self.settings)
+    def _new_home(self) -> AsyncPostgresHome:
+        longest = self.settings.pool_timeout + self.settings.statement_timeout + _ANEW
+        prober = AsyncProber(self.health, self._sign_of_life, longest)
+        return AsyncPostgresHome(self._conninfo.get_secret_value(), self.settings, prober)
+
+    def _forked(self) -> None:
+        """What the other process knew of the server, this one has yet to learn."""
+        self.health.begin_anew()
+
+    @property
+    def _pool(self) -> AsyncPool:
+        return self._homes.here().pool
 
     async def _connect(self) -> AsyncBoundedConnection:
         return await connect(self._conninfo.get_secret_value(), self.settings)
@@ -288,9 +307,9 @@ class AsyncPostgresStore:
 
         ``gone`` stands in for no rows at the second attempt: the first may have deleted them.
         """
-        if not self._opened:
+        if not self._homes.opened:
             raise NotOpen("PostgreSQL: call open() first, and do not use it after close()")
-        if self.health.open:
+        if self.health.open and self._homes.here().prober.refuses():
             raise StorageUnavailable(
                 POSTGRES, name, "it did not answer a moment ago and is left alone until it does"
             )
@@ -300,20 +319,49 @@ class AsyncPostgresStore:
         self, name: str, parameters: Mapping[str, Any], *, fetch: bool, gone: Sequence[Any]
     ) -> Sequence[Any]:
         query = self._statements.get(name) or self._compile(name)
+        task = ame()
+        cancelled = task.cancelling()
         with translated(POSTGRES, name, self._wanted, self._heard):
             try:
-                return await self._send(query, parameters, fetch=fetch, brief=name in _BRIEF)
+                found = await self._send(query, parameters, fetch=fetch, brief=name in _BRIEF)
             except psycopg.OperationalError as error:
-                if not connection_lost(error):
-                    raise
-            return await self._send(query, postgres_rows.again(parameters), fetch=fetch) or gone
+                found = await self._send_again(error, query, parameters, fetch=fetch) or gone
+        if task.cancelling() > cancelled:  # at the moment of the answer, which was preferred on its way here
+            raise CancelledError
+        return found
+
+    async def _send_again(
+        self, error: psycopg.OperationalError, query: bytes, parameters: Mapping[str, Any], *, fetch: bool
+    ) -> Sequence[Any]:
+        """Send once more what may have been lost with its connection, and raise anything else.
+
+        No answer in time is such a case: a firewall forgets a connection without a word, and a server that is there
+        would have refused by then. Behind a transaction pooler it knows no time-out of ours, and may be at it still.
+        """
+        if connection_lost(error):
+            return await self._send(query, postgres_rows.again(parameters), fetch=fetch)
+        if not isinstance(error, DeadlineExceeded) or self.settings.prepare_threshold is None:
+            raise error
+        try:
+            return await self._send(query, postgres_rows.again(parameters), fetch=fetch, patience=_ANEW)
+        except PoolTimeout:
+            raise error from None
 
     async def _send(
-        self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, brief: bool = False
+        self,
+        query: bytes,
+        parameters: Mapping[str, Any],
+        *,
+        fetch: bool,
+        brief: bool = False,
+        patience: float | None = None,
     ) -> Sequence[Any]:
-        for _ in range(self._pool.max_size + 1):  # a server that restarted leaves every idle connection dead
-            async with self._pool.connection() as conn:
-                if idle_connection_closed(conn.pgconn):
+        home = self._homes.here()
+        if not home.ready:
+            await home.open()
+        for _ in range(home.pool.max_size + 1):  # a server that restarted leaves every idle connection dead
+            async with home.pool.connection(patience) as conn:
+                if not conn.usable:
                     await conn.close()  # the pool's own check would sleep before it tries the next one
                     continue
                 return await conn.run(query, parameters, fetch=fetch, brief=brief)
@@ -321,13 +369,16 @@ class AsyncPostgresStore:
 
     def _heard(self, error: BaseException | None) -> None:
         """Tell the breaker how it went. A pool is merely busy if nobody was refused since a statement last went through."""
+        home = self._homes.here()
         if error is None:
-            self._refused = self._pool.connection_class.refused
+            home.refused = home.kind.refused
             self.health.succeeded()
             return
-        busy = isinstance(error, PoolTimeout) and self._refused == self._pool.connection_class.refused
+        busy = isinstance(error, PoolTimeout) and home.refused == home.kind.refused
+        if isinstance(error, Deserted):  # who gave up on an answer has closed its connection
+            busy = home.busy
         if out_of_reach(error) and not busy and self.health.failed(error):
-            self._prober.start()
+            home.prober.start(at_once=isinstance(error, Deserted))
 
     async def _sign_of_life(self) -> None:
         await self._attempt("count_dirty", {}, fetch=True, gone=())

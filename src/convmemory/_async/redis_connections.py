@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, Protocol
 
 import redis.asyncio as redis_client
 import redis.asyncio.cluster as clusters
@@ -13,10 +14,13 @@ from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from convmemory._async.prober import AsyncProber
+from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
 from convmemory.storage.redis_urls import CLUSTER, SERVER, RedisPlace, not_a_redis_url, redis_place
 from convmemory.tiers.driver_errors import describe
 from convmemory.tiers.socket_checks import KEEPALIVE
+from convmemory.tiers.waiting import ahere
 
 # typed in one of the driver's colours only
 _parse_url: Any = connections.parse_url
@@ -34,6 +38,111 @@ class AsyncPrimaryConnection(sentinels.SentinelManagedConnection):
 
 class AsyncSecurePrimaryConnection(AsyncPrimaryConnection, SSLConnection):
     """The same over TLS."""
+
+
+class AsyncRedisClients(Protocol):
+    """Where a place's client comes from."""
+
+    def client(self) -> Any:
+        """The client of this place."""
+
+    async def close(self) -> None:
+        """Close what was made for this place."""
+
+
+class AsyncRedisHome:
+    """The connections of one process and event loop, and who asks after the server there."""
+
+    def __init__(self, clients: AsyncRedisClients, prober: AsyncProber) -> None:
+        self.clients = clients
+        self.prober = prober
+
+    async def leave(self) -> None:
+        """Close what was made here."""
+        self.prober.stop()
+        await self.clients.close()
+
+    def drop(self) -> None:
+        """Leave the connections to their end: what an event loop held goes with it."""
+        self.prober.stop()
+
+    def disown(self) -> None:
+        """Touch nothing: another process goes on with these connections, and is asked for by name in its own."""
+
+
+class AsyncGivenClient:
+    """A caller's own client. In another place than the first it was used in, one of the same options stands in for it.
+
+    redis-py minds processes itself, and event loops not at all.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._given = client
+        self._first: Any = None
+        self._used = False
+
+    def here(self) -> AsyncRedisClients:
+        """The client itself where it was first used, and a twin of it everywhere else."""
+        place = ahere()
+        if not self._used:
+            self._used, self._first = True, place
+        return AsyncOwnClient(self._given) if place is self._first else AsyncTwin(self._given)
+
+
+class AsyncOwnClient:
+    """The client that was given, which its owner closes."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def client(self) -> Any:
+        """The client."""
+        return self._client
+
+    async def close(self) -> None:
+        """Leave it open: it is its owner's."""
+
+
+class AsyncTwin:
+    """A client like one that belongs to another event loop, with connections of its own."""
+
+    def __init__(self, client: Any) -> None:
+        self._like = client
+        self._client: Any = None
+
+    def client(self) -> Any:
+        """The twin.
+
+        Raises:
+            ConfigurationError: Of this kind of client none can be made.
+        """
+        if self._client is None:
+            self._client = _twin(self._like)
+        return self._client
+
+    async def close(self) -> None:
+        """Close the twin's connections."""
+        if self._client is not None:
+            await self._client.connection_pool.disconnect()
+
+
+def _twin(client: Any) -> Any:
+    pool: Any = getattr(client, "connection_pool", None)
+    if type(pool) not in {connections.ConnectionPool, connections.BlockingConnectionPool}:
+        raise ConfigurationError(
+            "redis: this client belongs to another event loop (or process), and one like it cannot be made: "
+            "give the memory a URL instead, or use it in the event loop it was first used in"
+        )
+    bounds = {"timeout": pool.timeout} if hasattr(pool, "timeout") else {}
+    twin = copy.copy(client)
+    twin.connection = None
+    twin.connection_pool = type(pool)(
+        connection_class=pool.connection_class,
+        max_connections=pool.max_connections,
+        **bounds,
+        **pool.connection_kwargs,
+    )
+    return twin
 
 
 class AsyncRedisLink:

@@ -111,6 +111,8 @@ class ConversationMemory:
             SchemaOutdated: The database's schema is newer than this library.
         """
         self.postgres.open()
+        if self.redis is not None:
+            self.redis.open()
         return self
 
     def close(self) -> None:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from convmemory.errors import NotOpen
+
+T = TypeVar("T")
 
 asleep = asyncio.sleep
 sleep = time.sleep
@@ -22,3 +27,131 @@ def spawn(work: Callable[[], None]) -> threading.Thread:
     thread = threading.Thread(target=work, name="convmemory", daemon=True)
     thread.start()
     return thread
+
+
+def aworks(work: asyncio.Task[None] | None) -> bool:
+    """Whether what ``aspawn`` began in this loop goes on."""
+    return work is not None and not work.done()
+
+
+def works(work: threading.Thread | None) -> bool:
+    """Whether what ``spawn`` began goes on; nothing does that another process began."""
+    return work is not None and work.is_alive()
+
+
+aload = asyncio.to_thread
+
+
+def load(read: Callable[[], T]) -> T:
+    """Read files, which an event loop would have to wait for."""
+    return read()
+
+
+def ahere() -> asyncio.AbstractEventLoop:
+    """Where this call runs, as far as connections care: its event loop.
+
+    Raises:
+        NotOpen: None of this process's runs here, as in a process forked by a coroutine that goes on in it.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise NotOpen(
+            "no event loop of this process runs here: after a fork, call the memory from an asyncio.run() of its own"
+        ) from None
+
+
+def here() -> str:
+    """Where this call runs, as far as connections care: blocking ones serve every thread."""
+    return "every thread"
+
+
+def alives(place: asyncio.AbstractEventLoop | None) -> bool:
+    """Whether somebody may be waiting there right now."""
+    return place is not None and place.is_running()
+
+
+def lives(_place: object) -> bool:
+    """Whether somebody may be waiting there right now: blocking calls have no other place."""
+    return False
+
+
+def agone(place: asyncio.AbstractEventLoop | None) -> bool:
+    """Whether nothing will ever wait there again."""
+    return place is None or place.is_closed()
+
+
+def gone(_place: object) -> bool:
+    """Whether nothing will ever wait there again."""
+    return False
+
+
+def atell(place: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
+    """Have ``call`` called in another event loop."""
+    with suppress(RuntimeError):  # it was closed a moment ago
+        place.call_soon_threadsafe(call)
+
+
+def tell(_place: object, call: Callable[[], object]) -> None:
+    """Have ``call`` called."""
+    call()
+
+
+def aguard(leave: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
+    """Have ``leave`` awaited when the running loop ends, or at ``aclose()``.
+
+    ``asyncio.run`` cancels tasks first, which connections need for being closed, and then closes the asynchronous
+    generators that were begun: so this is one, begun and left waiting.
+    """
+
+    async def guarded() -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await leave()
+
+    generator = guarded()
+    with suppress(StopIteration):
+        generator.__anext__().send(None)
+    return generator
+
+
+class Guard:
+    """Calls ``leave`` at ``close()``; a program that ends closes its sockets by ending."""
+
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self.close: Final = leave
+
+
+guard = Guard
+
+
+class _Nobody:
+    """Blocking code, which nobody cancels."""
+
+    @staticmethod
+    def cancelling() -> int:
+        return 0
+
+
+_NOBODY: Final = _Nobody()
+
+
+def ame() -> Any:
+    """The task that runs, to ask how often it was cancelled."""
+    return asyncio.current_task() or _NOBODY
+
+
+def me() -> Any:
+    """Stands in for a task where there is none."""
+    return _NOBODY
+
+
+def atold_to_end() -> bool:
+    """Whether the task that runs was cancelled, though somebody below it did not mind."""
+    return bool(ame().cancelling())
+
+
+def told_to_end() -> bool:
+    """Whether somebody cancelled this: nobody does."""
+    return False
