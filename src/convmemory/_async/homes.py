@@ -117,11 +117,11 @@ class AsyncHomes(Generic[H]):
             if self._openers:
                 leaving = [other for other in leaving if not alives(other)]
             for other in leaving:
-                home, _ = self._homes.pop(other), self._guards.pop(other, None)
-                if alives(other):
-                    atell(other, home.drop)
+                guard = self._guards.pop(other, None)
+                if guard is not None and alives(other):
+                    atell(other, guard.aclose)
                 else:
-                    home.drop()
+                    self._homes.pop(other).drop()
             guard = self._guards.pop(place, None)
         if guard is not None:
             await guard.aclose()

@@ -19,9 +19,11 @@ from convmemory.settings import Settings
 from convmemory.tiers.driver_errors import POSTGRES, translated
 from convmemory.tiers.forks import let_go
 from convmemory.tiers.socket_checks import NOTICEABLE, DeadlineExceeded, idle_connection_closed, within
-from convmemory.tiers.waiting import asleep, atold_to_end
+from convmemory.tiers.waiting import aend, aquietly, asleep, atold_to_end
 
 RV = TypeVar("RV")
+NAME: Final = "convmemory"
+"""What connections and pools are called, in the server's list and in logs."""
 MIGRATION: Final = 86_400.0
 """Seconds a connection waits for a step of a migration: a day, so that one whose server vanished ends after all."""
 _WAIT: Final = 0.1
@@ -156,15 +158,19 @@ class AsyncPostgresHome:
         """How many connections had been refused when a statement last went through."""
 
     async def open(self) -> None:
-        """Have the pool begin to connect."""
+        """Have the pool begin to connect, and wait a moment for the connections it begins with.
+
+        Whoever wants one before it is there makes the pool grow; and a program may end at once, while connecting is
+        hard to end.
+        """
         await self.pool.open()
         self.ready = True
-
-    async def settle(self) -> None:
-        """Wait a moment for the connections a pool begins with: a program may end at once, and connecting is hard to end."""
-        deadline = time.monotonic() + _SETTLED
-        while self.pool.get_stats()["pool_available"] < self.pool.min_size and time.monotonic() < deadline:
+        refused, deadline = self.kind.refused, time.monotonic() + _SETTLED
+        while self.pool.get_stats()["pool_available"] < self.pool.min_size and self.kind.refused == refused:
+            if time.monotonic() > deadline:
+                break
             await asleep(_GLANCE)
+        aquietly(NAME)
 
     @property
     def busy(self) -> bool:
@@ -185,6 +191,9 @@ class AsyncPostgresHome:
     def drop(self) -> None:
         """Close every connection where it stands."""
         self._forget_the_pool()
+        for work in (*self.pool._workers, self.pool._sched_runner):  # noqa: SLF001 - they are nobody else's
+            if work is not None:
+                aend(work)
         for conn in list(self.kind.made):
             conn.pgconn.finish()
 
@@ -232,7 +241,7 @@ def connection_options(settings: Settings) -> dict[str, Any]:
         "autocommit": True,
         "prepare_threshold": settings.prepare_threshold,
         "connect_timeout": max(2, round(settings.connect_timeout)),
-        "application_name": "convmemory",
+        "application_name": NAME,
     }
 
 
@@ -253,7 +262,7 @@ def open_pool(conninfo: str, settings: Settings, kind: type[AsyncBoundedConnecti
         reconnect_failed=AsyncConnectionPool.check,
         configure=_limit_statements(settings),
         open=False,
-        name="convmemory",
+        name=NAME,
     )
 
 

@@ -78,7 +78,6 @@ class AsyncPostgresStore:
                 await check_not_newer(conn, self.settings.db_schema)
             home = self._homes.here()
             await home.open()
-            await home.settle()
             self._homes.open_here()
         self.health.begin_anew()
         return self
@@ -307,8 +306,7 @@ class AsyncPostgresStore:
 
         ``gone`` stands in for no rows at the second attempt: the first may have deleted them.
         """
-        if not self._homes.opened:
-            raise NotOpen("PostgreSQL: call open() first, and do not use it after close()")
+        self._look_open()
         if self.health.open and self._homes.here().prober.refuses():
             raise StorageUnavailable(
                 POSTGRES, name, "it did not answer a moment ago and is left alone until it does"
@@ -356,6 +354,7 @@ class AsyncPostgresStore:
         brief: bool = False,
         patience: float | None = None,
     ) -> Sequence[Any]:
+        self._look_open()  # also those who ask again, and whoever looks after the server
         home = self._homes.here()
         if not home.ready:
             await home.open()
@@ -366,6 +365,10 @@ class AsyncPostgresStore:
                     continue
                 return await conn.run(query, parameters, fetch=fetch, brief=brief)
         raise psycopg.OperationalError("the server closes every connection it accepts")
+
+    def _look_open(self) -> None:
+        if not self._homes.opened:
+            raise NotOpen("PostgreSQL: call open() first, and do not use it after close()")
 
     def _heard(self, error: BaseException | None) -> None:
         """Tell the breaker how it went. A pool is merely busy if nobody was refused since a statement last went through."""

@@ -20,7 +20,7 @@ from convmemory.settings import Settings
 from convmemory.storage.redis_urls import CLUSTER, SERVER, RedisPlace, not_a_redis_url, redis_place
 from convmemory.tiers.driver_errors import describe
 from convmemory.tiers.socket_checks import KEEPALIVE
-from convmemory.tiers.waiting import ahere
+from convmemory.tiers.waiting import ahere, asever
 
 # typed in one of the driver's colours only
 _parse_url: Any = connections.parse_url
@@ -49,6 +49,9 @@ class AsyncRedisClients(Protocol):
     async def close(self) -> None:
         """Close what was made for this place."""
 
+    def connections(self) -> list[Any]:
+        """The connections that were made for this place."""
+
 
 class AsyncRedisHome:
     """The connections of one process and event loop, and who asks after the server there."""
@@ -63,8 +66,10 @@ class AsyncRedisHome:
         await self.clients.close()
 
     def drop(self) -> None:
-        """Leave the connections to their end: what an event loop held goes with it."""
+        """Close every socket where it stands."""
         self.prober.stop()
+        for connection in self.clients.connections():
+            asever(connection)
 
     def disown(self) -> None:
         """Touch nothing: another process goes on with these connections, and is asked for by name in its own."""
@@ -102,6 +107,10 @@ class AsyncOwnClient:
     async def close(self) -> None:
         """Leave it open: it is its owner's."""
 
+    def connections(self) -> list[Any]:
+        """None: they are its owner's."""
+        return []
+
 
 class AsyncTwin:
     """A client like one that belongs to another event loop, with connections of its own."""
@@ -124,6 +133,18 @@ class AsyncTwin:
         """Close the twin's connections."""
         if self._client is not None:
             await self._client.connection_pool.disconnect()
+
+    def connections(self) -> list[Any]:
+        """The twin's connections."""
+        return _connections(self._client)
+
+
+def _connections(client: Any) -> list[Any]:
+    """What a client holds, in its pool or in those of a cluster's nodes; redis-py has no name for it."""
+    nodes = getattr(client, "nodes_manager", None)
+    pools = [getattr(client, "connection_pool", None)] if nodes is None else nodes.nodes_cache.values()
+    names = ("_available_connections", "_in_use_connections", "_connections")
+    return [one for pool in pools for name in names for one in getattr(pool, name, ())]
 
 
 def _twin(client: Any) -> Any:
@@ -170,6 +191,10 @@ class AsyncRedisLink:
         for client in (self._client, *self._sentinels):
             if client is not None:
                 await client.aclose()
+
+    def connections(self) -> list[Any]:
+        """The connections of the client and of those it asks for the primary."""
+        return [one for client in (self._client, *self._sentinels) for one in _connections(client)]
 
     def _cluster(self) -> Any:
         nodes = [_ClusterNode(host, port) for host, port in self._place.hosts]

@@ -118,11 +118,11 @@ class Homes(Generic[H]):
             if self._openers:
                 leaving = [other for other in leaving if not lives(other)]
             for other in leaving:
-                home, _ = self._homes.pop(other), self._guards.pop(other, None)
-                if lives(other):
-                    tell(other, home.drop)
+                guard = self._guards.pop(other, None)
+                if guard is not None and lives(other):
+                    tell(other, guard.close)
                 else:
-                    home.drop()
+                    self._homes.pop(other).drop()
             guard = self._guards.pop(place, None)
         if guard is not None:
             guard.close()

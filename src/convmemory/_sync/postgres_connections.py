@@ -20,9 +20,11 @@ from convmemory.settings import Settings
 from convmemory.tiers.driver_errors import POSTGRES, translated
 from convmemory.tiers.forks import let_go
 from convmemory.tiers.socket_checks import NOTICEABLE, DeadlineExceeded, idle_connection_closed, within
-from convmemory.tiers.waiting import sleep, told_to_end
+from convmemory.tiers.waiting import end, quietly, sleep, told_to_end
 
 RV = TypeVar("RV")
+NAME: Final = "convmemory"
+"""What connections and pools are called, in the server's list and in logs."""
 MIGRATION: Final = 86_400.0
 """Seconds a connection waits for a step of a migration: a day, so that one whose server vanished ends after all."""
 _WAIT: Final = 0.1
@@ -155,15 +157,19 @@ class PostgresHome:
         """How many connections had been refused when a statement last went through."""
 
     def open(self) -> None:
-        """Have the pool begin to connect."""
+        """Have the pool begin to connect, and wait a moment for the connections it begins with.
+
+        Whoever wants one before it is there makes the pool grow; and a program may end at once, while connecting is
+        hard to end.
+        """
         self.pool.open()
         self.ready = True
-
-    def settle(self) -> None:
-        """Wait a moment for the connections a pool begins with: a program may end at once, and connecting is hard to end."""
-        deadline = time.monotonic() + _SETTLED
-        while self.pool.get_stats()["pool_available"] < self.pool.min_size and time.monotonic() < deadline:
+        refused, deadline = self.kind.refused, time.monotonic() + _SETTLED
+        while self.pool.get_stats()["pool_available"] < self.pool.min_size and self.kind.refused == refused:
+            if time.monotonic() > deadline:
+                break
             sleep(_GLANCE)
+        quietly(NAME)
 
     @property
     def busy(self) -> bool:
@@ -184,6 +190,9 @@ class PostgresHome:
     def drop(self) -> None:
         """Close every connection where it stands."""
         self._forget_the_pool()
+        for work in (*self.pool._workers, self.pool._sched_runner):  # noqa: SLF001 - they are nobody else's
+            if work is not None:
+                end(work)
         for conn in list(self.kind.made):
             conn.pgconn.finish()
 
@@ -231,7 +240,7 @@ def connection_options(settings: Settings) -> dict[str, Any]:
         "autocommit": True,
         "prepare_threshold": settings.prepare_threshold,
         "connect_timeout": max(2, round(settings.connect_timeout)),
-        "application_name": "convmemory",
+        "application_name": NAME,
     }
 
 
@@ -252,7 +261,7 @@ def open_pool(conninfo: str, settings: Settings, kind: type[BoundedConnection]) 
         reconnect_failed=ConnectionPool.check,
         configure=_limit_statements(settings),
         open=False,
-        name="convmemory",
+        name=NAME,
     )
 
 

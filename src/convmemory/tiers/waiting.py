@@ -13,6 +13,8 @@ from convmemory.errors import NotOpen
 
 T = TypeVar("T")
 
+_NO_LOOP: Final = "no event loop of this process runs here: after a fork, call the memory from an asyncio.run() of the new process's own"
+
 asleep = asyncio.sleep
 sleep = time.sleep
 
@@ -39,6 +41,18 @@ def works(work: threading.Thread | None) -> bool:
     return work is not None and work.is_alive()
 
 
+def aend(work: asyncio.Task[None]) -> None:
+    """Have what was begun in another event loop end, or be forgotten with a loop that is closed."""
+    try:
+        work.cancel()
+    except RuntimeError:
+        getattr(work.get_coro(), "close", work.done)()
+
+
+def end(_work: threading.Thread) -> None:
+    """Nothing: a thread ends by itself."""
+
+
 aload = asyncio.to_thread
 
 
@@ -56,9 +70,7 @@ def ahere() -> asyncio.AbstractEventLoop:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
-        raise NotOpen(
-            "no event loop of this process runs here: after a fork, call the memory from an asyncio.run() of its own"
-        ) from None
+        raise NotOpen(_NO_LOOP) from None
 
 
 def here() -> str:
@@ -86,15 +98,33 @@ def gone(_place: object) -> bool:
     return False
 
 
-def atell(place: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
-    """Have ``call`` called in another event loop."""
+def atell(place: asyncio.AbstractEventLoop, call: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Have ``call`` awaited in another event loop."""
     with suppress(RuntimeError):  # it was closed a moment ago
-        place.call_soon_threadsafe(call)
+        place.call_soon_threadsafe(lambda: place.create_task(call()))
 
 
-def tell(_place: object, call: Callable[[], object]) -> None:
+def tell(_place: object, call: Callable[[], None]) -> None:
     """Have ``call`` called."""
     call()
+
+
+def asever(connection: Any) -> None:
+    """Close the socket of a connection of redis-py, whose event loop is closed and can do so no more."""
+    writer, connection._writer, connection._reader = connection._writer, None, None  # noqa: SLF001 - nothing else does it
+    if writer is None:
+        return
+    with suppress(RuntimeError):
+        writer.transport.abort()
+    sock = getattr(writer.transport, "_sock", None)
+    if sock is not None:
+        writer.transport._sock = None  # noqa: SLF001 - or it complains of having been left open
+        sock.close()
+
+
+def sever(connection: Any) -> None:
+    """Close the socket of a connection of redis-py."""
+    connection.disconnect()
 
 
 def aguard(leave: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
@@ -126,6 +156,23 @@ class Guard:
 guard = Guard
 
 
+def aquietly(name: str) -> None:
+    """Have asyncio not complain of a pool's tasks when a loop is closed without having cancelled anything.
+
+    That is how many programs end their loops, and nothing of theirs is lost with these: the tasks whose name begins
+    with ``name``, and on Python 3.11 the one in which a pool's scheduler waits.
+    """
+    for task in asyncio.all_tasks():
+        frame = getattr(task.get_coro(), "cr_frame", None)
+        whose = type(frame.f_locals.get("self")).__module__ if frame is not None else ""
+        if task.get_name().startswith(name) or whose.startswith("psycopg_pool."):
+            setattr(task, "_log_destroy_pending", False)  # noqa: B010 - as asyncio does with its own
+
+
+def quietly(_name: str) -> None:
+    """Nothing: a thread that ends with its program does so without a word."""
+
+
 class _Nobody:
     """Blocking code, which nobody cancels."""
 
@@ -139,7 +186,10 @@ _NOBODY: Final = _Nobody()
 
 def ame() -> Any:
     """The task that runs, to ask how often it was cancelled."""
-    return asyncio.current_task() or _NOBODY
+    try:
+        return asyncio.current_task() or _NOBODY
+    except RuntimeError:
+        raise NotOpen(_NO_LOOP) from None
 
 
 def me() -> Any:
