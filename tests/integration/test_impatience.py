@@ -70,7 +70,7 @@ async def test_a_redis_that_hangs_costs_impatient_callers_three_calls(open_memor
 
 
 async def test_those_who_leave_a_server_that_is_well_open_no_breaker_for_long(open_memory, database):
-    memory = await open_memory(redis=None) if False else await open_memory(hot=None)
+    memory = await open_memory(hot=None)
     await memory.save_message("c", "one", user_id="ada")
     with database.transaction():
         database.execute("SELECT FROM conversations FOR UPDATE")

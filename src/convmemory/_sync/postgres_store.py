@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 from uuid import UUID
@@ -33,7 +32,7 @@ from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import POSTGRES, connection_lost, out_of_reach, translated
 from convmemory.tiers.socket_checks import DeadlineExceeded, Deserted
-from convmemory.tiers.waiting import load, me
+from convmemory.tiers.waiting import heeded, load
 from convmemory.windows.snapshots import Snapshot, Written, snapshot_of
 
 _BIGGEST: Final = 2**62
@@ -315,16 +314,11 @@ class PostgresStore:
         self, name: str, parameters: Mapping[str, Any], *, fetch: bool, gone: Sequence[Any]
     ) -> Sequence[Any]:
         query = self._statements.get(name) or self._compile(name)
-        task = me()
-        cancelled = task.cancelling()
-        with translated(POSTGRES, name, self._wanted, self._heard):
+        with heeded(), translated(POSTGRES, name, self._wanted, self._heard):
             try:
-                found = self._send(query, parameters, fetch=fetch, brief=name in _BRIEF)
+                return self._send(query, parameters, fetch=fetch, brief=name in _BRIEF)
             except psycopg.OperationalError as error:
-                found = self._send_again(error, query, parameters, fetch=fetch) or gone
-        if task.cancelling() > cancelled:  # at the moment of the answer, which was preferred on its way here
-            raise CancelledError
-        return found
+                return self._send_again(error, query, parameters, fetch=fetch) or gone
 
     def _send_again(
         self, error: psycopg.OperationalError, query: bytes, parameters: Mapping[str, Any], *, fetch: bool

@@ -31,7 +31,7 @@ from convmemory.storage.sql_and_lua import lua, read_ahead
 from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import REDIS, translated, wrong_type
 from convmemory.tiers.socket_checks import Deserted
-from convmemory.tiers.waiting import load
+from convmemory.tiers.waiting import heeded, load
 from convmemory.windows.snapshots import Reply, Snapshot, Written, parse_reply
 from convmemory.windows.trust import Trust
 
@@ -107,7 +107,7 @@ class RedisStore:
         Raises:
             StorageUnavailable: Nobody answers in time, or nothing can be written.
         """
-        with self._observed("ping"):
+        with heeded(), self._observed("ping"):
             everywhere = (
                 {"target_nodes": self._client.PRIMARIES} if hasattr(self._client, "PRIMARIES") else {}
             )
@@ -166,7 +166,7 @@ class RedisStore:
     def drop(self, conversations: Sequence[UUID]) -> None:
         """Forget windows and leases; always safe."""
         self._refuse_while_open("drop")
-        with self._observed("drop"), self._client.pipeline(transaction=False) as pipe:
+        with heeded(), self._observed("drop"), self._client.pipeline(transaction=False) as pipe:
             for conversation in conversations:
                 # not pipe.unlink(): an awaited cluster's puts nothing in the pipe
                 pipe.execute_command("UNLINK", self._keys.window(conversation))
@@ -207,14 +207,14 @@ class RedisStore:
     def end_session(self, session_id: str) -> bool:
         """End a session at once; whether it was still alive. Its conversation stays."""
         self._refuse_while_open("end_session")
-        with self._observed("end_session"):
+        with heeded(), self._observed("end_session"):
             return bool(self._client.unlink(self._keys.session(session_id)))
 
     def list_user_sessions(self, user_id: str) -> list[Session]:
         """A user's live sessions, the newest first; looking does not prolong them."""
         self._refuse_while_open("list_user_sessions")
         index = self._keys.user_sessions(user_id)
-        with self._observed("list_user_sessions"):
+        with heeded(), self._observed("list_user_sessions"):
             ids = [raw.decode() for raw in self._client.zrevrange(index, 0, -1)]
             with self._client.pipeline(transaction=False) as pipe:
                 for session_id in ids:
@@ -250,7 +250,7 @@ class RedisStore:
     def _run(self, script: str, name: str, *arguments: Any) -> Any:
         """Run a script by its digest; by its text where the server does not know it yet. All of them may be repeated."""
         self._refuse_while_open(script)
-        with self._observed(script):
+        with heeded(), self._observed(script):
             return self._evaluate(script, name, *arguments)
 
     def _evaluate(self, script: str, name: str, *arguments: Any) -> Any:

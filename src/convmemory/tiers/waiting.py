@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, Final, TypeVar
 
 from convmemory.errors import NotOpen
@@ -173,33 +173,35 @@ def quietly(_name: str) -> None:
     """Nothing: a thread that ends with its program does so without a word."""
 
 
-class _Nobody:
-    """Blocking code, which nobody cancels."""
+class aheeded:  # noqa: N801 - reads as a word: `with aheeded():`
+    """Raise ``CancelledError`` at the end if the task was cancelled inside and somebody below did not mind.
 
-    @staticmethod
-    def cancelling() -> int:
-        return 0
+    A driver that is cancelled at the moment of its answer may prefer the answer; a call that was cancelled must
+    not be taken for one that was acknowledged. Cancelled before, a task may still call: to store what it has.
+    """
+
+    __slots__ = ("_before", "_task")
+
+    def __enter__(self) -> None:
+        """Begin to listen."""
+        try:
+            self._task = asyncio.current_task()
+        except RuntimeError:
+            raise NotOpen(_NO_LOOP) from None
+        self._before = self._task.cancelling() if self._task else 0
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None and self._task is not None and self._task.cancelling() > self._before:
+            raise asyncio.CancelledError
 
 
-_NOBODY: Final = _Nobody()
-
-
-def ame() -> Any:
-    """The task that runs, to ask how often it was cancelled."""
-    try:
-        return asyncio.current_task() or _NOBODY
-    except RuntimeError:
-        raise NotOpen(_NO_LOOP) from None
-
-
-def me() -> Any:
-    """Stands in for a task where there is none."""
-    return _NOBODY
+heeded = nullcontext
 
 
 def atold_to_end() -> bool:
     """Whether the task that runs was cancelled, though somebody below it did not mind."""
-    return bool(ame().cancelling())
+    task = asyncio.current_task()
+    return task is not None and bool(task.cancelling())
 
 
 def told_to_end() -> bool:
