@@ -9,7 +9,6 @@ import time
 
 import pytest
 import redis.asyncio
-from asgiref.sync import async_to_sync, sync_to_async
 
 from convmemory import AsyncConversationMemory, ConfigurationError, NotOpen, StorageUnavailable
 from fix_memory import texts
@@ -116,6 +115,9 @@ def test_a_close_in_one_loop_leaves_nobody_behind_who_did_not_open(make, databas
 
 
 def test_asgiref_may_call_it_from_blocking_code(make):
+    pytest.importorskip("asgiref", reason="not installed beside the package alone")
+    from asgiref.sync import async_to_sync, sync_to_async
+
     memory = make()
     async_to_sync(memory.open)()
     assert [async_to_sync(turn)(memory, f"{n}") for n in range(3)] == [True] * 3
@@ -239,6 +241,38 @@ def test_a_client_that_cannot_be_stood_in_for_is_named_at_once(make, redis_url):
     asyncio.run(memory.close())
 
 
+def test_nested_loops_share_the_connections_of_theirs(make):
+    nest_asyncio = pytest.importorskip("nest_asyncio", reason="not installed beside the package alone")
+    memory = make()
+
+    async def cell():
+        await memory.open()
+        return (
+            asyncio.run(turn(memory, "inner")),
+            await turn(memory, "outer"),
+            len(memory.postgres._homes._homes),
+        )
+
+    loop = asyncio.new_event_loop()
+    with pytest.MonkeyPatch.context() as patch:  # it patches asyncio itself, and for good
+        for name in ("run", "get_event_loop", "Task", "Future"):
+            patch.setattr(asyncio, name, getattr(asyncio, name))
+        nest_asyncio.apply(loop)
+        assert loop.run_until_complete(cell()) == (True, True, 1)
+        loop.run_until_complete(memory.close())
+        loop.close()
+
+
+def test_no_awaited_call_makes_the_loop_wait(database_url, redis_url, schema, key_prefix):
+    """Nor the first of each kind, in a process that has read nothing yet."""
+    pytest.importorskip("blockbuster", reason="not installed beside the package alone")
+    program = HEAD + AWAITED + BUSY
+    command = [sys.executable, "-c", program, database_url, redis_url, schema, key_prefix]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.stdout, done.stderr) == ("served\n", "")
+
+
 # Programs that end without a word
 
 HEAD = """
@@ -247,6 +281,28 @@ from convmemory import AsyncConversationMemory, ConversationMemory
 places, settings = sys.argv[1:3], dict(db_schema=sys.argv[3], key_prefix=sys.argv[4], pool_min=4)
 """
 AWAITED = "memory = AsyncConversationMemory.from_url(*places, **settings)\n"
+BUSY = """
+from blockbuster import blockbuster_ctx
+
+async def main():
+    with blockbuster_ctx():
+        await memory.init_schema()
+        await memory.open()
+        session = await memory.create_session('ada')
+        await memory.save_message('c', 'one', user_id='ada')
+        await memory.get_history('c', user_id='ada')
+        await memory.get_messages('c', user_id='ada')
+        await memory.history('c', user_id='ada').aget_messages()
+        await memory.list_user_sessions('ada')
+        await memory.list_user_conversations('ada')
+        await memory.check()
+        await memory.end_session(session.session_id)
+        await memory.delete_conversation('c', user_id='ada')
+        await memory.close()
+    print('served')
+
+asyncio.run(main())
+"""
 PROGRAMS = {
     "opens": AWAITED + "asyncio.run(memory.open())",
     "opens and raises": AWAITED

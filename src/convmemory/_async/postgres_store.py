@@ -75,6 +75,9 @@ class AsyncPostgresStore:
         with translated(POSTGRES, "open", self._wanted):
             async with await self._connect() as conn:
                 await check_not_newer(conn, self.settings.db_schema)
+                await aload(
+                    lambda: conn.info.timezone
+                )  # else the first time that is read looks it up in a file
             home = self._homes.here()
             await home.open()
             self._homes.open_here()
@@ -334,8 +337,9 @@ class AsyncPostgresStore:
             return await self._send(query, postgres_rows.again(parameters), fetch=fetch)
         if not isinstance(error, DeadlineExceeded) or self.settings.prepare_threshold is None:
             raise error
+        patience = min(_ANEW, self.settings.pool_timeout)
         try:
-            return await self._send(query, postgres_rows.again(parameters), fetch=fetch, patience=_ANEW)
+            return await self._send(query, postgres_rows.again(parameters), fetch=fetch, patience=patience)
         except PoolTimeout:
             raise error from None
 

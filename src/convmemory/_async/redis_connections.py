@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Protocol
+from importlib import import_module
+from typing import Any, Final, Protocol
 
 import redis.asyncio as redis_client
 import redis.asyncio.cluster as clusters
@@ -26,6 +27,18 @@ from convmemory.tiers.waiting import ahere, asever
 _parse_url: Any = connections.parse_url
 _ClusterNode: Any = clusters.ClusterNode
 _Sentinel: Any = redis_client.Sentinel
+
+
+def _names_itself() -> dict[str, Any]:
+    """What connections tell the server of this client. Left to itself redis-py reads files for each of them, in the event loop."""
+    try:
+        module = import_module("redis.driver_info")
+    except ImportError:  # an older one has read them once
+        return {}
+    return {"driver_info": module.DriverInfo()}
+
+
+_NAMED: Final = _names_itself()
 
 
 class AsyncPrimaryConnection(sentinels.SentinelManagedConnection):
@@ -232,6 +245,7 @@ def redis_from_url(url: str, settings: Settings) -> redis_client.Redis:
 
 def _bounds(settings: Settings) -> dict[str, Any]:
     return {
+        **_NAMED,
         "socket_timeout": settings.redis_timeout,
         "socket_connect_timeout": settings.redis_timeout,
         "socket_keepalive": True,

@@ -76,6 +76,7 @@ class PostgresStore:
         with translated(POSTGRES, "open", self._wanted):
             with self._connect() as conn:
                 check_not_newer(conn, self.settings.db_schema)
+                load(lambda: conn.info.timezone)  # else the first time that is read looks it up in a file
             home = self._homes.here()
             home.open()
             self._homes.open_here()
@@ -332,8 +333,9 @@ class PostgresStore:
             return self._send(query, postgres_rows.again(parameters), fetch=fetch)
         if not isinstance(error, DeadlineExceeded) or self.settings.prepare_threshold is None:
             raise error
+        patience = min(_ANEW, self.settings.pool_timeout)
         try:
-            return self._send(query, postgres_rows.again(parameters), fetch=fetch, patience=_ANEW)
+            return self._send(query, postgres_rows.again(parameters), fetch=fetch, patience=patience)
         except PoolTimeout:
             raise error from None
 
