@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 from langchain_core.runnables.history import RunnableWithMessageHistory
 
-from convmemory import ConversationMemory, StoredMessage
+from convmemory import ConversationMemory, Message
 
 USER, CONVERSATION = "ada", "handbook"
 QUESTIONS = ("What is the vacation policy?", "How do I request it?")
@@ -39,6 +40,8 @@ HANDBOOK = {
     "remote work": "Remote work is possible on two days a week, after the first month.",
 }
 COMMON = {"does", "from", "have", "many", "much", "what", "when", "with", "your"}
+
+warnings.filterwarnings("ignore", message=".*RunnableWithMessageHistory")  # see docs/how-to/langchain.md
 
 
 class WordRetriever(BaseRetriever):
@@ -108,7 +111,7 @@ def quote(prompt: Sequence[BaseMessage]) -> AIMessage:
     return AIMessage(" ".join(said) or "The handbook says nothing about that.")
 
 
-def citations(stored: StoredMessage) -> list[str]:
+def citations(stored: Message) -> list[str]:
     """The lines under an answer: what each number in it stands for."""
     cited = sorted({int(number) for number in re.findall(r"\[(\d+)\]", stored.content)})
     named = [(n, stored.contexts[n - 1]) for n in cited if n <= len(stored.contexts)]

@@ -72,6 +72,11 @@ def message_key(conversation: UUID, message_id: str) -> UUID:
     return uuid5(conversation, message_id.encode("utf-8", "surrogatepass").hex())
 
 
+def new_uuid() -> UUID:
+    """A new UUIDv7."""
+    return UUID(hex=new_row_id())
+
+
 def new_row_id() -> str:
     """A UUIDv7 as 32 hexadecimal digits: 48 bits of Unix milliseconds, then random bits (RFC 9562, section 5.7)."""
     random = os.urandom(10).hex()

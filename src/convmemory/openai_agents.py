@@ -1,4 +1,4 @@
-"""The OpenAI Agents SDK's ``Session`` over a memory: ``pip install 'convmemory[openai-agents]'``.
+"""The OpenAI Agents SDK's ``Session`` over a memory: ``pip install 'langchain-convmemory[openai-agents]'``.
 
     session = ConversationSession(memory, "vacation", user_id="ada")
     await Runner.run(agent, "How many days are left?", session=session)
@@ -55,7 +55,9 @@ class ConversationSession:
     ) -> None:
         if not isinstance(memory, AsyncConversationMemory):
             raise InvalidArgument(
-                "memory", f"must be an AsyncConversationMemory (the SDK awaits), not {type(memory).__name__}"
+                "memory",
+                "must be an AsyncConversationMemory (the SDK awaits), as AsyncConversationMemory.from_url(...) makes one, "
+                f"not of type {type(memory).__name__}",
             )
         self._key = conversation_key(conversation_id, user_id)
         self._dept_id = optional_id("dept_id", dept_id)

@@ -112,7 +112,7 @@ async def test_an_id_that_cannot_be_one_is_refused_by_every_verb(memory, bad):
         memory.get_history,
         memory.get_messages,
         memory.get_conversation,
-        partial(memory.save_message, message="x"),
+        partial(memory.save_message, role="user", content="x"),
         partial(memory.save_messages, messages=["x"]),
         partial(memory.rename_conversation, title="x"),
         memory.clear,
@@ -217,16 +217,16 @@ async def test_the_largest_numbers_allowed_work(memory):
         ("tokens_used", -1),
         ("tokens_used", 2**31),
         ("tokens_used", "7"),
+        ("tokens_used", True),
+        ("latency_ms", False),
         ("latency_ms", -1),
         ("latency_ms", 1.5),
         ("metadata", ["no", "mapping"]),
         ("metadata", "text"),
         ("contexts", ["text"]),
-        ("contexts", [Document("page")]),
-        ("contexts", [RetrievedContext(None)]),
-        ("contexts", [RetrievedContext("page", doc_id=5)]),
-        ("contexts", [RetrievedContext("page", score="high")]),
-        ("contexts", [RetrievedContext("page", metadata=None)]),
+        ("contexts", Document("page")),
+        ("contexts", ["page"]),
+        ("contexts", [None]),
     ],
 )
 async def test_a_fact_that_does_not_fit_is_refused_before_anything_is_stored(memory, argument, bad):
@@ -253,8 +253,9 @@ async def test_what_is_no_message_is_refused(memory, bad):
 
 
 async def test_drafts_hold_messages_and_go_where_drafts_are_taken(memory):
-    with pytest.raises(InvalidArgument, match=r"^message: a Draft holds a BaseMessage, not str"):
-        await memory.save_messages("c", [Draft("text")], user_id="ana")
+    assert Draft("text").message == HumanMessage("text")
+    with pytest.raises(InvalidArgument, match=r"^message: must be messages, not int"):
+        Draft(5)
     with pytest.raises(InvalidArgument, match=r"^message: .* save_messages"):
         await memory.save_message("c", Draft(HumanMessage("x"), tokens_used=5), user_id="ana")
 
@@ -358,3 +359,48 @@ async def test_the_environment_opens_a_memory(monkeypatch, database_url, redis_u
         assert memory.check().ok
     async with AsyncConversationMemory.from_env(max_history_messages=1) as memory:
         assert texts(await memory.get_history("c", user_id="ana")) == ["4"]
+
+
+async def test_a_role_that_is_none_is_told_with_those_there_are(memory):
+    for role, shown in (("bot", "unknown role 'bot'"), ("What is private here?", "unknown role")):
+        with pytest.raises(
+            InvalidArgument, match=rf"^role: {shown}: there are human or user, ai or assistant"
+        ):
+            await memory.save_message("c", role, "private", user_id="ana")
+    saved = await memory.save_message("c", "Assistant", "Hello", user_id="ana")
+
+    assert saved.role == "ai"
+    assert texts(await memory.get_history("c", user_id="ana", limit=None)) == ["Hello"]
+
+
+# What ``message.text`` gives is a text
+
+
+async def test_the_text_of_a_message_may_stand_for_any_text(memory, caplog):
+    said = AIMessage("vacation").text
+    assert type(said) is not str
+    await memory.create_conversation(
+        said, conversation_id=said, title=said, dept_id=said, metadata={said: said}
+    )
+    context = RetrievedContext(said, said, 0.5, {said: said})
+    await memory.save_message(
+        said, (said.replace("vacation", "human"), said), user_id=said, contexts=[context]
+    )
+    noted = HumanMessage("vacation", additional_kwargs={"about": [said]})
+    await memory.save_message(said, noted, user_id=said, metadata={"q": said})
+    session = await memory.create_session(said, dept_id=said, conversation_id=said, metadata={said: said})
+
+    for _ in range(2):  # from PostgreSQL, then from the window
+        assert await memory.get_history("vacation", user_id="vacation") == [HumanMessage("vacation"), noted]
+    found = await memory.get_conversation("vacation", user_id="vacation")
+    assert (found.title, found.dept_id, found.metadata) == ("vacation", "vacation", {"vacation": "vacation"})
+    stored = await memory.get_messages("vacation", user_id="vacation")
+    assert stored[0].contexts[0] == RetrievedContext("vacation", "vacation", 0.5, {"vacation": "vacation"})
+    assert (stored[1].metadata, stored[1].lossy) == ({"q": "vacation"}, False)
+    kept = await memory.get_session(session.session_id)
+    assert (kept.user_id, kept.conversation_id, kept.metadata) == (
+        "vacation",
+        "vacation",
+        {"vacation": "vacation"},
+    )
+    assert "kept as text" not in caplog.text

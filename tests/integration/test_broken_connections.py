@@ -84,7 +84,7 @@ async def test_a_reply_lost_at_the_commit_is_stored_exactly_once(schema, make_me
         await memory.save_message("c", said, user_id="ana")
     assert len(await memory.get_history("c", user_id="ana")) == 3
     postgres_proxy.mode = "cut_reply"
-    appended = await memory.save_message("c", "no id, and yet once", user_id="ana")
+    appended = await memory.save_messages("c", "no id, and yet once", user_id="ana")
 
     assert (appended.seqs, appended.stored, appended.version) == ((4,), 0, 4)  # stored by the first attempt
     assert await stored(memory) == ["first", "second", "third", "no id, and yet once"]

@@ -45,7 +45,7 @@ async def test_the_newest_message_is_taken_and_the_rest_stay(memory):
 async def test_what_comes_next_takes_its_place(memory):
     await saved(memory, "one", "two")
     await memory._store.pop(KEY)
-    appended = await memory.save_message("c", AIMessage("better"), **ANA)
+    appended = await memory.save_messages("c", AIMessage("better"), **ANA)
 
     assert (appended.seqs, appended.version) == ((2,), 3)
     assert await there(memory) == texts(await memory.get_history("c", **ANA)) == ["one", "better"]
@@ -109,7 +109,7 @@ async def test_a_row_that_somebody_deleted_by_hand_is_no_obstacle(memory, databa
     database.execute("DELETE FROM messages WHERE seq = 3")
 
     assert (await memory._store.pop(KEY)).content == "two"
-    assert (await memory.save_message("c", "next", **ANA)).seqs == (2,)
+    assert (await memory.save_message("c", "next", **ANA)).seq == 2
 
 
 async def test_a_reply_lost_takes_one_message_and_no_second(schema, make_memory, postgres_proxy):
@@ -189,7 +189,7 @@ async def test_a_message_taken_back_can_be_stored_again(memory):
     message = AIMessage("again", id="a")
     await memory.save_message("c", message, **ANA)
     popped = await memory._store.pop(KEY)
-    appended = await memory.save_message("c", popped.message, **ANA)
+    appended = await memory.save_messages("c", popped.message, **ANA)
 
     assert (appended.stored, appended.seqs) == (1, (1,))
     assert await memory.get_history("c", **ANA) == [message]

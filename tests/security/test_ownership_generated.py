@@ -28,6 +28,9 @@ AS_A_STRANGER: dict[str, Case] = {
     ),
     "get_conversation": lambda memory, it: memory.get_conversation(it, user_id="eve"),
     "rename_conversation": lambda memory, it: memory.rename_conversation(it, "mine", user_id="eve"),
+    "update_conversation": lambda memory, it: memory.update_conversation(
+        it, user_id="eve", title="mine", dept_id="d", metadata={"a": None}
+    ),
     "delete_conversation": lambda memory, it: memory.delete_conversation(it, user_id="eve"),
     "save_message": lambda memory, it: memory.save_message(it, HumanMessage("hi"), user_id="eve"),
     "save_messages": lambda memory, it: memory.save_messages(it, ["hi", "ho"], user_id="eve"),
@@ -40,6 +43,12 @@ AS_A_STRANGER: dict[str, Case] = {
 """Each ends in ConversationNotFound, and leaves everything as it was."""
 
 MORE_WAYS: dict[str, Case] = {
+    "get_conversation with messages": lambda memory, it: memory.get_conversation(
+        it, user_id="eve", messages=True
+    ),
+    "create_conversation update": lambda memory, it: memory.create_conversation(
+        "eve", conversation_id=it, title="mine", exists="update"
+    ),
     "get_history whole": lambda memory, it: memory.get_history(it, user_id="eve", limit=None),
     "get_history openai": lambda memory, it: memory.get_history(it, user_id="eve", format="openai"),
     "get_messages after": lambda memory, it: memory.get_messages(it, user_id="eve", after=0),
@@ -62,6 +71,7 @@ NEEDS_NONE = {
     "list_user_sessions": "lists by user; tested below",
     "list_user_conversations": "lists by user; tested below",
     "history_factory_config": "names of fields",
+    "for_user": "the verbs here once more, with the user in them: tested below",
     "postgres": "the store: asked with a ConversationKey, which holds the user, through the verbs here",
     "redis": "the store, as above",
     "settings": "values",

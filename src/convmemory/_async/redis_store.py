@@ -26,6 +26,7 @@ from convmemory.storage.redis_sessions import (
     new_session_id,
     session_of,
 )
+from convmemory.storage.redis_urls import redis_place
 from convmemory.storage.sql_and_lua import lua, read_ahead
 from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import REDIS, translated, wrong_type
@@ -94,6 +95,11 @@ class AsyncRedisStore:
         self.trust = Trust()
 
     @property
+    def address(self) -> str | None:
+        """Where it is, without user and password, for messages; ``None`` with a client that was given."""
+        return redis_place(self._url).address if self._url else None
+
+    @property
     def _client(self) -> Any:
         """The client of redis-py; asked for inside ``_observed``, since making a cluster's can fail."""
         return self._homes.here().clients.client()
@@ -111,7 +117,7 @@ class AsyncRedisStore:
                 {"target_nodes": self._client.PRIMARIES} if hasattr(self._client, "PRIMARIES") else {}
             )
             info = await self._client.info("server", **everywhere)
-            await self._evaluate("session_write", self._keys.probe(), PROBE, "0", "asked", "1")
+            await self._evaluate("session_write", self._keys.probe(), PROBE, "0", "", "asked", "1")
         servers = [info] if "redis_version" in info else list(info.values())
         version = servers[0].get("valkey_version") or servers[0]["redis_version"]
         return {"version": str(version)}
@@ -185,29 +191,40 @@ class AsyncRedisStore:
         """Begin a session under an id nobody can guess (32 random bytes); it ends after the TTL without use."""
         now = datetime.now(UTC)
         facts = {} if metadata is None else checked_metadata(metadata)
-        session = Session(new_session_id(), user_id, dept_id, now, now, conversation_id, facts)
+        session = Session.built(
+            id=new_session_id(),
+            user_id=user_id,
+            dept_id=dept_id,
+            created_at=now,
+            last_active=now,
+            conversation_id=conversation_id,
+            metadata=facts,
+        )
         await self._run(
-            "session_write", self._keys.session(session.session_id), self._ttl, "0", *fields_of(session)
+            "session_write", self._keys.session(session.id), self._ttl, "0", "", *fields_of(session)
         )
         await self._keep_listed(session)
         return session
 
-    async def get_session(self, session_id: str) -> Session | None:
-        """A live session, its time to live begun anew; ``None`` when it has expired or never was."""
-        return await self._touch(session_id, ())
+    async def get_session(self, session_id: str, *, user_id: str | None = None) -> Session | None:
+        """A live session, its time to live begun anew; ``None`` when it has expired, never was, or is another user's."""
+        return await self._touch(session_id, user_id, ())
 
     async def extend_session(
         self,
         session_id: str,
         *,
+        user_id: str | None = None,
         conversation_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Session | None:
-        """Keep a session alive, and note the conversation it is in or new metadata; ``None`` when it has expired."""
-        return await self._touch(session_id, changes(conversation_id, metadata))
+        """Keep a session alive, and note the conversation it is in or new metadata; ``None`` as ``get_session``."""
+        return await self._touch(session_id, user_id, changes(conversation_id, metadata))
 
-    async def end_session(self, session_id: str) -> bool:
-        """End a session at once; whether it was still alive. Its conversation stays."""
+    async def end_session(self, session_id: str, *, user_id: str | None = None) -> bool:
+        """End a session at once; whether it was alive (and the user's, where one is named). Its conversation stays."""
+        if user_id is not None and await self.get_session(session_id, user_id=user_id) is None:
+            return False  # a session never changes hands, so nothing slips between the two
         self._refuse_while_open("end_session")
         with aheeded(), self._observed("end_session"):
             return bool(await self._client.unlink(self._keys.session(session_id)))
@@ -227,9 +244,10 @@ class AsyncRedisStore:
                 await self._client.zrem(index, *ended)
         return [session_of(session_id, raw) for session_id, raw in zip(ids, found, strict=True) if raw]
 
-    async def _touch(self, session_id: str, more: Sequence[str]) -> Session | None:
+    async def _touch(self, session_id: str, user_id: str | None, more: Sequence[str]) -> Session | None:
         active = ("last_active", datetime.now(UTC).isoformat())
-        raw = await self._run("session_write", self._keys.session(session_id), self._ttl, "1", *active, *more)
+        name = self._keys.session(session_id)
+        raw = await self._run("session_write", name, self._ttl, "1", user_id or "", *active, *more)
         if not raw:
             return None
         fields = dict(zip(raw[::2], raw[1::2], strict=True))
@@ -241,9 +259,9 @@ class AsyncRedisStore:
     async def _keep_listed(self, session: Session) -> None:
         """Have the user's list of sessions outlive this one; due once per half a TTL, not at every use."""
         index, since = self._keys.user_sessions(session.user_id), session.created_at.timestamp()
-        await self._run("session_list", index, 2 * self._ttl, session.session_id, since)
+        await self._run("session_list", index, 2 * self._ttl, session.id, since)
         listed = ("listed", session.last_active.isoformat())
-        await self._run("session_write", self._keys.session(session.session_id), self._ttl, "1", *listed)
+        await self._run("session_write", self._keys.session(session.id), self._ttl, "1", "", *listed)
 
     async def _told(self, script: str, name: str, *arguments: Any) -> str:
         said: bytes = await self._run(script, name, *arguments)

@@ -13,7 +13,8 @@ from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.redis_store import AsyncRedisStore
 from convmemory.errors import StorageError, StorageUnavailable
 from convmemory.ids import ConversationKey
-from convmemory.models import Appended, Draft, StoredMessage
+from convmemory.models import Draft, Message
+from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.tiers.driver_errors import POSTGRES
 from convmemory.tiers.otel import traced
 from convmemory.windows.snapshots import NOT_ASKED, Reply, Snapshot, Written
@@ -97,7 +98,7 @@ class AsyncTieredStore:
     @traced("convmemory.append", size=attrgetter("stored"))
     async def append(
         self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
-    ) -> Appended:
+    ) -> StoredBatch:
         """Store a batch and tell the window; acknowledged means committed in PostgreSQL.
 
         Raises:
@@ -106,12 +107,12 @@ class AsyncTieredStore:
         """
         marked = self._marks_at_once
         try:
-            appended, written = await self.postgres.append(key, drafts, dept_id=dept_id, dirty=marked)
+            batch, written = await self.postgres.append(key, drafts, dept_id=dept_id, dirty=marked)
             await self._publish(key, written, marked=marked)
         except StorageError:
             self.postgres.health.counters.failed_writes += 1
             raise
-        return appended
+        return batch
 
     @traced("convmemory.clear")
     async def clear(self, key: ConversationKey) -> None:
@@ -126,7 +127,7 @@ class AsyncTieredStore:
         await self._publish(key, await self.postgres.delete_conversation(key, dirty=marked), marked=marked)
 
     @traced("convmemory.pop")
-    async def pop(self, key: ConversationKey) -> StoredMessage | None:
+    async def pop(self, key: ConversationKey) -> Message | None:
         """Remove and return the newest message; ``None`` when there is none. Two callers at once get two messages.
 
         Raises:

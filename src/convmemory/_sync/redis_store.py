@@ -27,6 +27,7 @@ from convmemory.storage.redis_sessions import (
     new_session_id,
     session_of,
 )
+from convmemory.storage.redis_urls import redis_place
 from convmemory.storage.sql_and_lua import lua, read_ahead
 from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import REDIS, translated, wrong_type
@@ -95,6 +96,11 @@ class RedisStore:
         self.trust = Trust()
 
     @property
+    def address(self) -> str | None:
+        """Where it is, without user and password, for messages; ``None`` with a client that was given."""
+        return redis_place(self._url).address if self._url else None
+
+    @property
     def _client(self) -> Any:
         """The client of redis-py; asked for inside ``_observed``, since making a cluster's can fail."""
         return self._homes.here().clients.client()
@@ -112,7 +118,7 @@ class RedisStore:
                 {"target_nodes": self._client.PRIMARIES} if hasattr(self._client, "PRIMARIES") else {}
             )
             info = self._client.info("server", **everywhere)
-            self._evaluate("session_write", self._keys.probe(), PROBE, "0", "asked", "1")
+            self._evaluate("session_write", self._keys.probe(), PROBE, "0", "", "asked", "1")
         servers = [info] if "redis_version" in info else list(info.values())
         version = servers[0].get("valkey_version") or servers[0]["redis_version"]
         return {"version": str(version)}
@@ -183,29 +189,38 @@ class RedisStore:
         """Begin a session under an id nobody can guess (32 random bytes); it ends after the TTL without use."""
         now = datetime.now(UTC)
         facts = {} if metadata is None else checked_metadata(metadata)
-        session = Session(new_session_id(), user_id, dept_id, now, now, conversation_id, facts)
-        self._run(
-            "session_write", self._keys.session(session.session_id), self._ttl, "0", *fields_of(session)
+        session = Session.built(
+            id=new_session_id(),
+            user_id=user_id,
+            dept_id=dept_id,
+            created_at=now,
+            last_active=now,
+            conversation_id=conversation_id,
+            metadata=facts,
         )
+        self._run("session_write", self._keys.session(session.id), self._ttl, "0", "", *fields_of(session))
         self._keep_listed(session)
         return session
 
-    def get_session(self, session_id: str) -> Session | None:
-        """A live session, its time to live begun anew; ``None`` when it has expired or never was."""
-        return self._touch(session_id, ())
+    def get_session(self, session_id: str, *, user_id: str | None = None) -> Session | None:
+        """A live session, its time to live begun anew; ``None`` when it has expired, never was, or is another user's."""
+        return self._touch(session_id, user_id, ())
 
     def extend_session(
         self,
         session_id: str,
         *,
+        user_id: str | None = None,
         conversation_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Session | None:
-        """Keep a session alive, and note the conversation it is in or new metadata; ``None`` when it has expired."""
-        return self._touch(session_id, changes(conversation_id, metadata))
+        """Keep a session alive, and note the conversation it is in or new metadata; ``None`` as ``get_session``."""
+        return self._touch(session_id, user_id, changes(conversation_id, metadata))
 
-    def end_session(self, session_id: str) -> bool:
-        """End a session at once; whether it was still alive. Its conversation stays."""
+    def end_session(self, session_id: str, *, user_id: str | None = None) -> bool:
+        """End a session at once; whether it was alive (and the user's, where one is named). Its conversation stays."""
+        if user_id is not None and self.get_session(session_id, user_id=user_id) is None:
+            return False  # a session never changes hands, so nothing slips between the two
         self._refuse_while_open("end_session")
         with heeded(), self._observed("end_session"):
             return bool(self._client.unlink(self._keys.session(session_id)))
@@ -225,9 +240,10 @@ class RedisStore:
                 self._client.zrem(index, *ended)
         return [session_of(session_id, raw) for session_id, raw in zip(ids, found, strict=True) if raw]
 
-    def _touch(self, session_id: str, more: Sequence[str]) -> Session | None:
+    def _touch(self, session_id: str, user_id: str | None, more: Sequence[str]) -> Session | None:
         active = ("last_active", datetime.now(UTC).isoformat())
-        raw = self._run("session_write", self._keys.session(session_id), self._ttl, "1", *active, *more)
+        name = self._keys.session(session_id)
+        raw = self._run("session_write", name, self._ttl, "1", user_id or "", *active, *more)
         if not raw:
             return None
         fields = dict(zip(raw[::2], raw[1::2], strict=True))
@@ -239,9 +255,9 @@ class RedisStore:
     def _keep_listed(self, session: Session) -> None:
         """Have the user's list of sessions outlive this one; due once per half a TTL, not at every use."""
         index, since = self._keys.user_sessions(session.user_id), session.created_at.timestamp()
-        self._run("session_list", index, 2 * self._ttl, session.session_id, since)
+        self._run("session_list", index, 2 * self._ttl, session.id, since)
         listed = ("listed", session.last_active.isoformat())
-        self._run("session_write", self._keys.session(session.session_id), self._ttl, "1", *listed)
+        self._run("session_write", self._keys.session(session.id), self._ttl, "1", "", *listed)
 
     def _told(self, script: str, name: str, *arguments: Any) -> str:
         said: bytes = self._run(script, name, *arguments)

@@ -14,7 +14,8 @@ from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
 from convmemory.errors import StorageError, StorageUnavailable
 from convmemory.ids import ConversationKey
-from convmemory.models import Appended, Draft, StoredMessage
+from convmemory.models import Draft, Message
+from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.tiers.driver_errors import POSTGRES
 from convmemory.tiers.otel import traced
 from convmemory.windows.snapshots import NOT_ASKED, Reply, Snapshot, Written
@@ -94,7 +95,7 @@ class TieredStore:
     @traced("convmemory.append", size=attrgetter("stored"))
     def append(
         self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
-    ) -> Appended:
+    ) -> StoredBatch:
         """Store a batch and tell the window; acknowledged means committed in PostgreSQL.
 
         Raises:
@@ -103,12 +104,12 @@ class TieredStore:
         """
         marked = self._marks_at_once
         try:
-            appended, written = self.postgres.append(key, drafts, dept_id=dept_id, dirty=marked)
+            batch, written = self.postgres.append(key, drafts, dept_id=dept_id, dirty=marked)
             self._publish(key, written, marked=marked)
         except StorageError:
             self.postgres.health.counters.failed_writes += 1
             raise
-        return appended
+        return batch
 
     @traced("convmemory.clear")
     def clear(self, key: ConversationKey) -> None:
@@ -123,7 +124,7 @@ class TieredStore:
         self._publish(key, self.postgres.delete_conversation(key, dirty=marked), marked=marked)
 
     @traced("convmemory.pop")
-    def pop(self, key: ConversationKey) -> StoredMessage | None:
+    def pop(self, key: ConversationKey) -> Message | None:
         """Remove and return the newest message; ``None`` when there is none. Two callers at once get two messages.
 
         Raises:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from typer import Exit
+from typer import Exit, Option
 
 import convmemory
+from convmemory.cli.advice import advice
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName, memory_over
 from convmemory.cli.screen import screen, table
 from convmemory.errors import StorageError
 from convmemory.models import Check, TierReport
+from convmemory.tiers.driver_errors import POSTGRES
 
 
 def check(
@@ -19,24 +21,33 @@ def check(
     redis_url: RedisUrl = None,
     embedded: Embedded = None,
     schema: SchemaName = None,
+    *,
+    strict: Annotated[bool, Option("--strict", help="Status 1 also when only Redis is away.")] = False,
 ) -> None:
-    """Ask PostgreSQL and Redis for a sign of life: status 0 when all answer and the tables are there, else 1.
+    """Ask PostgreSQL and Redis for a sign of life: status 0 when conversations are served, else 1.
+
+    Without Redis they are served, from PostgreSQL: that is degraded, and no reason to stop sending users.
 
     For example:
 
     ```
     convmemory check
+    convmemory check --strict
     convmemory check --database-url postgresql://app@db/app --redis-url redis://cache
     ```
     """
     with Place(database_url, redis_url, embedded, schema).settings() as settings:
-        found = _ask(memory_over(settings))
+        memory = memory_over(settings)
+        found = _ask(memory)
+    address = None if memory.redis is None else memory.redis.address
     shown = table("tier", "state", "what it says")
-    shown.add_row(*_row(found.postgres))
+    shown.add_row(*_row(found.postgres, None))
     absent = ("Redis", "not used", "every read goes to PostgreSQL, and there are no sessions")
-    shown.add_row(*(absent if found.redis is None else _row(found.redis)))
+    shown.add_row(*(absent if found.redis is None else _row(found.redis, address)))
     screen.print(shown)
-    if not found.ok:
+    if found.degraded:
+        screen.print("degraded: conversations are served from PostgreSQL alone, and there are no sessions")
+    if not found.ok or (strict and found.degraded):
         raise Exit(1)
 
 
@@ -46,7 +57,8 @@ def _ask(memory: convmemory.ConversationMemory) -> Check:
         with memory:
             return memory.check()
     except StorageError as error:
-        return Check(_report("PostgreSQL", error), None if memory.redis is None else _ask_redis(memory.redis))
+        redis = None if memory.redis is None else _ask_redis(memory.redis)
+        return Check(postgres=_report("PostgreSQL", error), redis=redis)
 
 
 def _ask_redis(store: convmemory.RedisStore) -> TierReport:
@@ -58,18 +70,22 @@ def _ask_redis(store: convmemory.RedisStore) -> TierReport:
 
 def _report(tier: str, error: StorageError | None, figures: Mapping[str, Any] | None = None) -> TierReport:
     return TierReport(
-        tier,
+        tier=tier,
         reachable=error is None,
         breaker="closed",
-        problem=None if error is None else str(error),
+        problem=None if error is None else _problem(error),
         last_failure=None,
-        figures=figures or {},
+        figures=dict(figures or {}),
     )
 
 
-def _row(report: TierReport) -> tuple[str, str, str]:
+def _problem(error: StorageError) -> str:
+    return f"{error}{advice(error)}" if error.tier == POSTGRES else str(error)
+
+
+def _row(report: TierReport, address: str | None) -> tuple[str, str, str]:
     if report.problem is not None:
-        return report.tier, "failed", report.problem
+        return report.tier, "failed", report.problem + (f" (at {address})" if address else "")
     known = {"version": "version {}", "dirty_windows": "{} windows wait to be dropped"}
     said = [text.format(report.figures[name]) for name, text in known.items() if name in report.figures]
     return report.tier, "ok", ", ".join(said)

@@ -3,8 +3,9 @@
 -- while it has none; ids, roles, contents, bodies: one item a message; tokens, latencies (ms), created, metadata: the
 -- same, or NULL for none at all; known: those of the ids that may be there already; human: place of the newest human
 -- message, from 1, or 0; contexts: JSON of the retrieved documents or NULL; dirty: also mark the window dirty.
--- Returns incarnation, version, last_seq, last_human_seq, stored, seqs (NULL: all were new); no row: somebody else's.
-SELECT incarnation, version, last_seq, last_human_seq, stored, seqs
+-- Returns incarnation, version, last_seq, last_human_seq, stored, seqs (NULL: all were new), the time of what was stored and
+-- brought none of its own (microseconds since 1970: a driver is slow to read a timestamp); no row: somebody else's.
+SELECT incarnation, version, last_seq, last_human_seq, stored, seqs, (extract(epoch FROM now()) * 1000000)::bigint
 FROM {schema}.append_v1(
     %(conversation)s, %(user_id)s, %(external_id)s, %(dept_id)s, %(new_incarnation)s, %(title)s,
     %(ids)s::uuid[], %(roles)s::text[], %(contents)s::text[], %(bodies)s::text[],

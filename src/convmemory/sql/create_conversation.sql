@@ -1,6 +1,6 @@
 -- Make a conversation, or return the one that is there. title: given by the user, or NULL for an automatic one later.
--- new_incarnation: of the one that is made.
--- Returns the conversation's row with created (whether it was made now); no row when it is somebody else's.
+-- new_incarnation: of the one that is made; first_incarnation: the same at the first attempt, which may have made it.
+-- Returns the conversation's row, and whether it was made now; no row when it is somebody else's.
 WITH made AS (
     INSERT INTO {schema}.conversations
         (conversation_id, user_id, external_id, dept_id, title, title_source, incarnation, metadata)
@@ -10,5 +10,6 @@ WITH made AS (
     WHERE conversations.user_id = excluded.user_id
     RETURNING *
 )
-SELECT conversation_id, external_id, user_id, dept_id, title, title_source, last_seq, version, created_at, updated_at, metadata
+SELECT conversation_id, external_id, user_id, dept_id, title, title_source, last_seq, version, created_at, updated_at, metadata,
+       incarnation IN (%(new_incarnation)s, %(first_incarnation)s) AS made
 FROM made

@@ -1,5 +1,6 @@
 """What a cached window is worth: snapshots, what they serve, and what the scripts' answers mean."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -87,6 +88,10 @@ def test_postgresqls_rows_are_read():
 # What an append sends, and what its answer means
 
 
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+MOMENT = (NOW - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
 def batch(*messages) -> Batch:
     return prepare(KEY, [Draft(message) for message in messages])
 
@@ -101,31 +106,38 @@ def test_row_ids_are_made_once_and_stay():
 
 
 def test_all_new_messages_stand_at_the_end():
-    appended, written = batch(HumanMessage("a"), AIMessage("b")).outcome(KEY, (77, 4, 12, 11, 2, None))
+    stored, written = batch(HumanMessage("a"), AIMessage("b")).outcome(KEY, (77, 4, 12, 11, 2, None, MOMENT))
 
+    appended = stored.appended({})
     assert (appended.conversation_id, appended.version, appended.seqs, appended.stored) == (
         "c",
         4,
         (11, 12),
         2,
     )
+    assert [(m.seq, m.role, m.content, m.created_at) for m in appended.messages] == [
+        (11, "human", "a", NOW),
+        (12, "ai", "b", NOW),
+    ]
     assert (written.incarnation, written.version, written.first_seq, written.human_seq) == ("77", 4, 11, 11)
     assert [unpack(entry).content for entry in written.entries] == ["a", "b"]
 
 
 def test_of_a_repeat_only_what_was_new_is_told_to_the_window():
     known, new = HumanMessage("known", id="k"), AIMessage("new", id="n")
-    appended, written = batch(known, new, known).outcome(KEY, (77, 4, 12, 3, 1, [3, 12]))
+    stored, written = batch(known, new, known).outcome(KEY, (77, 4, 12, 3, 1, [3, 12], MOMENT))
 
-    assert (appended.seqs, appended.stored) == ((3, 12, 3), 1)
+    appended = stored.appended({})
+    assert (appended.seqs, appended.stored, stored.earlier) == ((3, 12, 3), 1, [3])
     assert (written.first_seq, written.human_seq) == (12, 0)
     assert [unpack(entry).content for entry in written.entries] == ["new"]
 
 
 def test_a_whole_repeat_tells_no_messages():
-    appended, written = batch(HumanMessage("known", id="k")).outcome(KEY, (77, 4, 12, 12, 0, [3]))
+    stored, written = batch(HumanMessage("known", id="k")).outcome(KEY, (77, 4, 12, 12, 0, [3], MOMENT))
 
-    assert (appended.seqs, appended.stored, list(written.entries)) == ((3,), 0, [])
+    appended = stored.appended({})
+    assert (appended.seqs, appended.stored, stored.earlier, list(written.entries)) == ((3,), 0, [3], [])
 
 
 def test_columns_nobody_has_a_value_for_are_not_sent():

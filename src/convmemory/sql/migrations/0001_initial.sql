@@ -79,12 +79,19 @@ DECLARE
     c {schema}.conversations;
     one uuid;
     known boolean := false;
+    oldest timestamptz := now(); -- of the batch: a conversation is as old as its messages
+    newest timestamptz := now();
 BEGIN
+    IF p_created IS NOT NULL THEN
+        SELECT least(now(), min(coalesce(given.at, now()))), least(now(), max(coalesce(given.at, now())))
+        INTO oldest, newest FROM unnest(p_created) AS given (at);
+    END IF;
     FOR attempt IN 1..100 LOOP -- a row that stays out of sight is hidden by a row-level security policy
         SELECT * INTO c FROM {schema}.conversations WHERE conversation_id = p_conversation FOR NO KEY UPDATE;
         EXIT WHEN FOUND;
-        INSERT INTO {schema}.conversations (conversation_id, user_id, external_id, dept_id, incarnation)
-        VALUES (p_conversation, p_user, p_external, p_dept, p_incarnation) ON CONFLICT DO NOTHING;
+        INSERT INTO {schema}.conversations
+            (conversation_id, user_id, external_id, dept_id, incarnation, created_at, updated_at)
+        VALUES (p_conversation, p_user, p_external, p_dept, p_incarnation, oldest, newest) ON CONFLICT DO NOTHING;
     END LOOP;
     IF c.user_id IS DISTINCT FROM p_user THEN
         RETURN;
@@ -138,7 +145,8 @@ BEGIN
     IF stored > 0 THEN
         version := c.version + 1;
         UPDATE {schema}.conversations AS now_ SET
-            version = c.version + 1, last_seq = c.last_seq + stored, last_human_seq = append_v1.last_human_seq, updated_at = now(),
+            version = c.version + 1, last_seq = c.last_seq + stored, last_human_seq = append_v1.last_human_seq,
+            created_at = least(c.created_at, oldest), updated_at = greatest(c.updated_at, newest),
             title = CASE WHEN c.title_source = 'none' THEN coalesce(p_title, c.title) ELSE c.title END,
             title_source = CASE WHEN c.title_source = 'none' AND p_title IS NOT NULL THEN 'auto' ELSE c.title_source END
         WHERE now_.conversation_id = p_conversation;
@@ -162,7 +170,9 @@ DECLARE
     c {schema}.conversations;
 BEGIN
     UPDATE {schema}.conversations AS now_
-    SET version = now_.version + 1, last_seq = 0, last_human_seq = 0, updated_at = now()
+    SET version = now_.version + 1, last_seq = 0, last_human_seq = 0, updated_at = now(),
+        title = CASE WHEN now_.title_source = 'auto' THEN NULL ELSE now_.title END, -- it quotes what is deleted
+        title_source = CASE WHEN now_.title_source = 'auto' THEN 'none' ELSE now_.title_source END
     WHERE now_.conversation_id = p_conversation AND now_.user_id = p_user
     RETURNING * INTO c;
     IF NOT FOUND THEN
