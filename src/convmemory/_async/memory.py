@@ -89,6 +89,8 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
             SchemaOutdated: The database's schema is newer than this library.
         """
         await self.postgres.open()
+        if self.redis is not None:
+            await self.redis.open()
         return self
 
     async def close(self) -> None:

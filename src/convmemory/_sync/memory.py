@@ -90,6 +90,8 @@ class ConversationMemory(ConversationVerbs, SessionVerbs):
             SchemaOutdated: The database's schema is newer than this library.
         """
         self.postgres.open()
+        if self.redis is not None:
+            self.redis.open()
         return self
 
     def close(self) -> None:
