@@ -11,11 +11,8 @@ import psycopg
 import redis.exceptions
 
 from convmemory import AsyncPostgresStore, AsyncRedisStore
-from convmemory._async.prober import AsyncProber
 from convmemory.errors import StorageError
 from convmemory.storage.redis_keys import Keys
-from convmemory.tiers.breaker import TierHealth
-from convmemory.tiers.driver_errors import POSTGRES
 from convmemory.windows.trust import LOOK_EVERY, OLDEST_LOOK, Cache
 from model.hot import DROP
 from model.stage import Actor, Order, playing
@@ -74,8 +71,7 @@ class Process:
         self.redis = AsyncRedisStore(GatedRedis(self), self.settings)
         self.redis.belong(self.world.installation)
         self.postgres.process = self
-        self.postgres.health = TierHealth(POSTGRES)
-        self.postgres._prober = AsyncProber(self.postgres.health, self.postgres._sign_of_life)
+        self.postgres.health.begin_anew()
         self.doubts, self.losses = True, 0
         self._errands: list[asyncio.Task[None]] = []
 

@@ -178,7 +178,7 @@ async def test_a_server_that_refuses_makes_no_error_with_a_password(made, guarde
 
     assert any(isinstance(one, StorageUnavailable) for one in found)
     text = shown(*found, *records)
-    assert "PostgreSQL failed in" in text
+    assert "PostgreSQL failed to" in text
     assert leaks(text) == []
 
 
@@ -299,7 +299,7 @@ def test_the_repr_of_a_client_made_here_shows_no_password(guarded):
     store = RedisStore(hot)
     try:
         assert store.ping()["version"]
-        assert leaks(shown(store, store._link)) == []
+        assert leaks(shown(store, store._homes.here())) == []
     finally:
         store.close()
 

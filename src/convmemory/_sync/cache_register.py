@@ -3,22 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 from uuid import UUID
 
+from convmemory._sync.statements import Statements
 from convmemory.storage.cache_marks import Looked, Mark, looked
 from convmemory.storage.postgres_rows import array
 from convmemory.windows.trust import FIRST
 
 
-class CacheRegister:
+class CacheRegister(Statements):
     """The tables ``caches`` and ``marks``; the store of PostgreSQL has them beside conversations and messages."""
-
-    def _run(
-        self, name: str, parameters: Mapping[str, Any], *, fetch: bool = True, gone: Sequence[Any] = ()
-    ) -> Sequence[Any]:
-        raise NotImplementedError
 
     def look(self, names: Sequence[str], after: UUID = FIRST, page: int = 500) -> Looked:
         """Which of these caches are registered, and the windows they must drop, those of smaller ids first."""

@@ -13,7 +13,7 @@ from convmemory._sync.redis_store import RedisStore
 from convmemory.errors import StorageError, StorageUnavailable
 from convmemory.storage.cache_marks import Looked
 from convmemory.tiers.driver_errors import POSTGRES
-from convmemory.windows.trust import Cache, Standing, Ticket
+from convmemory.windows.trust import Cache, Standing, Ticket, Trust
 
 logger = logging.getLogger("convmemory.lookout")
 NAMELESS: Final = (
@@ -31,12 +31,15 @@ class Lookout:
     its caches and their marks; what is marked is dropped, and the marks are cleared, before anything is served.
     """
 
-    __slots__ = ("_postgres", "_redis", "_trust")
+    __slots__ = ("_postgres", "_redis")
 
     def __init__(self, postgres: PostgresStore, redis: RedisStore) -> None:
         self._postgres = postgres
         self._redis = redis
-        self._trust = redis.trust
+
+    @property
+    def _trust(self) -> Trust:
+        return self._redis.trust  # another one in a forked process
 
     def to_read(self) -> Standing | None:
         """What a read goes by, ``None`` where it must not believe any window; looks first where a look is due.
