@@ -67,8 +67,8 @@ class Lookout:
         return self._trust.standing
 
     def still(self) -> Standing | None:
-        """What a read goes by that found no PostgreSQL: another caller's look may have found none either."""
-        return self._standing() if self._trust.serves(time.monotonic()) else None
+        """What a read goes by that found no PostgreSQL: nobody who is cut off from it can look, or would find a newer window."""
+        return self._standing()
 
     def _standing(self) -> Standing | None:
         standing = self._trust.standing
