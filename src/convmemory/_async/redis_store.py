@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 from uuid import UUID
 
+from pydantic import SecretStr
 from redis.exceptions import NoPermissionError, NoScriptError
 
 from convmemory._async.homes import AsyncHomes
@@ -63,7 +64,7 @@ class AsyncRedisStore:
         )
         if client is None and url is None:
             raise ConfigurationError("REDIS_HOST: empty, so there is no Redis to connect to")
-        self._url = url or ""
+        self._url = SecretStr(url or "")
         if url is not None:
             AsyncRedisLink(url, self.settings)  # says what is wrong with it
         self._given = None if url is not None else AsyncGivenClient(_undecoded(client))
@@ -86,9 +87,12 @@ class AsyncRedisStore:
         await self._homes.close()
 
     def _new_home(self) -> AsyncRedisHome:
-        clients = self._given.here() if self._given is not None else AsyncRedisLink(self._url, self.settings)
+        clients = self._given.here() if self._given is not None else self._new_link()
         prober = AsyncProber(self.health, self.ping, _PINGS * self.settings.redis_timeout)
         return AsyncRedisHome(clients, prober)
+
+    def _new_link(self) -> AsyncRedisLink:
+        return AsyncRedisLink(self._url.get_secret_value(), self.settings)
 
     def _forked(self) -> None:
         """What the other process knew of the server, this one has yet to learn."""
@@ -98,7 +102,7 @@ class AsyncRedisStore:
     @property
     def address(self) -> str | None:
         """Where it is, without user and password, for messages; ``None`` with a client that was given."""
-        return redis_place(self._url).address if self._url else None
+        return None if self._given is not None else redis_place(self._url.get_secret_value()).address
 
     def belong(self, installation: str) -> None:
         """Keep this database's keys apart from those of every other: they carry the id of its installation.

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 from uuid import UUID
 
+from pydantic import SecretStr
 from redis.exceptions import NoPermissionError, NoScriptError
 
 from convmemory._sync.homes import Homes
@@ -64,7 +65,7 @@ class RedisStore:
         )
         if client is None and url is None:
             raise ConfigurationError("REDIS_HOST: empty, so there is no Redis to connect to")
-        self._url = url or ""
+        self._url = SecretStr(url or "")
         if url is not None:
             RedisLink(url, self.settings)  # says what is wrong with it
         self._given = None if url is not None else GivenClient(_undecoded(client))
@@ -87,9 +88,12 @@ class RedisStore:
         self._homes.close()
 
     def _new_home(self) -> RedisHome:
-        clients = self._given.here() if self._given is not None else RedisLink(self._url, self.settings)
+        clients = self._given.here() if self._given is not None else self._new_link()
         prober = Prober(self.health, self.ping, _PINGS * self.settings.redis_timeout)
         return RedisHome(clients, prober)
+
+    def _new_link(self) -> RedisLink:
+        return RedisLink(self._url.get_secret_value(), self.settings)
 
     def _forked(self) -> None:
         """What the other process knew of the server, this one has yet to learn."""
@@ -99,7 +103,7 @@ class RedisStore:
     @property
     def address(self) -> str | None:
         """Where it is, without user and password, for messages; ``None`` with a client that was given."""
-        return redis_place(self._url).address if self._url else None
+        return None if self._given is not None else redis_place(self._url.get_secret_value()).address
 
     def belong(self, installation: str) -> None:
         """Keep this database's keys apart from those of every other: they carry the id of its installation.
