@@ -14,6 +14,7 @@ from redis.exceptions import NoScriptError
 from convmemory._async.homes import AsyncHomes
 from convmemory._async.prober import AsyncProber
 from convmemory._async.redis_connections import AsyncGivenClient, AsyncRedisHome, AsyncRedisLink
+from convmemory.encoding.storable_text import clean_json
 from convmemory.errors import ConfigurationError, StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.models import Session
@@ -194,7 +195,7 @@ class AsyncRedisStore:
     ) -> Session:
         """Begin a session under an id nobody can guess (32 random bytes); it ends after the TTL without use."""
         now = datetime.now(UTC)
-        facts = {} if metadata is None else checked_metadata(metadata)
+        facts = {} if metadata is None else clean_json(checked_metadata(metadata))
         session = Session.built(
             id=new_session_id(),
             user_id=user_id,

@@ -15,6 +15,7 @@ from redis.exceptions import NoScriptError
 from convmemory._sync.homes import Homes
 from convmemory._sync.prober import Prober
 from convmemory._sync.redis_connections import GivenClient, RedisHome, RedisLink
+from convmemory.encoding.storable_text import clean_json
 from convmemory.errors import ConfigurationError, StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.models import Session
@@ -192,7 +193,7 @@ class RedisStore:
     ) -> Session:
         """Begin a session under an id nobody can guess (32 random bytes); it ends after the TTL without use."""
         now = datetime.now(UTC)
-        facts = {} if metadata is None else checked_metadata(metadata)
+        facts = {} if metadata is None else clean_json(checked_metadata(metadata))
         session = Session.built(
             id=new_session_id(),
             user_id=user_id,
