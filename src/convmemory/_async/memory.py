@@ -94,6 +94,8 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
         await self.postgres.open()
         if self.redis is not None:
             await self.redis.open()
+        if self.postgres.installation is not None:  # else the schema is not there yet
+            await self._store.hot()
         return self
 
     async def close(self) -> None:

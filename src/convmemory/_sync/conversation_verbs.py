@@ -34,6 +34,7 @@ from convmemory.ids import ConversationKey, checked_id, new_uuid
 from convmemory.models import Appended, Conversation, Draft, Message, Page, RetrievedContext
 from convmemory.settings import Settings
 from convmemory.windows.cutting import recent
+from convmemory.windows.snapshots import NO_CONVERSATION
 
 
 class ConversationVerbs:
@@ -109,7 +110,7 @@ class ConversationVerbs:
         if messages is False:
             return found
         size = MOST if messages is True else checked_limit("messages", messages)
-        stored = self.postgres.read_messages(key, limit=size) if found.message_count else []
+        stored = self._store.page(key, limit=size)
         return found.model_copy(update={"messages": tuple(stored)})
 
     def list_user_conversations(
@@ -291,7 +292,7 @@ class ConversationVerbs:
         as_openai = wants_openai(format)
         hard = max(self.settings.hard_max_messages, want or 1)
         snapshot = self._store.read(key, want, hard)
-        if not snapshot.incarnation and not self.postgres.owns(key):  # it may have been made since
+        if snapshot.stamp == NO_CONVERSATION and not self.postgres.owns(key):  # it may have been made since
             raise ConversationNotFound(key.name)
         window = recent([unpack(e) for e in snapshot.entries], want, hard_max=hard, whole=snapshot.whole)
         return chat_messages(window) if as_openai else window
@@ -317,7 +318,7 @@ class ConversationVerbs:
         key = key_of(conversation_id, user_id)
         size = checked_limit("limit", limit)
         place = {"before": checked_seq("before", before), "after": checked_seq("after", after)}
-        return self.postgres.read_messages(key, limit=size, **place)
+        return self._store.page(key, limit=size, **place)
 
     def clear(self, conversation_id: ConversationRef, *, user_id: str) -> None:
         """Delete all messages of a conversation, and a title made of them; the conversation stays."""

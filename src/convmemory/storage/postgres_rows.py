@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from convmemory.encoding.codec import Encoded, encode, pack
 from convmemory.encoding.storable_text import clean_json, clean_text
@@ -18,7 +17,7 @@ from convmemory.errors import InvalidArgument
 from convmemory.ids import ConversationKey, message_key, new_row_id, repeat_key
 from convmemory.models import Appended, Conversation, Draft, Message, RetrievedContext
 from convmemory.storage.titles import title_from
-from convmemory.windows.snapshots import Written
+from convmemory.windows.snapshots import NOTHING_BEFORE, Written
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_ID: Final = UUID(int=(1 << 128) - 1)
@@ -65,7 +64,7 @@ class Batch:
 
     def outcome(self, key: ConversationKey, row: Sequence[Any]) -> tuple[StoredBatch, Written]:
         """Read the row of ``append.sql``: what became of the batch, and what the window is told."""
-        incarnation, version, last_seq, human_seq, stored, seqs, moment = row
+        stamp, before, version, last_seq, human_seq, stored, seqs, moment = row
         first = last_seq - stored + 1
         by_row: Sequence[int] = range(first, last_seq + 1)
         fresh = self.encoded
@@ -73,7 +72,7 @@ class Batch:
             by_row, fresh = seqs, [e for e, seq in zip(fresh, seqs, strict=True) if seq >= first]
         human = human_seq if human_seq >= first else 0
         batch = StoredBatch(key.name, version, stored, first, by_row, moment, self)
-        return batch, Written(str(incarnation), version, first, human, [pack(e) for e in fresh])
+        return batch, Written(stamp, before or NOTHING_BEFORE, first, human, [pack(e) for e in fresh])
 
     def _pairs(self) -> zip[tuple[Draft, Encoded]]:
         return zip(self.drafts, self.encoded, strict=True)
@@ -161,21 +160,14 @@ def array(texts: Sequence[str]) -> str:
     return '{"' + '","'.join(escaped) + '"}' if escaped else "{}"
 
 
-def new_incarnation() -> int:
-    """A number that tells two lives of one conversation id apart: 62 random bits."""
-    return secrets.randbits(62)
-
-
 def again(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     """The parameters of a second attempt: the first may have stored its messages.
 
-    The conversation this one makes is another life, or the first's late words fit it: the first may have made the
-    conversation, and somebody deleted it, before this one makes it again.
+    What it makes has a stamp of its own: PostgreSQL may have lost what the first one made, and somebody cached that.
     """
-    if "new_incarnation" not in parameters:
-        return parameters
-    new = {"new_incarnation": new_incarnation()}
-    return {**parameters, **new, "known": parameters["ids"]} if "ids" in parameters else {**parameters, **new}
+    if "ids" in parameters:
+        return {**parameters, "known": parameters["ids"]}
+    return {**parameters, "new_stamp": uuid4()} if "new_stamp" in parameters else parameters
 
 
 def conversation_of(row: Sequence[Any]) -> Conversation:
