@@ -132,6 +132,8 @@ def name_of(conversation: object) -> str:
     """A conversation as it is called."""
     if isinstance(conversation, Conversation):
         return conversation.id
+    if isinstance(conversation, Session):
+        raise InvalidArgument("conversation_id", "is a Session: pass its conversation_id")
     return checked_id(
         "conversation_id", str(conversation) if isinstance(conversation, UUID) else conversation
     )

@@ -14,7 +14,16 @@ from langchain_core.messages import BaseMessage
 from pydantic import BeforeValidator, Field, computed_field
 
 from convmemory.encoding.codec import decode
-from convmemory.value_fields import AnyMessage, Count, Metadata, Moment, Score, Value, set_at_once
+from convmemory.value_fields import (
+    AnyMessage,
+    Count,
+    Metadata,
+    Milliseconds,
+    Moment,
+    Score,
+    Value,
+    set_at_once,
+)
 
 T = TypeVar("T")
 
@@ -37,7 +46,7 @@ class Session(Value):
     Whoever knows ``id`` holds the session.
     """
 
-    id: str
+    id: str = Field(repr=False)
     user_id: str
     dept_id: str | None = None
     created_at: datetime
@@ -118,7 +127,7 @@ class Draft(Value):
 
     message: AnyMessage
     tokens_used: Count | None = None
-    latency_ms: Count | None = None
+    latency_ms: Milliseconds | None = None
     contexts: Annotated[tuple[RetrievedContext, ...], BeforeValidator(_with_documents)] = ()
     metadata: Metadata | None = None
     created_at: Moment | None = None
@@ -127,7 +136,7 @@ class Draft(Value):
         self,
         message: Any,
         tokens_used: int | None = None,
-        latency_ms: int | None = None,
+        latency_ms: float | None = None,
         contexts: Sequence[RetrievedContext | Document] = (),
         metadata: Mapping[str, Any] | None = None,
         created_at: datetime | None = None,
@@ -324,11 +333,13 @@ class Check(Value):
             return "down"
         return "ok" if self.redis is None or self.redis.reachable else "degraded"
 
+    @computed_field(repr=False)  # type: ignore[prop-decorator]
     @property
     def ok(self) -> bool:
         """Whether conversations can be read and written: also when only Redis is away."""
         return self.status != "down"
 
+    @computed_field(repr=False)  # type: ignore[prop-decorator]
     @property
     def degraded(self) -> bool:
         """Whether Redis is away: what is served comes from PostgreSQL, and there are no sessions."""

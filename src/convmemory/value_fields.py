@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -100,6 +101,11 @@ def _whole_number(value: Any) -> int:
     return operator.index(value)
 
 
+def _rounded(value: Any) -> Any:
+    """Clocks give fractions, and nobody wants them here."""
+    return round(value) if isinstance(value, float) and math.isfinite(value) else value
+
+
 def _as_dict(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
@@ -155,6 +161,9 @@ Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 Count = Annotated[int, BeforeValidator(_whole_number), Field(ge=0, le=_MOST)]
 """A whole number that fits a PostgreSQL integer."""
+
+Milliseconds = Annotated[Count, BeforeValidator(_rounded)]
+"""A duration; a fraction of a millisecond is rounded."""
 
 AnyMessage = Annotated[
     BaseMessage,

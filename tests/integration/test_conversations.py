@@ -371,3 +371,18 @@ async def test_one_deleted_while_it_is_updated_is_made_after_all(ana, memory, mo
     monkeypatch.setattr(store, "update_conversation", late)
     found = await ana.create_conversation(conversation_id="e", title="t", exists="update")
     assert (found.title, found.message_count, len(times)) == ("t", 0, 1)
+
+
+async def test_a_new_title_or_metadata_moves_nothing_in_the_list(ana):
+    for name in "ab":
+        await ana.save_message(name, "user", "hi")
+    before = await ana.get_conversation("a")
+    await ana.rename_conversation("a", "mine")
+    after = await ana.update_conversation("a", metadata={"pinned": True})
+
+    assert (after.updated_at, after.version) == (before.updated_at, before.version + 2)
+    assert [c.id for c in await ana.list_user_conversations()] == ["b", "a"]
+
+
+async def test_a_duration_is_rounded_to_milliseconds(ana):
+    assert (await ana.save_message("c", "assistant", "x", latency_ms=12.6)).latency_ms == 13

@@ -115,7 +115,7 @@ class AsyncConversationVerbs:
     async def list_user_conversations(
         self, user_id: str, limit: int = 20, *, cursor: str | None = None
     ) -> Page[Conversation]:
-        """A user's conversations, the one changed last first.
+        """A user's conversations, the one spoken in last first.
 
         Args:
             user_id: Their owner.
@@ -177,7 +177,7 @@ class AsyncConversationVerbs:
         *,
         user_id: str,
         tokens_used: int | None = None,
-        latency_ms: int | None = None,
+        latency_ms: float | None = None,
         contexts: Sequence[RetrievedContext | Document] = (),
         created_at: datetime | None = None,
         idempotency_key: str | None = None,
@@ -192,7 +192,7 @@ class AsyncConversationVerbs:
             metadata: Anything JSON can hold.
             user_id: The conversation's owner.
             tokens_used: Defaults to the message's own ``usage_metadata``.
-            latency_ms: How long the answer took, in milliseconds.
+            latency_ms: How long the answer took, in milliseconds; rounded to whole ones.
             contexts: The documents it leaned on, in the retriever's order.
             created_at: When it was said, with a time zone; defaults to now.
             idempotency_key: 1 to 255 characters. Whoever calls again with the same one stores nothing twice, and is

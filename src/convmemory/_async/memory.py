@@ -68,8 +68,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
         Raises:
             ConfigurationError: A URL or a setting cannot be used; the message names it.
         """
-        if redis is None:
-            redis = settings.pop("redis_url", None)
+        redis = redis if redis not in (None, "") else settings.pop("redis_url", None)
         refuse_parts(settings)
         return cls._over(Settings(database_url=given_url(postgres), **settings), redis, on_write_error)
 

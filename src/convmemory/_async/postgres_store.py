@@ -152,7 +152,7 @@ class AsyncPostgresStore(AsyncCacheRegister):
     async def list_conversations(
         self, user_id: str, *, limit: int, cursor: str | None = None
     ) -> Page[Conversation]:
-        """A user's conversations, the one changed last first, ``limit`` a page."""
+        """A user's conversations, the one spoken in last first, ``limit`` a page."""
         place = postgres_rows.read_cursor(cursor) | {"user_id": user_id, "limit": limit + 1}
         found = [postgres_rows.conversation_of(row) for row in await self._run("list_conversations", place)]
         more = postgres_rows.cursor_after(found[limit - 1]) if len(found) > limit else None

@@ -116,7 +116,7 @@ class ConversationVerbs:
     def list_user_conversations(
         self, user_id: str, limit: int = 20, *, cursor: str | None = None
     ) -> Page[Conversation]:
-        """A user's conversations, the one changed last first.
+        """A user's conversations, the one spoken in last first.
 
         Args:
             user_id: Their owner.
@@ -176,7 +176,7 @@ class ConversationVerbs:
         *,
         user_id: str,
         tokens_used: int | None = None,
-        latency_ms: int | None = None,
+        latency_ms: float | None = None,
         contexts: Sequence[RetrievedContext | Document] = (),
         created_at: datetime | None = None,
         idempotency_key: str | None = None,
@@ -191,7 +191,7 @@ class ConversationVerbs:
             metadata: Anything JSON can hold.
             user_id: The conversation's owner.
             tokens_used: Defaults to the message's own ``usage_metadata``.
-            latency_ms: How long the answer took, in milliseconds.
+            latency_ms: How long the answer took, in milliseconds; rounded to whole ones.
             contexts: The documents it leaned on, in the retriever's order.
             created_at: When it was said, with a time zone; defaults to now.
             idempotency_key: 1 to 255 characters. Whoever calls again with the same one stores nothing twice, and is

@@ -41,7 +41,7 @@ def list_(
     embedded: Embedded = None,
     schema: SchemaName = None,
 ) -> None:
-    """List a user's conversations, the one changed last first.
+    """List a user's conversations, the one spoken in last first.
 
     With `--json` every line is an object with `id`, `uuid`, `user_id`, `dept_id`, `title`, `message_count`,
     `created_at`, `updated_at` (both UTC), `metadata` and a few more.
