@@ -69,7 +69,9 @@ class Settings(BaseSettings):
     statement_timeout: float = Field(
         10, gt=0, le=_DAY, validation_alias=_named("CONVMEMORY_STATEMENT_TIMEOUT")
     )
+    lock_timeout: float = Field(1, gt=0, le=_DAY, validation_alias=_named("CONVMEMORY_LOCK_TIMEOUT"))
     redis_timeout: float = Field(0.5, gt=0, le=_DAY, validation_alias=_named("CONVMEMORY_REDIS_TIMEOUT"))
+    redis_pool_max: int = Field(50, ge=1, le=10_000, validation_alias=_named("CONVMEMORY_REDIS_POOL_MAX"))
     prepare_threshold: int | None = Field(1, ge=0, validation_alias=_named("CONVMEMORY_PREPARE_THRESHOLD"))
     max_window_bytes: int = Field(1_000_000, ge=0, validation_alias=_named("CONVMEMORY_MAX_WINDOW_BYTES"))
 
@@ -134,7 +136,7 @@ class Settings(BaseSettings):
             f":{quote(self.postgres_password.get_secret_value(), safe='')}" if self.postgres_password else ""
         )
         user, database = quote(self.postgres_user, safe=""), quote(self.postgres_db, safe="")
-        return f"postgresql://{user}{secret}@{_host(self.postgres_host)}:{self.postgres_port}/{database}"
+        return f"postgresql://{user}{secret}@{_hosts(self.postgres_host, self.postgres_port)}/{database}"
 
     def redis_conninfo(self) -> str | None:
         """The Redis URL to connect to, password included; ``None`` when there is no Redis tier."""
@@ -149,6 +151,11 @@ class Settings(BaseSettings):
 def _host(host: str) -> str:
     """A host as URLs want it: IPv6 in brackets, a socket directory quoted."""
     return f"[{host}]" if ":" in host else quote(host, safe="")
+
+
+def _hosts(hosts: str, port: int) -> str:
+    """One host, or several with a comma between them, as libpq wants them in a URL."""
+    return ",".join(f"{_host(host.strip())}:{port}" for host in hosts.split(","))
 
 
 def _explain(error: ValidationError) -> str:

@@ -34,6 +34,8 @@ VARIABLES = {
     "CONVMEMORY_POOL_TIMEOUT": ("pool_timeout", "1.5", 1.5),
     "CONVMEMORY_CONNECT_TIMEOUT": ("connect_timeout", "2", 2),
     "CONVMEMORY_STATEMENT_TIMEOUT": ("statement_timeout", "9", 9),
+    "CONVMEMORY_LOCK_TIMEOUT": ("lock_timeout", "0.25", 0.25),
+    "CONVMEMORY_REDIS_POOL_MAX": ("redis_pool_max", "7", 7),
     "CONVMEMORY_REDIS_TIMEOUT": ("redis_timeout", "0.1", 0.1),
     "CONVMEMORY_PREPARE_THRESHOLD": ("prepare_threshold", "none", None),
     "CONVMEMORY_MAX_WINDOW_BYTES": ("max_window_bytes", "0", 0),

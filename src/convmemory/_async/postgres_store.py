@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 from uuid import UUID
@@ -22,13 +23,35 @@ from convmemory.storage import postgres_rows
 from convmemory.storage.sql_and_lua import migrations
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.breaker import TierHealth
-from convmemory.tiers.driver_errors import POSTGRES, connection_lost, out_of_reach, translated
+from convmemory.tiers.driver_errors import (
+    POSTGRES,
+    out_of_reach,
+    takes_no_writes,
+    translated,
+    worth_sending_again,
+)
 from convmemory.tiers.socket_checks import idle_connection_closed
+from convmemory.tiers.turns import AsyncTurns, Busy
 from convmemory.windows.snapshots import Snapshot, Written, snapshot_of
 
 _BIGGEST: Final = 2**62
 _BRIEF: Final = frozenset({"append"})
 """Statements that answer with a few numbers, and come so often that a new cursor for each would be felt."""
+_LOCKS: Final = frozenset(
+    {
+        "append",
+        "clear_conversation",
+        "create_conversation",
+        "delete_conversation",
+        "pop_message",
+        "rename_conversation",
+    }
+)
+"""Statements that wait for the row of their conversation, with a connection in hand."""
+_DOUBT_EVERY: Final = 1.0
+"""Seconds between two times that all connections are given up for one that takes no writes."""
+_AT_A_TIME: Final = 3
+"""Statements that wait for one conversation at most, and no more than half the pool: the others are other people's."""
 
 
 class AsyncPostgresStore:
@@ -51,6 +74,12 @@ class AsyncPostgresStore:
         self._statements: dict[str, bytes] = {}
         self._opened = False
         self._refused = 0
+        self._doubted = float("-inf")
+        self._turns = AsyncTurns(
+            max(1, min(_AT_A_TIME, self.settings.pool_max // 2)),
+            self.settings.pool_timeout,
+            "the conversation is busy: other writes to it were waiting all the time",
+        )
         self._prober = AsyncProber(self.health, self._sign_of_life)
 
     async def open(self) -> Self:
@@ -284,7 +313,7 @@ class AsyncPostgresStore:
     async def _run(
         self, name: str, parameters: Mapping[str, Any], *, fetch: bool = True, gone: Sequence[Any] = ()
     ) -> Sequence[Any]:
-        """Run a statement; once more when its connection broke, since each of them may be repeated.
+        """Run a statement; once more when it did not get through, since each of them may be repeated.
 
         ``gone`` stands in for no rows at the second attempt: the first may have deleted them.
         """
@@ -294,7 +323,17 @@ class AsyncPostgresStore:
             raise StorageUnavailable(
                 POSTGRES, name, "it did not answer a moment ago and is left alone until it does"
             )
-        return await self._attempt(name, parameters, fetch=fetch, gone=gone)
+        if name not in _LOCKS:
+            return await self._attempt(name, parameters, fetch=fetch, gone=gone)
+        conversation = parameters["conversation"]
+        try:
+            await self._turns.begin(conversation)
+        except Busy as busy:
+            raise StorageUnavailable(POSTGRES, name, str(busy)) from None
+        try:
+            return await self._attempt(name, parameters, fetch=fetch, gone=gone)
+        finally:
+            self._turns.end(conversation)
 
     async def _attempt(
         self, name: str, parameters: Mapping[str, Any], *, fetch: bool, gone: Sequence[Any]
@@ -303,8 +342,8 @@ class AsyncPostgresStore:
         with translated(POSTGRES, name, self._wanted, self._heard):
             try:
                 return await self._send(query, parameters, fetch=fetch, brief=name in _BRIEF)
-            except psycopg.OperationalError as error:
-                if not connection_lost(error):
+            except psycopg.Error as error:
+                if not worth_sending_again(error):
                     raise
             return await self._send(query, postgres_rows.again(parameters), fetch=fetch) or gone
 
@@ -313,11 +352,27 @@ class AsyncPostgresStore:
     ) -> Sequence[Any]:
         for _ in range(self._pool.max_size + 1):  # a server that restarted leaves every idle connection dead
             async with self._pool.connection() as conn:
-                if idle_connection_closed(conn.pgconn):
+                if conn.made <= self._doubted or idle_connection_closed(conn.pgconn):
                     await conn.close()  # the pool's own check would sleep before it tries the next one
                     continue
-                return await conn.run(query, parameters, fetch=fetch, brief=brief)
+                try:
+                    return await conn.run(query, parameters, fetch=fetch, brief=brief)
+                except psycopg.Error as error:
+                    await self._part_with(conn, error)
+                    raise
         raise psycopg.OperationalError("the server closes every connection it accepts")
+
+    async def _part_with(self, conn: AsyncBoundedConnection, error: psycopg.Error) -> None:
+        """Hang up on a server that is shutting down or takes no writes: the primary may be another one by now.
+
+        So it may be for all that connected before now, which is hung up on before it is used; once a second at most, or a
+        server that takes no writes for long would be connected to for each of them.
+        """
+        now = time.monotonic()
+        if takes_no_writes(error) and now - self._doubted > _DOUBT_EVERY:
+            self._doubted = now
+        if takes_no_writes(error) or out_of_reach(error):
+            await conn.close()
 
     def _heard(self, error: BaseException | None) -> None:
         """Tell the breaker how it went. A pool is merely busy if nobody was refused since a statement last went through."""

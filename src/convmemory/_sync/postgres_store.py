@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 from uuid import UUID
@@ -23,13 +24,35 @@ from convmemory.storage import postgres_rows
 from convmemory.storage.sql_and_lua import migrations
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.breaker import TierHealth
-from convmemory.tiers.driver_errors import POSTGRES, connection_lost, out_of_reach, translated
+from convmemory.tiers.driver_errors import (
+    POSTGRES,
+    out_of_reach,
+    takes_no_writes,
+    translated,
+    worth_sending_again,
+)
 from convmemory.tiers.socket_checks import idle_connection_closed
+from convmemory.tiers.turns import Busy, Turns
 from convmemory.windows.snapshots import Snapshot, Written, snapshot_of
 
 _BIGGEST: Final = 2**62
 _BRIEF: Final = frozenset({"append"})
 """Statements that answer with a few numbers, and come so often that a new cursor for each would be felt."""
+_LOCKS: Final = frozenset(
+    {
+        "append",
+        "clear_conversation",
+        "create_conversation",
+        "delete_conversation",
+        "pop_message",
+        "rename_conversation",
+    }
+)
+"""Statements that wait for the row of their conversation, with a connection in hand."""
+_DOUBT_EVERY: Final = 1.0
+"""Seconds between two times that all connections are given up for one that takes no writes."""
+_AT_A_TIME: Final = 3
+"""Statements that wait for one conversation at most, and no more than half the pool: the others are other people's."""
 
 
 class PostgresStore:
@@ -52,6 +75,12 @@ class PostgresStore:
         self._statements: dict[str, bytes] = {}
         self._opened = False
         self._refused = 0
+        self._doubted = float("-inf")
+        self._turns = Turns(
+            max(1, min(_AT_A_TIME, self.settings.pool_max // 2)),
+            self.settings.pool_timeout,
+            "the conversation is busy: other writes to it were waiting all the time",
+        )
         self._prober = Prober(self.health, self._sign_of_life)
 
     def open(self) -> Self:
@@ -281,7 +310,7 @@ class PostgresStore:
     def _run(
         self, name: str, parameters: Mapping[str, Any], *, fetch: bool = True, gone: Sequence[Any] = ()
     ) -> Sequence[Any]:
-        """Run a statement; once more when its connection broke, since each of them may be repeated.
+        """Run a statement; once more when it did not get through, since each of them may be repeated.
 
         ``gone`` stands in for no rows at the second attempt: the first may have deleted them.
         """
@@ -291,7 +320,17 @@ class PostgresStore:
             raise StorageUnavailable(
                 POSTGRES, name, "it did not answer a moment ago and is left alone until it does"
             )
-        return self._attempt(name, parameters, fetch=fetch, gone=gone)
+        if name not in _LOCKS:
+            return self._attempt(name, parameters, fetch=fetch, gone=gone)
+        conversation = parameters["conversation"]
+        try:
+            self._turns.begin(conversation)
+        except Busy as busy:
+            raise StorageUnavailable(POSTGRES, name, str(busy)) from None
+        try:
+            return self._attempt(name, parameters, fetch=fetch, gone=gone)
+        finally:
+            self._turns.end(conversation)
 
     def _attempt(
         self, name: str, parameters: Mapping[str, Any], *, fetch: bool, gone: Sequence[Any]
@@ -300,8 +339,8 @@ class PostgresStore:
         with translated(POSTGRES, name, self._wanted, self._heard):
             try:
                 return self._send(query, parameters, fetch=fetch, brief=name in _BRIEF)
-            except psycopg.OperationalError as error:
-                if not connection_lost(error):
+            except psycopg.Error as error:
+                if not worth_sending_again(error):
                     raise
             return self._send(query, postgres_rows.again(parameters), fetch=fetch) or gone
 
@@ -310,11 +349,27 @@ class PostgresStore:
     ) -> Sequence[Any]:
         for _ in range(self._pool.max_size + 1):  # a server that restarted leaves every idle connection dead
             with self._pool.connection() as conn:
-                if idle_connection_closed(conn.pgconn):
+                if conn.made <= self._doubted or idle_connection_closed(conn.pgconn):
                     conn.close()  # the pool's own check would sleep before it tries the next one
                     continue
-                return conn.run(query, parameters, fetch=fetch, brief=brief)
+                try:
+                    return conn.run(query, parameters, fetch=fetch, brief=brief)
+                except psycopg.Error as error:
+                    self._part_with(conn, error)
+                    raise
         raise psycopg.OperationalError("the server closes every connection it accepts")
+
+    def _part_with(self, conn: BoundedConnection, error: psycopg.Error) -> None:
+        """Hang up on a server that is shutting down or takes no writes: the primary may be another one by now.
+
+        So it may be for all that connected before now, which is hung up on before it is used; once a second at most, or a
+        server that takes no writes for long would be connected to for each of them.
+        """
+        now = time.monotonic()
+        if takes_no_writes(error) and now - self._doubted > _DOUBT_EVERY:
+            self._doubted = now
+        if takes_no_writes(error) or out_of_reach(error):
+            conn.close()
 
     def _heard(self, error: BaseException | None) -> None:
         """Tell the breaker how it went. A pool is merely busy if nobody was refused since a statement last went through."""

@@ -14,6 +14,7 @@ from psycopg_pool import PoolClosed, PoolTimeout
 
 from convmemory.errors import ConvMemoryError, NotOpen, SchemaOutdated, StorageError, StorageUnavailable
 from convmemory.tiers.socket_checks import DeadlineExceeded
+from convmemory.tiers.turns import Busy
 
 POSTGRES: Final = "PostgreSQL"
 REDIS: Final = "Redis"
@@ -80,17 +81,22 @@ class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "a
             return NotOpen(f"{self._tier}: call open() first, and do not use it after close()")
         if isinstance(error, _NO_SCHEMA):
             return SchemaOutdated(self._wanted[0], None, self._wanted[1])
-        if isinstance(error, PoolTimeout):
-            return StorageUnavailable(
-                self._tier,
-                self._operation,
-                "no connection became free in time: all are busy, or the server takes no new one",
-            )
+        if why := _kept_waiting(error):
+            return StorageUnavailable(self._tier, self._operation, why)
         if isinstance(error, (*_AGAIN, *_REDIS_AGAIN)) or (self._tier == REDIS and _tripped(error)):
             return StorageUnavailable(self._tier, self._operation, describe(error))
         if isinstance(error, (psycopg.Error, redis.exceptions.RedisError)):
             return StorageError(self._tier, self._operation, describe(error))
         return None
+
+
+def _kept_waiting(error: BaseException) -> str | None:
+    """Why a call gave up that only waited for others."""
+    if isinstance(error, PoolTimeout):
+        return "no connection became free in time: all are busy, or the server takes no new one"
+    if isinstance(error, pg.LockNotAvailable):
+        return "another transaction has held the conversation for longer than lock_timeout"
+    return str(error) if isinstance(error, Busy) else None
 
 
 def _tripped(error: BaseException) -> bool:
@@ -143,4 +149,21 @@ def connection_lost(error: BaseException) -> bool:
     """Whether the connection broke under a statement whose outcome is unknown, so that it is worth sending again."""
     return out_of_reach(error) and not isinstance(
         error, (PoolTimeout, DeadlineExceeded, pg.ConnectionTimeout)
+    )
+
+
+def takes_no_writes(error: BaseException) -> bool:
+    """Whether the session is on a server that takes no writes: a replica, as after a fail-over, or one made read-only.
+
+    The second kind is what a replica has for ``BEGIN READ WRITE``, and any server for a plan that no longer fits its table.
+    """
+    return isinstance(error, (pg.ReadOnlySqlTransaction, pg.FeatureNotSupported))
+
+
+def worth_sending_again(error: BaseException) -> bool:
+    """Whether a statement is worth sending once more, on another connection if this one is at fault."""
+    return (
+        connection_lost(error)
+        or takes_no_writes(error)
+        or isinstance(error, (pg.SerializationFailure, pg.DeadlockDetected))
     )
