@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 import time
@@ -15,6 +17,8 @@ ID_LENGTH: Final = 255
 _NAMESPACE: Final = UUID("6d0c6f4e-3c5a-5a1e-9d0a-6c1f6d0b7a11")
 _VARIANT: Final = dict(zip("0123456789abcdef", 4 * "89ab", strict=True))
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+_HANDLE: Final = re.compile(r"handle-[A-Za-z0-9_-]{43}")
 
 
 def checked_id(argument: str, value: object) -> str:
@@ -70,6 +74,14 @@ def conversation_key(conversation_id: object, user_id: object) -> ConversationKe
 def message_key(conversation: UUID, message_id: str) -> UUID:
     """The row id of a message that brings a LangChain id: the same for every attempt to store it."""
     return uuid5(conversation, message_id.encode("utf-8", "surrogatepass").hex())
+
+
+def session_handle(session_id: str) -> str:
+    """What a session is stored and listed under: enough to end it, and of no use to act as it; a handle's is itself."""
+    if _HANDLE.fullmatch(session_id):
+        return session_id
+    digest = hashlib.sha256(session_id.encode()).digest()
+    return f"handle-{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
 
 
 def new_row_id() -> str:

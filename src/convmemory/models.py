@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
+from convmemory.ids import session_handle
+
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
@@ -19,6 +21,7 @@ class Session:
     """A user's visit: lives in Redis for ``SESSION_TTL_MINUTES`` after its last use.
 
     Times are UTC. ``conversation_id`` is the conversation the session is in, as the caller named it.
+    Whoever knows ``session_id`` acts as the user, so a list has the ``handle`` in its place.
     """
 
     session_id: str
@@ -28,6 +31,11 @@ class Session:
     last_active: datetime
     conversation_id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def handle(self) -> str:
+        """What lists name this session by: ``end_session`` takes it, and nothing else does."""
+        return session_handle(self.session_id)
 
 
 @dataclass(frozen=True, slots=True)

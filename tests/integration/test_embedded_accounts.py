@@ -122,7 +122,9 @@ def test_root_leaves_an_ordinary_users_data_alone(
     program.report()
     monkeypatch.setenv("CONVMEMORY_POSTGRES_BIN", str(wheel_bin()))
     for _ in range(2):  # while it is served, and afterwards
-        with pytest.raises(ConfigurationError, match=rf"^directory: .*data belongs to another user .*{NOBODY}"):
+        with pytest.raises(
+            ConfigurationError, match=rf"^directory: .*data belongs to another user .*{NOBODY}"
+        ):
             EmbeddedServers.start(ordinary_home / "data", redis=False)
         program.leave()
     again = owner(ordinary_home / "data", **as_ordinary_user(ordinary_home))

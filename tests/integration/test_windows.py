@@ -274,7 +274,7 @@ async def test_keys_are_named_as_documented(schema, make_memory, keyspace, prefi
 
     wanted = [
         f"{prefix}history:{{{conversation}}}:recent",
-        f"{prefix}session:{{{session.session_id}}}",
+        f"{prefix}session:{{{session.handle}}}",
         f"{prefix}user:{{{user}}}:sessions",
     ]
     assert keyspace.client.exists(*wanted) == 3

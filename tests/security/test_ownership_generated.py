@@ -189,7 +189,7 @@ async def test_lists_show_only_what_is_ones_own(memory, conversation):
     await memory.save_message("c", HumanMessage("x"), user_id="eve")
 
     assert [c.user_id for c in await memory.list_user_conversations("eve")] == ["eve"]
-    assert [s.session_id for s in await memory.list_user_sessions("eve")] == [hers.session_id]
+    assert [s.handle for s in await memory.list_user_sessions("eve")] == [hers.handle]
     assert await memory.list_user_sessions("ev*") == []
     page = await memory.list_user_conversations("ana", limit=1)
     assert [c.user_id for c in await memory.list_user_conversations("eve", cursor=page.next_cursor)] in (

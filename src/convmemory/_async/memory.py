@@ -179,11 +179,11 @@ class AsyncConversationMemory:
         return await self._sessions.extend_session(name, conversation_id=conversation_id, metadata=metadata)
 
     async def end_session(self, session_id: str) -> bool:
-        """End a session at once; whether it was still alive. Its conversation stays."""
+        """End a session, by its id or its ``handle``, at once; whether it was still alive. Its conversation stays."""
         return await self._sessions.end_session(checked_id("session_id", session_id))
 
     async def list_user_sessions(self, user_id: str) -> list[Session]:
-        """A user's live sessions, the newest first."""
+        """A user's live sessions, the newest first; each has its ``handle`` for an id, which can end it and nothing else."""
         return await self._sessions.list_user_sessions(checked_id("user_id", user_id))
 
     @property

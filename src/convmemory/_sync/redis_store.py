@@ -14,7 +14,7 @@ from redis.exceptions import NoScriptError
 from convmemory._sync.prober import Prober
 from convmemory._sync.redis_connections import RedisLink
 from convmemory.errors import ConfigurationError, StorageUnavailable
-from convmemory.ids import ConversationKey
+from convmemory.ids import ConversationKey, session_handle
 from convmemory.models import Session
 from convmemory.settings import Settings
 from convmemory.storage.redis_keys import Keys
@@ -24,6 +24,7 @@ from convmemory.storage.redis_sessions import (
     fields_of,
     index_is_due,
     new_session_id,
+    newest_first,
     session_of,
 )
 from convmemory.storage.sql_and_lua import lua
@@ -34,6 +35,8 @@ from convmemory.windows.trust import Trust
 
 LEASE: Final = 5_000
 """Milliseconds a reader may take between its lease and its fill; longer than any statement that succeeds needs."""
+MOST_LISTED: Final = 10_000
+"""Sessions a user's list has room for; those that were used last stay in it."""
 PROBE: Final = 1_000
 """Milliseconds that what a sign of life writes stays."""
 
@@ -165,9 +168,8 @@ class RedisStore:
         now = datetime.now(UTC)
         facts = {} if metadata is None else checked_metadata(metadata)
         session = Session(new_session_id(), user_id, dept_id, now, now, conversation_id, facts)
-        self._run(
-            "session_write", self._keys.session(session.session_id), self._ttl, "0", *fields_of(session)
-        )
+        name = self._keys.session(session.handle)
+        self._run("session_write", name, self._ttl, "0", *fields_of(session))
         self._keep_listed(session)
         return session
 
@@ -186,29 +188,32 @@ class RedisStore:
         return self._touch(session_id, changes(conversation_id, metadata))
 
     def end_session(self, session_id: str) -> bool:
-        """End a session at once; whether it was still alive. Its conversation stays."""
+        """End a session, by its id or its handle, at once; whether it was still alive. Its conversation stays."""
         self._refuse_while_open("end_session")
         with self._observed("end_session"):
-            return bool(self._client.unlink(self._keys.session(session_id)))
+            return bool(self._client.unlink(self._keys.session(session_handle(session_id))))
 
     def list_user_sessions(self, user_id: str) -> list[Session]:
-        """A user's live sessions, the newest first; looking does not prolong them."""
+        """A user's live sessions under their handles, the newest first; looking does not prolong them."""
         self._refuse_while_open("list_user_sessions")
         index = self._keys.user_sessions(user_id)
         with self._observed("list_user_sessions"):
-            ids = [raw.decode() for raw in self._client.zrevrange(index, 0, -1)]
+            handles = [raw.decode() for raw in self._client.zrevrange(index, 0, -1)]
             with self._client.pipeline(transaction=False) as pipe:
-                for session_id in ids:
-                    pipe.hgetall(self._keys.session(session_id))
+                for handle in handles:
+                    pipe.hgetall(self._keys.session(handle))
                 found = pipe.execute()
-            ended = [session_id for session_id, raw in zip(ids, found, strict=True) if not raw]
+            ended = [handle for handle, raw in zip(handles, found, strict=True) if not raw]
             if ended:
                 self._client.zrem(index, *ended)
-        return [session_of(session_id, raw) for session_id, raw in zip(ids, found, strict=True) if raw]
+        return newest_first(handles, found)
 
     def _touch(self, session_id: str, more: Sequence[str]) -> Session | None:
         active = ("last_active", datetime.now(UTC).isoformat())
-        raw = self._run("session_write", self._keys.session(session_id), self._ttl, "1", *active, *more)
+        handle = session_handle(session_id)
+        if handle == session_id:  # it may end the session, and no more
+            return None
+        raw = self._run("session_write", self._keys.session(handle), self._ttl, "1", *active, *more)
         if not raw:
             return None
         fields = dict(zip(raw[::2], raw[1::2], strict=True))
@@ -219,10 +224,10 @@ class RedisStore:
 
     def _keep_listed(self, session: Session) -> None:
         """Have the user's list of sessions outlive this one; due once per half a TTL, not at every use."""
-        index, since = self._keys.user_sessions(session.user_id), session.created_at.timestamp()
-        self._run("session_list", index, 2 * self._ttl, session.session_id, since)
+        handle, index = session.handle, self._keys.user_sessions(session.user_id)
+        self._run("session_list", index, 2 * self._ttl, handle, MOST_LISTED)
         listed = ("listed", session.last_active.isoformat())
-        self._run("session_write", self._keys.session(session.session_id), self._ttl, "1", *listed)
+        self._run("session_write", self._keys.session(handle), self._ttl, "1", *listed)
 
     def _told(self, script: str, name: str, *arguments: Any) -> str:
         said: bytes = self._run(script, name, *arguments)
