@@ -42,6 +42,7 @@ from convmemory.models import (
 )
 from convmemory.settings import Settings
 from convmemory.windows.cutting import recent
+from convmemory.windows.snapshots import NO_CONVERSATION
 
 
 class AsyncConversationMemory:
@@ -110,6 +111,8 @@ class AsyncConversationMemory:
             SchemaOutdated: The database's schema is newer than this library.
         """
         await self.postgres.open()
+        if self.postgres.installation is not None:  # else the schema is not there yet
+            await self._store.hot()
         return self
 
     async def close(self) -> None:
@@ -159,13 +162,13 @@ class AsyncConversationMemory:
         """
         user, dept = checked_id("user_id", user_id), optional_id("dept_id", dept_id)
         conversation = optional_id("conversation_id", conversation_id)
-        return await self._sessions.create_session(
+        return await (await self._sessions()).create_session(
             user, dept_id=dept, conversation_id=conversation, metadata=metadata
         )
 
     async def get_session(self, session_id: str) -> Session | None:
         """A live session, its life begun anew; ``None`` when it has expired: begin a new one with its conversation."""
-        return await self._sessions.get_session(checked_id("session_id", session_id))
+        return await (await self._sessions()).get_session(checked_id("session_id", session_id))
 
     async def extend_session(
         self,
@@ -176,23 +179,25 @@ class AsyncConversationMemory:
     ) -> Session | None:
         """Keep a session alive, and note the conversation it is in now or new metadata; ``None`` when it has expired."""
         name = checked_id("session_id", session_id)
-        return await self._sessions.extend_session(name, conversation_id=conversation_id, metadata=metadata)
+        return await (await self._sessions()).extend_session(
+            name, conversation_id=conversation_id, metadata=metadata
+        )
 
     async def end_session(self, session_id: str) -> bool:
         """End a session, by its id or its ``handle``, at once; whether it was still alive. Its conversation stays."""
-        return await self._sessions.end_session(checked_id("session_id", session_id))
+        return await (await self._sessions()).end_session(checked_id("session_id", session_id))
 
     async def list_user_sessions(self, user_id: str) -> list[Session]:
         """A user's live sessions, the newest first; each has its ``handle`` for an id, which can end it and nothing else."""
-        return await self._sessions.list_user_sessions(checked_id("user_id", user_id))
+        return await (await self._sessions()).list_user_sessions(checked_id("user_id", user_id))
 
-    @property
-    def _sessions(self) -> AsyncRedisStore:
-        if self.redis is None:
+    async def _sessions(self) -> AsyncRedisStore:
+        redis = await self._store.hot()
+        if redis is None:
             raise StorageUnavailable(
                 "Redis", "sessions", "sessions live in Redis, and this memory has no Redis tier"
             )
-        return self.redis
+        return redis
 
     async def create_conversation(
         self,
@@ -325,7 +330,9 @@ class AsyncConversationMemory:
         as_openai = wants_openai(format)
         hard = max(self.settings.hard_max_messages, want or 1)
         snapshot = await self._store.read(key, want, hard)
-        if not snapshot.incarnation and not await self.postgres.owns(key):  # it may have been made since
+        if snapshot.stamp == NO_CONVERSATION and not await self.postgres.owns(
+            key
+        ):  # it may have been made since
             raise ConversationNotFound(key.name)
         window = recent([unpack(e) for e in snapshot.entries], want, hard_max=hard, whole=snapshot.whole)
         return chat_messages(window) if as_openai else window
@@ -351,7 +358,7 @@ class AsyncConversationMemory:
         key = conversation_key(conversation_id, user_id)
         size = checked_limit("limit", limit)
         place = {"before": checked_seq("before", before), "after": checked_seq("after", after)}
-        return await self.postgres.read_messages(key, limit=size, **place)
+        return await self._store.page(key, limit=size, **place)
 
     async def clear(self, conversation_id: object, *, user_id: str) -> None:
         """Delete all messages of a conversation and keep the conversation."""

@@ -43,6 +43,7 @@ from convmemory.models import (
 )
 from convmemory.settings import Settings
 from convmemory.windows.cutting import recent
+from convmemory.windows.snapshots import NO_CONVERSATION
 
 
 class ConversationMemory:
@@ -111,6 +112,8 @@ class ConversationMemory:
             SchemaOutdated: The database's schema is newer than this library.
         """
         self.postgres.open()
+        if self.postgres.installation is not None:  # else the schema is not there yet
+            self._store.hot()
         return self
 
     def close(self) -> None:
@@ -160,13 +163,13 @@ class ConversationMemory:
         """
         user, dept = checked_id("user_id", user_id), optional_id("dept_id", dept_id)
         conversation = optional_id("conversation_id", conversation_id)
-        return self._sessions.create_session(
+        return self._sessions().create_session(
             user, dept_id=dept, conversation_id=conversation, metadata=metadata
         )
 
     def get_session(self, session_id: str) -> Session | None:
         """A live session, its life begun anew; ``None`` when it has expired: begin a new one with its conversation."""
-        return self._sessions.get_session(checked_id("session_id", session_id))
+        return self._sessions().get_session(checked_id("session_id", session_id))
 
     def extend_session(
         self,
@@ -177,23 +180,23 @@ class ConversationMemory:
     ) -> Session | None:
         """Keep a session alive, and note the conversation it is in now or new metadata; ``None`` when it has expired."""
         name = checked_id("session_id", session_id)
-        return self._sessions.extend_session(name, conversation_id=conversation_id, metadata=metadata)
+        return self._sessions().extend_session(name, conversation_id=conversation_id, metadata=metadata)
 
     def end_session(self, session_id: str) -> bool:
         """End a session, by its id or its ``handle``, at once; whether it was still alive. Its conversation stays."""
-        return self._sessions.end_session(checked_id("session_id", session_id))
+        return self._sessions().end_session(checked_id("session_id", session_id))
 
     def list_user_sessions(self, user_id: str) -> list[Session]:
         """A user's live sessions, the newest first; each has its ``handle`` for an id, which can end it and nothing else."""
-        return self._sessions.list_user_sessions(checked_id("user_id", user_id))
+        return self._sessions().list_user_sessions(checked_id("user_id", user_id))
 
-    @property
     def _sessions(self) -> RedisStore:
-        if self.redis is None:
+        redis = self._store.hot()
+        if redis is None:
             raise StorageUnavailable(
                 "Redis", "sessions", "sessions live in Redis, and this memory has no Redis tier"
             )
-        return self.redis
+        return redis
 
     def create_conversation(
         self,
@@ -324,7 +327,7 @@ class ConversationMemory:
         as_openai = wants_openai(format)
         hard = max(self.settings.hard_max_messages, want or 1)
         snapshot = self._store.read(key, want, hard)
-        if not snapshot.incarnation and not self.postgres.owns(key):  # it may have been made since
+        if snapshot.stamp == NO_CONVERSATION and not self.postgres.owns(key):  # it may have been made since
             raise ConversationNotFound(key.name)
         window = recent([unpack(e) for e in snapshot.entries], want, hard_max=hard, whole=snapshot.whole)
         return chat_messages(window) if as_openai else window
@@ -350,7 +353,7 @@ class ConversationMemory:
         key = conversation_key(conversation_id, user_id)
         size = checked_limit("limit", limit)
         place = {"before": checked_seq("before", before), "after": checked_seq("after", after)}
-        return self.postgres.read_messages(key, limit=size, **place)
+        return self._store.page(key, limit=size, **place)
 
     def clear(self, conversation_id: object, *, user_id: str) -> None:
         """Delete all messages of a conversation and keep the conversation."""

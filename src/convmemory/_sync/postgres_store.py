@@ -21,6 +21,7 @@ from convmemory.ids import ConversationKey, checked_id
 from convmemory.models import Appended, Conversation, Draft, Page, StoredMessage
 from convmemory.settings import Settings
 from convmemory.storage import postgres_rows
+from convmemory.storage.cache_marks import Looked, Mark, looked
 from convmemory.storage.sql_and_lua import migrations
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.breaker import TierHealth
@@ -33,7 +34,8 @@ from convmemory.tiers.driver_errors import (
 )
 from convmemory.tiers.socket_checks import idle_connection_closed
 from convmemory.tiers.turns import Busy, Turns
-from convmemory.windows.snapshots import Snapshot, Written, snapshot_of
+from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
+from convmemory.windows.trust import FIRST
 
 _BIGGEST: Final = 2**62
 _BRIEF: Final = frozenset({"append"})
@@ -73,6 +75,7 @@ class PostgresStore:
         self._pool = self._new_pool()
         self._schema = sql.Identifier(self.settings.db_schema)
         self._statements: dict[str, bytes] = {}
+        self.installation: str | None = None
         self._opened = False
         self._refused = 0
         self._doubted = float("-inf")
@@ -94,7 +97,7 @@ class PostgresStore:
             return self
         # the connection can break between being made and being used
         with translated(POSTGRES, "open", self._wanted), self._connect() as conn:
-            check_not_newer(conn, self.settings.db_schema)
+            _, self.installation = check_not_newer(conn, self.settings.db_schema)
         if self._pool.closed:  # a closed pool cannot be opened again
             self._pool = self._new_pool()
         self._pool.open()
@@ -115,10 +118,23 @@ class PostgresStore:
         Migrations take as long as they need, and so does waiting for another process's: no time-out ends them.
         """
         with translated(POSTGRES, "init_schema", self._wanted), self._connect() as conn:
-            if check_not_newer(conn, self.settings.db_schema) == len(migrations()):
+            version, self.installation = check_not_newer(conn, self.settings.db_schema)
+            if version == len(migrations()):
                 return []
             conn.deadline = MIGRATION
-            return install(conn, self.settings.db_schema)
+            applied = install(conn, self.settings.db_schema)
+            _, self.installation = check_not_newer(conn, self.settings.db_schema)
+            return applied
+
+    def installed(self) -> str:
+        """Which installation this is: a random id that the first migration made, and every key in Redis carries.
+
+        Raises:
+            SchemaOutdated: The schema is not there.
+        """
+        if self.installation is None:
+            [[_, self.installation]] = self._run("installed", {})
+        return self.installation or ""
 
     def _new_pool(self) -> ConnectionPool[BoundedConnection]:
         return open_pool(self._conninfo.get_secret_value(), self.settings)
@@ -127,9 +143,9 @@ class PostgresStore:
         return connect(self._conninfo.get_secret_value(), self.settings)
 
     def ping(self) -> dict[str, Any]:
-        """Ask the server for a sign of life: how many windows wait to be dropped."""
-        [[dirty]] = self._run("count_dirty", {})
-        return {"dirty_windows": dirty}
+        """Ask the server for a sign of life: how many windows wait to be dropped, and how many caches there are."""
+        [[dirty, caches]] = self._run("count_marks", {})
+        return {"dirty_windows": dirty, "caches": caches}
 
     def figures(self) -> dict[str, Any]:
         """What this process knows without asking: its counters, and the pool's statistics."""
@@ -141,11 +157,12 @@ class PostgresStore:
         drafts: Sequence[Draft],
         *,
         dept_id: str | None = None,
-        dirty: bool = False,
+        own: Sequence[str] = (),
     ) -> tuple[Appended, Written]:
         """Store a batch in order, in one statement; make and title the conversation if need be.
 
-        Messages that are there already (by LangChain id, or because this is a repeat) stay as they are.
+        Messages that are there already (by LangChain id, or because this is a repeat) stay as they are. Every cache
+        is marked but those in ``own``, which the caller tells.
 
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
@@ -156,8 +173,7 @@ class PostgresStore:
             "user_id": key.user_id,
             "external_id": key.external_id,
             "dept_id": dept_id,
-            "new_incarnation": postgres_rows.new_incarnation(),
-            "dirty": dirty,
+            "own": postgres_rows.array(own),
         }
         found = self._run("append", parameters)
         if not found:
@@ -185,8 +201,14 @@ class PostgresStore:
 
     def read_messages(
         self, key: ConversationKey, *, limit: int, before: int | None = None, after: int | None = None
-    ) -> list[StoredMessage]:
-        """Stored messages between two seqs, oldest first: the newest ``limit``, or the oldest after ``after``."""
+    ) -> tuple[str, list[StoredMessage]]:
+        """Stored messages between two seqs, oldest first: the newest ``limit``, or the oldest after ``after``.
+
+        With the stamp they were read under, ``""`` where there is no conversation.
+
+        Raises:
+            ConversationNotFound: The conversation is somebody else's.
+        """
         found = self._run(
             "read_messages",
             {
@@ -199,8 +221,11 @@ class PostgresStore:
             },
         )
         if not found:
-            self.get_conversation(key)
-        return [postgres_rows.stored_of(row) for row in found]
+            return NO_CONVERSATION, []
+        mine, stamp, *_ = found[0]
+        if not mine:
+            raise ConversationNotFound(key.name)
+        return stamp, [postgres_rows.stored_of(row[2:]) for row in found if row[2] is not None]
 
     def create_conversation(
         self,
@@ -223,7 +248,6 @@ class PostgresStore:
                 "external_id": key.external_id,
                 "title": title,
                 "dept_id": dept_id,
-                "new_incarnation": postgres_rows.new_incarnation(),
                 "metadata": postgres_rows.json_text("metadata", metadata),
             },
         )
@@ -251,56 +275,71 @@ class PostgresStore:
         parameters = {"conversation": key.uuid, "user_id": key.user_id, "title": title}
         return self._one(key, self._run("rename_conversation", parameters))
 
-    def delete_conversation(self, key: ConversationKey, *, dirty: bool = False) -> Written:
+    def delete_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
         """Delete a conversation with all its messages; ``ConversationNotFound`` when there is none."""
-        return self._change(key, "delete_conversation", dirty=dirty)
+        return self._change(key, "delete_conversation", own)
 
-    def clear_conversation(self, key: ConversationKey, *, dirty: bool = False) -> Written:
+    def clear_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
         """Delete all messages and keep the conversation; ``ConversationNotFound`` when there is none."""
-        return self._change(key, "clear_conversation", dirty=dirty)
+        return self._change(key, "clear_conversation", own)
 
-    def pop_message(self, key: ConversationKey, message: UUID, *, dirty: bool = False) -> Written | None:
+    def pop_message(self, key: ConversationKey, message: UUID, *, own: Sequence[str] = ()) -> Written | None:
         """Delete the newest message if it is the row ``message``; ``None``, and nothing done, when it is not.
 
         Naming the row makes it safe to repeat: what was deleted by an attempt whose answer was lost is not
         the newest any more.
         """
-        return self._changed(key, "pop_message", {"id": message, "dirty": dirty})
+        return self._changed(key, "pop_message", own, {"id": message})
 
-    def _change(self, key: ConversationKey, name: str, *, dirty: bool) -> Written:
-        written = self._changed(key, name, {"dirty": dirty})
+    def _change(self, key: ConversationKey, name: str, own: Sequence[str]) -> Written:
+        written = self._changed(key, name, own, {})
         if written is None:
             raise ConversationNotFound(key.name)
         return written
 
-    def _changed(self, key: ConversationKey, name: str, more: Mapping[str, Any]) -> Written | None:
-        parameters = {"conversation": key.uuid, "user_id": key.user_id, **more}
-        found = self._run(name, parameters, gone=[["0", 0]])
-        return Written(str(found[0][0]), found[0][1]) if found else None
+    def _changed(
+        self, key: ConversationKey, name: str, own: Sequence[str], more: Mapping[str, Any]
+    ) -> Written | None:
+        parameters = {"conversation": key.uuid, "user_id": key.user_id, "own": postgres_rows.array(own)}
+        found = self._run(name, {**parameters, **more}, gone=[[NO_CONVERSATION]])
+        return Written(found[0][0]) if found else None
 
     def owns(self, key: ConversationKey) -> bool | None:
         """Whether the conversation is the user's; ``None`` when there is no such conversation."""
         found = self._run("owner", {"conversation": key.uuid, "user_id": key.user_id})
         return bool(found[0][0]) if found else None
 
-    def mark_dirty(self, conversation: UUID, written: Written) -> None:
-        """Note that the cached window was not told of a committed change."""
-        mark = {
-            "conversation": conversation,
-            "incarnation": int(written.incarnation),
-            "version": written.version,
-        }
-        self._run("mark_dirty", mark, fetch=False)
+    def look(self, names: Sequence[str], after: UUID = FIRST, page: int = 500) -> Looked:
+        """Which of these caches are registered, and the windows they must drop, those of smaller ids first."""
+        place = {"names": postgres_rows.array(names), "after": after, "page": page}
+        return looked(self._run("look", place), page)
 
-    def read_dirty(self, limit: int) -> list[tuple[UUID, int, int]]:
-        """Marks to drain: ``(conversation, incarnation, version)``, the oldest first."""
-        return [(c, i, v) for c, i, v in self._run("read_dirty", {"limit": limit})]
+    def register(self, names: Sequence[str]) -> None:
+        """Register caches, unless somebody just did; waits a moment at most for the writes that are under way."""
+        self._run("register", {"names": postgres_rows.array(names)}, fetch=False)
 
-    def clear_dirty(self, marks: Sequence[tuple[UUID, int, int]]) -> None:
+    def mark(self, conversation: UUID, names: Sequence[str]) -> None:
+        """Note that these caches were not told of a committed change."""
+        parameters = {"conversation": conversation, "names": postgres_rows.array(names)}
+        self._run("mark", parameters, fetch=False)
+
+    def clear_marks(self, marks: Sequence[Mark]) -> None:
         """Forget marks whose windows were dropped; one that was made again meanwhile stays."""
-        conversations, incarnations, versions = (list(column) for column in zip(*marks, strict=True))
-        parameters = {"conversations": conversations, "incarnations": incarnations, "versions": versions}
-        self._run("clear_dirty", parameters, fetch=False)
+        caches, conversations, ids = ([*column] for column in zip(*marks, strict=True))
+        parameters = {"caches": postgres_rows.array(caches), "conversations": conversations, "ids": ids}
+        self._run("clear_marks", parameters, fetch=False)
+
+    def tidy_caches(self, names: Sequence[str]) -> None:
+        """Note that these caches are in use, and forget those that nobody has used for an hour."""
+        self._run("tidy_caches", {"names": postgres_rows.array(names)}, fetch=False)
+
+    def forget_caches(self, names: Sequence[str] | None = None) -> int:
+        """Forget caches, all of them by default; how many there were. Nothing from before is served afterwards.
+
+        Whoever uses one looks at PostgreSQL at least once a second, and registers it anew.
+        """
+        found = self._run("forget_caches", {"names": None if names is None else postgres_rows.array(names)})
+        return int(found[0][0])
 
     def _one(self, key: ConversationKey, found: Sequence[Sequence[Any]]) -> Conversation:
         if not found:
@@ -382,7 +421,7 @@ class PostgresStore:
             self._prober.start()
 
     def _sign_of_life(self) -> None:
-        self._attempt("count_dirty", {}, fetch=True, gone=())
+        self._attempt("count_marks", {}, fetch=True, gone=())
 
     def _compile(self, name: str) -> bytes:
         query = sql.SQL(statement(name)).format(schema=self._schema).as_bytes(None)

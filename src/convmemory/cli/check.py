@@ -8,6 +8,7 @@ from typing import Any
 from typer import Exit
 
 import convmemory
+from convmemory._sync.lookout import NAMELESS
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName, memory_over
 from convmemory.cli.screen import screen, table
 from convmemory.errors import StorageError
@@ -72,4 +73,6 @@ def _row(report: TierReport) -> tuple[str, str, str]:
         return report.tier, "failed", report.problem
     known = {"version": "version {}", "dirty_windows": "{} windows wait to be dropped"}
     said = [text.format(report.figures[name]) for name, text in known.items() if name in report.figures]
+    if report.figures.get("caching") is False:
+        said.append(NAMELESS)
     return report.tier, "ok", ", ".join(said)

@@ -7,7 +7,7 @@ from typing import Final
 from psycopg import sql
 from typer import Typer, echo
 
-from convmemory._sync.migrate import installed_version
+from convmemory._sync.migrate import installed
 from convmemory._sync.postgres_connections import connect
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName, memory_over
 from convmemory.errors import SchemaOutdated
@@ -92,4 +92,4 @@ def check(
 
 def _installed(settings: Settings) -> int | None:
     with connect(settings.postgres_conninfo(), settings) as connection, translated(POSTGRES, "schema check"):
-        return installed_version(connection, settings.db_schema)
+        return installed(connection, settings.db_schema).version

@@ -1,11 +1,10 @@
 -- Make a conversation, or return the one that is there. title: given by the user, or NULL for an automatic one later.
--- new_incarnation: of the one that is made.
 -- Returns the conversation's row with created (whether it was made now); no row when it is somebody else's.
 WITH made AS (
     INSERT INTO {schema}.conversations
-        (conversation_id, user_id, external_id, dept_id, title, title_source, incarnation, metadata)
+        (conversation_id, user_id, external_id, dept_id, title, title_source, metadata)
     VALUES (%(conversation)s, %(user_id)s, %(external_id)s, %(dept_id)s, %(title)s::text,
-            CASE WHEN %(title)s::text IS NULL THEN 'none' ELSE 'user' END, %(new_incarnation)s, %(metadata)s::jsonb)
+            CASE WHEN %(title)s::text IS NULL THEN 'none' ELSE 'user' END, %(metadata)s::jsonb)
     ON CONFLICT (conversation_id) DO UPDATE SET user_id = conversations.user_id
     WHERE conversations.user_id = excluded.user_id
     RETURNING *

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +16,7 @@ from convmemory.errors import InvalidArgument
 from convmemory.ids import ConversationKey, message_key, new_row_id
 from convmemory.models import Appended, Conversation, Draft, RetrievedContext, StoredMessage
 from convmemory.storage.titles import title_from
-from convmemory.windows.snapshots import Written
+from convmemory.windows.snapshots import NOTHING_BEFORE, Written
 
 _LAST_ID: Final = UUID(int=(1 << 128) - 1)
 
@@ -63,7 +62,7 @@ class Batch:
 
     def outcome(self, key: ConversationKey, row: Sequence[Any]) -> tuple[Appended, Written]:
         """Read the row of ``append.sql``: what the caller is told, and what the window is."""
-        incarnation, version, last_seq, human_seq, stored, seqs = row
+        stamp, before, version, last_seq, human_seq, stored, seqs = row
         first = last_seq - stored + 1
         by_row: Sequence[int] = range(first, last_seq + 1)
         fresh = self.encoded
@@ -71,7 +70,7 @@ class Batch:
             by_row, fresh = seqs, [e for e, seq in zip(fresh, seqs, strict=True) if seq >= first]
         human = human_seq if human_seq >= first else 0
         appended = Appended(key.name, version, tuple(by_row[place] for place in self.places), stored)
-        return appended, Written(str(incarnation), version, first, human, [pack(e) for e in fresh])
+        return appended, Written(stamp, before or NOTHING_BEFORE, first, human, [pack(e) for e in fresh])
 
     def _pairs(self) -> zip[tuple[Draft, Encoded]]:
         return zip(self.drafts, self.encoded, strict=True)
@@ -101,21 +100,9 @@ def array(texts: Sequence[str]) -> str:
     return '{"' + '","'.join(escaped) + '"}' if escaped else "{}"
 
 
-def new_incarnation() -> int:
-    """A number that tells two lives of one conversation id apart: 62 random bits."""
-    return secrets.randbits(62)
-
-
 def again(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The parameters of a second attempt: the first may have stored its messages.
-
-    The conversation this one makes is another life, or the first's late words fit it: the first may have made the
-    conversation, and somebody deleted it, before this one makes it again.
-    """
-    if "new_incarnation" not in parameters:
-        return parameters
-    new = {"new_incarnation": new_incarnation()}
-    return {**parameters, **new, "known": parameters["ids"]} if "ids" in parameters else {**parameters, **new}
+    """The parameters of a second attempt: the first may have stored its messages."""
+    return {**parameters, "known": parameters["ids"]} if "ids" in parameters else parameters
 
 
 def conversation_of(row: Sequence[Any]) -> Conversation:

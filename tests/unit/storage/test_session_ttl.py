@@ -88,7 +88,7 @@ async def test_the_list_forgets_what_expired_and_has_the_newest_first(sessions, 
         new.handle,
         middle.handle,
     ]
-    assert keys.zcard("convmemory:user:{ana}:sessions") == 2
+    assert keys.zcard("convmemory:1:user:{ana}:sessions") == 2
 
 
 @pytest.mark.parametrize("pause", [1, 14, 16, 29])
@@ -97,8 +97,8 @@ async def test_the_list_outlives_a_session_that_is_kept_alive(sessions, clock, k
     for _ in range(120 // pause):
         clock(pause)
         assert await sessions.get_session(session.session_id)
-        assert keys.pttl("convmemory:user:{ana}:sessions") > keys.pttl(
-            f"convmemory:session:{{{session.handle}}}"
+        assert keys.pttl("convmemory:1:user:{ana}:sessions") > keys.pttl(
+            f"convmemory:1:session:{{{session.handle}}}"
         )
     assert [s.handle for s in await sessions.list_user_sessions("ana")] == [session.handle]
 
@@ -156,7 +156,7 @@ async def test_a_session_that_ended_while_it_was_used_is_not_brought_back(sessio
     await sessions.end_session(session.session_id)
 
     assert await sessions.extend_session(session.session_id, metadata={"a": 1}) is None
-    assert keys.keys() == [b"convmemory:user:{ana}:sessions"]
+    assert keys.keys() == [b"convmemory:1:user:{ana}:sessions"]
 
 
 async def test_ids_cannot_be_guessed_and_are_never_the_same(sessions):
@@ -179,7 +179,7 @@ async def test_what_a_list_hands_out_ends_a_session_and_does_nothing_else(sessio
     assert [await sessions.end_session(other.handle) for _ in range(2)] == [True, False]
     assert await sessions.get_session(other.session_id) is None
     assert await sessions.get_session(mine.session_id)
-    held = [*keys.keys(), *keys.zrange("convmemory:user:{ana}:sessions", 0, -1)]
+    held = [*keys.keys(), *keys.zrange("convmemory:1:user:{ana}:sessions", 0, -1)]
     held += [
         value for name in keys.keys("*session:{*") for pair in keys.hgetall(name).items() for value in pair
     ]
@@ -196,7 +196,7 @@ async def test_the_list_of_a_busy_user_does_not_grow_for_ever(sessions, clock, k
     for number in range(10):
         await sessions.create_session("ana")
         clock(11)
-        assert keys.zcard("convmemory:user:{ana}:sessions") <= 7, "sessions of two lives, and no more"
+        assert keys.zcard("convmemory:1:user:{ana}:sessions") <= 7, "sessions of two lives, and no more"
 
 
 @pytest.mark.parametrize(
