@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final, Self, TypeVar
+from uuid import UUID
 
 import psycopg
 from psycopg import AsyncClientCursor, AsyncConnection, AsyncCursor
@@ -14,9 +15,17 @@ from psycopg_pool import AsyncConnectionPool
 
 from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
+from convmemory.storage.postgres_rows import again
 from convmemory.storage.sql_and_lua import sql as statement
-from convmemory.tiers.driver_errors import POSTGRES, translated
-from convmemory.tiers.socket_checks import within
+from convmemory.tiers.driver_errors import (
+    POSTGRES,
+    out_of_reach,
+    takes_no_writes,
+    translated,
+    worth_sending_again,
+)
+from convmemory.tiers.socket_checks import idle_connection_closed, within
+from convmemory.tiers.turns import AsyncTurns
 
 RV = TypeVar("RV")
 MIGRATION: Final = 86_400.0
@@ -25,6 +34,11 @@ _WAIT: Final = 0.1
 """Seconds after which a waiting connection looks at its deadline."""
 _RECONNECT: Final = 0.5
 """Seconds between two attempts of the pool to connect to a server that is away."""
+_DOUBT_EVERY: Final = 1.0
+"""Seconds between two times that all connections are given up for one that takes no writes."""
+_AT_A_TIME: Final = 3
+"""Statements that wait for one conversation at most, and no more than half the pool: the others are other people's."""
+_BUSY: Final = "the conversation is busy: other writes to it were waiting all the time"
 _ENCODINGS: Final = ("UTF8", "SQL_ASCII")
 """Encodings of a database that can hold every character; the second keeps the bytes it is given."""
 _REPORTED: Final = (("DateStyle", "ISO, MDY"), ("TimeZone", "UTC"), ("standard_conforming_strings", "on"))
@@ -131,6 +145,68 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
         return found
 
 
+class AsyncBoundedPool(AsyncConnectionPool[AsyncBoundedConnection]):
+    """A pool whose connections are looked at before they are used, and given up when their server takes no writes."""
+
+    turns: AsyncTurns
+    _doubted = float("-inf")
+
+    async def send(
+        self,
+        query: bytes,
+        parameters: Mapping[str, Any],
+        *,
+        fetch: bool,
+        brief: bool = False,
+        turn: UUID | None = None,
+        gone: Sequence[Any] = (),
+    ) -> Sequence[Any]:
+        """Run a statement; once more when it did not get through, since each of them may be repeated.
+
+        ``turn`` names the conversation whose row it waits for: only so many do so at a time.
+        ``gone`` stands in for no rows at the second attempt: the first may have deleted them.
+        """
+        if turn is not None:
+            await self.turns.begin(turn)
+        try:
+            return await self._send(query, parameters, fetch=fetch, brief=brief)
+        except psycopg.Error as error:
+            if not worth_sending_again(error):
+                raise
+            return await self._send(query, again(parameters), fetch=fetch, brief=False) or gone
+        finally:
+            if turn is not None:
+                self.turns.end(turn)
+
+    async def _send(
+        self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, brief: bool
+    ) -> Sequence[Any]:
+        """Run a statement on a connection that is alive, as far as can be seen without a round trip."""
+        for _ in range(self.max_size + 1):  # a server that restarted leaves every idle connection dead
+            async with self.connection() as conn:
+                if conn.made <= self._doubted or idle_connection_closed(conn.pgconn):
+                    await conn.close()  # the pool's own check would sleep before it tries the next one
+                    continue
+                try:
+                    return await conn.run(query, parameters, fetch=fetch, brief=brief)
+                except psycopg.Error as error:
+                    await self._part_with(conn, error)
+                    raise
+        raise psycopg.OperationalError("the server closes every connection it accepts")
+
+    async def _part_with(self, conn: AsyncBoundedConnection, error: psycopg.Error) -> None:
+        """Hang up on a server that is shutting down or takes no writes: the primary may be another one by now.
+
+        So it may be for all that connected before now, which is hung up on before it is used; once a second at most, or a
+        server that takes no writes for long would be connected to for each of them.
+        """
+        now = time.monotonic()
+        if takes_no_writes(error) and now - self._doubted > _DOUBT_EVERY:
+            self._doubted = now
+        if takes_no_writes(error) or out_of_reach(error):
+            await conn.close()
+
+
 def connection_class(settings: Settings) -> type[AsyncBoundedConnection]:
     """A connection class with these time-outs."""
     limits = {"statement_timeout": settings.statement_timeout, "lock_timeout": settings.lock_timeout}
@@ -188,13 +264,13 @@ def connection_options(conninfo: str, settings: Settings) -> dict[str, Any]:
     }
 
 
-def open_pool(conninfo: str, settings: Settings) -> AsyncConnectionPool[AsyncBoundedConnection]:
+def open_pool(conninfo: str, settings: Settings) -> AsyncBoundedPool:
     """A pool that is not open yet; whoever takes a connection looks whether it is alive.
 
     While the server is away it is asked every ``_RECONNECT`` seconds. Left to itself the pool would ask less and
     less often, then not at all, and who waits for a connection would wait in vain.
     """
-    return AsyncConnectionPool(
+    pool = AsyncBoundedPool(
         conninfo,
         connection_class=connection_class(settings),
         kwargs=connection_options(conninfo, settings),
@@ -202,7 +278,10 @@ def open_pool(conninfo: str, settings: Settings) -> AsyncConnectionPool[AsyncBou
         max_size=max(settings.pool_min, settings.pool_max),
         timeout=settings.pool_timeout,
         reconnect_timeout=_RECONNECT,
-        reconnect_failed=AsyncConnectionPool.check,
+        reconnect_failed=AsyncBoundedPool.check,
         open=False,
         name="convmemory",
     )
+    most = max(1, min(_AT_A_TIME, settings.pool_max // 2))
+    pool.turns = AsyncTurns(most, settings.pool_timeout, _BUSY)
+    return pool

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 from uuid import UUID
 
-import psycopg
 from psycopg import sql
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 from pydantic import SecretStr
 
 from convmemory._async.migrate import check_not_newer, install
-from convmemory._async.postgres_connections import MIGRATION, AsyncBoundedConnection, connect, open_pool
+from convmemory._async.postgres_connections import (
+    MIGRATION,
+    AsyncBoundedConnection,
+    AsyncBoundedPool,
+    connect,
+    open_pool,
+)
 from convmemory._async.prober import AsyncProber
 from convmemory.errors import ConversationNotFound, NotOpen, StorageUnavailable
 from convmemory.ids import ConversationKey, checked_id
@@ -27,33 +31,19 @@ from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import (
     POSTGRES,
     out_of_reach,
-    takes_no_writes,
     translated,
-    worth_sending_again,
 )
-from convmemory.tiers.socket_checks import idle_connection_closed
-from convmemory.tiers.turns import AsyncTurns, Busy
 from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
 from convmemory.windows.trust import FIRST
 
 _BIGGEST: Final = 2**62
 _BRIEF: Final = frozenset({"append"})
 """Statements that answer with a few numbers, and come so often that a new cursor for each would be felt."""
-_LOCKS: Final = frozenset(
-    {
-        "append",
-        "clear_conversation",
-        "create_conversation",
-        "delete_conversation",
-        "pop_message",
-        "rename_conversation",
-    }
-)
+_LOCKS: Final = frozenset(f"{verb}_conversation" for verb in ("clear", "create", "delete", "rename")) | {
+    "append",
+    "pop_message",
+}
 """Statements that wait for the row of their conversation, with a connection in hand."""
-_DOUBT_EVERY: Final = 1.0
-"""Seconds between two times that all connections are given up for one that takes no writes."""
-_AT_A_TIME: Final = 3
-"""Statements that wait for one conversation at most, and no more than half the pool: the others are other people's."""
 
 
 class AsyncPostgresStore:
@@ -77,12 +67,6 @@ class AsyncPostgresStore:
         self.installation: str | None = None
         self._opened = False
         self._refused = 0
-        self._doubted = float("-inf")
-        self._turns = AsyncTurns(
-            max(1, min(_AT_A_TIME, self.settings.pool_max // 2)),
-            self.settings.pool_timeout,
-            "the conversation is busy: other writes to it were waiting all the time",
-        )
         self._prober = AsyncProber(self.health, self._sign_of_life)
 
     async def open(self) -> Self:
@@ -137,7 +121,20 @@ class AsyncPostgresStore:
             [[_, self.installation]] = await self._run("installed", {})
         return self.installation or ""
 
-    def _new_pool(self) -> AsyncConnectionPool[AsyncBoundedConnection]:
+    async def settle(self, key: ConversationKey) -> None:
+        """Have a key know its row: that of a name follows from the installation.
+
+        Raises:
+            SchemaOutdated: The schema is not there.
+        """
+        if key.external_id is not None:
+            key.settle(self.installation or await self.installed())
+
+    async def _mine(self, key: ConversationKey) -> dict[str, Any]:
+        await self.settle(key)
+        return {"conversation": key.uuid, "user_id": key.user_id}
+
+    def _new_pool(self) -> AsyncBoundedPool:
         return open_pool(self._conninfo.get_secret_value(), self.settings)
 
     async def _connect(self) -> AsyncBoundedConnection:
@@ -168,6 +165,7 @@ class AsyncPostgresStore:
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
         """
+        await self.settle(key)
         batch = postgres_rows.prepare(key, drafts)
         parameters = batch.parameters() | {
             "conversation": key.uuid,
@@ -194,7 +192,7 @@ class AsyncPostgresStore:
         return await self._read(key, "read_all", {})
 
     async def _read(self, key: ConversationKey, name: str, more: Mapping[str, Any]) -> Snapshot:
-        found = await self._run(name, {"conversation": key.uuid, "user_id": key.user_id, **more})
+        found = await self._run(name, {**await self._mine(key), **more})
         mine, snapshot = snapshot_of(found)
         if not mine:
             raise ConversationNotFound(key.name)
@@ -213,8 +211,7 @@ class AsyncPostgresStore:
         found = await self._run(
             "read_messages",
             {
-                "conversation": key.uuid,
-                "user_id": key.user_id,
+                **await self._mine(key),
                 "before": _BIGGEST if before is None else before,
                 "after": -1 if after is None else after,
                 "newest": after is None,
@@ -244,8 +241,7 @@ class AsyncPostgresStore:
         found = await self._run(
             "create_conversation",
             {
-                "conversation": key.uuid,
-                "user_id": key.user_id,
+                **await self._mine(key),
                 "external_id": key.external_id,
                 "title": title,
                 "dept_id": dept_id,
@@ -256,9 +252,7 @@ class AsyncPostgresStore:
 
     async def get_conversation(self, key: ConversationKey) -> Conversation:
         """One conversation of the user; ``ConversationNotFound`` when there is none."""
-        return self._one(
-            key, await self._run("get_conversation", {"conversation": key.uuid, "user_id": key.user_id})
-        )
+        return self._one(key, await self._run("get_conversation", await self._mine(key)))
 
     async def list_conversations(
         self, user_id: str, *, limit: int, cursor: str | None = None
@@ -273,7 +267,7 @@ class AsyncPostgresStore:
 
     async def rename_conversation(self, key: ConversationKey, title: str) -> Conversation:
         """Set the user's own title, which no automatic one replaces."""
-        parameters = {"conversation": key.uuid, "user_id": key.user_id, "title": title}
+        parameters = {**await self._mine(key), "title": title}
         return self._one(key, await self._run("rename_conversation", parameters))
 
     async def delete_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
@@ -303,13 +297,13 @@ class AsyncPostgresStore:
     async def _changed(
         self, key: ConversationKey, name: str, own: Sequence[str], more: Mapping[str, Any]
     ) -> Written | None:
-        parameters = {"conversation": key.uuid, "user_id": key.user_id, "own": postgres_rows.array(own)}
+        parameters = {**await self._mine(key), "own": postgres_rows.array(own)}
         found = await self._run(name, {**parameters, **more}, gone=[[NO_CONVERSATION]])
         return Written(found[0][0]) if found else None
 
     async def owns(self, key: ConversationKey) -> bool | None:
         """Whether the conversation is the user's; ``None`` when there is no such conversation."""
-        found = await self._run("owner", {"conversation": key.uuid, "user_id": key.user_id})
+        found = await self._run("owner", await self._mine(key))
         return bool(found[0][0]) if found else None
 
     async def look(self, names: Sequence[str], after: UUID = FIRST, page: int = 500) -> Looked:
@@ -364,56 +358,17 @@ class AsyncPostgresStore:
             raise StorageUnavailable(
                 POSTGRES, name, "it did not answer a moment ago and is left alone until it does"
             )
-        if name not in _LOCKS:
-            return await self._attempt(name, parameters, fetch=fetch, gone=gone)
-        conversation = parameters["conversation"]
-        try:
-            await self._turns.begin(conversation)
-        except Busy as busy:
-            raise StorageUnavailable(POSTGRES, name, str(busy)) from None
-        try:
-            return await self._attempt(name, parameters, fetch=fetch, gone=gone)
-        finally:
-            self._turns.end(conversation)
+        return await self._attempt(name, parameters, fetch=fetch, gone=gone)
 
     async def _attempt(
         self, name: str, parameters: Mapping[str, Any], *, fetch: bool, gone: Sequence[Any]
     ) -> Sequence[Any]:
         query = self._statements.get(name) or self._compile(name)
+        turn = parameters["conversation"] if name in _LOCKS else None
         with translated(POSTGRES, name, self._wanted, self._heard):
-            try:
-                return await self._send(query, parameters, fetch=fetch, brief=name in _BRIEF)
-            except psycopg.Error as error:
-                if not worth_sending_again(error):
-                    raise
-            return await self._send(query, postgres_rows.again(parameters), fetch=fetch) or gone
-
-    async def _send(
-        self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, brief: bool = False
-    ) -> Sequence[Any]:
-        for _ in range(self._pool.max_size + 1):  # a server that restarted leaves every idle connection dead
-            async with self._pool.connection() as conn:
-                if conn.made <= self._doubted or idle_connection_closed(conn.pgconn):
-                    await conn.close()  # the pool's own check would sleep before it tries the next one
-                    continue
-                try:
-                    return await conn.run(query, parameters, fetch=fetch, brief=brief)
-                except psycopg.Error as error:
-                    await self._part_with(conn, error)
-                    raise
-        raise psycopg.OperationalError("the server closes every connection it accepts")
-
-    async def _part_with(self, conn: AsyncBoundedConnection, error: psycopg.Error) -> None:
-        """Hang up on a server that is shutting down or takes no writes: the primary may be another one by now.
-
-        So it may be for all that connected before now, which is hung up on before it is used; once a second at most, or a
-        server that takes no writes for long would be connected to for each of them.
-        """
-        now = time.monotonic()
-        if takes_no_writes(error) and now - self._doubted > _DOUBT_EVERY:
-            self._doubted = now
-        if takes_no_writes(error) or out_of_reach(error):
-            await conn.close()
+            return (
+                await self._pool.send(query, parameters, fetch=fetch, brief=name in _BRIEF, turn=turn) or gone
+            )
 
     def _heard(self, error: BaseException | None) -> None:
         """Tell the breaker how it went. A pool is merely busy if nobody was refused since a statement last went through."""

@@ -70,6 +70,7 @@ class AsyncTieredStore:
             StorageUnavailable: PostgreSQL is out of reach and no valid window is at hand.
         """
         redis = await self.hot()
+        await self.postgres.settle(key)
         if redis is None or redis.health.open or redis.trust.off:
             return await self._read_durable(key, want, hard)
         if want is None or want > redis.settings.hard_max_messages:

@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 from uuid import UUID
 
-import psycopg
 from psycopg import sql
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 from pydantic import SecretStr
 
 from convmemory._sync.migrate import check_not_newer, install
-from convmemory._sync.postgres_connections import MIGRATION, BoundedConnection, connect, open_pool
+from convmemory._sync.postgres_connections import (
+    MIGRATION,
+    BoundedConnection,
+    BoundedPool,
+    connect,
+    open_pool,
+)
 from convmemory._sync.prober import Prober
 from convmemory.errors import ConversationNotFound, NotOpen, StorageUnavailable
 from convmemory.ids import ConversationKey, checked_id
@@ -28,33 +32,19 @@ from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import (
     POSTGRES,
     out_of_reach,
-    takes_no_writes,
     translated,
-    worth_sending_again,
 )
-from convmemory.tiers.socket_checks import idle_connection_closed
-from convmemory.tiers.turns import Busy, Turns
 from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
 from convmemory.windows.trust import FIRST
 
 _BIGGEST: Final = 2**62
 _BRIEF: Final = frozenset({"append"})
 """Statements that answer with a few numbers, and come so often that a new cursor for each would be felt."""
-_LOCKS: Final = frozenset(
-    {
-        "append",
-        "clear_conversation",
-        "create_conversation",
-        "delete_conversation",
-        "pop_message",
-        "rename_conversation",
-    }
-)
+_LOCKS: Final = frozenset(f"{verb}_conversation" for verb in ("clear", "create", "delete", "rename")) | {
+    "append",
+    "pop_message",
+}
 """Statements that wait for the row of their conversation, with a connection in hand."""
-_DOUBT_EVERY: Final = 1.0
-"""Seconds between two times that all connections are given up for one that takes no writes."""
-_AT_A_TIME: Final = 3
-"""Statements that wait for one conversation at most, and no more than half the pool: the others are other people's."""
 
 
 class PostgresStore:
@@ -78,12 +68,6 @@ class PostgresStore:
         self.installation: str | None = None
         self._opened = False
         self._refused = 0
-        self._doubted = float("-inf")
-        self._turns = Turns(
-            max(1, min(_AT_A_TIME, self.settings.pool_max // 2)),
-            self.settings.pool_timeout,
-            "the conversation is busy: other writes to it were waiting all the time",
-        )
         self._prober = Prober(self.health, self._sign_of_life)
 
     def open(self) -> Self:
@@ -136,7 +120,20 @@ class PostgresStore:
             [[_, self.installation]] = self._run("installed", {})
         return self.installation or ""
 
-    def _new_pool(self) -> ConnectionPool[BoundedConnection]:
+    def settle(self, key: ConversationKey) -> None:
+        """Have a key know its row: that of a name follows from the installation.
+
+        Raises:
+            SchemaOutdated: The schema is not there.
+        """
+        if key.external_id is not None:
+            key.settle(self.installation or self.installed())
+
+    def _mine(self, key: ConversationKey) -> dict[str, Any]:
+        self.settle(key)
+        return {"conversation": key.uuid, "user_id": key.user_id}
+
+    def _new_pool(self) -> BoundedPool:
         return open_pool(self._conninfo.get_secret_value(), self.settings)
 
     def _connect(self) -> BoundedConnection:
@@ -167,6 +164,7 @@ class PostgresStore:
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
         """
+        self.settle(key)
         batch = postgres_rows.prepare(key, drafts)
         parameters = batch.parameters() | {
             "conversation": key.uuid,
@@ -193,7 +191,7 @@ class PostgresStore:
         return self._read(key, "read_all", {})
 
     def _read(self, key: ConversationKey, name: str, more: Mapping[str, Any]) -> Snapshot:
-        found = self._run(name, {"conversation": key.uuid, "user_id": key.user_id, **more})
+        found = self._run(name, {**self._mine(key), **more})
         mine, snapshot = snapshot_of(found)
         if not mine:
             raise ConversationNotFound(key.name)
@@ -212,8 +210,7 @@ class PostgresStore:
         found = self._run(
             "read_messages",
             {
-                "conversation": key.uuid,
-                "user_id": key.user_id,
+                **self._mine(key),
                 "before": _BIGGEST if before is None else before,
                 "after": -1 if after is None else after,
                 "newest": after is None,
@@ -243,8 +240,7 @@ class PostgresStore:
         found = self._run(
             "create_conversation",
             {
-                "conversation": key.uuid,
-                "user_id": key.user_id,
+                **self._mine(key),
                 "external_id": key.external_id,
                 "title": title,
                 "dept_id": dept_id,
@@ -255,9 +251,7 @@ class PostgresStore:
 
     def get_conversation(self, key: ConversationKey) -> Conversation:
         """One conversation of the user; ``ConversationNotFound`` when there is none."""
-        return self._one(
-            key, self._run("get_conversation", {"conversation": key.uuid, "user_id": key.user_id})
-        )
+        return self._one(key, self._run("get_conversation", self._mine(key)))
 
     def list_conversations(
         self, user_id: str, *, limit: int, cursor: str | None = None
@@ -272,7 +266,7 @@ class PostgresStore:
 
     def rename_conversation(self, key: ConversationKey, title: str) -> Conversation:
         """Set the user's own title, which no automatic one replaces."""
-        parameters = {"conversation": key.uuid, "user_id": key.user_id, "title": title}
+        parameters = {**self._mine(key), "title": title}
         return self._one(key, self._run("rename_conversation", parameters))
 
     def delete_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
@@ -300,13 +294,13 @@ class PostgresStore:
     def _changed(
         self, key: ConversationKey, name: str, own: Sequence[str], more: Mapping[str, Any]
     ) -> Written | None:
-        parameters = {"conversation": key.uuid, "user_id": key.user_id, "own": postgres_rows.array(own)}
+        parameters = {**self._mine(key), "own": postgres_rows.array(own)}
         found = self._run(name, {**parameters, **more}, gone=[[NO_CONVERSATION]])
         return Written(found[0][0]) if found else None
 
     def owns(self, key: ConversationKey) -> bool | None:
         """Whether the conversation is the user's; ``None`` when there is no such conversation."""
-        found = self._run("owner", {"conversation": key.uuid, "user_id": key.user_id})
+        found = self._run("owner", self._mine(key))
         return bool(found[0][0]) if found else None
 
     def look(self, names: Sequence[str], after: UUID = FIRST, page: int = 500) -> Looked:
@@ -359,56 +353,15 @@ class PostgresStore:
             raise StorageUnavailable(
                 POSTGRES, name, "it did not answer a moment ago and is left alone until it does"
             )
-        if name not in _LOCKS:
-            return self._attempt(name, parameters, fetch=fetch, gone=gone)
-        conversation = parameters["conversation"]
-        try:
-            self._turns.begin(conversation)
-        except Busy as busy:
-            raise StorageUnavailable(POSTGRES, name, str(busy)) from None
-        try:
-            return self._attempt(name, parameters, fetch=fetch, gone=gone)
-        finally:
-            self._turns.end(conversation)
+        return self._attempt(name, parameters, fetch=fetch, gone=gone)
 
     def _attempt(
         self, name: str, parameters: Mapping[str, Any], *, fetch: bool, gone: Sequence[Any]
     ) -> Sequence[Any]:
         query = self._statements.get(name) or self._compile(name)
+        turn = parameters["conversation"] if name in _LOCKS else None
         with translated(POSTGRES, name, self._wanted, self._heard):
-            try:
-                return self._send(query, parameters, fetch=fetch, brief=name in _BRIEF)
-            except psycopg.Error as error:
-                if not worth_sending_again(error):
-                    raise
-            return self._send(query, postgres_rows.again(parameters), fetch=fetch) or gone
-
-    def _send(
-        self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, brief: bool = False
-    ) -> Sequence[Any]:
-        for _ in range(self._pool.max_size + 1):  # a server that restarted leaves every idle connection dead
-            with self._pool.connection() as conn:
-                if conn.made <= self._doubted or idle_connection_closed(conn.pgconn):
-                    conn.close()  # the pool's own check would sleep before it tries the next one
-                    continue
-                try:
-                    return conn.run(query, parameters, fetch=fetch, brief=brief)
-                except psycopg.Error as error:
-                    self._part_with(conn, error)
-                    raise
-        raise psycopg.OperationalError("the server closes every connection it accepts")
-
-    def _part_with(self, conn: BoundedConnection, error: psycopg.Error) -> None:
-        """Hang up on a server that is shutting down or takes no writes: the primary may be another one by now.
-
-        So it may be for all that connected before now, which is hung up on before it is used; once a second at most, or a
-        server that takes no writes for long would be connected to for each of them.
-        """
-        now = time.monotonic()
-        if takes_no_writes(error) and now - self._doubted > _DOUBT_EVERY:
-            self._doubted = now
-        if takes_no_writes(error) or out_of_reach(error):
-            conn.close()
+            return self._pool.send(query, parameters, fetch=fetch, brief=name in _BRIEF, turn=turn) or gone
 
     def _heard(self, error: BaseException | None) -> None:
         """Tell the breaker how it went. A pool is merely busy if nobody was refused since a statement last went through."""

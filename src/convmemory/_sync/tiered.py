@@ -71,6 +71,7 @@ class TieredStore:
             StorageUnavailable: PostgreSQL is out of reach and no valid window is at hand.
         """
         redis = self.hot()
+        self.postgres.settle(key)
         if redis is None or redis.health.open or redis.trust.off:
             return self._read_durable(key, want, hard)
         if want is None or want > redis.settings.hard_max_messages:

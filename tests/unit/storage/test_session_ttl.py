@@ -193,7 +193,7 @@ async def test_the_list_of_a_busy_user_does_not_grow_for_ever(sessions, clock, k
 
     alive = await sessions.list_user_sessions("ana")
     assert [session.metadata["n"] for session in alive] == [39, 38]
-    for number in range(10):
+    for _ in range(10):
         await sessions.create_session("ana")
         clock(11)
         assert keys.zcard("convmemory:1:user:{ana}:sessions") <= 7, "sessions of two lives, and no more"
