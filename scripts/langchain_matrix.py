@@ -3,7 +3,7 @@
     scripts/langchain-matrix [--quick] [lowest] [newest] [alone] [what pytest is told]
 
 ``lowest`` and ``newest`` stand on the environment of the tests and replace in it what must differ; ``alone`` has
-nothing but what ``pip install convmemory`` brings, each dependency in the lowest version that pyproject.toml allows and
+nothing but what ``pip install langchain-convmemory`` brings, each dependency in the lowest version that pyproject.toml allows and
 no langchain, the servers' wheels and pytest. They lie in .venv-NAME, made once. ``--quick`` leaves out what does not run
 chains: CI does so, after the whole suite has run on the newest LangChain. Exits 1 when a test failed.
 """
@@ -35,8 +35,10 @@ TESTS = [
 ]
 AGENTS = ["tests/integration/test_middleware.py"]
 TOOLS = ["pytest", "pytest-asyncio", "pytest-xdist", "hypothesis", "time-machine"]
-# what looks at the checkout rather than at LangChain: its wheel, its tools
-NOT_HERE = ["--ignore=tests/unit/test_import.py", "--ignore=tests/unit/test_tooling.py"]
+# what looks at the checkout rather than at LangChain: its wheel, its name, its tools
+NOT_HERE = [
+    f"--ignore=tests/unit/test_{name}.py" for name in ("import", "distribution", "package", "tooling")
+]
 
 
 @dataclass(frozen=True, slots=True)

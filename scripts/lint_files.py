@@ -1,4 +1,4 @@
-"""Look for what the other checks do not see: paths of one machine, foreign hosts, SQL and Lua that say nothing.
+"""Look for what the other checks do not see: paths of one machine, foreign hosts, a stranger's package, mute SQL and Lua.
 
     python scripts/lint_files.py
 
@@ -17,8 +17,35 @@ from lupa.lua51 import LuaRuntime, LuaSyntaxError
 
 ROOT = Path(__file__).resolve().parent.parent
 MACHINE = re.compile(r"/(?:home|root|Users)/|py[e]nv")
+LISTED = re.compile(r"(?:.*requirements.*|constraints.*)\.(?:txt|in)|environment.*\.ya?ml")
 LOCK = re.compile(r".*\.lock|package-lock\.json|pylock.*\.toml|requirements.*\.txt")
 FOREIGN = re.compile(r"https?://(?!127\.0\.0\.1|localhost|\[::1\])[^\s\"',)]+")
+
+# On package indexes the name of the import is a stranger's; ours is langchain-convmemory. A line that has the bare one
+# installed, required, looked up or linked runs or shows somebody else's code.
+BARE = r"(?:(?<![\w.@/=-])|(?<=\\n))convmemory(?![\w/-]|\.\w|\s*=\s)"
+TOOLS = r"(?:\b|(?<=\\n))(?:pip[\d.]*|pipx|pipenv|uv(?:\s+pip|\s+tool)?|poetry|pdm|rye|hatch|pixi|conda|mamba|micromamba|easy_install)"
+STRANGERS = [
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        # told to install it: up to the end of the command, or in the line after "install"
+        rf"{TOOLS}[\s'\",]+(?:-\S+\s+)*(?:install|add|download|inject|upgrade)\b(?:\s+|(?:(?!\\n)[^\n`;&|#])*?[ \t'\"\[,]){BARE}",
+        rf"\b(?:uvx|uv\s+tool\s+run|pipx\s+run)\s+(?:-\w\s+)*['\"]?{BARE}",
+        r"--(?:with|from|spec)[\s=]+['\"]?convmemory(?![\w/-]|\.\w)",
+        # required: with extras, with a version, as a line or a string of a list of requirements
+        r"(?<![\w-])convmemory\\*\[\s*[a-z{*.]",
+        r"(?<![\w.-])convmemory\s*(?:[=~<>!]=|[<>])\s*\d",
+        r"(?<![\w.-])convmemory\s*=\s*(?:[\"'][\^~<>=*\d]|\{[^}\n]*\b(?:version|extras)\b)",
+        r"\b(?:dependencies|requires|install_requires)\b[\w\s\"'-]*[=:]\s*\[[^\]]*[\"']convmemory[\"']",
+        # looked up as a distribution, linked on an index, or as the file of one
+        r"\b(?:metadata\.\w+|version|distribution|requires)\(\s*[\"']convmemory[\"']",
+        r"/(?:project|simple|pypi(?:/\w+)?)/convmemory(?![\w-])",
+        r"(?<![\w-])convmemory-[\d{*][^\s\"']*(?:\.whl|\.tar\.gz|\.dist-info)",
+    )
+]
+CONTINUED = re.compile(  # a command, a string or a cell of a notebook that goes on in the next line
+    r"""(?:\\{3}n",|\\)\n\s*"?|(?<=[\w\s,=-])(["'])\s*\n\s*[rbfRBF]{0,2}\1"""
+)
 
 
 def tracked(root: Path) -> list[Path]:
@@ -43,10 +70,21 @@ def findings(path: Path) -> Iterator[str]:
             yield f"{number}: a path of one machine: {line.strip()[:80]}"
         if LOCK.fullmatch(path.name) and (host := FOREIGN.search(line)):
             yield f"{number}: a lock file that names a host: {host[0]}"
+    for number in strangers(text, listed=bool(LISTED.fullmatch(path.name))):
+        yield f"{number}: names a stranger's package; the distribution is langchain-convmemory"
     if path.suffix in {".sql", ".lua"} and not text.startswith("-- "):
         yield "1: begins without a comment that says what it is for"
     if path.suffix == ".lua":
         yield from uncompilable(text)
+
+
+def strangers(text: str, *, listed: bool = False) -> list[int]:
+    """Return the lines that name the distribution by the bare name; in a list of requirements a line is one."""
+    flat = CONTINUED.sub(lambda gap: " " * len(gap[0]), text)
+    found = {place.end() for pattern in STRANGERS for place in pattern.finditer(flat)}
+    if listed:
+        found |= {line.end() for line in re.finditer(r"(?im)^[ \t-]*convmemory\b(?!-)", flat)}
+    return sorted({text.count("\n", 0, end) + 1 for end in found})
 
 
 def uncompilable(text: str) -> Iterator[str]:

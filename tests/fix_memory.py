@@ -18,11 +18,13 @@ from convmemory import (
     AsyncConversationMemory,
     AsyncPostgresStore,
     AsyncRedisStore,
+    AsyncUserMemory,
     ConversationMemory,
     PostgresStore,
     RedisStore,
     Settings,
     TieredChatMessageHistory,
+    UserMemory,
 )
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory._sync.tiered import TieredStore
@@ -33,6 +35,7 @@ TWINS = {
     TieredStore: AsyncTieredStore,
     PostgresStore: AsyncPostgresStore,
     RedisStore: AsyncRedisStore,
+    UserMemory: AsyncUserMemory,
 }
 MakeMemory = Callable[..., Awaitable[Any]]
 
@@ -47,6 +50,8 @@ class Awaited:
         found = getattr(self.blocking, name)
         if inspect.iscoroutinefunction(getattr(TWINS[type(self.blocking)], name, None)):
             return _awaitable(found)
+        if name == "for_user":
+            return lambda user_id: Awaited(found(user_id))
         return Awaited(found) if type(found) in TWINS else found
 
 

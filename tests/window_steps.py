@@ -47,8 +47,8 @@ async def standing(store, era: str = "e") -> Standing:
     )
 
 
-async def publish(store, what: Written, era: str = "e") -> str:
-    said: str = await store.publish(KEY, what, await standing(store, era))
+async def publish(store, what: Written, era: str = "e", key: ConversationKey = KEY) -> str:
+    said: str = await store.publish(key, what, await standing(store, era))
     return said
 
 

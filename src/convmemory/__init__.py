@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from convmemory._async.memory import AsyncConversationMemory as AsyncConversationMemory
     from convmemory._async.postgres_store import AsyncPostgresStore as AsyncPostgresStore
     from convmemory._async.redis_store import AsyncRedisStore as AsyncRedisStore
+    from convmemory._async.user_memory import AsyncUserMemory as AsyncUserMemory
     from convmemory._sync.memory import ConversationMemory as ConversationMemory
     from convmemory._sync.postgres_store import PostgresStore as PostgresStore
     from convmemory._sync.redis_store import RedisStore as RedisStore
+    from convmemory._sync.user_memory import UserMemory as UserMemory
     from convmemory.errors import AsyncOnly as AsyncOnly
     from convmemory.errors import ConfigurationError as ConfigurationError
+    from convmemory.errors import ConversationExists as ConversationExists
     from convmemory.errors import ConversationNotFound as ConversationNotFound
     from convmemory.errors import ConvMemoryError as ConvMemoryError
     from convmemory.errors import InvalidArgument as InvalidArgument
@@ -32,10 +35,10 @@ if TYPE_CHECKING:
     from convmemory.models import Check as Check
     from convmemory.models import Conversation as Conversation
     from convmemory.models import Draft as Draft
+    from convmemory.models import Message as Message
     from convmemory.models import Page as Page
     from convmemory.models import RetrievedContext as RetrievedContext
     from convmemory.models import Session as Session
-    from convmemory.models import StoredMessage as StoredMessage
     from convmemory.models import TierReport as TierReport
     from convmemory.settings import Settings as Settings
 
@@ -43,6 +46,8 @@ _HOMES: Final = {
     # the memory, in both colours
     "ConversationMemory": "convmemory._sync.memory",
     "AsyncConversationMemory": "convmemory._async.memory",
+    "UserMemory": "convmemory._sync.user_memory",
+    "AsyncUserMemory": "convmemory._async.user_memory",
     # LangChain's chat history over the two stores
     "TieredChatMessageHistory": "convmemory.history",
     "PostgresStore": "convmemory._sync.postgres_store",
@@ -55,15 +60,16 @@ _HOMES: Final = {
     "Check": "convmemory.models",
     "Conversation": "convmemory.models",
     "Draft": "convmemory.models",
+    "Message": "convmemory.models",
     "Page": "convmemory.models",
     "RetrievedContext": "convmemory.models",
     "Session": "convmemory.models",
-    "StoredMessage": "convmemory.models",
     "TierReport": "convmemory.models",
     # errors
     "AsyncOnly": "convmemory.errors",
     "ConfigurationError": "convmemory.errors",
     "ConvMemoryError": "convmemory.errors",
+    "ConversationExists": "convmemory.errors",
     "ConversationNotFound": "convmemory.errors",
     "InvalidArgument": "convmemory.errors",
     "MissingExtra": "convmemory.errors",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 
+from convmemory.errors import MissingExtra
+
 
 def main() -> None:
     """Run the command line, or say what installs it."""
     try:
         import typer  # noqa: F401, PLC0415 - only asked for
     except ImportError:
-        sys.exit("The convmemory command needs an extra: pip install 'convmemory[cli]'")
+        sys.exit(str(MissingExtra("The convmemory command", "cli")))
     from convmemory.cli import run  # noqa: PLC0415
 
     run()

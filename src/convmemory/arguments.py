@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import EllipsisType
-from typing import Final
+from typing import Any, Final, TypeAlias
+from uuid import UUID
 
 from convmemory.encoding.storable_text import clean_text
 from convmemory.errors import InvalidArgument
-from convmemory.ids import checked_id
+from convmemory.ids import ConversationKey, checked_id, conversation_key
+from convmemory.models import Conversation, Session
 
 MOST: Final = 10_000
 TITLE_LENGTH: Final = 500
 
 
-Size = int | EllipsisType | None
+ConversationRef: TypeAlias = str | UUID | Conversation
+"""A conversation: its UUID, a name of 1 to 255 characters that is scoped to its user, or the value itself."""
+
+SessionRef: TypeAlias = str | Session
+"""A session: its id, or the value itself."""
+
+Size: TypeAlias = int | EllipsisType | None
 """A number of messages, ``None`` for all of them, ``...`` for the default."""
 
 
@@ -63,4 +72,41 @@ def checked_seq(argument: str, value: object) -> int | None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**62:
         raise InvalidArgument(argument, "must be the seq of a message, or None")
+    return value
+
+
+def key_of(conversation: object, user_id: object) -> ConversationKey:
+    """The conversation that is meant, on behalf of a user.
+
+    Raises:
+        InvalidArgument: One of the two is nothing that can name a conversation or a user.
+    """
+    if not isinstance(conversation, Conversation):
+        if isinstance(conversation, Session):
+            raise InvalidArgument(
+                "conversation_id", "is a Session: pass its conversation_id, which is None until it has one"
+            )
+        return conversation_key(conversation, user_id)
+    named = None if conversation.id == str(conversation.uuid) else conversation.id
+    return ConversationKey(conversation.uuid, checked_id("user_id", user_id), named)
+
+
+def name_of(conversation: object) -> str:
+    """A conversation as it is called."""
+    if isinstance(conversation, Conversation):
+        return conversation.id
+    return checked_id(
+        "conversation_id", str(conversation) if isinstance(conversation, UUID) else conversation
+    )
+
+
+def session_name(session: object) -> str:
+    """The id of a session, given as such or as the session itself."""
+    return session.id if isinstance(session, Session) else checked_id("session_id", session)
+
+
+def checked_metadata(value: object) -> Mapping[str, Any]:
+    """Metadata: names and values."""
+    if not isinstance(value, Mapping):
+        raise InvalidArgument("metadata", f"must be a mapping, not {type(value).__name__}")
     return value

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, SupportsFloat
+from typing import Any, Final
 
+from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 
+from convmemory.chains.answer_matching import context_of
 from convmemory.dialects.message_likes import as_messages, is_one
 from convmemory.encoding.message_classes import CLASSES
 from convmemory.errors import InvalidArgument
@@ -20,50 +22,60 @@ def drafts_of(messages: Any) -> list[Draft]:
         InvalidArgument: Something among them is no message.
     """
     if type(messages) is list and all(type(message) in _KINDS for message in messages):
-        return [Draft(message) for message in messages]  # the usual case, and every append pays for it
+        return [Draft.bare(message) for message in messages]  # the usual case, and every append pays for it
     if isinstance(messages, Draft):
-        return [_checked(messages)]
+        return [messages]
     if not (is_one(messages) or isinstance(messages, tuple)) and isinstance(messages, Iterable):
         items = list(messages)
         if any(isinstance(item, Draft) for item in items):
             return [draft for item in items for draft in drafts_of(item)]
         messages = items
-    return [Draft(message) for message in as_messages(messages)]
+    return [Draft.bare(message) for message in as_messages(messages)]
 
 
-def _checked(draft: Draft) -> Draft:
-    if not isinstance(draft.message, BaseMessage):
-        raise InvalidArgument("message", f"a Draft holds a BaseMessage, not {type(draft.message).__name__}")
-    _check_count("tokens_used", draft.tokens_used)
-    _check_count("latency_ms", draft.latency_ms)
-    if not isinstance(draft.metadata, Mapping | None):
-        raise InvalidArgument("metadata", f"must be a mapping, not {type(draft.metadata).__name__}")
-    if draft.created_at is not None and getattr(draft.created_at, "tzinfo", None) is None:
-        raise InvalidArgument("created_at", "must be a datetime with a time zone")
-    for context in draft.contexts:
-        _check_context(context)
-    return draft
+def draft_of(role_or_message: Any, content: Any, known: Mapping[str, Any]) -> Draft:
+    """One message, said as a role and its content or as a message, with what is known of it.
+
+    Raises:
+        InvalidArgument: It is no message, or more than one; a fact about it cannot be stored.
+    """
+    if isinstance(role_or_message, Draft):
+        raise InvalidArgument("message", "is a Draft, which brings its own facts: pass it to save_messages")
+    if content is not None:
+        if not isinstance(role_or_message, str):
+            raise InvalidArgument(
+                "content", "goes with a role, such as 'user'; a message brings its content itself"
+            )
+        role_or_message = (role_or_message, content)
+    elif isinstance(role_or_message, list):
+        raise InvalidArgument("message", "is a list: pass it to save_messages")
+    contexts = contexts_of(known["contexts"])
+    return Draft(role_or_message, **{**known, "contexts": contexts})
 
 
-def _check_count(argument: str, value: object) -> None:
-    if value is not None and not (isinstance(value, int) and 0 <= value < 2**31):
-        raise InvalidArgument(argument, f"must be a whole number from 0 to {2**31 - 1:,}, not {value!r:.40}")
+def contexts_of(contexts: Any) -> tuple[RetrievedContext, ...]:
+    """What an answer leaned on: contexts, or the documents of a retriever.
+
+    Raises:
+        InvalidArgument: Something among them is neither.
+    """
+    if isinstance(contexts, (str, bytes, Mapping, RetrievedContext, Document)) or not isinstance(
+        contexts, Iterable
+    ):
+        raise InvalidArgument("contexts", f"must be a list of RetrievedContext or Document, {_not(contexts)}")
+    return tuple(_context(context) for context in contexts)
 
 
-def _check_context(context: object) -> None:
+def _context(context: object) -> RetrievedContext:
+    if isinstance(context, Document):
+        return context_of(context)
     if not isinstance(context, RetrievedContext):
-        raise InvalidArgument("contexts", f"must be RetrievedContext values, not {type(context).__name__}")
-    for name, kind, wanted in _CONTEXT:
-        if not isinstance(getattr(context, name), kind):
-            raise InvalidArgument("contexts", f"{name} must be {wanted}")
+        raise InvalidArgument("contexts", f"must be RetrievedContext or Document values, {_not(context)}")
+    return context
 
 
-_KINDS: Final = frozenset(CLASSES.values())
+def _not(value: object) -> str:
+    return f"not {type(value).__name__}"
 
 
-_CONTEXT: Final[tuple[tuple[str, Any, str], ...]] = (
-    ("content", str, "a string"),
-    ("doc_id", str | None, "a string or None"),
-    ("score", SupportsFloat | None, "a number or None"),
-    ("metadata", Mapping, "a mapping"),
-)
+_KINDS: Final[frozenset[type[BaseMessage]]] = frozenset(CLASSES.values())

@@ -42,6 +42,14 @@ class ConversationNotFound(ConvMemoryError, LookupError):
         self.conversation_id = str(conversation_id)
 
 
+class ConversationExists(ConvMemoryError, ValueError):
+    """The user has a conversation of that id already, and the caller asked to be told (``exists="error"``)."""
+
+    def __init__(self, conversation_id: object) -> None:
+        super().__init__(f"there is a conversation {str(conversation_id)!r} already")
+        self.conversation_id = str(conversation_id)
+
+
 class NotOpen(ConvMemoryError, RuntimeError):
     """The memory or store was used before ``open()`` or after ``close()``."""
 
@@ -51,10 +59,13 @@ class AsyncOnly(ConvMemoryError, RuntimeError):
 
 
 class MissingExtra(ConvMemoryError, ImportError):
-    """An optional part was used without its extra; the message is the command that installs it."""
+    """An optional part was used without its extra; the message is the command that installs it.
+
+    The command names the distribution, ``langchain-convmemory``: on package indexes ``convmemory`` is another project.
+    """
 
     def __init__(self, part: str, extra: str) -> None:
-        super().__init__(f"{part} needs an extra: pip install 'convmemory[{extra}]'", name=extra)
+        super().__init__(f"{part} needs an extra: pip install 'langchain-convmemory[{extra}]'", name=extra)
         self.extra = extra
 
 

@@ -18,14 +18,13 @@ from convmemory._async.tiered import AsyncTieredStore
 from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
 from convmemory._sync.tiered import TieredStore
-from convmemory.arguments import optional_id, window_size
+from convmemory.arguments import ConversationRef, key_of, optional_id, window_size
 from convmemory.chains.lost_input import listen_for_failures, said_in
 from convmemory.chains.recorder import RECORDER, listen
 from convmemory.chains.steps import Step, step_of
 from convmemory.drafts import drafts_of
 from convmemory.encoding.codec import unpack
 from convmemory.errors import AsyncOnly, ConfigurationError, ConversationNotFound, InvalidArgument
-from convmemory.ids import conversation_key
 from convmemory.models import Draft
 from convmemory.windows.cutting import recent, within_tokens
 from convmemory.windows.snapshots import Snapshot
@@ -58,7 +57,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
 
     def __init__(
         self,
-        conversation_id: object,
+        conversation_id: ConversationRef,
         *,
         user_id: str,
         postgres: PostgresStore | AsyncPostgresStore,
@@ -70,7 +69,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         input_messages_key: str | None = None,
         telemetry: bool = True,
     ) -> None:
-        self._key = conversation_key(conversation_id, user_id)
+        self._key = key_of(conversation_id, user_id)
         self._max_messages = window_size("max_messages", max_messages, postgres.settings.max_history_messages)
         self._hard_max = max(postgres.settings.hard_max_messages, self._max_messages or 1)
         self._dept_id = optional_id("dept_id", dept_id)

@@ -104,6 +104,11 @@ def session_handle(session_id: str) -> str:
     return f"handle-{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
 
 
+def new_uuid() -> UUID:
+    """A new UUIDv7."""
+    return UUID(hex=new_row_id())
+
+
 def new_row_id() -> str:
     """A UUIDv7 as 32 hexadecimal digits: 48 bits of Unix milliseconds, then random bits (RFC 9562, section 5.7)."""
     random = os.urandom(10).hex()

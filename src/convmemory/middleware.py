@@ -1,4 +1,4 @@
-"""A conversation's memory for ``langchain.agents.create_agent``: ``pip install 'convmemory[agents]'``.
+"""A conversation's memory for ``langchain.agents.create_agent``: ``pip install 'langchain-convmemory[agents]'``.
 
 agent = create_agent(model, tools, middleware=[ConversationMemoryMiddleware(memory)])
 agent.invoke({"messages": [("human", "hi")]}, memory.run_config(conversation_id="vacation", user_id="ada"))

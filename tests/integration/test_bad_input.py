@@ -112,7 +112,7 @@ async def test_an_id_that_cannot_be_one_is_refused_by_every_verb(memory, bad):
         memory.get_history,
         memory.get_messages,
         memory.get_conversation,
-        partial(memory.save_message, message="x"),
+        partial(memory.save_message, role="user", content="x"),
         partial(memory.save_messages, messages=["x"]),
         partial(memory.rename_conversation, title="x"),
         memory.clear,
@@ -222,11 +222,9 @@ async def test_the_largest_numbers_allowed_work(memory):
         ("metadata", ["no", "mapping"]),
         ("metadata", "text"),
         ("contexts", ["text"]),
-        ("contexts", [Document("page")]),
-        ("contexts", [RetrievedContext(None)]),
-        ("contexts", [RetrievedContext("page", doc_id=5)]),
-        ("contexts", [RetrievedContext("page", score="high")]),
-        ("contexts", [RetrievedContext("page", metadata=None)]),
+        ("contexts", Document("page")),
+        ("contexts", ["page"]),
+        ("contexts", [None]),
     ],
 )
 async def test_a_fact_that_does_not_fit_is_refused_before_anything_is_stored(memory, argument, bad):
@@ -253,8 +251,9 @@ async def test_what_is_no_message_is_refused(memory, bad):
 
 
 async def test_drafts_hold_messages_and_go_where_drafts_are_taken(memory):
-    with pytest.raises(InvalidArgument, match=r"^message: a Draft holds a BaseMessage, not str"):
-        await memory.save_messages("c", [Draft("text")], user_id="ana")
+    assert Draft("text").message == HumanMessage("text")
+    with pytest.raises(InvalidArgument, match=r"^message: must be messages, not int"):
+        Draft(5)
     with pytest.raises(InvalidArgument, match=r"^message: .* save_messages"):
         await memory.save_message("c", Draft(HumanMessage("x"), tokens_used=5), user_id="ana")
 

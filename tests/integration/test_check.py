@@ -53,7 +53,8 @@ async def test_a_postgresql_that_goes_and_comes_is_counted_by_call_and_told_by_c
             await memory.save_message("c", "y", user_id="ana")
     found = await memory.check()
 
-    assert (found.ok, found.redis.reachable, found.redis.breaker) == (False, True, "closed")
+    assert (found.status, found.ok, found.degraded) == ("down", False, False)
+    assert (found.redis.reachable, found.redis.breaker) == (True, "closed")
     assert (found.postgres.reachable, found.postgres.breaker) == (False, "open")
     assert "PostgreSQL" in found.postgres.problem
     assert found.postgres.figures["failed_writes"] == CALLS
@@ -85,7 +86,12 @@ async def test_a_redis_that_goes_and_comes_is_counted_by_window_and_told_by_chan
         assert texts(await memory.get_history("c", user_id="ana")) == ["x"]
     found = await memory.check()
 
-    assert (found.ok, found.postgres.reachable, found.postgres.breaker) == (False, True, "closed")
+    assert (found.status, found.ok, found.degraded) == (
+        "degraded",
+        True,
+        True,
+    )  # no reason to send nobody here
+    assert (found.postgres.reachable, found.postgres.breaker) == (True, "closed")
     assert (found.redis.reachable, found.redis.breaker) == (False, "open")
     assert found.redis.figures["windows_trusted"] is False
     assert found.postgres.figures["dirty_windows"] == found.redis.figures["dirty_marks"] == CALLS

@@ -64,7 +64,7 @@ def test_without_typer_the_command_names_the_extra():
     )
 
     assert done.returncode == 1
-    assert done.stderr == "The convmemory command needs an extra: pip install 'convmemory[cli]'\n"
+    assert done.stderr == "The convmemory command needs an extra: pip install 'langchain-convmemory[cli]'\n"
 
 
 def test_the_entry_point_runs_the_command_line(monkeypatch, capsys):
@@ -77,7 +77,7 @@ def test_the_entry_point_runs_the_command_line(monkeypatch, capsys):
 
 def test_the_entry_point_without_typer_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "typer", None)
-    with pytest.raises(SystemExit, match=r"pip install 'convmemory\[cli\]'"):
+    with pytest.raises(SystemExit, match=r"pip install 'langchain-convmemory\[cli\]'"):
         main()
 
 
@@ -174,10 +174,12 @@ def test_check_fails_when_the_schema_is_missing(run):
     assert "run `convmemory init`" in " ".join(done.stdout.split())
 
 
-def test_check_fails_when_redis_is_away(run, memory):
-    done = run("check", "--redis-url", "redis://:hunter2@127.0.0.1:1/0")
+@pytest.mark.parametrize(("strictly", "status"), [((), 0), (("--strict",), 1)])
+def test_check_says_degraded_when_redis_is_away(run, memory, strictly, status):
+    done = run("check", "--redis-url", "redis://:hunter2@127.0.0.1:1/0", *strictly)
 
-    assert done.exit_code == 1
+    assert done.exit_code == status
+    assert "degraded" in done.stdout
     assert "PostgreSQL   ok" in done.stdout
     assert "Redis        failed" in done.stdout
     assert "hunter2" not in done.output

@@ -73,9 +73,48 @@ def test_every_error_is_documented():
 
 def test_every_public_verb_is_documented():
     page = (ROOT / "docs/reference/memory.md").read_text("utf-8")
-    verbs = [name for name in vars(convmemory.ConversationMemory) if not name.startswith("_")]
+    verbs = [name for name in dir(convmemory.ConversationMemory) if not name.startswith("_")]
 
-    assert [verb for verb in verbs if verb not in page] == []
+    assert [verb for verb in verbs if f"`{verb}" not in page] == []
+
+
+def test_the_pages_tell_of_no_verb_that_is_not_there():
+    known = {
+        *dir(convmemory.AsyncConversationMemory),
+        *dir(convmemory.UserMemory),
+        *vars(convmemory.ConversationMemory.from_url("postgresql://nobody@localhost/none")),
+    }
+    called = re.compile(r"\b(?:memory|mine)\.(\w+)\(")
+    pages = [*PAGES, ROOT / "CHANGELOG.md", *(ROOT / "examples").glob("*.py")]
+    invented = {(page.name, verb) for page in pages for verb in called.findall(page.read_text("utf-8"))}
+
+    assert {(page, verb) for page, verb in invented if verb not in known} == set()
+    assert len(invented) > 20
+
+
+VALUES = [
+    "Conversation",
+    "Message",
+    "RetrievedContext",
+    "Draft",
+    "Appended",
+    "Session",
+    "Page",
+    "Check",
+    "TierReport",
+]
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_every_field_of_a_value_is_documented(name):
+    page = (ROOT / "docs/reference/memory.md").read_text("utf-8")
+    [table] = re.findall(rf"^\| `{name}` \| \|\n((?:\|.*\n)+)", page, re.MULTILINE)
+    kind = getattr(convmemory, name)
+    fields = {*kind.model_fields, *kind.model_computed_fields} | {
+        key for key, value in vars(kind).items() if isinstance(value, property)
+    }
+
+    assert [field for field in fields if f"`{field}`" not in table] == []
 
 
 def test_the_two_lines_of_the_readme_are_single_commands():

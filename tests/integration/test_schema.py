@@ -36,7 +36,7 @@ async def test_without_a_schema_every_verb_names_the_command_that_makes_it(make_
     assert report.postgres.breaker == "closed"  # the server is there
     assert report.postgres.figures["failed_writes"] == 1
     await memory.init_schema()
-    assert (await memory.save_message("c", "x", user_id="ana")).stored == 1
+    assert (await memory.save_message("c", "x", user_id="ana")).content == "x"
 
 
 async def test_a_newer_schema_is_refused_on_open_and_by_init(memory, make_memory, database):
@@ -68,7 +68,7 @@ async def test_a_role_without_the_right_to_create_can_use_a_schema_that_is_there
         url = psycopg.conninfo.make_conninfo(database.info.dsn, user=role, options="")
         memory = await make_memory(url)
         assert await memory.init_schema() == []
-        assert (await memory.save_message("c", "x", user_id="ana")).stored == 1
+        assert (await memory.save_message("c", "x", user_id="ana")).content == "x"
         await memory.close()
     finally:
         database.execute(f"DROP OWNED BY {role}")

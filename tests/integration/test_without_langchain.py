@@ -103,7 +103,7 @@ def test_a_door_without_its_extra_names_the_command_that_installs_it(door, absen
     )
 
     assert output([sys.executable, "-c", program], {}) == [
-        f"MissingExtra convmemory.{door} needs an extra: pip install 'convmemory[{extra}]'"
+        f"MissingExtra convmemory.{door} needs an extra: pip install 'langchain-convmemory[{extra}]'"
     ]
 
 

@@ -14,7 +14,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 from redis.exceptions import RedisError
 
-from convmemory import ConfigurationError, ConvMemoryError, Settings, StorageUnavailable
+from convmemory import ConfigurationError, ConvMemoryError, Message, Settings, StorageUnavailable
 from convmemory.embedded.runtime import runtime_directory
 from fix_memory import Awaited, add, read
 from fix_servers import same_binaries
@@ -50,6 +50,8 @@ def shown(*things: Any) -> str:
     """What people see of things: their text, their attributes, of errors the whole traceback with all causes."""
     text = []
     for thing in things:
+        if isinstance(thing, Message):  # what the caller asked for is the caller's
+            continue
         text += [str(thing), repr(thing), repr(getattr(thing, "__dict__", ""))]
         if isinstance(thing, logging.LogRecord):
             text += [thing.getMessage(), str(thing.args), logging.Formatter().format(thing)]

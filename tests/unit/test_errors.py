@@ -66,7 +66,7 @@ def test_errors_are_also_what_python_calls_them(kind, builtin):
 def test_errors_say_what_would_be_right():
     assert str(EXAMPLES[0]) == "limit: must be more"
     assert str(EXAMPLES[1]) == "no conversation 'c' for this user"
-    assert str(EXAMPLES[2]) == "The part needs an extra: pip install 'convmemory[cli]'"
+    assert str(EXAMPLES[2]) == "The part needs an extra: pip install 'langchain-convmemory[cli]'"
     assert str(EXAMPLES[3]) == "Redis failed in read: gone"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from psycopg import sql
 from psycopg_pool import PoolTimeout
@@ -20,11 +20,12 @@ from convmemory._async.postgres_connections import (
 )
 from convmemory._async.prober import AsyncProber
 from convmemory.errors import ConversationNotFound, NotOpen, StorageUnavailable
-from convmemory.ids import ConversationKey, checked_id
-from convmemory.models import Appended, Conversation, Draft, Page, StoredMessage
+from convmemory.ids import ConversationKey
+from convmemory.models import Conversation, Draft, Message, Page
 from convmemory.settings import Settings
 from convmemory.storage import postgres_rows
 from convmemory.storage.cache_marks import Looked, Mark, looked
+from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.sql_and_lua import migrations
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.breaker import TierHealth
@@ -39,7 +40,7 @@ from convmemory.windows.trust import FIRST
 _BIGGEST: Final = 2**62
 _BRIEF: Final = frozenset({"append"})
 """Statements that answer with a few numbers, and come so often that a new cursor for each would be felt."""
-_LOCKS: Final = frozenset(f"{verb}_conversation" for verb in ("clear", "create", "delete", "rename")) | {
+_LOCKS: Final = frozenset(f"{verb}_conversation" for verb in ("clear", "create", "delete", "update")) | {
     "append",
     "pop_message",
 }
@@ -156,7 +157,7 @@ class AsyncPostgresStore:
         *,
         dept_id: str | None = None,
         own: Sequence[str] = (),
-    ) -> tuple[Appended, Written]:
+    ) -> tuple[StoredBatch, Written]:
         """Store a batch in order, in one statement; make and title the conversation if need be.
 
         Messages that are there already (by LangChain id, or because this is a repeat) stay as they are. Every cache
@@ -200,7 +201,7 @@ class AsyncPostgresStore:
 
     async def read_messages(
         self, key: ConversationKey, *, limit: int, before: int | None = None, after: int | None = None
-    ) -> tuple[str, list[StoredMessage]]:
+    ) -> tuple[str, list[Message]]:
         """Stored messages between two seqs, oldest first: the newest ``limit``, or the oldest after ``after``.
 
         With the stamp they were read under, ``""`` where there is no conversation.
@@ -223,7 +224,12 @@ class AsyncPostgresStore:
         mine, stamp, *_ = found[0]
         if not mine:
             raise ConversationNotFound(key.name)
-        return stamp, [postgres_rows.stored_of(row[2:]) for row in found if row[2] is not None]
+        return stamp, [postgres_rows.message_of(key.name, row[2:]) for row in found if row[2] is not None]
+
+    async def read_messages_at(self, key: ConversationKey, seqs: Sequence[int]) -> list[Message]:
+        """Those of the messages at ``seqs`` that are still there, oldest first; whoever appended has told of them."""
+        place = {"conversation": key.uuid, "user_id": key.user_id, "seqs": list(seqs)}
+        return [postgres_rows.message_of(key.name, row) for row in await self._run("read_messages_at", place)]
 
     async def create_conversation(
         self,
@@ -232,12 +238,13 @@ class AsyncPostgresStore:
         title: str | None = None,
         dept_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-    ) -> Conversation:
-        """Make a conversation, or return the one of that id that the user has already.
+    ) -> tuple[Conversation, bool]:
+        """Make a conversation, or return the one of that id that the user has already; and whether it was made.
 
         Raises:
             ConversationNotFound: The id is taken by somebody else.
         """
+        stamp = uuid4()
         found = await self._run(
             "create_conversation",
             {
@@ -245,10 +252,12 @@ class AsyncPostgresStore:
                 "external_id": key.external_id,
                 "title": title,
                 "dept_id": dept_id,
+                "new_stamp": stamp,
+                "first_stamp": stamp,
                 "metadata": postgres_rows.json_text("metadata", metadata),
             },
         )
-        return self._one(key, found)
+        return self._one(key, [row[:-1] for row in found]), bool(found[0][-1])
 
     async def get_conversation(self, key: ConversationKey) -> Conversation:
         """One conversation of the user; ``ConversationNotFound`` when there is none."""
@@ -258,17 +267,24 @@ class AsyncPostgresStore:
         self, user_id: str, *, limit: int, cursor: str | None = None
     ) -> Page[Conversation]:
         """A user's conversations, the one changed last first, ``limit`` a page."""
-        place = postgres_rows.read_cursor(cursor) | {
-            "user_id": checked_id("user_id", user_id),
-            "limit": limit,
-        }
+        place = postgres_rows.read_cursor(cursor) | {"user_id": user_id, "limit": limit + 1}
         found = [postgres_rows.conversation_of(row) for row in await self._run("list_conversations", place)]
-        return Page(found, postgres_rows.cursor_after(found[-1]) if len(found) == limit else None)
+        more = postgres_rows.cursor_after(found[limit - 1]) if len(found) > limit else None
+        return Page[Conversation].built(items=tuple(found[:limit]), next_cursor=more)
 
-    async def rename_conversation(self, key: ConversationKey, title: str) -> Conversation:
-        """Set the user's own title, which no automatic one replaces."""
-        parameters = {**await self._mine(key), "title": title}
-        return self._one(key, await self._run("rename_conversation", parameters))
+    async def update_conversation(self, key: ConversationKey, changes: Mapping[str, Any]) -> Conversation:
+        """Change a conversation's ``title``, ``dept_id`` or ``metadata``: those that ``changes`` names."""
+        metadata: Mapping[str, Any] = changes.get("metadata", {})
+        parameters = {
+            **await self._mine(key),
+            "set_title": "title" in changes,
+            "title": changes.get("title"),
+            "set_dept": "dept_id" in changes,
+            "dept_id": changes.get("dept_id"),
+            "metadata": postgres_rows.json_text("metadata", metadata),
+            "removed": [name for name, value in metadata.items() if value is None],
+        }
+        return self._one(key, await self._run("update_conversation", parameters))
 
     async def delete_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
         """Delete a conversation with all its messages; ``ConversationNotFound`` when there is none."""

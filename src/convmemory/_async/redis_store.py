@@ -105,12 +105,8 @@ class AsyncRedisStore:
             StorageUnavailable: Nobody answers in time, or nothing can be written.
         """
         with self._observed("ping"):
-            everywhere = (
-                {"target_nodes": self._client.PRIMARIES} if hasattr(self._client, "PRIMARIES") else {}
-            )
-            await self._client.ping(**everywhere)
-            await self._evaluate("session_write", self._keys.probe(), PROBE, "0", "asked", "1")
             servers = await self._info("server")
+            await self._evaluate("session_write", self._keys.probe(), PROBE, "0", "", "asked", "1")
         server = servers[0] or {}
         version = server.get("valkey_version") or server.get("redis_version") or "unknown"
         return {"version": str(version), "caching": bool(await self.caches())}
@@ -211,31 +207,43 @@ class AsyncRedisStore:
         """Begin a session under an id nobody can guess (32 random bytes); it ends after the TTL without use."""
         now = datetime.now(UTC)
         facts = {} if metadata is None else checked_metadata(metadata)
-        session = Session(new_session_id(), user_id, dept_id, now, now, conversation_id, facts)
+        session = Session.built(
+            id=new_session_id(),
+            user_id=user_id,
+            dept_id=dept_id,
+            created_at=now,
+            last_active=now,
+            conversation_id=conversation_id,
+            metadata=facts,
+        )
         name = self._keys.session(session.handle)
-        await self._run("session_write", name, self._ttl, "0", *fields_of(session))
+        await self._run("session_write", name, self._ttl, "0", "", *fields_of(session))
         await self._keep_listed(session)
         return session
 
-    async def get_session(self, session_id: str) -> Session | None:
-        """A live session, its time to live begun anew; ``None`` when it has expired or never was."""
-        return await self._touch(session_id, ())
+    async def get_session(self, session_id: str, *, user_id: str | None = None) -> Session | None:
+        """A live session, its time to live begun anew; ``None`` when it has expired, never was, or is another user's."""
+        return await self._touch(session_id, user_id, ())
 
     async def extend_session(
         self,
         session_id: str,
         *,
+        user_id: str | None = None,
         conversation_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Session | None:
-        """Keep a session alive, and note the conversation it is in or new metadata; ``None`` when it has expired."""
-        return await self._touch(session_id, changes(conversation_id, metadata))
+        """Keep a session alive, and note the conversation it is in or new metadata; ``None`` as ``get_session``."""
+        return await self._touch(session_id, user_id, changes(conversation_id, metadata))
 
-    async def end_session(self, session_id: str) -> bool:
-        """End a session, by its id or its handle, at once; whether it was still alive. Its conversation stays."""
+    async def end_session(self, session_id: str, *, user_id: str | None = None) -> bool:
+        """End a session, by its id or its handle, at once; whether it was alive (and the user's, where one is named)."""
+        handle = session_handle(session_id)
+        if user_id is not None and await self._used(handle, handle, user_id, ()) is None:
+            return False  # a session never changes hands, so nothing slips between the two
         self._refuse_while_open("end_session")
         with self._observed("end_session"):
-            return bool(await self._client.unlink(self._keys.session(session_handle(session_id))))
+            return bool(await self._client.unlink(self._keys.session(handle)))
 
     async def list_user_sessions(self, user_id: str) -> list[Session]:
         """A user's live sessions under their handles, the newest first; looking does not prolong them."""
@@ -252,12 +260,18 @@ class AsyncRedisStore:
                 await self._client.zrem(index, *ended)
         return newest_first(handles, found)
 
-    async def _touch(self, session_id: str, more: Sequence[str]) -> Session | None:
-        active = ("last_active", datetime.now(UTC).isoformat())
+    async def _touch(self, session_id: str, user_id: str | None, more: Sequence[str]) -> Session | None:
         handle = session_handle(session_id)
-        if handle == session_id:  # it may end the session, and no more
-            return None
-        raw = await self._run("session_write", self._keys.session(handle), self._ttl, "1", *active, *more)
+        # a handle may end its session, and no more
+        return None if handle == session_id else await self._used(handle, session_id, user_id, more)
+
+    async def _used(
+        self, handle: str, session_id: str, user_id: str | None, more: Sequence[str]
+    ) -> Session | None:
+        active = ("last_active", datetime.now(UTC).isoformat())
+        raw = await self._run(
+            "session_write", self._keys.session(handle), self._ttl, "1", user_id or "", *active, *more
+        )
         if not raw:
             return None
         fields = dict(zip(raw[::2], raw[1::2], strict=True))
@@ -271,7 +285,7 @@ class AsyncRedisStore:
         handle, index = session.handle, self._keys.user_sessions(session.user_id)
         await self._run("session_list", index, 2 * self._ttl, handle, MOST_LISTED)
         listed = ("listed", session.last_active.isoformat())
-        await self._run("session_write", self._keys.session(handle), self._ttl, "1", *listed)
+        await self._run("session_write", self._keys.session(handle), self._ttl, "1", "", *listed)
 
     async def _told(self, script: str, name: str, *arguments: Any) -> str:
         said: bytes = await self._run(script, name, *arguments)

@@ -13,7 +13,8 @@ from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.redis_store import AsyncRedisStore
 from convmemory.errors import ConversationNotFound, StorageError, StorageUnavailable
 from convmemory.ids import ConversationKey
-from convmemory.models import Appended, Draft, StoredMessage
+from convmemory.models import Draft, Message
+from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.tiers.otel import traced
 from convmemory.windows.snapshots import (
     ELSEWHERE,
@@ -126,7 +127,7 @@ class AsyncTieredStore:
 
     async def page(
         self, key: ConversationKey, *, limit: int, before: int | None = None, after: int | None = None
-    ) -> list[StoredMessage]:
+    ) -> list[Message]:
         """Stored messages between two seqs, from PostgreSQL; the window is told of what was read.
 
         Raises:
@@ -143,7 +144,7 @@ class AsyncTieredStore:
     @traced("convmemory.append", size=attrgetter("stored"))
     async def append(
         self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
-    ) -> Appended:
+    ) -> StoredBatch:
         """Store a batch and tell the window; acknowledged means committed in PostgreSQL.
 
         Raises:
@@ -152,12 +153,12 @@ class AsyncTieredStore:
         """
         try:
             standing = await self._own()
-            appended, written = await self.postgres.append(key, drafts, dept_id=dept_id, own=standing.names)
+            batch, written = await self.postgres.append(key, drafts, dept_id=dept_id, own=standing.names)
             await self._publish(key, written, standing)
         except StorageError:
             self.postgres.health.counters.failed_writes += 1
             raise
-        return appended
+        return batch
 
     @traced("convmemory.clear")
     async def clear(self, key: ConversationKey) -> None:
@@ -172,7 +173,7 @@ class AsyncTieredStore:
         await self._publish(key, await self.postgres.delete_conversation(key, own=standing.names), standing)
 
     @traced("convmemory.pop")
-    async def pop(self, key: ConversationKey) -> StoredMessage | None:
+    async def pop(self, key: ConversationKey) -> Message | None:
         """Remove and return the newest message; ``None`` when there is none. Two callers at once get two messages.
 
         Raises:

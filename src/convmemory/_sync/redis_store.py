@@ -106,12 +106,8 @@ class RedisStore:
             StorageUnavailable: Nobody answers in time, or nothing can be written.
         """
         with self._observed("ping"):
-            everywhere = (
-                {"target_nodes": self._client.PRIMARIES} if hasattr(self._client, "PRIMARIES") else {}
-            )
-            self._client.ping(**everywhere)
-            self._evaluate("session_write", self._keys.probe(), PROBE, "0", "asked", "1")
             servers = self._info("server")
+            self._evaluate("session_write", self._keys.probe(), PROBE, "0", "", "asked", "1")
         server = servers[0] or {}
         version = server.get("valkey_version") or server.get("redis_version") or "unknown"
         return {"version": str(version), "caching": bool(self.caches())}
@@ -205,31 +201,43 @@ class RedisStore:
         """Begin a session under an id nobody can guess (32 random bytes); it ends after the TTL without use."""
         now = datetime.now(UTC)
         facts = {} if metadata is None else checked_metadata(metadata)
-        session = Session(new_session_id(), user_id, dept_id, now, now, conversation_id, facts)
+        session = Session.built(
+            id=new_session_id(),
+            user_id=user_id,
+            dept_id=dept_id,
+            created_at=now,
+            last_active=now,
+            conversation_id=conversation_id,
+            metadata=facts,
+        )
         name = self._keys.session(session.handle)
-        self._run("session_write", name, self._ttl, "0", *fields_of(session))
+        self._run("session_write", name, self._ttl, "0", "", *fields_of(session))
         self._keep_listed(session)
         return session
 
-    def get_session(self, session_id: str) -> Session | None:
-        """A live session, its time to live begun anew; ``None`` when it has expired or never was."""
-        return self._touch(session_id, ())
+    def get_session(self, session_id: str, *, user_id: str | None = None) -> Session | None:
+        """A live session, its time to live begun anew; ``None`` when it has expired, never was, or is another user's."""
+        return self._touch(session_id, user_id, ())
 
     def extend_session(
         self,
         session_id: str,
         *,
+        user_id: str | None = None,
         conversation_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Session | None:
-        """Keep a session alive, and note the conversation it is in or new metadata; ``None`` when it has expired."""
-        return self._touch(session_id, changes(conversation_id, metadata))
+        """Keep a session alive, and note the conversation it is in or new metadata; ``None`` as ``get_session``."""
+        return self._touch(session_id, user_id, changes(conversation_id, metadata))
 
-    def end_session(self, session_id: str) -> bool:
-        """End a session, by its id or its handle, at once; whether it was still alive. Its conversation stays."""
+    def end_session(self, session_id: str, *, user_id: str | None = None) -> bool:
+        """End a session, by its id or its handle, at once; whether it was alive (and the user's, where one is named)."""
+        handle = session_handle(session_id)
+        if user_id is not None and self._used(handle, handle, user_id, ()) is None:
+            return False  # a session never changes hands, so nothing slips between the two
         self._refuse_while_open("end_session")
         with self._observed("end_session"):
-            return bool(self._client.unlink(self._keys.session(session_handle(session_id))))
+            return bool(self._client.unlink(self._keys.session(handle)))
 
     def list_user_sessions(self, user_id: str) -> list[Session]:
         """A user's live sessions under their handles, the newest first; looking does not prolong them."""
@@ -246,12 +254,16 @@ class RedisStore:
                 self._client.zrem(index, *ended)
         return newest_first(handles, found)
 
-    def _touch(self, session_id: str, more: Sequence[str]) -> Session | None:
-        active = ("last_active", datetime.now(UTC).isoformat())
+    def _touch(self, session_id: str, user_id: str | None, more: Sequence[str]) -> Session | None:
         handle = session_handle(session_id)
-        if handle == session_id:  # it may end the session, and no more
-            return None
-        raw = self._run("session_write", self._keys.session(handle), self._ttl, "1", *active, *more)
+        # a handle may end its session, and no more
+        return None if handle == session_id else self._used(handle, session_id, user_id, more)
+
+    def _used(self, handle: str, session_id: str, user_id: str | None, more: Sequence[str]) -> Session | None:
+        active = ("last_active", datetime.now(UTC).isoformat())
+        raw = self._run(
+            "session_write", self._keys.session(handle), self._ttl, "1", user_id or "", *active, *more
+        )
         if not raw:
             return None
         fields = dict(zip(raw[::2], raw[1::2], strict=True))
@@ -265,7 +277,7 @@ class RedisStore:
         handle, index = session.handle, self._keys.user_sessions(session.user_id)
         self._run("session_list", index, 2 * self._ttl, handle, MOST_LISTED)
         listed = ("listed", session.last_active.isoformat())
-        self._run("session_write", self._keys.session(handle), self._ttl, "1", *listed)
+        self._run("session_write", self._keys.session(handle), self._ttl, "1", "", *listed)
 
     def _told(self, script: str, name: str, *arguments: Any) -> str:
         said: bytes = self._run(script, name, *arguments)

@@ -14,7 +14,8 @@ from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
 from convmemory.errors import ConversationNotFound, StorageError, StorageUnavailable
 from convmemory.ids import ConversationKey
-from convmemory.models import Appended, Draft, StoredMessage
+from convmemory.models import Draft, Message
+from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.tiers.otel import traced
 from convmemory.windows.snapshots import (
     ELSEWHERE,
@@ -125,7 +126,7 @@ class TieredStore:
 
     def page(
         self, key: ConversationKey, *, limit: int, before: int | None = None, after: int | None = None
-    ) -> list[StoredMessage]:
+    ) -> list[Message]:
         """Stored messages between two seqs, from PostgreSQL; the window is told of what was read.
 
         Raises:
@@ -142,7 +143,7 @@ class TieredStore:
     @traced("convmemory.append", size=attrgetter("stored"))
     def append(
         self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
-    ) -> Appended:
+    ) -> StoredBatch:
         """Store a batch and tell the window; acknowledged means committed in PostgreSQL.
 
         Raises:
@@ -151,12 +152,12 @@ class TieredStore:
         """
         try:
             standing = self._own()
-            appended, written = self.postgres.append(key, drafts, dept_id=dept_id, own=standing.names)
+            batch, written = self.postgres.append(key, drafts, dept_id=dept_id, own=standing.names)
             self._publish(key, written, standing)
         except StorageError:
             self.postgres.health.counters.failed_writes += 1
             raise
-        return appended
+        return batch
 
     @traced("convmemory.clear")
     def clear(self, key: ConversationKey) -> None:
@@ -171,7 +172,7 @@ class TieredStore:
         self._publish(key, self.postgres.delete_conversation(key, own=standing.names), standing)
 
     @traced("convmemory.pop")
-    def pop(self, key: ConversationKey) -> StoredMessage | None:
+    def pop(self, key: ConversationKey) -> Message | None:
         """Remove and return the newest message; ``None`` when there is none. Two callers at once get two messages.
 
         Raises:

@@ -21,7 +21,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.outputs import LLMResult
 
-from convmemory.chains.answer_figures import Answer, Event, Retrieval, answer_of, with_telemetry
+from convmemory.chains.answer_matching import Answer, Event, Retrieval, answer_of, with_telemetry
 from convmemory.chains.turn import Run
 from convmemory.models import Draft
 

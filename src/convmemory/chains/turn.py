@@ -10,7 +10,7 @@ from uuid import UUID
 
 from langchain_core.messages import BaseMessage
 
-from convmemory.chains.answer_figures import Answer, Event
+from convmemory.chains.answer_matching import Answer, Event
 
 MOST_EVENTS: Final = 1_000
 """What one run may hold of what was retrieved and answered in it; the oldest is let go of."""

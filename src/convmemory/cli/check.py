@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from typer import Exit
+from typer import Exit, Option
 
 import convmemory
 from convmemory._sync.lookout import NAMELESS
@@ -20,13 +20,18 @@ def check(
     redis_url: RedisUrl = None,
     embedded: Embedded = None,
     schema: SchemaName = None,
+    *,
+    strict: Annotated[bool, Option("--strict", help="Status 1 also when only Redis is away.")] = False,
 ) -> None:
-    """Ask PostgreSQL and Redis for a sign of life: status 0 when all answer and the tables are there, else 1.
+    """Ask PostgreSQL and Redis for a sign of life: status 0 when conversations are served, else 1.
+
+    Without Redis they are served, from PostgreSQL: that is degraded, and no reason to stop sending users.
 
     For example:
 
     ```
     convmemory check
+    convmemory check --strict
     convmemory check --database-url postgresql://app@db/app --redis-url redis://cache
     ```
     """
@@ -37,7 +42,9 @@ def check(
     absent = ("Redis", "not used", "every read goes to PostgreSQL, and there are no sessions")
     shown.add_row(*(absent if found.redis is None else _row(found.redis)))
     screen.print(shown)
-    if not found.ok:
+    if found.degraded:
+        screen.print("degraded: conversations are served from PostgreSQL alone, and there are no sessions")
+    if not found.ok or (strict and found.degraded):
         raise Exit(1)
 
 
@@ -47,7 +54,8 @@ def _ask(memory: convmemory.ConversationMemory) -> Check:
         with memory:
             return memory.check()
     except StorageError as error:
-        return Check(_report("PostgreSQL", error), None if memory.redis is None else _ask_redis(memory.redis))
+        redis = None if memory.redis is None else _ask_redis(memory.redis)
+        return Check(postgres=_report("PostgreSQL", error), redis=redis)
 
 
 def _ask_redis(store: convmemory.RedisStore) -> TierReport:
@@ -59,12 +67,12 @@ def _ask_redis(store: convmemory.RedisStore) -> TierReport:
 
 def _report(tier: str, error: StorageError | None, figures: Mapping[str, Any] | None = None) -> TierReport:
     return TierReport(
-        tier,
+        tier=tier,
         reachable=error is None,
         breaker="closed",
         problem=None if error is None else str(error),
         last_failure=None,
-        figures=figures or {},
+        figures=dict(figures or {}),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import UTC
 from shlex import quote
 from typing import Annotated, Final
@@ -16,7 +15,7 @@ import convmemory
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
 from convmemory.cli.screen import command, harmless, screen, table
 from convmemory.cli.times import moment
-from convmemory.models import Conversation, StoredMessage
+from convmemory.models import Conversation, Message
 
 app: Final = Typer(no_args_is_help=True, help="Look into the conversations that are stored.")
 
@@ -51,7 +50,7 @@ def list_(
         return
     shown = table("conversation", "title", "messages", "last change", numbers=("messages",))
     for found in page:
-        name, title = harmless(found.conversation_id), harmless(found.title or "")
+        name, title = harmless(found.id), harmless(found.title or "")
         shown.add_row(name, title, str(found.message_count), moment(found.updated_at))
     screen.print(shown)
     if page.next_cursor:
@@ -100,36 +99,32 @@ def show(
             _print_message(message)
 
 
-def _newest(memory: convmemory.ConversationMemory, found: Conversation, limit: int) -> list[StoredMessage]:
-    return memory.get_messages(found.conversation_id, user_id=found.user_id, limit=limit)
+def _newest(memory: convmemory.ConversationMemory, found: Conversation, limit: int) -> list[Message]:
+    return memory.get_messages(found.id, user_id=found.user_id, limit=limit)
 
 
-def _every(memory: convmemory.ConversationMemory, found: Conversation) -> Iterator[StoredMessage]:
+def _every(memory: convmemory.ConversationMemory, found: Conversation) -> Iterator[Message]:
     last = 0
-    while batch := memory.get_messages(
-        found.conversation_id, user_id=found.user_id, limit=_BATCH, after=last
-    ):
+    while batch := memory.get_messages(found.id, user_id=found.user_id, limit=_BATCH, after=last):
         yield from batch
         last = batch[-1].seq
 
 
-def _as_json(message: StoredMessage) -> str:
-    names = ("seq", "id", "role", "content", "tokens_used", "latency_ms", "metadata")
-    said = {name: getattr(message, name) for name in names}
+def _as_json(message: Message) -> str:
+    said = message.model_dump(mode="json", exclude={"body"})
     said["created_at"] = message.created_at.astimezone(UTC).isoformat()
     said["tool_calls"] = getattr(message.message, "tool_calls", [])
-    said["contexts"] = [asdict(context) for context in message.contexts]
     return json.dumps(said, default=str)
 
 
 def _print_heading(found: Conversation) -> None:
-    screen.print(harmless(found.title or found.conversation_id), style="bold")
+    screen.print(harmless(found.title or found.id), style="bold")
     count = f"{found.message_count} message{'' if found.message_count == 1 else 's'}"
-    about = (found.conversation_id, f"user {found.user_id}", count, f"begun {moment(found.created_at)}")
+    about = (found.id, f"user {found.user_id}", count, f"begun {moment(found.created_at)}")
     screen.print(harmless(" · ".join(about)), style="dim")
 
 
-def _print_message(message: StoredMessage) -> None:
+def _print_message(message: Message) -> None:
     known = [
         moment(message.created_at),
         *([f"{message.tokens_used} tokens"] if message.tokens_used is not None else []),
@@ -143,7 +138,7 @@ def _print_message(message: StoredMessage) -> None:
         screen.print(Padding(harmless(line), (0, 0, 0, 6), expand=False))
 
 
-def _body(message: StoredMessage) -> Iterator[str]:
+def _body(message: Message) -> Iterator[str]:
     if message.content:
         yield message.content
     for call in getattr(message.message, "tool_calls", []):

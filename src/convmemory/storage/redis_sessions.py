@@ -65,14 +65,14 @@ def index_is_due(raw: Mapping[bytes, bytes], ttl: float) -> bool:
 def session_of(session_id: str, raw: Mapping[bytes, bytes]) -> Session:
     """Read a session's hash."""
     said = {name.decode(): value.decode() for name, value in raw.items()}
-    return Session(
-        session_id,
-        said["user_id"],
-        said.get("dept_id"),
-        datetime.fromisoformat(said["created_at"]),
-        datetime.fromisoformat(said["last_active"]),
-        said.get("conversation_id"),
-        json.loads(said.get("metadata", "{}")),
+    return Session.built(
+        id=session_id,
+        user_id=said["user_id"],
+        dept_id=said.get("dept_id"),
+        created_at=datetime.fromisoformat(said["created_at"]),
+        last_active=datetime.fromisoformat(said["last_active"]),
+        conversation_id=said.get("conversation_id"),
+        metadata=json.loads(said.get("metadata", "{}")),
     )
 
 

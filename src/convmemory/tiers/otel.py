@@ -1,4 +1,4 @@
-"""Spans and metrics for OpenTelemetry, where its API is installed (``convmemory[otel]``); nothing at all where it is not.
+"""Spans and metrics for OpenTelemetry, where its API is installed (``langchain-convmemory[otel]``); nothing at all where it is not.
 
 Spans ``convmemory.read``, ``.append``, ``.pop``, ``.clear`` and ``.delete`` are around what an application waits for,
 and ``convmemory.read.postgres`` is inside a read the window did not serve. They carry the conversation's UUID, how many

@@ -1,5 +1,6 @@
 """What a cached window is worth: snapshots, what they serve, and what the scripts' answers mean."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -96,6 +97,9 @@ def test_postgresqls_rows_are_read():
 # What an append sends, and what its answer means
 
 
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
 def batch(*messages) -> Batch:
     return prepare(KEY, [Draft(message) for message in messages])
 
@@ -106,38 +110,48 @@ def test_row_ids_are_made_once_and_stay():
     assert made.places == [0, 1, 1]
     assert len(set(made.ids)) == 2
     assert made.ids[1] == batch(HumanMessage("else", id="b")).ids[0]
-    assert made.ids[1] != prepare(conversation_key(UUID(int=8), "ana"), [Draft(HumanMessage("b", id="b"))]).ids[0]
+    assert (
+        made.ids[1]
+        != prepare(conversation_key(UUID(int=8), "ana"), [Draft(HumanMessage("b", id="b"))]).ids[0]
+    )
 
 
 def test_all_new_messages_stand_at_the_end():
-    appended, written = batch(HumanMessage("a"), AIMessage("b")).outcome(
-        KEY, ("78", "77", 4, 12, 11, 2, None)
+    stored, written = batch(HumanMessage("a"), AIMessage("b")).outcome(
+        KEY, ("78", "77", 4, 12, 11, 2, None, NOW)
     )
 
+    appended = stored.appended({})
     assert (appended.conversation_id, appended.version, appended.seqs, appended.stored) == (
         "c",
         4,
         (11, 12),
         2,
     )
+    assert [(m.seq, m.role, m.content, m.created_at) for m in appended.messages] == [
+        (11, "human", "a", NOW),
+        (12, "ai", "b", NOW),
+    ]
     assert (written.stamp, written.before, written.first_seq, written.human_seq) == ("78", "77", 11, 11)
     assert [unpack(entry).content for entry in written.entries] == ["a", "b"]
 
 
 def test_of_a_repeat_only_what_was_new_is_told_to_the_window():
     known, new = HumanMessage("known", id="k"), AIMessage("new", id="n")
-    appended, written = batch(known, new, known).outcome(KEY, ("78", "77", 4, 12, 3, 1, [3, 12]))
+    stored, written = batch(known, new, known).outcome(KEY, ("78", "77", 4, 12, 3, 1, [3, 12], NOW))
 
-    assert (appended.seqs, appended.stored) == ((3, 12, 3), 1)
+    appended = stored.appended({})
+    assert (appended.seqs, appended.stored, stored.earlier) == ((3, 12, 3), 1, [3])
     assert (written.first_seq, written.human_seq) == (12, 0)
     assert [unpack(entry).content for entry in written.entries] == ["new"]
 
 
 def test_a_whole_repeat_tells_no_messages():
-    appended, written = batch(HumanMessage("known", id="k")).outcome(KEY, ("77", None, 4, 12, 12, 0, [3]))
+    stored, written = batch(HumanMessage("known", id="k")).outcome(KEY, ("77", None, 4, 12, 12, 0, [3], NOW))
 
     assert (written.stamp, written.before) == ("77", NOTHING_BEFORE)
-    assert (appended.seqs, appended.stored, list(written.entries)) == ((3,), 0, [])
+    appended = stored.appended({})
+    assert (appended.seqs, appended.stored, stored.earlier, list(written.entries)) == ((3,), 0, [3], [])
 
 
 def test_columns_nobody_has_a_value_for_are_not_sent():

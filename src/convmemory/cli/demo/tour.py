@@ -65,10 +65,10 @@ def _after_the_session(stage: Stage) -> None:
     _let_a_session_expire(stage)
     memory, meter = stage.memory, stage.meter
     with meter.step("   a new session: create_session"):
-        session = memory.create_session(USER, conversation_id=CONVERSATION)
+        memory.create_session(USER, conversation_id=CONVERSATION)
     remark("A new session names the same conversation. This time without LangChain's wrapper:")
     with meter.step("   get_history, from PostgreSQL again"):
-        history = memory.get_history(session.conversation_id, user_id=USER)
+        history = memory.get_history(CONVERSATION, user_id=USER)
     asked(AGAIN_QUESTION)
     with meter.time("   the model"):
         answer = stage.talk.ask(AGAIN_QUESTION, history)
@@ -76,7 +76,7 @@ def _after_the_session(stage: Stage) -> None:
     source = RetrievedContext(HANDBOOK[VACATION_FILE], doc_id=VACATION_FILE)
     turn = [("human", AGAIN_QUESTION), Draft(answer, latency_ms=round(meter.costs[-1].ms), contexts=[source])]
     with meter.step("   save_messages, with source and latency"):
-        memory.save_messages(session.conversation_id, turn, user_id=USER)
+        memory.save_messages(CONVERSATION, turn, user_id=USER)
 
 
 def _let_a_session_expire(stage: Stage) -> None:
@@ -93,7 +93,9 @@ def _let_a_session_expire(stage: Stage) -> None:
     with stage.meter.step("   after that: get_session"):
         found = brief.get_session(session.session_id)
     conversation = brief.get_conversation(CONVERSATION, user_id=USER)
-    window = stage.client.exists(Keys(settings.key_prefix).window(conversation.uuid))
+    window = stage.client.exists(
+        Keys(settings.key_prefix, brief.postgres.installation or "").window(conversation.uuid)
+    )
     remark(
         f"get_session now returns {found}, and Redis has {'a' if window else 'no'} window of the conversation."
     )

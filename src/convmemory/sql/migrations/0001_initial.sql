@@ -157,6 +157,22 @@ REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION {schema}.chang
 CREATE TRIGGER updated_by_hand AFTER UPDATE ON {schema}.messages
 REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION {schema}.changed_by_hand();
 
+-- A conversation that gets another owner: what is cached of it is the former one's.
+CREATE FUNCTION {schema}.moved_by_hand() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM {schema}.refuse_isolation_v1();
+    END IF;
+    INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
+    SELECT c.name, NEW.conversation_id, c.registered_by FROM {schema}.caches AS c
+    ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER moved_by_hand AFTER UPDATE OF user_id ON {schema}.conversations
+FOR EACH ROW WHEN (OLD.user_id IS DISTINCT FROM NEW.user_id) EXECUTE FUNCTION {schema}.moved_by_hand();
+
 -- A table that is emptied at one stroke does not say what was in it: no cache is known any more.
 CREATE FUNCTION {schema}.emptied_by_hand() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
@@ -196,15 +212,21 @@ DECLARE
     one uuid;
     known boolean := false;
     made boolean := false;
+    oldest timestamptz := pg_catalog.now(); -- of the batch: a conversation is as old as its messages
+    newest timestamptz := pg_catalog.now();
 BEGIN
     IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM {schema}.refuse_isolation_v1();
     END IF;
+    IF p_created IS NOT NULL THEN
+        SELECT least(oldest, pg_catalog.min(coalesce(given.at, oldest))), least(newest, pg_catalog.max(coalesce(given.at, newest)))
+        INTO oldest, newest FROM pg_catalog.unnest(p_created) AS given (at);
+    END IF;
     FOR attempt IN 1..100 LOOP -- a row that stays out of sight is hidden by a row-level security policy
         SELECT * INTO c FROM {schema}.conversations WHERE conversation_id = p_conversation FOR NO KEY UPDATE;
         EXIT WHEN FOUND;
-        INSERT INTO {schema}.conversations (conversation_id, user_id, external_id, dept_id)
-        VALUES (p_conversation, p_user, p_external, p_dept) ON CONFLICT DO NOTHING;
+        INSERT INTO {schema}.conversations (conversation_id, user_id, external_id, dept_id, created_at, updated_at)
+        VALUES (p_conversation, p_user, p_external, p_dept, oldest, newest) ON CONFLICT DO NOTHING;
         made := FOUND;
     END LOOP;
     IF c.user_id IS DISTINCT FROM p_user THEN
@@ -260,8 +282,9 @@ BEGIN
         version := c.version + 1;
         before := CASE WHEN made THEN NULL ELSE c.stamp END;
         UPDATE {schema}.conversations AS now_ SET
-            stamp = pg_catalog.gen_random_uuid(), version = c.version + 1, updated_at = pg_catalog.now(),
+            stamp = pg_catalog.gen_random_uuid(), version = c.version + 1,
             last_seq = c.last_seq + stored, last_human_seq = append_v1.last_human_seq,
+            created_at = least(c.created_at, oldest), updated_at = greatest(c.updated_at, newest),
             title = CASE WHEN c.title_source = 'none' THEN coalesce(p_title, c.title) ELSE c.title END,
             title_source = CASE WHEN c.title_source = 'none' AND p_title IS NOT NULL THEN 'auto' ELSE c.title_source END
         WHERE now_.conversation_id = p_conversation RETURNING now_.stamp INTO stamp;
@@ -286,7 +309,9 @@ BEGIN
     END IF;
     PERFORM set_config('convmemory.seen_to', p_conversation::text, true);
     UPDATE {schema}.conversations AS now_
-    SET stamp = gen_random_uuid(), version = now_.version + 1, last_seq = 0, last_human_seq = 0, updated_at = now()
+    SET stamp = gen_random_uuid(), version = now_.version + 1, last_seq = 0, last_human_seq = 0, updated_at = now(),
+        title = CASE WHEN now_.title_source = 'auto' THEN NULL ELSE now_.title END, -- it quotes what is deleted
+        title_source = CASE WHEN now_.title_source = 'auto' THEN 'none' ELSE now_.title_source END
     WHERE now_.conversation_id = p_conversation AND now_.user_id = p_user
     RETURNING * INTO c;
     IF NOT FOUND THEN

@@ -1,4 +1,4 @@
-"""What a turn cost and what it leaned on, and which of its messages each figure belongs to.
+"""Which stored message came from which answer of a model, and which documents it leaned on.
 
 Values are captured from LangChain's runs (``recorder.py``) and joined here with the messages about to be
 stored. They go into the columns beside a message, never into the message: what comes back equals what was said.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from langchain_core.documents import Document
@@ -123,9 +123,16 @@ def _claim(made_by: dict[int, Answer], at: int, answers: list[Answer], message_i
 def _told(draft: Draft, answer: Answer | None, retrieved: Sequence[Retrieval]) -> Draft:
     contexts = tuple(context_of(document) for one in retrieved for document in one.documents)
     if answer is None:
-        return replace(draft, contexts=contexts)
+        return draft.model_copy(update={"contexts": contexts})
     latency, figures = min(answer.latency_ms, MOST), answer.figures() or None
-    return Draft(draft.message, answer.tokens.total_tokens, latency, contexts, figures, draft.created_at)
+    return draft.model_copy(
+        update={
+            "tokens_used": answer.tokens.total_tokens,
+            "latency_ms": latency,
+            "contexts": contexts,
+            "metadata": figures,
+        }
+    )
 
 
 def context_of(document: Document) -> RetrievedContext:
@@ -133,8 +140,11 @@ def context_of(document: Document) -> RetrievedContext:
     metadata = dict(document.metadata or {})
     named = document.id or metadata.get("doc_id") or metadata.get("id")
     score = next(_numbers(metadata), None)
-    return RetrievedContext(
-        str(document.page_content), None if named is None else str(named), score, metadata
+    return RetrievedContext.built(
+        content=str(document.page_content),
+        doc_id=None if named is None else str(named),
+        score=score,
+        metadata=metadata,
     )
 
 

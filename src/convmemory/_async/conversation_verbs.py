@@ -1,0 +1,313 @@
+"""The verbs of a memory on conversations and their messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import EllipsisType
+from typing import Any, Literal, overload
+
+from langchain_core.documents import Document
+from langchain_core.messages import BaseMessage
+
+from convmemory._async.postgres_store import AsyncPostgresStore
+from convmemory._async.tiered import AsyncTieredStore
+from convmemory.arguments import (
+    MOST,
+    ConversationRef,
+    Size,
+    checked_limit,
+    checked_metadata,
+    checked_seq,
+    checked_title,
+    key_of,
+    optional_id,
+    wants_openai,
+    window_size,
+)
+from convmemory.dialects.openai_chat import chat_messages
+from convmemory.drafts import draft_of, drafts_of
+from convmemory.encoding.codec import unpack
+from convmemory.errors import ConversationExists, ConversationNotFound, InvalidArgument
+from convmemory.ids import ConversationKey, checked_id, new_uuid
+from convmemory.models import Appended, Conversation, Draft, Message, Page, RetrievedContext
+from convmemory.settings import Settings
+from convmemory.windows.cutting import recent
+from convmemory.windows.snapshots import NO_CONVERSATION
+
+
+class AsyncConversationVerbs:
+    """Conversations and messages under their verbs; a memory has them beside those on sessions.
+
+    A conversation is named by its id (a UUID, or a name of 1 to 255 characters that is scoped to its user) or by a
+    ``Conversation``. One that is not there and somebody else's both raise ``ConversationNotFound``; ``save_message``
+    and ``save_messages`` make one that is not there.
+    """
+
+    postgres: AsyncPostgresStore
+    settings: Settings
+    _store: AsyncTieredStore
+
+    async def create_conversation(
+        self,
+        user_id: str,
+        *,
+        conversation_id: ConversationRef | None = None,
+        title: str | None = None,
+        dept_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        exists: Literal["return", "update", "error"] = "return",
+    ) -> Conversation:
+        """Make a conversation, or return the one the user has under that id already.
+
+        Args:
+            user_id: Its owner.
+            conversation_id: A UUID or a name of 1 to 255 characters; a new UUID when left out.
+            title: Given by the user; without it the first human message gives one.
+            dept_id: The department it belongs to.
+            metadata: Anything JSON can hold.
+            exists: What to do with one that is there: ``"return"`` it as it is, ``"update"`` it with what is given
+                here, or raise an ``"error"``.
+
+        Raises:
+            ConversationExists: It is there, and ``exists="error"``.
+            ConversationNotFound: The UUID is somebody else's conversation.
+        """
+        if exists not in ("return", "update", "error"):
+            raise InvalidArgument("exists", f"must be 'return', 'update' or 'error', not {exists!r:.40}")
+        key = key_of(new_uuid() if conversation_id is None else conversation_id, user_id)
+        given: dict[str, Any] = {
+            "title": None if title is None else checked_title(title),
+            "dept_id": optional_id("dept_id", dept_id),
+            "metadata": None if metadata is None else checked_metadata(metadata),
+        }
+        found, made = await self.postgres.create_conversation(key, **given)
+        if not made and exists == "error":
+            raise ConversationExists(key.name)
+        changes = {name: value for name, value in given.items() if value is not None}
+        if made or not changes or exists == "return":
+            return found
+        return await self.postgres.update_conversation(key, changes)
+
+    async def get_conversation(
+        self, conversation_id: ConversationRef, *, user_id: str, messages: bool | int = False
+    ) -> Conversation:
+        """One conversation; ``ConversationNotFound`` when the user has none of that id.
+
+        Args:
+            conversation_id: A UUID, or a name scoped to the user.
+            user_id: Its owner.
+            messages: ``True`` brings its messages as well (the newest 10,000 of them at most, oldest first), a number
+                the newest so many; ``message_count`` says how many there are.
+        """
+        key = key_of(conversation_id, user_id)
+        found = await self.postgres.get_conversation(key)
+        if messages is False:
+            return found
+        size = MOST if messages is True else checked_limit("messages", messages)
+        stored = await self._store.page(key, limit=size)
+        return found.model_copy(update={"messages": tuple(stored)})
+
+    async def list_user_conversations(
+        self, user_id: str, limit: int = 20, *, cursor: str | None = None
+    ) -> Page[Conversation]:
+        """A user's conversations, the one changed last first.
+
+        Args:
+            user_id: Their owner.
+            limit: 1 to 1,000 a page.
+            cursor: The ``next_cursor`` of the page before.
+        """
+        size = checked_limit("limit", limit, 1_000)
+        return await self.postgres.list_conversations(
+            checked_id("user_id", user_id), limit=size, cursor=cursor
+        )
+
+    async def rename_conversation(
+        self, conversation_id: ConversationRef, title: str, *, user_id: str
+    ) -> Conversation:
+        """Give a conversation the user's own title, which no automatic title replaces."""
+        key = key_of(conversation_id, user_id)
+        return await self.postgres.update_conversation(key, {"title": checked_title(title)})
+
+    async def update_conversation(
+        self,
+        conversation_id: ConversationRef,
+        *,
+        user_id: str,
+        title: str | EllipsisType | None = ...,
+        dept_id: str | EllipsisType | None = ...,
+        metadata: Mapping[str, Any] | EllipsisType = ...,
+    ) -> Conversation:
+        """Change what is known of a conversation, and only what is given.
+
+        Args:
+            conversation_id: A UUID, or a name scoped to the user.
+            user_id: Its owner.
+            title: The user's own title; ``None`` for an automatic one again, from the next human message.
+            dept_id: Its department; ``None`` for none.
+            metadata: Names and values laid over those there; a name with ``None`` is taken out.
+        """
+        key = key_of(conversation_id, user_id)
+        changes: dict[str, Any] = {}
+        if title is not ...:
+            changes["title"] = None if title is None else checked_title(title)
+        if dept_id is not ...:
+            changes["dept_id"] = optional_id("dept_id", dept_id)
+        if metadata is not ...:
+            changes["metadata"] = checked_metadata(metadata)
+        if not changes:
+            return await self.postgres.get_conversation(key)
+        return await self.postgres.update_conversation(key, changes)
+
+    async def delete_conversation(self, conversation_id: ConversationRef, *, user_id: str) -> None:
+        """Delete a conversation with its messages and contexts, and what is cached of it."""
+        await self._store.delete(key_of(conversation_id, user_id))
+
+    async def save_message(
+        self,
+        conversation_id: ConversationRef,
+        role: Any,
+        content: str | list[Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        user_id: str,
+        tokens_used: int | None = None,
+        latency_ms: int | None = None,
+        contexts: Sequence[RetrievedContext | Document] = (),
+        created_at: datetime | None = None,
+    ) -> Message:
+        """Store one message with what is known of it, and return it as it is stored; makes the conversation if need be.
+
+        Args:
+            conversation_id: A UUID, or a name scoped to the user.
+            role: ``"user"`` or ``"human"``, ``"assistant"`` or ``"ai"``, ``"system"``; or in its place a whole message
+                (LangChain's, OpenAI's dict, a text of the user's), and then no ``content``.
+            content: What was said.
+            metadata: Anything JSON can hold.
+            user_id: The conversation's owner.
+            tokens_used: Defaults to the message's own ``usage_metadata``.
+            latency_ms: How long the answer took, in milliseconds.
+            contexts: The documents it leaned on, in the retriever's order.
+            created_at: When it was said, with a time zone; defaults to now.
+
+        Raises:
+            ConversationNotFound: The conversation is somebody else's.
+            StorageUnavailable: PostgreSQL is out of reach; nothing was half-written.
+        """
+        known = {
+            "tokens_used": tokens_used,
+            "latency_ms": latency_ms,
+            "contexts": contexts,
+            "metadata": metadata,
+            "created_at": created_at,
+        }
+        key = key_of(conversation_id, user_id)
+        return (await self._save(key, [draft_of(role, content, known)])).messages[0]
+
+    async def save_messages(
+        self, conversation_id: ConversationRef, messages: Any, *, user_id: str
+    ) -> Appended:
+        """Store messages (or ``Draft``s) in order, in one commit; otherwise as ``save_message``.
+
+        None at all are stored without a word: no conversation is made of them, and no server is asked.
+        """
+        key, drafts = key_of(conversation_id, user_id), drafts_of(messages)
+        if not drafts:
+            return Appended.built(conversation_id=key.name, version=None, stored=0, messages=())
+        return await self._save(key, drafts)
+
+    async def _save(self, key: ConversationKey, drafts: Sequence[Draft]) -> Appended:
+        batch = await self._store.append(key, drafts)
+        earlier = batch.earlier  # a repeat: what was stored then is what there is
+        found = await self.postgres.read_messages_at(key, earlier) if earlier else []
+        return batch.appended({message.seq: message for message in found})
+
+    @overload
+    async def get_history(
+        self,
+        conversation_id: ConversationRef,
+        limit: Size = ...,
+        *,
+        user_id: str,
+        format: Literal["langchain"] = ...,
+    ) -> list[BaseMessage]: ...
+
+    @overload
+    async def get_history(
+        self,
+        conversation_id: ConversationRef,
+        limit: Size = ...,
+        *,
+        user_id: str,
+        format: Literal["openai"],
+    ) -> list[dict[str, Any]]: ...
+
+    @overload
+    async def get_history(
+        self,
+        conversation_id: ConversationRef,
+        limit: Size = ...,
+        *,
+        user_id: str,
+        format: str,
+    ) -> list[BaseMessage] | list[dict[str, Any]]: ...
+
+    async def get_history(
+        self,
+        conversation_id: ConversationRef,
+        limit: Size = ...,
+        *,
+        user_id: str,
+        format: str = "langchain",  # noqa: A002 - what callers of other libraries expect it to be called
+    ) -> list[BaseMessage] | list[dict[str, Any]]:
+        """The newest messages in whole turns, oldest first: what a model should see.
+
+        Args:
+            conversation_id: A UUID, or a name scoped to the user.
+            limit: At most so many messages (default: the setting ``max_history_messages``, 6), more only where
+                the newest turn alone is longer; ``None`` for all of them.
+            user_id: The conversation's owner.
+            format: ``"langchain"`` for LangChain messages, ``"openai"`` for the dicts of Chat Completions.
+
+        Raises:
+            ConversationNotFound: The user has no such conversation.
+        """
+        key = key_of(conversation_id, user_id)
+        want = window_size("limit", limit, self.settings.max_history_messages)
+        as_openai = wants_openai(format)
+        hard = max(self.settings.hard_max_messages, want or 1)
+        snapshot = await self._store.read(key, want, hard)
+        if snapshot.stamp == NO_CONVERSATION and not await self.postgres.owns(
+            key
+        ):  # it may have been made since
+            raise ConversationNotFound(key.name)
+        window = recent([unpack(e) for e in snapshot.entries], want, hard_max=hard, whole=snapshot.whole)
+        return chat_messages(window) if as_openai else window
+
+    async def get_messages(
+        self,
+        conversation_id: ConversationRef,
+        *,
+        user_id: str,
+        limit: int = 50,
+        before: int | None = None,
+        after: int | None = None,
+    ) -> list[Message]:
+        """Stored messages with seq, tokens, latency and contexts, oldest first: for people and programs, not models.
+
+        Args:
+            conversation_id: A UUID, or a name scoped to the user.
+            user_id: The conversation's owner.
+            limit: 1 to 10,000: the newest so many, or with ``after`` the oldest so many.
+            before: Only messages with a smaller ``seq``: the first ``seq`` of the page after.
+            after: Only messages with a greater ``seq``: the last ``seq`` of the page before.
+        """
+        key = key_of(conversation_id, user_id)
+        size = checked_limit("limit", limit)
+        place = {"before": checked_seq("before", before), "after": checked_seq("after", after)}
+        return await self._store.page(key, limit=size, **place)
+
+    async def clear(self, conversation_id: ConversationRef, *, user_id: str) -> None:
+        """Delete all messages of a conversation, and a title made of them; the conversation stays."""
+        await self._store.clear(key_of(conversation_id, user_id))

@@ -1,0 +1,233 @@
+"""A memory on behalf of one user: every verb, without ``user_id``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from langchain_core.documents import Document
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+
+from convmemory.arguments import ConversationRef, SessionRef, Size
+from convmemory.models import Appended, Conversation, Message, Page, RetrievedContext, Session
+
+if TYPE_CHECKING:
+    from convmemory._async.memory import AsyncConversationMemory
+    from convmemory.history import TieredChatMessageHistory
+
+
+class AsyncUserMemory:
+    """The memory of one user: what ``memory.for_user(user_id)`` gives, and all that the handler of a request needs.
+
+    A cheap value that owns no connection; every verb is the memory's own of the same name, for this user only.
+    A session or a conversation of somebody else is as good as none.
+    """
+
+    __slots__ = ("_memory", "_user_id")
+
+    def __init__(self, memory: AsyncConversationMemory, user_id: str) -> None:
+        self._memory = memory
+        self._user_id = user_id
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._user_id!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AsyncUserMemory):
+            return NotImplemented
+        return self._memory is other._memory and self._user_id == other._user_id
+
+    def __hash__(self) -> int:
+        return hash((id(self._memory), self._user_id))
+
+    @property
+    def user_id(self) -> str:
+        """Whose memory it is."""
+        return self._user_id
+
+    async def create_session(
+        self,
+        dept_id: str | None = None,
+        *,
+        conversation_id: ConversationRef | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Session:
+        """Begin a session; see ``AsyncConversationMemory.create_session``."""
+        return await self._memory.create_session(
+            self._user_id, dept_id, conversation_id=conversation_id, metadata=metadata
+        )
+
+    async def get_session(self, session_id: SessionRef) -> Session | None:
+        """The user's live session of that id, its life begun anew; ``None`` when there is none."""
+        return await self._memory.get_session(session_id, user_id=self._user_id)
+
+    async def extend_session(
+        self,
+        session_id: SessionRef,
+        *,
+        conversation_id: ConversationRef | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Session | None:
+        """Keep the user's session alive, and note what is given; ``None`` when there is none."""
+        return await self._memory.extend_session(
+            session_id, user_id=self._user_id, conversation_id=conversation_id, metadata=metadata
+        )
+
+    async def end_session(self, session_id: SessionRef) -> bool:
+        """End the user's session at once; whether it was still alive."""
+        return await self._memory.end_session(session_id, user_id=self._user_id)
+
+    async def list_user_sessions(self) -> list[Session]:
+        """The user's live sessions, the newest first."""
+        return await self._memory.list_user_sessions(self._user_id)
+
+    async def create_conversation(
+        self,
+        *,
+        conversation_id: ConversationRef | None = None,
+        title: str | None = None,
+        dept_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        exists: Literal["return", "update", "error"] = "return",
+    ) -> Conversation:
+        """Make a conversation; see ``AsyncConversationMemory.create_conversation``."""
+        return await self._memory.create_conversation(
+            self._user_id,
+            conversation_id=conversation_id,
+            title=title,
+            dept_id=dept_id,
+            metadata=metadata,
+            exists=exists,
+        )
+
+    async def get_conversation(
+        self, conversation_id: ConversationRef, *, messages: bool | int = False
+    ) -> Conversation:
+        """One conversation, with its messages where asked for; ``ConversationNotFound`` when there is none."""
+        return await self._memory.get_conversation(conversation_id, user_id=self._user_id, messages=messages)
+
+    async def list_user_conversations(
+        self, limit: int = 20, *, cursor: str | None = None
+    ) -> Page[Conversation]:
+        """The user's conversations, the one changed last first, ``limit`` a page."""
+        return await self._memory.list_user_conversations(self._user_id, limit, cursor=cursor)
+
+    async def rename_conversation(self, conversation_id: ConversationRef, title: str) -> Conversation:
+        """Give a conversation the user's own title, which no automatic title replaces."""
+        return await self._memory.rename_conversation(conversation_id, title, user_id=self._user_id)
+
+    async def update_conversation(
+        self,
+        conversation_id: ConversationRef,
+        *,
+        title: str | EllipsisType | None = ...,
+        dept_id: str | EllipsisType | None = ...,
+        metadata: Mapping[str, Any] | EllipsisType = ...,
+    ) -> Conversation:
+        """Change what is given, and only that; see ``AsyncConversationMemory.update_conversation``."""
+        return await self._memory.update_conversation(
+            conversation_id, user_id=self._user_id, title=title, dept_id=dept_id, metadata=metadata
+        )
+
+    async def delete_conversation(self, conversation_id: ConversationRef) -> None:
+        """Delete a conversation with its messages and contexts, and what is cached of it."""
+        await self._memory.delete_conversation(conversation_id, user_id=self._user_id)
+
+    async def save_message(
+        self,
+        conversation_id: ConversationRef,
+        role: Any,
+        content: str | list[Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        tokens_used: int | None = None,
+        latency_ms: int | None = None,
+        contexts: Sequence[RetrievedContext | Document] = (),
+        created_at: datetime | None = None,
+    ) -> Message:
+        """Store one message and return it as it is stored; see ``AsyncConversationMemory.save_message``."""
+        return await self._memory.save_message(
+            conversation_id,
+            role,
+            content,
+            metadata,
+            user_id=self._user_id,
+            tokens_used=tokens_used,
+            latency_ms=latency_ms,
+            contexts=contexts,
+            created_at=created_at,
+        )
+
+    async def save_messages(self, conversation_id: ConversationRef, messages: Any) -> Appended:
+        """Store messages (or ``Draft``s) in order, in one commit."""
+        return await self._memory.save_messages(conversation_id, messages, user_id=self._user_id)
+
+    @overload
+    async def get_history(
+        self, conversation_id: ConversationRef, limit: Size = ..., *, format: Literal["langchain"] = ...
+    ) -> list[BaseMessage]: ...
+
+    @overload
+    async def get_history(
+        self, conversation_id: ConversationRef, limit: Size = ..., *, format: Literal["openai"]
+    ) -> list[dict[str, Any]]: ...
+
+    @overload
+    async def get_history(
+        self, conversation_id: ConversationRef, limit: Size = ..., *, format: str
+    ) -> list[BaseMessage] | list[dict[str, Any]]: ...
+
+    async def get_history(
+        self,
+        conversation_id: ConversationRef,
+        limit: Size = ...,
+        *,
+        format: str = "langchain",  # noqa: A002 - as the memory's
+    ) -> list[BaseMessage] | list[dict[str, Any]]:
+        """The newest messages in whole turns, oldest first: what a model should see."""
+        return await self._memory.get_history(conversation_id, limit, user_id=self._user_id, format=format)
+
+    async def get_messages(
+        self,
+        conversation_id: ConversationRef,
+        *,
+        limit: int = 50,
+        before: int | None = None,
+        after: int | None = None,
+    ) -> list[Message]:
+        """Stored messages, oldest first; see ``AsyncConversationMemory.get_messages``."""
+        return await self._memory.get_messages(
+            conversation_id, user_id=self._user_id, limit=limit, before=before, after=after
+        )
+
+    async def clear(self, conversation_id: ConversationRef) -> None:
+        """Delete all messages of a conversation, and a title made of them; the conversation stays."""
+        await self._memory.clear(conversation_id, user_id=self._user_id)
+
+    def history(
+        self,
+        conversation_id: ConversationRef,
+        *,
+        max_messages: Size = ...,
+        dept_id: str | None = None,
+        save_on_error: str | None = None,
+        input_messages_key: str | None = None,
+        telemetry: bool = True,
+    ) -> TieredChatMessageHistory:
+        """One conversation as a LangChain chat history; see ``TieredChatMessageHistory``."""
+        return self._memory.history(
+            conversation_id,
+            user_id=self._user_id,
+            max_messages=max_messages,
+            dept_id=dept_id,
+            save_on_error=save_on_error,
+            input_messages_key=input_messages_key,
+            telemetry=telemetry,
+        )
+
+    def run_config(self, *, conversation_id: ConversationRef) -> RunnableConfig:
+        """The ``config`` for one run of a chain or an agent in that conversation."""
+        return self._memory.run_config(conversation_id=conversation_id, user_id=self._user_id)

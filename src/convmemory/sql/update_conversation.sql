@@ -1,0 +1,13 @@
+-- Change what is known of a conversation; each part only where it is asked for. set_title, title: the user's own title, which
+-- no automatic title replaces, or NULL for an automatic one again; set_dept, dept_id; metadata: JSON object laid over the one
+-- there; removed: names taken out of it.
+-- Returns the conversation's row; no row: not there, or somebody else's.
+UPDATE {schema}.conversations SET
+    version = version + 1, updated_at = now(),
+    title = CASE WHEN %(set_title)s THEN %(title)s::text ELSE title END,
+    title_source = CASE WHEN NOT %(set_title)s THEN title_source
+                        WHEN %(title)s::text IS NULL THEN 'none' ELSE 'user' END,
+    dept_id = CASE WHEN %(set_dept)s THEN %(dept_id)s::text ELSE dept_id END,
+    metadata = (metadata || %(metadata)s::jsonb) - %(removed)s::text[]
+WHERE conversation_id = %(conversation)s AND user_id = %(user_id)s
+RETURNING conversation_id, external_id, user_id, dept_id, title, title_source, last_seq, version, created_at, updated_at, metadata
