@@ -361,7 +361,8 @@ class Page(_Value, Generic[T]):
 class TierReport(_Value):
     """How one tier does, as this process sees it.
 
-    ``breaker`` is ``"closed"`` or ``"open"`` (the tier is left alone and asked in the background);
+    ``breaker`` is ``"closed"``, ``"open"`` (the tier is left alone and asked in the background) or ``"refused"``: Redis
+    answers, but does not allow or tell what ``problem`` names, and windows are left alone where they need it.
     ``figures`` holds counters since the process began, for PostgreSQL the pool's statistics, and what only a tier
     that answers can say.
     """
@@ -377,8 +378,8 @@ class TierReport(_Value):
 class Check(_Value):
     """What ``check()`` found: a report a tier; ``redis`` is ``None`` where there is no Redis tier.
 
-    ``status`` is ``"ok"``; ``"degraded"`` when only Redis is away: conversations are served, slower, and sessions are
-    not; ``"down"`` when PostgreSQL is. A readiness probe asks ``ok``, an alert asks ``status``.
+    ``status`` is ``"ok"``; ``"degraded"`` when only Redis is away, or refuses what is needed: conversations are served, slower,
+    and sessions may not be; ``"down"`` when PostgreSQL is. A readiness probe asks ``ok``, an alert asks ``status``.
     """
 
     postgres: TierReport
@@ -390,7 +391,8 @@ class Check(_Value):
         """One word for both tiers."""
         if not self.postgres.reachable:
             return "down"
-        return "ok" if self.redis is None or self.redis.reachable else "degraded"
+        whole = self.redis is None or (self.redis.reachable and self.redis.breaker != "refused")
+        return "ok" if whole else "degraded"
 
     @property
     def ok(self) -> bool:

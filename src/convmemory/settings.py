@@ -121,7 +121,12 @@ class Settings(BaseSettings):
     @property
     def window_messages(self) -> int:
         """How many of the newest messages stay in Redis: two default windows, so that the newest turns always fit."""
-        return min(2 * (self.max_history_messages or 6), self.hard_max_messages)
+        return min(2 * (self.max_history_messages or 6), self.window_limit)
+
+    @property
+    def window_limit(self) -> int:
+        """How many messages a window in Redis may hold: a default read always fits, unless it is of everything."""
+        return max(self.hard_max_messages, self.max_history_messages or 1)
 
     @property
     def session_ttl(self) -> float:

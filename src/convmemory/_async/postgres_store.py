@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Self, TypeVar
 from uuid import UUID, uuid4
 
 from psycopg import sql
@@ -11,13 +11,7 @@ from psycopg_pool import PoolTimeout
 from pydantic import SecretStr
 
 from convmemory._async.migrate import check_not_newer, install
-from convmemory._async.postgres_connections import (
-    MIGRATION,
-    AsyncBoundedConnection,
-    AsyncBoundedPool,
-    connect,
-    open_pool,
-)
+from convmemory._async.postgres_connections import MIGRATION, connect, open_pool
 from convmemory._async.prober import AsyncProber
 from convmemory.errors import ConversationNotFound, NotOpen, StorageUnavailable
 from convmemory.ids import ConversationKey
@@ -29,14 +23,11 @@ from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.sql_and_lua import migrations
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.breaker import TierHealth
-from convmemory.tiers.driver_errors import (
-    POSTGRES,
-    out_of_reach,
-    translated,
-)
+from convmemory.tiers.driver_errors import POSTGRES, out_of_reach, translated
 from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
 from convmemory.windows.trust import FIRST
 
+T = TypeVar("T")
 _BIGGEST: Final = 2**62
 _BRIEF: Final = frozenset({"append"})
 """Statements that answer with a few numbers, and come so often that a new cursor for each would be felt."""
@@ -62,7 +53,7 @@ class AsyncPostgresStore:
         self.settings = settings or Settings()
         self.health = TierHealth(POSTGRES)
         self._conninfo = SecretStr(conninfo or self.settings.postgres_conninfo())
-        self._pool = self._new_pool()
+        self._pool = self._reach(open_pool)
         self._schema = sql.Identifier(self.settings.db_schema)
         self._statements: dict[str, bytes] = {}
         self.installation: str | None = None
@@ -81,10 +72,10 @@ class AsyncPostgresStore:
             return self
         # the connection can break between being made and being used
         with translated(POSTGRES, "open", self._wanted):
-            async with await self._connect() as conn:
+            async with await self._reach(connect) as conn:
                 _, self.installation = await check_not_newer(conn, self.settings.db_schema)
         if self._pool.closed:  # a closed pool cannot be opened again
-            self._pool = self._new_pool()
+            self._pool = self._reach(open_pool)
         await self._pool.open()
         self._opened = True
         return self
@@ -103,7 +94,7 @@ class AsyncPostgresStore:
         Migrations take as long as they need, and so does waiting for another process's: no time-out ends them.
         """
         with translated(POSTGRES, "init_schema", self._wanted):
-            async with await self._connect() as conn:
+            async with await self._reach(connect) as conn:
                 version, self.installation = await check_not_newer(conn, self.settings.db_schema)
                 if version == len(migrations()):
                     return []
@@ -135,11 +126,8 @@ class AsyncPostgresStore:
         await self.settle(key)
         return {"conversation": key.uuid, "user_id": key.user_id}
 
-    def _new_pool(self) -> AsyncBoundedPool:
-        return open_pool(self._conninfo.get_secret_value(), self.settings)
-
-    async def _connect(self) -> AsyncBoundedConnection:
-        return await connect(self._conninfo.get_secret_value(), self.settings)
+    def _reach(self, how: Callable[[str, Settings], T]) -> T:
+        return how(self._conninfo.get_secret_value(), self.settings)
 
     async def ping(self) -> dict[str, Any]:
         """Ask the server for a sign of life: how many windows wait to be dropped, and how many caches there are."""

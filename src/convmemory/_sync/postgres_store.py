@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Self, TypeVar
 from uuid import UUID, uuid4
 
 from psycopg import sql
@@ -12,13 +12,7 @@ from psycopg_pool import PoolTimeout
 from pydantic import SecretStr
 
 from convmemory._sync.migrate import check_not_newer, install
-from convmemory._sync.postgres_connections import (
-    MIGRATION,
-    BoundedConnection,
-    BoundedPool,
-    connect,
-    open_pool,
-)
+from convmemory._sync.postgres_connections import MIGRATION, connect, open_pool
 from convmemory._sync.prober import Prober
 from convmemory.errors import ConversationNotFound, NotOpen, StorageUnavailable
 from convmemory.ids import ConversationKey
@@ -30,14 +24,11 @@ from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.sql_and_lua import migrations
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.breaker import TierHealth
-from convmemory.tiers.driver_errors import (
-    POSTGRES,
-    out_of_reach,
-    translated,
-)
+from convmemory.tiers.driver_errors import POSTGRES, out_of_reach, translated
 from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
 from convmemory.windows.trust import FIRST
 
+T = TypeVar("T")
 _BIGGEST: Final = 2**62
 _BRIEF: Final = frozenset({"append"})
 """Statements that answer with a few numbers, and come so often that a new cursor for each would be felt."""
@@ -63,7 +54,7 @@ class PostgresStore:
         self.settings = settings or Settings()
         self.health = TierHealth(POSTGRES)
         self._conninfo = SecretStr(conninfo or self.settings.postgres_conninfo())
-        self._pool = self._new_pool()
+        self._pool = self._reach(open_pool)
         self._schema = sql.Identifier(self.settings.db_schema)
         self._statements: dict[str, bytes] = {}
         self.installation: str | None = None
@@ -81,10 +72,10 @@ class PostgresStore:
         if self._opened:
             return self
         # the connection can break between being made and being used
-        with translated(POSTGRES, "open", self._wanted), self._connect() as conn:
+        with translated(POSTGRES, "open", self._wanted), self._reach(connect) as conn:
             _, self.installation = check_not_newer(conn, self.settings.db_schema)
         if self._pool.closed:  # a closed pool cannot be opened again
-            self._pool = self._new_pool()
+            self._pool = self._reach(open_pool)
         self._pool.open()
         self._opened = True
         return self
@@ -102,7 +93,7 @@ class PostgresStore:
         Safe when several processes do it at once, and without the right to create when nothing is missing.
         Migrations take as long as they need, and so does waiting for another process's: no time-out ends them.
         """
-        with translated(POSTGRES, "init_schema", self._wanted), self._connect() as conn:
+        with translated(POSTGRES, "init_schema", self._wanted), self._reach(connect) as conn:
             version, self.installation = check_not_newer(conn, self.settings.db_schema)
             if version == len(migrations()):
                 return []
@@ -134,11 +125,8 @@ class PostgresStore:
         self.settle(key)
         return {"conversation": key.uuid, "user_id": key.user_id}
 
-    def _new_pool(self) -> BoundedPool:
-        return open_pool(self._conninfo.get_secret_value(), self.settings)
-
-    def _connect(self) -> BoundedConnection:
-        return connect(self._conninfo.get_secret_value(), self.settings)
+    def _reach(self, how: Callable[[str, Settings], T]) -> T:
+        return how(self._conninfo.get_secret_value(), self.settings)
 
     def ping(self) -> dict[str, Any]:
         """Ask the server for a sign of life: how many windows wait to be dropped, and how many caches there are."""

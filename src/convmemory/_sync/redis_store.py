@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 from uuid import UUID
@@ -12,9 +13,10 @@ from uuid import UUID
 from redis.exceptions import NoPermissionError, NoScriptError
 
 from convmemory._sync.prober import Prober
-from convmemory._sync.redis_connections import RedisLink
-from convmemory.errors import ConfigurationError, StorageUnavailable
-from convmemory.ids import ConversationKey, session_handle
+from convmemory._sync.redis_calls import RedisCalls
+from convmemory._sync.redis_connections import RedisLink, connections_of, given_client
+from convmemory.errors import ConfigurationError, StorageError
+from convmemory.ids import ConversationKey, new_row_id, session_handle
 from convmemory.models import Session
 from convmemory.settings import Settings
 from convmemory.storage.redis_keys import Keys, server_named
@@ -29,14 +31,16 @@ from convmemory.storage.redis_sessions import (
 )
 from convmemory.storage.sql_and_lua import lua
 from convmemory.tiers.breaker import TierHealth
-from convmemory.tiers.driver_errors import REDIS, translated, wrong_type
+from convmemory.tiers.driver_errors import REDIS
 from convmemory.windows.snapshots import ELSEWHERE, Reply, Snapshot, Written, parse_reply
-from convmemory.windows.trust import NOWHERE, Cache, Standing, Trust
+from convmemory.windows.trust import NAMELESS, NOWHERE, Cache, Standing, Trust
 
 LEASE: Final = 5_000
 """Milliseconds a reader may take between its lease and its fill; longer than any statement that succeeds needs."""
 MOST_LISTED: Final = 10_000
 """Sessions a user's list has room for; those that were used last stay in it."""
+NOBODYS: Final = ConversationKey(UUID(int=0), "nobody")
+"""A conversation that there is none of."""
 PROBE: Final = 1_000
 """Milliseconds that what a sign of life writes stays."""
 
@@ -62,12 +66,27 @@ class RedisStore:
         if client is None and url is None:
             raise ConfigurationError("REDIS_HOST: empty, so there is no Redis to connect to")
         self._link = RedisLink(url, self.settings) if url is not None else None
-        self._given = None if url is not None else _undecoded(client)
+        self._given = None if url is not None else given_client(client)
         self.installation: str | None = None
         self._keys = Keys(self.settings.key_prefix)
         self._ttl = round(self.settings.session_ttl * 1000)
         self._digests: dict[str, str] = {}
-        self._prober = Prober(self.health, self.ping)
+        self._prober = Prober(self.health, self._sign_of_life)
+        most = self._link.connections if self._link else connections_of(client, self.settings)
+        self._calls = RedisCalls(
+            self.health, self.trust, most, self.settings.pool_timeout, self._prober.start
+        )
+
+    @property
+    def off(self) -> bool:
+        """Whether no windows are cached: this Redis does not say who it is, or refuses what they need."""
+        return self.trust.off or self._calls.windows_off
+
+    @property
+    def complaint(self) -> str | None:
+        """What a server that answers does not let us do."""
+        said = [f"refuses {operation}: {why}" for operation, why in sorted(self._calls.refusals.items())]
+        return "; ".join(said + [NAMELESS] * self.trust.off) or None
 
     def open(self) -> Self:
         """Nothing to do: connections are made by the first command that needs one."""
@@ -94,23 +113,38 @@ class RedisStore:
 
     @property
     def _client(self) -> Any:
-        """The client of redis-py; asked for inside ``_observed``, since making a cluster's can fail."""
+        """The client of redis-py; asked for inside a call, since making a cluster's can fail."""
         return self._given if self._link is None else self._link.client()
 
     def ping(self) -> dict[str, Any]:
-        """Ask the server for a sign of life: its version.
-
-        Asks for what every call needs: that all primaries answer, and that a script may write.
+        """Ask the server for a sign of life: its version, and whether windows can be cached there.
 
         Raises:
             StorageUnavailable: Nobody answers in time, or nothing can be written.
         """
-        with self._observed("ping"):
+        server = self._sign_of_life()
+        version = server.get("valkey_version") or server.get("redis_version") or "unknown"
+        caches = self.caches()
+        self._rehearse(caches)
+        return {"version": str(version), "caching": bool(caches) and not self.off}
+
+    def _sign_of_life(self) -> Any:
+        """Ask for what every call needs: that all primaries answer, and that a script may write."""
+        with self._calls.to("ping", anyway=True):
             servers = self._info("server")
             self._evaluate("session_write", self._keys.probe(), PROBE, "0", "", "asked", "1")
-        server = servers[0] or {}
-        version = server.get("valkey_version") or server.get("redis_version") or "unknown"
-        return {"version": str(version), "caching": bool(self.caches())}
+        return servers[0] or {}
+
+    def _rehearse(self, caches: Sequence[Cache]) -> None:
+        """Do with a window of nobody's what is done with every window; what is refused is noted, and not raised."""
+        eras = tuple(word for cache in caches for word in (cache.server, "rehearsal"))
+        standing = Standing(tuple(cache.name for cache in caches), eras, known=True)
+        with suppress(StorageError):
+            reply = self.read_window(NOBODYS, 1, 1, new_row_id(), standing)
+            self.fill(NOBODYS, Snapshot("1", 1, 1, [b"[]"]), reply, 1)
+            self.publish(NOBODYS, Written("2", "1", 2, 0, [b"[]"]), standing)
+        with suppress(StorageError):
+            self.drop([NOBODYS.uuid])
 
     def caches(self) -> list[Cache]:
         """The servers that hold windows, by the names they have for themselves; none where one of them does not say.
@@ -118,8 +152,7 @@ class RedisStore:
         A name belongs to one server from when it starts or becomes the primary until it ends, whatever is copied or
         promoted; with the number of the database and the key prefix it is what PostgreSQL knows a cache by.
         """
-        self._refuse_while_open("info")
-        with self._observed("info"):
+        with self._calls.to("info"):
             servers = [server_named(server) for server in self._info("replication")]
             pool = getattr(self._client, "connection_pool", None)
         if None in servers:
@@ -154,7 +187,7 @@ class RedisStore:
     def publish(self, key: ConversationKey, written: Written, standing: Standing) -> str:
         """Tell the window of a committed write: ``extended``, ``kept``, ``dropped``, ``absent`` or ``elsewhere``."""
         hard, limit, entries = (
-            self.settings.hard_max_messages,
+            self.settings.window_limit,
             self.settings.max_window_bytes,
             written.entries,
         )
@@ -183,9 +216,9 @@ class RedisStore:
 
         One that was asked of another server than was meant is left alone.
         """
-        self._refuse_while_open("drop")
-        with self._observed("drop"), self._client.pipeline(transaction=False) as pipe:
-            for conversation, server in zip(conversations, servers or [""] * len(conversations), strict=True):
+        pairs = zip(conversations, servers or [""] * len(conversations), strict=True)
+        with self._calls.to("drop"), self._client.pipeline(transaction=False) as pipe:
+            for conversation, server in pairs:
                 # not pipe.eval(): an awaited cluster's puts nothing in the pipe
                 pipe.execute_command("EVAL", lua("window_drop"), 1, self._keys.window(conversation), server)
             return [said != ELSEWHERE.encode() for said in pipe.execute()]
@@ -235,15 +268,13 @@ class RedisStore:
         handle = session_handle(session_id)
         if user_id is not None and self._used(handle, handle, user_id, ()) is None:
             return False  # a session never changes hands, so nothing slips between the two
-        self._refuse_while_open("end_session")
-        with self._observed("end_session"):
+        with self._calls.to("end_session"):
             return bool(self._client.unlink(self._keys.session(handle)))
 
     def list_user_sessions(self, user_id: str) -> list[Session]:
         """A user's live sessions under their handles, the newest first; looking does not prolong them."""
-        self._refuse_while_open("list_user_sessions")
         index = self._keys.user_sessions(user_id)
-        with self._observed("list_user_sessions"):
+        with self._calls.to("list_user_sessions"):
             handles = [raw.decode() for raw in self._client.zrevrange(index, 0, -1)]
             with self._client.pipeline(transaction=False) as pipe:
                 for handle in handles:
@@ -285,8 +316,7 @@ class RedisStore:
 
     def _run(self, script: str, name: str, *arguments: Any) -> Any:
         """Run a script by its digest; by its text where the server does not know it yet. All of them may be repeated."""
-        self._refuse_while_open(script)
-        with self._observed(script):
+        with self._calls.to(script):
             return self._evaluate(script, name, *arguments)
 
     def _evaluate(self, script: str, name: str, *arguments: Any) -> Any:
@@ -301,39 +331,7 @@ class RedisStore:
         self._digests[script] = digest
         return digest
 
-    def _refuse_while_open(self, operation: str) -> None:
-        if self.health.open:
-            raise StorageUnavailable(
-                REDIS, operation, "it did not answer a moment ago and is left alone until it does"
-            )
-
-    def _observed(self, operation: str) -> translated:
-        return translated(REDIS, operation, heard=self._heard)
-
-    def _heard(self, error: BaseException | None) -> None:
-        """Tell the breaker how it went; after a failure no window is trusted until the marks are drained."""
-        if error is None:
-            self.health.succeeded()
-        elif not wrong_type(error):  # else one key is not ours; the server is there
-            self.trust.lost()
-            if self.health.failed(error):
-                self._prober.start()
-
 
 def _is_one(info: Mapping[str, Any]) -> bool:
     """Whether this is what one server says, as a cluster of one node is answered with."""
     return not all(isinstance(value, Mapping) for value in info.values())
-
-
-def _undecoded(client: Any) -> Any:
-    """A caller's own client, which must hand out bytes: what is stored is not always text.
-
-    Raises:
-        ConfigurationError: It decodes replies.
-    """
-    encoder = getattr(client, "get_encoder", None)
-    if encoder is not None and encoder().decode_responses:
-        raise ConfigurationError(
-            "redis: make the client without decode_responses=True; windows are read as bytes"
-        )
-    return client

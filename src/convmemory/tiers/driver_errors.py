@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable
 from types import TracebackType
@@ -37,6 +38,19 @@ _REDIS_AGAIN = (
     OSError,
 )
 
+
+_REFUSALS: Final = (
+    "no permissions",
+    "acl failure",
+    "can't run this command",
+    "unknown command",
+    "unknown redis command",
+    "unknown subcommand",
+    "not allowed from script",
+    "not allowed from a script",
+)
+"""How servers say, inside a script or outside, that they refuse a command."""
+_COMMAND: Final = re.compile(r"run the '([\w|]{1,40})' command")
 
 _GONE: Final = ("08", "57P", "53300")
 """SQLSTATEs of a broken connection, a server that is stopping or starting, and one with no room for another client."""
@@ -118,6 +132,9 @@ def describe(error: BaseException) -> str:
         return " ".join(str(error).split())[:300]
     if wrong_type(error):
         return "a key of this name holds something else; does another application use the same key prefix?"
+    if refused(error):
+        command = _COMMAND.search(str(error))  # and nothing else: the rest may quote keys and users
+        return f"{command[1].upper() if command else 'a command it needs'} is not allowed here"
     if isinstance(error, redis.exceptions.AuthenticationError):
         return "the user or the password is refused"
     reason = _reason(error)
@@ -136,6 +153,20 @@ def _reason(error: BaseException | None) -> str | None:
 def wrong_type(error: BaseException | None) -> bool:
     """Whether Redis answered that a key holds a value of another type: it is there, and the value is not ours."""
     return isinstance(error, redis.exceptions.ResponseError) and "WRONGTYPE" in str(error)
+
+
+def refused(error: BaseException | None) -> bool:
+    """Whether Redis answered that this user or this server does not do such a thing: asking again will not mend it."""
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, redis.exceptions.ResponseError) and any(words in said for words in _REFUSALS)
+
+
+def busy(error: BaseException | None) -> bool:
+    """Whether a call to Redis found no free connection: the server was not even asked."""
+    full = isinstance(error, redis.exceptions.ConnectionError) and "No connection available" in str(error)
+    return full or isinstance(error, (Busy, redis.exceptions.MaxConnectionsError))
 
 
 def out_of_reach(error: BaseException) -> bool:

@@ -1,0 +1,126 @@
+"""Calls to Redis: so many at a time, and what each of them tells of the server."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final
+
+from convmemory.errors import StorageUnavailable
+from convmemory.tiers.breaker import TierHealth
+from convmemory.tiers.driver_errors import REDIS, busy, describe, refused, translated, wrong_type
+from convmemory.tiers.turns import AsyncTurns
+from convmemory.windows.trust import Trust
+
+logger = logging.getLogger("convmemory.redis")
+
+PAUSE: Final = 30.0
+"""Seconds that windows are left alone after the server refused what they need."""
+_WINDOWS: Final = frozenset({"window_read", "window_fill", "window_publish", "drop"})
+_FULL: Final = "all connections were busy all the time (redis_pool_max)"
+
+
+class AsyncRedisCalls:
+    """The calls of one store: a turn for each, an open breaker honoured, and what came of it told to whom it concerns.
+
+    A server that does not answer is an outage. One that is busy with us is none, and one that answers and refuses a
+    command is none either: that is said once a command, kept for ``check()``, and where windows need the command they
+    are left alone for a while.
+    """
+
+    def __init__(
+        self, health: TierHealth, trust: Trust, most: int, seconds: float, opened: Callable[[], None]
+    ) -> None:
+        self._turns = AsyncTurns(most, seconds, _FULL)
+        self._health = health
+        self._trust = trust
+        self._opened = opened
+        self._paused = float("-inf")
+        self.refusals: dict[str, str] = {}
+        """What the server refused when it was last asked, by operation."""
+
+    def to(self, operation: str, *, anyway: bool = False) -> AsyncRedisCall:
+        """A call, to be made inside ``async with``; refused while the breaker is open, but for who asks ``anyway``.
+
+        Raises:
+            StorageUnavailable: Nobody answers in time, or all connections are busy.
+        """
+        return AsyncRedisCall(self, operation, anyway=anyway)
+
+    @property
+    def windows_off(self) -> bool:
+        """Whether windows are left alone, because the server refused what they need."""
+        return bool(self.refusals) and time.monotonic() < self._paused
+
+    def look(self, operation: str) -> None:
+        """Refuse a call while the breaker is open."""
+        if self._health.open:
+            raise StorageUnavailable(
+                REDIS, operation, "it did not answer a moment ago and is left alone until it does"
+            )
+
+    async def begin(self) -> None:
+        """Wait for a turn."""
+        await self._turns.begin()
+
+    def end(self) -> None:
+        """Give the turn back."""
+        self._turns.end()
+
+    def heard(self, operation: str, error: BaseException | None) -> None:
+        """Note how a call went."""
+        if error is None:
+            self._health.succeeded()
+            if self.refusals.pop(operation, ""):
+                logger.warning("Redis allows %s again", operation)
+        elif refused(error):
+            self._health.succeeded()  # it answers
+            self._refused(operation, error)
+        elif not wrong_type(error):  # else one key is not ours; the server is there
+            self._trust.lost()  # after a failure no window is trusted until the marks are drained
+            if not busy(error) and self._health.failed(error):
+                self._opened()
+
+    def _refused(self, operation: str, error: BaseException) -> None:
+        self._health.counters.failures += 1
+        why = describe(error)
+        if operation not in self.refusals:
+            what = "windows are left alone" if operation in _WINDOWS else "sessions need it"
+            logger.warning("Redis refuses %s, and %s: %s", operation, what, why)
+        self.refusals[operation] = why
+        if operation in _WINDOWS:
+            self._paused = time.monotonic() + PAUSE
+
+
+class AsyncRedisCall:
+    """One call; see ``AsyncRedisCalls.to``."""
+
+    __slots__ = ("_anyway", "_calls", "_operation")
+
+    def __init__(self, calls: AsyncRedisCalls, operation: str, *, anyway: bool) -> None:
+        self._calls = calls
+        self._operation = operation
+        self._anyway = anyway
+
+    async def __aenter__(self) -> None:
+        if not self._anyway:
+            self._calls.look(self._operation)
+        with translated(REDIS, self._operation):
+            await self._calls.begin()
+        if not self._anyway:
+            try:
+                self._calls.look(self._operation)  # it may have opened while this one waited
+            except StorageUnavailable:
+                self._calls.end()
+                raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._calls.end()
+        translated(REDIS, self._operation, heard=self._heard).__exit__(kind, error, trace)
+
+    def _heard(self, error: BaseException | None) -> None:
+        self._calls.heard(self._operation, error)
