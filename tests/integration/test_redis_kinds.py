@@ -178,7 +178,7 @@ async def test_a_full_server_costs_no_turn_and_serves_again_when_it_takes_writes
     ],
 )
 def test_a_client_that_decodes_is_refused(store, client):
-    with pytest.raises(ConfigurationError, match="without decode_responses=True"):
+    with pytest.raises(ConfigurationError, match="leave decode_responses out"):
         store(client())
 
 

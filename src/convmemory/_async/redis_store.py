@@ -140,7 +140,8 @@ class AsyncRedisStore:
         standing = Standing(tuple(cache.name for cache in caches), eras, known=True)
         with suppress(StorageError):
             reply = await self.read_window(NOBODYS, 1, 1, new_row_id(), standing)
-            await self.fill(NOBODYS, Snapshot("1", 1, 1, [b"[]"]), reply, 1)
+            await self.fill(NOBODYS, Snapshot("1", 1, 0, [b"[]"]), reply, 1)
+            await self.read_window(NOBODYS, 1, 1, new_row_id(), standing)
             await self.publish(NOBODYS, Written("2", "1", 2, 0, [b"[]"]), standing)
         with suppress(StorageError):
             await self.drop([NOBODYS.uuid])

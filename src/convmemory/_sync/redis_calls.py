@@ -39,6 +39,7 @@ class RedisCalls:
         self._trust = trust
         self._opened = opened
         self._paused = float("-inf")
+        self._said: set[tuple[str, str]] = set()
         self.refusals: dict[str, str] = {}
         """What the server refused when it was last asked, by operation."""
 
@@ -74,8 +75,7 @@ class RedisCalls:
         """Note how a call went."""
         if error is None:
             self._health.succeeded()
-            if self.refusals.pop(operation, ""):
-                logger.warning("Redis allows %s again", operation)
+            self.refusals.pop(operation, "")
         elif refused(error):
             self._health.succeeded()  # it answers
             self._refused(operation, error)
@@ -87,7 +87,8 @@ class RedisCalls:
     def _refused(self, operation: str, error: BaseException) -> None:
         self._health.counters.failures += 1
         why = describe(error)
-        if operation not in self.refusals:
+        if (operation, why) not in self._said:
+            self._said.add((operation, why))
             what = "windows are left alone" if operation in _WINDOWS else "sessions need it"
             logger.warning("Redis refuses %s, and %s: %s", operation, what, why)
         self.refusals[operation] = why

@@ -141,7 +141,8 @@ class RedisStore:
         standing = Standing(tuple(cache.name for cache in caches), eras, known=True)
         with suppress(StorageError):
             reply = self.read_window(NOBODYS, 1, 1, new_row_id(), standing)
-            self.fill(NOBODYS, Snapshot("1", 1, 1, [b"[]"]), reply, 1)
+            self.fill(NOBODYS, Snapshot("1", 1, 0, [b"[]"]), reply, 1)
+            self.read_window(NOBODYS, 1, 1, new_row_id(), standing)
             self.publish(NOBODYS, Written("2", "1", 2, 0, [b"[]"]), standing)
         with suppress(StorageError):
             self.drop([NOBODYS.uuid])
