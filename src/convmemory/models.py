@@ -44,6 +44,14 @@ _WANTED: Final = {
     "tuple": "must be a list",
 }
 """What would be right, by the first word of what pydantic calls the error."""
+_BARE: Final[dict[str, Any]] = {
+    "tokens_used": None,
+    "latency_ms": None,
+    "contexts": (),
+    "metadata": None,
+    "created_at": None,
+}
+_ONLY_MESSAGE: Final = {"message"}  # shared: a frozen model never adds to it
 _OPENAI_ROLES: Final = {"human": "user", "ai": "assistant"}
 _MOST: Final = 2**31 - 1  # a PostgreSQL integer
 
@@ -219,9 +227,12 @@ class Draft(_Value):
     @classmethod
     def bare(cls, message: BaseMessage) -> Self:
         """A message of which nothing more is known: what most appends are made of, so it costs next to nothing."""
-        return cls.built(
-            message=message, tokens_used=None, latency_ms=None, contexts=(), metadata=None, created_at=None
-        )
+        draft = cls.__new__(cls)
+        _set(draft, "__dict__", {"message": message, **_BARE})
+        _set(draft, "__pydantic_fields_set__", _ONLY_MESSAGE)
+        _set(draft, "__pydantic_extra__", None)
+        _set(draft, "__pydantic_private__", None)
+        return draft
 
 
 class Message(_Value):

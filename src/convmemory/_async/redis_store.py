@@ -14,7 +14,7 @@ from redis.exceptions import NoPermissionError, NoScriptError
 from convmemory._async.prober import AsyncProber
 from convmemory._async.redis_calls import AsyncRedisCalls
 from convmemory._async.redis_connections import AsyncRedisLink, connections_of, given_client
-from convmemory.errors import ConfigurationError, StorageError
+from convmemory.errors import ConfigurationError, StorageError, in_words
 from convmemory.ids import ConversationKey, new_row_id, session_handle
 from convmemory.models import Session
 from convmemory.settings import Settings
@@ -84,7 +84,10 @@ class AsyncRedisStore:
     @property
     def complaint(self) -> str | None:
         """What a server that answers does not let us do."""
-        said = [f"refuses {operation}: {why}" for operation, why in sorted(self._calls.refusals.items())]
+        said = [
+            f"refuses to {in_words(operation)}: {why}"
+            for operation, why in sorted(self._calls.refusals.items())
+        ]
         return "; ".join(said + [NAMELESS] * self.trust.off) or None
 
     async def open(self) -> Self:
@@ -109,6 +112,11 @@ class AsyncRedisStore:
             )
         self._keys = Keys(self.settings.key_prefix, installation)
         self.installation = installation
+
+    @property
+    def address(self) -> str | None:
+        """Where it is, without user and password, for messages; ``None`` with a client that was given."""
+        return None if self._link is None else self._link.address
 
     @property
     def _client(self) -> Any:

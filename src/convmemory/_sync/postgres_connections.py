@@ -31,6 +31,7 @@ from convmemory.tiers.turns import Turns
 RV = TypeVar("RV")
 MIGRATION: Final = 86_400.0
 """Seconds a connection waits for a step of a migration: a day, so that one whose server vanished ends after all."""
+_FORM: Final = "postgresql://user@host:5432/name, a password percent-encoded"
 _WAIT: Final = 0.1
 """Seconds after which a waiting connection looks at its deadline."""
 _RECONNECT: Final = 0.5
@@ -214,8 +215,8 @@ def connection_class(settings: Settings) -> type[BoundedConnection]:
     return type("BoundedConnection", (BoundedConnection,), about)
 
 
-def connect(conninfo: str, settings: Settings) -> BoundedConnection:
-    """One connection outside the pool, in autocommit mode.
+def connect(conninfo: str, settings: Settings, named: str | None = None) -> BoundedConnection:
+    """One connection outside the pool, in autocommit mode; ``named`` is what an error calls the URL.
 
     Raises:
         ConfigurationError: The URL is not one that libpq understands.
@@ -226,9 +227,15 @@ def connect(conninfo: str, settings: Settings) -> BoundedConnection:
         try:
             return kind.connect(_checked(conninfo), **connection_options(conninfo, settings))
         except psycopg.ProgrammingError:  # its text quotes the URL, password and all
-            raise ConfigurationError(
-                "DATABASE_URL: not a PostgreSQL URL (postgresql://user@host:5432/name, a password percent-encoded)"
-            ) from None
+            name = named or settings.name_of("database_url")
+            raise ConfigurationError(f"{name}: not a PostgreSQL URL ({_FORM}){_hint(conninfo)}") from None
+
+
+def _hint(conninfo: str) -> str:
+    """What else it may be, told by its scheme alone."""
+    if conninfo.startswith(("redis", "unix:", "valkey")):
+        return "; it is the URL of a Redis"
+    return "; is each option after the '?' one of libpq's?" if "?" in conninfo else ""
 
 
 def _checked(conninfo: str) -> str:

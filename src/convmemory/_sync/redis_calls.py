@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
-from convmemory.errors import StorageUnavailable
+from convmemory.errors import StorageUnavailable, in_words
 from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import REDIS, busy, describe, refused, translated, wrong_type
 from convmemory.tiers.turns import Turns
@@ -90,7 +90,7 @@ class RedisCalls:
         if (operation, why) not in self._said:
             self._said.add((operation, why))
             what = "windows are left alone" if operation in _WINDOWS else "sessions need it"
-            logger.warning("Redis refuses %s, and %s: %s", operation, what, why)
+            logger.warning("Redis refuses to %s, and %s: %s", in_words(operation), what, why)
         self.refusals[operation] = why
         if operation in _WINDOWS:
             self._paused = time.monotonic() + PAUSE

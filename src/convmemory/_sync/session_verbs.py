@@ -77,6 +77,6 @@ class SessionVerbs:
         redis = self._store.hot()
         if redis is None:
             raise StorageUnavailable(
-                "Redis", "sessions", "sessions live in Redis, and this memory has no Redis tier"
+                "Redis", "keep sessions", "sessions live in Redis, and this memory has no Redis tier"
             )
         return redis

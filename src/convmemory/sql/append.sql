@@ -4,8 +4,9 @@
 -- same, or NULL for none at all; known: those of the ids that may be there already; human: place of the newest human
 -- message, from 1, or 0; contexts: JSON of the retrieved documents or NULL; own: names of the caches the caller tells.
 -- Returns stamp, before (NULL: nothing that could be extended), version, last_seq, last_human_seq, stored, seqs (NULL: all were
--- new), now (the time of what was stored and brought no time of its own); no row: somebody else's.
-SELECT stamp::text, before::text, version, last_seq, last_human_seq, stored, seqs, now()
+-- new), the time of what was stored and brought none of its own (microseconds since 1970: a driver is slow to read a timestamp);
+-- no row: somebody else's.
+SELECT stamp::text, before::text, version, last_seq, last_human_seq, stored, seqs, (extract(epoch FROM now()) * 1000000)::bigint
 FROM {schema}.append_v1(
     %(conversation)s, %(user_id)s, %(external_id)s, %(dept_id)s, %(title)s,
     %(ids)s::uuid[], %(roles)s::text[], %(contents)s::text[], %(bodies)s::text[],

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -18,6 +18,7 @@ from convmemory.models import Appended, Conversation, Draft, Message, RetrievedC
 from convmemory.storage.titles import title_from
 from convmemory.windows.snapshots import NOTHING_BEFORE, Written
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_ID: Final = UUID(int=(1 << 128) - 1)
 
 
@@ -62,14 +63,14 @@ class Batch:
 
     def outcome(self, key: ConversationKey, row: Sequence[Any]) -> tuple[StoredBatch, Written]:
         """Read the row of ``append.sql``: what became of the batch, and what the window is told."""
-        stamp, before, version, last_seq, human_seq, stored, seqs, now = row
+        stamp, before, version, last_seq, human_seq, stored, seqs, moment = row
         first = last_seq - stored + 1
         by_row: Sequence[int] = range(first, last_seq + 1)
         fresh = self.encoded
         if seqs is not None:
             by_row, fresh = seqs, [e for e, seq in zip(fresh, seqs, strict=True) if seq >= first]
         human = human_seq if human_seq >= first else 0
-        batch = StoredBatch(key.name, version, stored, first, by_row, now, self)
+        batch = StoredBatch(key.name, version, stored, first, by_row, moment, self)
         return batch, Written(stamp, before or NOTHING_BEFORE, first, human, [pack(e) for e in fresh])
 
     def _pairs(self) -> zip[tuple[Draft, Encoded]]:
@@ -78,14 +79,17 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class StoredBatch:
-    """What became of a batch: ``seqs`` has the place of each row, those from ``first`` on were stored ``now``."""
+    """What became of a batch: ``seqs`` has the place of each row; those from ``first`` on were stored at ``moment``.
+
+    ``moment`` is in microseconds since 1970.
+    """
 
     conversation_id: str
     version: int
     stored: int
     first: int
     seqs: Sequence[int]
-    now: datetime
+    moment: int
     batch: Batch
 
     @property
@@ -113,7 +117,7 @@ class StoredBatch:
             content=encoded.content,
             tokens_used=_either(draft.tokens_used, encoded.tokens),
             latency_ms=draft.latency_ms,
-            created_at=draft.created_at or self.now,
+            created_at=draft.created_at or _EPOCH + timedelta(microseconds=self.moment),
             metadata=json.loads(_metadata(draft, encoded) or "{}"),
             contexts=tuple(_context_of(_context(context)) for context in draft.contexts),
             body=encoded.body,

@@ -1,6 +1,6 @@
 """What a cached window is worth: snapshots, what they serve, and what the scripts' answers mean."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -97,7 +97,8 @@ def test_postgresqls_rows_are_read():
 # What an append sends, and what its answer means
 
 
-NOW = datetime(2026, 1, 2, tzinfo=UTC)
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+MOMENT = (NOW - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def batch(*messages) -> Batch:
@@ -118,7 +119,7 @@ def test_row_ids_are_made_once_and_stay():
 
 def test_all_new_messages_stand_at_the_end():
     stored, written = batch(HumanMessage("a"), AIMessage("b")).outcome(
-        KEY, ("78", "77", 4, 12, 11, 2, None, NOW)
+        KEY, ("78", "77", 4, 12, 11, 2, None, MOMENT)
     )
 
     appended = stored.appended({})
@@ -138,7 +139,7 @@ def test_all_new_messages_stand_at_the_end():
 
 def test_of_a_repeat_only_what_was_new_is_told_to_the_window():
     known, new = HumanMessage("known", id="k"), AIMessage("new", id="n")
-    stored, written = batch(known, new, known).outcome(KEY, ("78", "77", 4, 12, 3, 1, [3, 12], NOW))
+    stored, written = batch(known, new, known).outcome(KEY, ("78", "77", 4, 12, 3, 1, [3, 12], MOMENT))
 
     appended = stored.appended({})
     assert (appended.seqs, appended.stored, stored.earlier) == ((3, 12, 3), 1, [3])
@@ -147,7 +148,9 @@ def test_of_a_repeat_only_what_was_new_is_told_to_the_window():
 
 
 def test_a_whole_repeat_tells_no_messages():
-    stored, written = batch(HumanMessage("known", id="k")).outcome(KEY, ("77", None, 4, 12, 12, 0, [3], NOW))
+    stored, written = batch(HumanMessage("known", id="k")).outcome(
+        KEY, ("77", None, 4, 12, 12, 0, [3], MOMENT)
+    )
 
     assert (written.stamp, written.before) == ("77", NOTHING_BEFORE)
     appended = stored.appended({})
