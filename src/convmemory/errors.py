@@ -120,7 +120,7 @@ _WORDS: Final = {
     "mark": "note that a cached window is behind",
     "look": "check the cached windows",
     "clear_marks": "check the cached windows",
-    "register": "register the cache",
+    "register": "note a new cache",
     "tidy_caches": "check the cached windows",
     "forget_caches": "forget caches",
     "installed": "tell which installation it is",

@@ -336,7 +336,7 @@ def test_an_empty_url_is_none(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("newest", "hard", "kept"), [(6, 200, 12), (None, 200, 12), (150, 200, 200), (1, 200, 2), (6, 5, 5)]
+    ("newest", "hard", "kept"), [(6, 200, 12), (None, 200, 12), (150, 200, 200), (1, 200, 2), (6, 5, 6)]
 )
 def test_two_default_windows_stay_in_redis(newest, hard, kept):
     assert Settings(max_history_messages=newest, hard_max_messages=hard).window_messages == kept

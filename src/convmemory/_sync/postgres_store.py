@@ -366,7 +366,8 @@ class PostgresStore:
         query = self._statements.get(name) or self._compile(name)
         turn = parameters["conversation"] if name in _LOCKS else None
         with translated(POSTGRES, name, self._wanted, self._heard):
-            return self._pool.send(query, parameters, fetch=fetch, brief=name in _BRIEF, turn=turn) or gone
+            brief = name in _BRIEF
+            return self._pool.send(query, parameters, fetch=fetch, brief=brief, turn=turn, gone=gone)
 
     def _heard(self, error: BaseException | None) -> None:
         """Tell the breaker how it went. A pool is merely busy if nobody was refused since a statement last went through."""

@@ -23,7 +23,8 @@ from convmemory.windows.snapshots import (
     snapshot_of,
 )
 
-KEY = conversation_key(UUID(int=7), "ana")
+KEY = conversation_key("c", "ana")
+KEY.settle(str(UUID(int=7)))
 
 
 def snapshot(entries: int, last: int, human: int = 0) -> Snapshot:
