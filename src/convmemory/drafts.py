@@ -41,7 +41,11 @@ def draft_of(role_or_message: Any, content: Any, known: Mapping[str, Any]) -> Dr
     """
     if isinstance(role_or_message, Draft):
         raise InvalidArgument("message", "is a Draft, which brings its own facts: pass it to save_messages")
-    if content is not None:
+    if content is None:
+        raise InvalidArgument(
+            "content", "is None: a role goes with what was said, a whole message with nothing"
+        )
+    if content is not ...:
         if not isinstance(role_or_message, str):
             raise InvalidArgument(
                 "content", "goes with a role, such as 'user'; a message brings its content itself"

@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar, overload
+from typing import Any, Final, Generic, Literal, Self, TypeVar, overload
 from uuid import UUID
 
 from langchain_core.messages import BaseMessage
 from pydantic import (
     AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
-    PlainSerializer,
-    PlainValidator,
-    ValidationError,
-    WithJsonSchema,
     computed_field,
 )
 
-from convmemory.dialects.message_likes import as_messages
-from convmemory.encoding.codec import decode, encode
-from convmemory.errors import InvalidArgument
+from convmemory.encoding.codec import decode
 from convmemory.ids import session_handle
+from convmemory.value_fields import AnyMessage, Count, Metadata, Score, Value, set_at_once
 
 T = TypeVar("T")
 
-_set = object.__setattr__
-
-_WANTED: Final = {
-    "dict": "must be a mapping",
-    "string": "must be a string",
-    "int": f"must be a whole number from 0 to {2**31 - 1:,}",
-    "greater": f"must be a whole number from 0 to {2**31 - 1:,}",
-    "less": f"must be a whole number from 0 to {2**31 - 1:,}",
-    "float": "must be a number or None",
-    "datetime": "must be a datetime with a time zone",
-    "timezone": "must be a datetime with a time zone",
-    "model": "must be a RetrievedContext",
-    "tuple": "must be a list",
-}
-"""What would be right, by the first word of what pydantic calls the error."""
 _BARE: Final[dict[str, Any]] = {
     "tokens_used": None,
     "latency_ms": None,
@@ -53,98 +29,9 @@ _BARE: Final[dict[str, Any]] = {
 }
 _ONLY_MESSAGE: Final = {"message"}  # shared: a frozen model never adds to it
 _OPENAI_ROLES: Final = {"human": "user", "ai": "assistant"}
-_MOST: Final = 2**31 - 1  # a PostgreSQL integer
 
 
-class _Value(BaseModel):
-    """What all values have in common: frozen, quiet about what they hold, and told of wrong input in our words."""
-
-    model_config = ConfigDict(
-        frozen=True, hide_input_in_errors=True, ser_json_inf_nan="strings", arbitrary_types_allowed=True
-    )
-
-    def __init__(self, **fields: Any) -> None:
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            # pydantic's own text is left out on purpose: it is about this class, and callers gave an argument
-            raise _first_problem(error) from None
-
-    @classmethod
-    def built(cls, **fields: Any) -> Self:
-        """Make one of fields that are right already, all of them: nothing is checked, copied or set to a default."""
-        value = cls.__new__(cls)
-        _set(value, "__dict__", fields)
-        _set(value, "__pydantic_fields_set__", set(fields))
-        _set(value, "__pydantic_extra__", None)
-        _set(value, "__pydantic_private__", None)
-        return value
-
-
-def _first_problem(error: ValidationError) -> InvalidArgument:
-    problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(str(part) for part in problem["loc"]) or "value"
-    kind = problem["type"].partition("_")[0]
-    said = _WANTED.get(kind) or problem["msg"].removeprefix("Value error, ")
-    return InvalidArgument(where, said[:1].lower() + said[1:])
-
-
-def _plain_number(value: Any) -> Any:
-    """Vector stores give scores of number types of their own."""
-    if value is None or isinstance(value, (str, bytes)):
-        return value
-    try:
-        return float(value)
-    except TypeError as error:
-        raise ValueError("must be a number or None") from error
-
-
-def _whole_number(value: Any) -> int:
-    """An int, or a number type that is one, as numpy has; ``True`` and ``"7"`` are none."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise ValueError(_WANTED["int"])
-    return operator.index(value)
-
-
-def _as_dict(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else value
-
-
-def _as_message(value: Any) -> BaseMessage:
-    if isinstance(value, BaseMessage):
-        return value
-    if isinstance(value, Mapping) and "body" in value:
-        return decode(str(value["body"]), str(value.get("content", "")))
-    try:
-        messages = as_messages(value)
-    except InvalidArgument as error:
-        raise ValueError(str(error).removeprefix(f"{error.argument}: ")) from error
-    if len(messages) != 1:
-        raise ValueError(f"must be one message, not {len(messages)}")
-    return messages[0]
-
-
-def _as_stored(message: BaseMessage) -> dict[str, str]:
-    encoded = encode(message)
-    return {"role": encoded.role, "content": encoded.content, "body": encoded.body}
-
-
-Metadata = Annotated[dict[Any, Any], BeforeValidator(_as_dict)]
-"""Anything JSON can hold, by name; what it cannot hold is stored as text."""
-
-Count = Annotated[int, BeforeValidator(_whole_number), Field(ge=0, le=_MOST)]
-"""A whole number that fits a PostgreSQL integer."""
-
-AnyMessage = Annotated[
-    BaseMessage,
-    PlainValidator(_as_message),
-    PlainSerializer(_as_stored),
-    WithJsonSchema({"type": "object", "properties": {"role": {"type": "string"}, "content": {}}}),
-]
-"""A LangChain message, or anything ``save_message`` takes for one; as JSON and as a dict it is the stored form, which loses nothing."""
-
-
-class Session(_Value):
+class Session(Value):
     """A user's visit: lives in Redis for ``SESSION_TTL_MINUTES`` after its last use.
 
     Times are UTC. ``conversation_id`` is the conversation the session is in, as the caller named it.
@@ -170,7 +57,7 @@ class Session(_Value):
         return session_handle(self.id)
 
 
-class RetrievedContext(_Value):
+class RetrievedContext(Value):
     """A document the answer leaned on: stored beside its message, in the order given.
 
     ``score`` is the retriever's own figure, whatever its scale; NaN and infinity are kept.
@@ -178,7 +65,7 @@ class RetrievedContext(_Value):
 
     content: str
     doc_id: str | None = None
-    score: Annotated[float | None, BeforeValidator(_plain_number)] = None
+    score: Score = None
     metadata: Metadata = Field(default_factory=dict)
 
     def __init__(
@@ -191,7 +78,7 @@ class RetrievedContext(_Value):
         super().__init__(content=content, doc_id=doc_id, score=score, metadata=metadata or {})
 
 
-class Draft(_Value):
+class Draft(Value):
     """A message on its way in, with what only the caller knows of it.
 
     ``message`` is a LangChain message or anything ``save_message`` takes for one. ``tokens_used`` defaults to the
@@ -228,14 +115,14 @@ class Draft(_Value):
     def bare(cls, message: BaseMessage) -> Self:
         """A message of which nothing more is known: what most appends are made of, so it costs next to nothing."""
         draft = cls.__new__(cls)
-        _set(draft, "__dict__", {"message": message, **_BARE})
-        _set(draft, "__pydantic_fields_set__", _ONLY_MESSAGE)
-        _set(draft, "__pydantic_extra__", None)
-        _set(draft, "__pydantic_private__", None)
+        set_at_once(draft, "__dict__", {"message": message, **_BARE})
+        set_at_once(draft, "__pydantic_fields_set__", _ONLY_MESSAGE)
+        set_at_once(draft, "__pydantic_extra__", None)
+        set_at_once(draft, "__pydantic_private__", None)
         return draft
 
 
-class Message(_Value):
+class Message(Value):
     """A stored message with what PostgreSQL knows of it.
 
     ``seq`` counts from 1 without gaps; ``role`` is LangChain's word (``human``, ``ai``, ``system``, ``tool``) and
@@ -274,7 +161,7 @@ class Message(_Value):
         return "lossy" in self.metadata
 
 
-class Conversation(_Value):
+class Conversation(Value):
     """One conversation of one user.
 
     ``id`` is the name the caller gave (or the UUID as text); ``uuid`` is the row's key. ``title_source`` is ``"none"``,
@@ -301,7 +188,7 @@ class Conversation(_Value):
         return self.id
 
 
-class Appended(_Value):
+class Appended(Value):
     """What one ``save_messages`` did: the messages as they are stored now, in the order given.
 
     A message that was there already is the one that was stored then; ``stored`` counts the new ones.
@@ -320,7 +207,7 @@ class Appended(_Value):
         return tuple(message.seq for message in self.messages)
 
 
-class Page(_Value, Generic[T]):
+class Page(Value, Generic[T]):
     """At most ``limit`` items, to walk, index and count like a list; ``next_cursor`` fetches the page after it.
 
     ``next_cursor`` is ``None`` exactly where nothing comes after. A slice is a tuple of items: a part of a page has no
@@ -369,7 +256,7 @@ class Page(_Value, Generic[T]):
         return self.items[place]
 
 
-class TierReport(_Value):
+class TierReport(Value):
     """How one tier does, as this process sees it.
 
     ``breaker`` is ``"closed"``, ``"open"`` (the tier is left alone and asked in the background) or ``"refused"``: Redis
@@ -386,7 +273,7 @@ class TierReport(_Value):
     figures: Metadata = Field(default_factory=dict)
 
 
-class Check(_Value):
+class Check(Value):
     """What ``check()`` found: a report a tier; ``redis`` is ``None`` where there is no Redis tier.
 
     ``status`` is ``"ok"``; ``"degraded"`` when only Redis is away, or refuses what is needed: conversations are served, slower,

@@ -66,6 +66,9 @@ async def test_a_role_goes_with_its_content(ana):
     assert (blocks.content, blocks.message.content) == ("in blocks", [{"type": "text", "text": "in blocks"}])
     with pytest.raises(InvalidArgument, match=r"^content: goes with a role"):
         await ana.save_message("c", HumanMessage("x"), "y")
+    with pytest.raises(InvalidArgument, match=r"^content: is None"):
+        await ana.save_message("c", "assistant", None)
+    assert (await ana.save_message("c", "assistant")).role == "human"  # a text of the user's
     with pytest.raises(InvalidArgument, match=r"^message: is a list: pass it to save_messages"):
         await ana.save_message("c", [HumanMessage("x")])
 

@@ -168,7 +168,7 @@ class AsyncConversationVerbs:
         self,
         conversation_id: ConversationRef,
         role: Any,
-        content: str | list[Any] | None = None,
+        content: str | list[Any] | EllipsisType = ...,
         metadata: Mapping[str, Any] | None = None,
         *,
         user_id: str,

@@ -91,6 +91,8 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
         await self.postgres.open()
         if self.postgres.installation is not None:  # else the schema is not there yet
             await self._store.hot()
+        if self.redis is not None:
+            await self.redis.open()
         return self
 
     async def close(self) -> None:

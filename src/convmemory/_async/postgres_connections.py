@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
+from asyncio import CancelledError
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Final, Self, TypeVar
-from uuid import UUID
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import psycopg
-from psycopg import AsyncClientCursor, AsyncConnection, AsyncCursor
+from psycopg import AsyncClientCursor, AsyncConnection, AsyncCursor, waiting
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
+from convmemory._async.prober import AsyncProber
 from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
-from convmemory.storage.postgres_rows import again
 from convmemory.storage.sql_and_lua import sql as statement
-from convmemory.tiers.driver_errors import (
-    POSTGRES,
-    out_of_reach,
-    takes_no_writes,
-    translated,
-    worth_sending_again,
-)
-from convmemory.tiers.socket_checks import idle_connection_closed, within
+from convmemory.tiers.driver_errors import POSTGRES, out_of_reach, takes_no_writes, translated
+from convmemory.tiers.forks import let_go
+from convmemory.tiers.socket_checks import NOTICEABLE, DeadlineExceeded, idle_connection_closed, within
 from convmemory.tiers.turns import AsyncTurns
+from convmemory.tiers.waiting import aend, aquietly, asleep, atold_to_end
 
 RV = TypeVar("RV")
+NAME: Final = "convmemory"
+"""What connections and pools are called, in the server's list and in logs."""
 MIGRATION: Final = 86_400.0
 """Seconds a connection waits for a step of a migration: a day, so that one whose server vanished ends after all."""
 _FORM: Final = "postgresql://user@host:5432/name, a password percent-encoded"
@@ -50,6 +49,9 @@ _KNOWS_PRIMARIES: Final = 140_000
 """The version of libpq that can ask for a primary; before, it can ask for a session that takes writes."""
 _KEEPALIVE: Final = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 """What finds a vanished server within a minute, where no statement waits for it."""
+_SETTLED: Final = 1.0
+_GLANCE: Final = 0.002
+"""Seconds that opening waits for the pool at most, and between two looks at it."""
 
 
 class AsyncBoundedConnection(AsyncConnection[Any]):
@@ -63,13 +65,22 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
     deadline = 10.0
     limits: Mapping[str, str] = {"statement_timeout": "10000", "lock_timeout": "1000"}
     """What the server is told, in milliseconds."""
-    refused = 0
-    """How many of this class could not be made so far."""
     framed: dict[bytes, bytes]
     """What is sent for a statement behind a pooler; the same for all connections of a class."""
-    made = 0.0
+    doubted = float("-inf")
+    """When a server was last found that takes no writes; whoever connected before may be connected to another like it."""
+    begun = 0.0
+    """When this connection was begun."""
     shared = False
     """Whether the server's session is somebody else's next."""
+    refused = 0
+    """How many of this class could not be made so far."""
+    made: ClassVar[weakref.WeakSet[AsyncBoundedConnection]] = weakref.WeakSet()
+    """Those of this class that are there."""
+    silent = 0.0
+    """When the last statement was sent that nobody answered; whoever has not been heard of since may be cut off, too."""
+    heard = 0.0
+    """When the server was last heard of on this connection."""
     _cursor: AsyncCursor[Any] | None = None
 
     @classmethod
@@ -78,7 +89,7 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
         began = time.monotonic()
         try:
             conn = await super().connect(*args, **kwargs)
-            conn.made = began
+            conn.begun = began
             try:
                 await conn.settle()
             except BaseException:
@@ -87,6 +98,8 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
         except psycopg.OperationalError:
             cls.refused += 1
             raise
+        conn.heard = time.monotonic()
+        cls.made.add(conn)
         return conn
 
     async def settle(self) -> None:
@@ -118,13 +131,29 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
 
         A cursor holds on to its last result, so only an answer of a few numbers may be brief.
         """
-        if self.shared:
-            return await self._run_framed(query, parameters, fetch=fetch)
-        cursor = self._cursor or self.cursor() if brief else self.cursor()
-        await cursor.execute(query, parameters)
-        if brief:
-            self._cursor = cursor
-        return await cursor.fetchall() if fetch else []
+        try:
+            if self.shared:
+                return await self._run_framed(query, parameters, fetch=fetch)
+            cursor = self._cursor or self.cursor() if brief else self.cursor()
+            await cursor.execute(query, parameters)
+            if brief:
+                self._cursor = cursor
+            return await cursor.fetchall() if fetch else []
+        except psycopg.Error as error:
+            await self._part(error)
+            raise
+
+    async def _part(self, error: psycopg.Error) -> None:
+        """Hang up on a server that is shutting down or takes no writes: the primary may be another one by now.
+
+        So it may be for all that connected before now, which is hung up on before it is used; once a second at most, or a
+        server that takes no writes for long would be connected to for each of them.
+        """
+        now = time.monotonic()
+        if takes_no_writes(error) and now - self.doubted > _DOUBT_EVERY:
+            type(self).doubted = now
+        if takes_no_writes(error) or out_of_reach(error):
+            await self.close()
 
     async def _run_framed(self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool) -> Sequence[Any]:
         """Send a statement in a transaction that brings its settings along: one message, one round trip."""
@@ -141,79 +170,140 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
     async def wait(
         self, gen: Generator[Any, Any, RV], interval: float = _WAIT, *args: Any, **kwargs: Any
     ) -> RV:
-        """Wait for a driver's generator as the base class does, with the deadline around it."""
-        found: RV = await super().wait(within(gen, self.deadline), interval, *args, **kwargs)
+        """Wait for a driver's generator with the deadline around it; a caller who cannot wait gets away at once.
+
+        The base class would ask the server to cancel, and wait for it for up to ten seconds. So the socket is
+        closed instead: what the server makes of the statement is as unknown as it was.
+        """
+        began = time.monotonic()
+        try:
+            bounded = within(gen, self.deadline)
+            found: RV = await waiting.wait_async(bounded, self.pgconn.socket, interval, *args, **kwargs)
+        except BaseException as error:
+            if isinstance(error, DeadlineExceeded) or not isinstance(error, Exception):
+                self.pgconn.finish()
+                if time.monotonic() - began > NOTICEABLE:
+                    type(self).silent = began
+            raise
+        self.heard = time.monotonic()
         return found
 
-
-class AsyncBoundedPool(AsyncConnectionPool[AsyncBoundedConnection]):
-    """A pool whose connections are looked at before they are used, and given up when their server takes no writes."""
-
-    turns: AsyncTurns
-    _doubted = float("-inf")
-
-    async def send(
-        self,
-        query: bytes,
-        parameters: Mapping[str, Any],
-        *,
-        fetch: bool,
-        brief: bool = False,
-        turn: UUID | None = None,
-        gone: Sequence[Any] = (),
-    ) -> Sequence[Any]:
-        """Run a statement; once more when it did not get through, since each of them may be repeated.
-
-        ``turn`` names the conversation whose row it waits for: only so many do so at a time.
-        ``gone`` stands in for no rows at the second attempt: the first may have deleted them.
-        """
-        if turn is not None:
-            await self.turns.begin(turn)
-        try:
-            return await self._send(query, parameters, fetch=fetch, brief=brief)
-        except psycopg.Error as error:
-            if not worth_sending_again(error):
-                raise
-            return await self._send(query, again(parameters), fetch=fetch, brief=False) or gone
-        finally:
-            if turn is not None:
-                self.turns.end(turn)
-
-    async def _send(
-        self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, brief: bool
-    ) -> Sequence[Any]:
-        """Run a statement on a connection that is alive, as far as can be seen without a round trip."""
-        for _ in range(self.max_size + 1):  # a server that restarted leaves every idle connection dead
-            async with self.connection() as conn:
-                if conn.made <= self._doubted or idle_connection_closed(conn.pgconn):
-                    await conn.close()  # the pool's own check would sleep before it tries the next one
-                    continue
-                try:
-                    return await conn.run(query, parameters, fetch=fetch, brief=brief)
-                except psycopg.Error as error:
-                    await self._part_with(conn, error)
-                    raise
-        raise psycopg.OperationalError("the server closes every connection it accepts")
-
-    async def _part_with(self, conn: AsyncBoundedConnection, error: psycopg.Error) -> None:
-        """Hang up on a server that is shutting down or takes no writes: the primary may be another one by now.
-
-        So it may be for all that connected before now, which is hung up on before it is used; once a second at most, or a
-        server that takes no writes for long would be connected to for each of them.
-        """
-        now = time.monotonic()
-        if takes_no_writes(error) and now - self._doubted > _DOUBT_EVERY:
-            self._doubted = now
-        if takes_no_writes(error) or out_of_reach(error):
-            await conn.close()
+    @property
+    def usable(self) -> bool:
+        """Whether it may be used: the server has not hung up, nor was it silent or without writes on another since."""
+        fresh = self.heard >= self.silent and self.begun > self.doubted
+        return fresh and not idle_connection_closed(self.pgconn)
 
 
 def connection_class(settings: Settings) -> type[AsyncBoundedConnection]:
     """A connection class with these time-outs."""
     limits = {"statement_timeout": settings.statement_timeout, "lock_timeout": settings.lock_timeout}
     told = {name: str(max(1, round(seconds * 1000))) for name, seconds in limits.items()}
-    about = {"deadline": settings.statement_timeout, "limits": told, "framed": {}}
-    return type("AsyncBoundedConnection", (AsyncBoundedConnection,), about)
+    own = {"deadline": settings.statement_timeout, "limits": told, "framed": {}, "made": weakref.WeakSet()}
+    return type("AsyncBoundedConnection", (AsyncBoundedConnection,), own)
+
+
+class AsyncTaskQueue:
+    """The queue of a pool's worker, which ends with its event loop.
+
+    A worker that is cancelled while it connects takes that for a failure to connect, and would wait for its next
+    task for ever: ``asyncio.run`` with it.
+    """
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    async def get(self) -> Any:
+        """The next task; ``CancelledError`` when the worker was told to end."""
+        if atold_to_end():
+            raise CancelledError
+        return await self._queue.get()
+
+
+class WorkEnded(BaseException):
+    """The cancellation of a pool's worker, under a name that the pool does not take for a failure to connect."""
+
+
+class AsyncPool(AsyncConnectionPool[AsyncBoundedConnection]):
+    """A pool whose workers can be cancelled."""
+
+    @classmethod
+    async def worker(cls, q: Any) -> None:
+        """Do what the pool has to do, as the base class does."""
+        try:
+            await super().worker(AsyncTaskQueue(q))  # type: ignore[arg-type]  # all it does is get
+        except WorkEnded:
+            raise CancelledError from None
+
+    async def _connect(self, *args: Any, **kwargs: Any) -> AsyncBoundedConnection:
+        try:
+            return await super()._connect(*args, **kwargs)
+        except CancelledError:
+            raise WorkEnded from None
+
+
+class AsyncPostgresHome:
+    """The connections of one process and event loop: a pool, opened by the first call that wants one."""
+
+    def __init__(self, conninfo: str, settings: Settings, prober: AsyncProber) -> None:
+        self.prober = prober
+        self.kind = connection_class(settings)
+        self.pool = open_pool(conninfo, settings, self.kind)
+        self.turns = AsyncTurns(max(1, min(_AT_A_TIME, settings.pool_max // 2)), settings.pool_timeout, _BUSY)
+        self.ready = False
+        self.refused = 0
+        """How many connections had been refused when a statement last went through."""
+
+    async def open(self) -> None:
+        """Have the pool begin to connect, and wait a moment for the connections it begins with.
+
+        Whoever wants one before it is there makes the pool grow; and a program may end at once, while connecting is
+        hard to end.
+        """
+        await self.pool.open()
+        self.ready = True
+        refused, deadline = self.kind.refused, time.monotonic() + _SETTLED
+        while self.pool.get_stats()["pool_available"] < self.pool.min_size and self.kind.refused == refused:
+            if time.monotonic() > deadline:
+                break
+            await asleep(_GLANCE)
+        aquietly(NAME)
+
+    @property
+    def busy(self) -> bool:
+        """Whether all connections there may be are there, and so in the hands of others if none is to be had."""
+        return sum(not conn.closed for conn in self.kind.made) >= self.pool.max_size
+
+    async def leave(self) -> None:
+        """Close the pool; at the end of an event loop its workers are gone, and cannot be waited for."""
+        self.prober.stop()
+        ended = atold_to_end()
+        try:
+            await self.pool.close()
+        except CancelledError:
+            self.drop()
+            if atold_to_end() and not ended:
+                raise
+
+    def drop(self) -> None:
+        """Close every connection where it stands."""
+        self._forget_the_pool()
+        for work in (*self.pool._workers, self.pool._sched_runner):  # noqa: SLF001 - they are nobody else's
+            if work is not None:
+                aend(work)
+        for conn in list(self.kind.made):
+            conn.pgconn.finish()
+
+    def disown(self) -> None:
+        """Give up the connections of another process: the server must not hear of it."""
+        self._forget_the_pool()
+        for conn in list(self.kind.made):
+            if not conn.closed:
+                let_go(conn.pgconn.socket)
+
+    def _forget_the_pool(self) -> None:
+        self.prober.stop()
+        self.pool._closed = True  # noqa: SLF001 - or its finalizer waits for workers that are gone
 
 
 async def connect(conninfo: str, settings: Settings, named: str | None = None) -> AsyncBoundedConnection:
@@ -266,29 +356,26 @@ def connection_options(conninfo: str, settings: Settings) -> dict[str, Any]:
         "autocommit": True,
         "prepare_threshold": settings.prepare_threshold,
         "connect_timeout": max(2, round(settings.connect_timeout)),
-        "application_name": "convmemory",
+        "application_name": NAME,
         "client_encoding": "utf8",
     }
 
 
-def open_pool(conninfo: str, settings: Settings) -> AsyncBoundedPool:
+def open_pool(conninfo: str, settings: Settings, kind: type[AsyncBoundedConnection]) -> AsyncPool:
     """A pool that is not open yet; whoever takes a connection looks whether it is alive.
 
     While the server is away it is asked every ``_RECONNECT`` seconds. Left to itself the pool would ask less and
     less often, then not at all, and who waits for a connection would wait in vain.
     """
-    pool = AsyncBoundedPool(
+    return AsyncPool(
         conninfo,
-        connection_class=connection_class(settings),
+        connection_class=kind,
         kwargs=connection_options(conninfo, settings),
         min_size=settings.pool_min,
         max_size=max(settings.pool_min, settings.pool_max),
         timeout=settings.pool_timeout,
         reconnect_timeout=_RECONNECT,
-        reconnect_failed=AsyncBoundedPool.check,
+        reconnect_failed=AsyncConnectionPool.check,
         open=False,
-        name="convmemory",
+        name=NAME,
     )
-    most = max(1, min(_AT_A_TIME, settings.pool_max // 2))
-    pool.turns = AsyncTurns(most, settings.pool_timeout, _BUSY)
-    return pool

@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 from uuid import UUID, uuid4
 
-from psycopg import sql
-from psycopg_pool import PoolTimeout
-from pydantic import SecretStr
-
-from convmemory._async.migrate import check_not_newer, install
-from convmemory._async.postgres_connections import MIGRATION, connect, open_pool
-from convmemory._async.prober import AsyncProber
-from convmemory.errors import ConversationNotFound, NotOpen, StorageUnavailable
+from convmemory._async.statements import AsyncStatements
+from convmemory.errors import ConversationNotFound
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
-from convmemory.settings import Settings, libpq_url
 from convmemory.storage import postgres_rows
 from convmemory.storage.cache_marks import Looked, Mark, looked
 from convmemory.storage.postgres_rows import StoredBatch
-from convmemory.storage.sql_and_lua import migrations
-from convmemory.storage.sql_and_lua import sql as statement
-from convmemory.tiers.breaker import TierHealth
-from convmemory.tiers.driver_errors import POSTGRES, out_of_reach, translated
 from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
 from convmemory.windows.trust import FIRST
 
-T = TypeVar("T")
 _BIGGEST: Final = 2**62
-_BRIEF: Final = frozenset({"append"})
-"""Statements that answer with a few numbers, and come so often that a new cursor for each would be felt."""
-_LOCKS: Final = frozenset(f"{verb}_conversation" for verb in ("clear", "create", "delete", "update")) | {
-    "append",
-    "pop_message",
-}
-"""Statements that wait for the row of their conversation, with a connection in hand."""
 
 
-class AsyncPostgresStore:
+class AsyncPostgresStore(AsyncStatements):
     """Conversations, messages and contexts in PostgreSQL: the truth.
 
     Args:
@@ -47,72 +28,9 @@ class AsyncPostgresStore:
         settings: Time-outs, pool size and the schema's name; ``Settings()`` has the defaults.
 
     Nothing connects before ``open()``. A statement whose connection broke is sent once more: every one of
-    them may be repeated.
+    them may be repeated. Once open, the store may be used in forked processes and in other event loops: each has
+    connections of its own.
     """
-
-    def __init__(self, conninfo: str | None = None, settings: Settings | None = None) -> None:
-        self.settings = settings or Settings()
-        self.health = TierHealth(POSTGRES)
-        self._conninfo = SecretStr(libpq_url(conninfo) if conninfo else self.settings.postgres_conninfo())
-        self._pool = self._reach(open_pool)
-        self._schema = sql.Identifier(self.settings.db_schema)
-        self._statements: dict[str, bytes] = {}
-        self.installation: str | None = None
-        self._opened = False
-        self._refused = 0
-        self._prober = AsyncProber(self.health, self._sign_of_life)
-
-    async def open(self) -> Self:
-        """Connect, and check that the schema is not newer than this library.
-
-        Raises:
-            StorageUnavailable: Nobody answers in time, or the password is wrong.
-            SchemaOutdated: The schema is newer than this library.
-        """
-        if self._opened:
-            return self
-        # the connection can break between being made and being used
-        with translated(POSTGRES, "open", self._wanted):
-            async with await self._reach(connect) as conn:
-                _, self.installation = await check_not_newer(conn, self.settings.db_schema)
-        if self._pool.closed:  # a closed pool cannot be opened again
-            self._pool = self._reach(open_pool)
-        await self._pool.open()
-        self._opened = True
-        return self
-
-    async def close(self) -> None:
-        """Close the pool; closing twice does nothing."""
-        if self._opened:
-            self._opened = False
-            self._prober.stop()
-            await self._pool.close()
-
-    async def init_schema(self) -> list[str]:
-        """Create the schema or bring it up to date; names of the migrations that were applied.
-
-        Safe when several processes do it at once, and without the right to create when nothing is missing.
-        Migrations take as long as they need, and so does waiting for another process's: no time-out ends them.
-        """
-        with translated(POSTGRES, "init_schema", self._wanted):
-            async with await self._reach(connect) as conn:
-                version, self.installation = await check_not_newer(conn, self.settings.db_schema)
-                if version == len(migrations()):
-                    return []
-                conn.deadline = MIGRATION
-                applied = await install(conn, self.settings.db_schema)
-                _, self.installation = await check_not_newer(conn, self.settings.db_schema)
-                return applied
-
-    async def installed(self) -> str:
-        """Which installation this is: a random id that the first migration made, and every key in Redis carries.
-
-        Raises:
-            SchemaOutdated: The schema is not there.
-        """
-        if self.installation is None:
-            [[_, self.installation]] = await self._run("installed", {})
-        return self.installation or ""
 
     async def settle(self, key: ConversationKey) -> None:
         """Have a key know its row: that of a name follows from the installation.
@@ -126,18 +44,6 @@ class AsyncPostgresStore:
     async def _mine(self, key: ConversationKey) -> dict[str, Any]:
         await self.settle(key)
         return {"conversation": key.uuid, "user_id": key.user_id}
-
-    def _reach(self, how: Callable[[str, Settings], T]) -> T:
-        return how(self._conninfo.get_secret_value(), self.settings)
-
-    async def ping(self) -> dict[str, Any]:
-        """Ask the server for a sign of life: how many windows wait to be dropped, and how many caches there are."""
-        [[dirty, caches]] = await self._run("count_marks", {})
-        return {"dirty_windows": dirty, "caches": caches}
-
-    def figures(self) -> dict[str, Any]:
-        """What this process knows without asking: its counters, and the pool's statistics."""
-        return {**self.health.figures(), **self._pool.get_stats()}
 
     async def append(
         self,
@@ -349,50 +255,3 @@ class AsyncPostgresStore:
         if not found:
             raise ConversationNotFound(key.name)
         return postgres_rows.conversation_of(found[0])
-
-    async def _run(
-        self, name: str, parameters: Mapping[str, Any], *, fetch: bool = True, gone: Sequence[Any] = ()
-    ) -> Sequence[Any]:
-        """Run a statement; once more when it did not get through, since each of them may be repeated.
-
-        ``gone`` stands in for no rows at the second attempt: the first may have deleted them.
-        """
-        if not self._opened:
-            raise NotOpen("PostgreSQL: call open() first, and do not use it after close()")
-        if self.health.open:
-            raise StorageUnavailable(
-                POSTGRES, name, "it did not answer a moment ago and is left alone until it does"
-            )
-        return await self._attempt(name, parameters, fetch=fetch, gone=gone)
-
-    async def _attempt(
-        self, name: str, parameters: Mapping[str, Any], *, fetch: bool, gone: Sequence[Any]
-    ) -> Sequence[Any]:
-        query = self._statements.get(name) or self._compile(name)
-        turn = parameters["conversation"] if name in _LOCKS else None
-        with translated(POSTGRES, name, self._wanted, self._heard):
-            brief = name in _BRIEF
-            return await self._pool.send(query, parameters, fetch=fetch, brief=brief, turn=turn, gone=gone)
-
-    def _heard(self, error: BaseException | None) -> None:
-        """Tell the breaker how it went. A pool is merely busy if nobody was refused since a statement last went through."""
-        if error is None:
-            self._refused = self._pool.connection_class.refused
-            self.health.succeeded()
-            return
-        busy = isinstance(error, PoolTimeout) and self._refused == self._pool.connection_class.refused
-        if out_of_reach(error) and not busy and self.health.failed(error):
-            self._prober.start()
-
-    async def _sign_of_life(self) -> None:
-        await self._attempt("count_marks", {}, fetch=True, gone=())
-
-    def _compile(self, name: str) -> bytes:
-        query = sql.SQL(statement(name)).format(schema=self._schema).as_bytes(None)
-        self._statements[name] = query
-        return query
-
-    @property
-    def _wanted(self) -> tuple[str, int]:
-        """Which schema, and which version of it, a statement needs."""
-        return self.settings.db_schema, len(migrations())

@@ -140,7 +140,7 @@ class AsyncUserMemory:
         self,
         conversation_id: ConversationRef,
         role: Any,
-        content: str | list[Any] | None = None,
+        content: str | list[Any] | EllipsisType = ...,
         metadata: Mapping[str, Any] | None = None,
         *,
         tokens_used: int | None = None,

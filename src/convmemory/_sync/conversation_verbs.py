@@ -167,7 +167,7 @@ class ConversationVerbs:
         self,
         conversation_id: ConversationRef,
         role: Any,
-        content: str | list[Any] | None = None,
+        content: str | list[Any] | EllipsisType = ...,
         metadata: Mapping[str, Any] | None = None,
         *,
         user_id: str,

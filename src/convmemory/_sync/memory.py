@@ -92,6 +92,8 @@ class ConversationMemory(ConversationVerbs, SessionVerbs):
         self.postgres.open()
         if self.postgres.installation is not None:  # else the schema is not there yet
             self._store.hot()
+        if self.redis is not None:
+            self.redis.open()
         return self
 
     def close(self) -> None:

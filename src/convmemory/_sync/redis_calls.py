@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
+from convmemory._sync.homes import Homes
+from convmemory._sync.redis_connections import RedisHome
 from convmemory.errors import StorageUnavailable, in_words
 from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import REDIS, busy, describe, refused, translated, wrong_type
-from convmemory.tiers.turns import Turns
+from convmemory.tiers.socket_checks import Deserted
+from convmemory.tiers.turns import Busy, Turns
+from convmemory.tiers.waiting import heeded
 from convmemory.windows.trust import Trust
 
 logger = logging.getLogger("convmemory.redis")
@@ -20,7 +23,7 @@ logger = logging.getLogger("convmemory.redis")
 PAUSE: Final = 30.0
 """Seconds that windows are left alone after the server refused what they need."""
 _WINDOWS: Final = frozenset({"window_read", "window_fill", "window_publish", "drop"})
-_FULL: Final = "all connections were busy all the time (redis_pool_max)"
+FULL: Final = "all connections were busy all the time (redis_pool_max)"
 
 
 class RedisCalls:
@@ -31,13 +34,10 @@ class RedisCalls:
     are left alone for a while.
     """
 
-    def __init__(
-        self, health: TierHealth, trust: Trust, most: int, seconds: float, opened: Callable[[], None]
-    ) -> None:
-        self._turns = Turns(most, seconds, _FULL)
+    def __init__(self, health: TierHealth, trust: Trust, homes: Homes[RedisHome]) -> None:
+        self._homes = homes
         self._health = health
         self._trust = trust
-        self._opened = opened
         self._paused = float("-inf")
         self._said: set[tuple[str, str]] = set()
         self.refusals: dict[str, str] = {}
@@ -58,18 +58,16 @@ class RedisCalls:
 
     def look(self, operation: str) -> None:
         """Refuse a call while the breaker is open."""
-        if self._health.open:
+        if self._health.open and self._homes.here().prober.refuses():
             raise StorageUnavailable(
                 REDIS, operation, "it did not answer a moment ago and is left alone until it does"
             )
 
-    def begin(self) -> None:
-        """Wait for a turn."""
-        self._turns.begin()
-
-    def end(self) -> None:
-        """Give the turn back."""
-        self._turns.end()
+    def begin(self) -> Turns:
+        """Wait for a turn; where it is to be given back."""
+        turns = self._homes.here().turns
+        turns.begin()
+        return turns
 
     def heard(self, operation: str, error: BaseException | None) -> None:
         """Note how a call went."""
@@ -82,7 +80,7 @@ class RedisCalls:
         elif not wrong_type(error):  # else one key is not ours; the server is there
             self._trust.lost()  # after a failure no window is trusted until the marks are drained
             if not busy(error) and self._health.failed(error):
-                self._opened()
+                self._homes.here().prober.start(at_once=isinstance(error, Deserted))
 
     def _refused(self, operation: str, error: BaseException) -> None:
         self._health.counters.failures += 1
@@ -99,30 +97,38 @@ class RedisCalls:
 class RedisCall:
     """One call; see ``RedisCalls.to``."""
 
-    __slots__ = ("_anyway", "_calls", "_operation")
+    __slots__ = ("_anyway", "_calls", "_heeded", "_operation", "_told", "_turns")
 
     def __init__(self, calls: RedisCalls, operation: str, *, anyway: bool) -> None:
         self._calls = calls
         self._operation = operation
         self._anyway = anyway
+        self._told = translated(REDIS, operation, heard=self._heard)
+        self._heeded = heeded()
 
     def __enter__(self) -> None:
         if not self._anyway:
             self._calls.look(self._operation)
-        with translated(REDIS, self._operation):
-            self._calls.begin()
-        if not self._anyway:
-            try:
+        self._heeded.__enter__()
+        try:
+            self._turns = self._calls.begin()
+        except Busy as busy:
+            self._calls.heard(self._operation, busy)
+            raise StorageUnavailable(REDIS, self._operation, str(busy)) from None
+        try:
+            if not self._anyway:
                 self._calls.look(self._operation)  # it may have opened while this one waited
-            except StorageUnavailable:
-                self._calls.end()
-                raise
+        except StorageUnavailable:
+            self._turns.end()
+            raise
+        self._told.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._calls.end()
-        translated(REDIS, self._operation, heard=self._heard).__exit__(kind, error, trace)
+        self._turns.end()
+        self._told.__exit__(kind, error, trace)
+        self._heeded.__exit__(kind, error, trace)
 
     def _heard(self, error: BaseException | None) -> None:
         self._calls.heard(self._operation, error)

@@ -12,9 +12,16 @@ from uuid import UUID
 
 from redis.exceptions import NoPermissionError, NoScriptError
 
+from convmemory._sync.homes import Homes
 from convmemory._sync.prober import Prober
-from convmemory._sync.redis_calls import RedisCalls
-from convmemory._sync.redis_connections import RedisLink, connections_of, given_client
+from convmemory._sync.redis_calls import FULL, RedisCalls
+from convmemory._sync.redis_connections import (
+    GivenClient,
+    RedisHome,
+    RedisLink,
+    connections_of,
+    given_client,
+)
 from convmemory.errors import ConfigurationError, StorageError, in_words
 from convmemory.ids import ConversationKey, new_row_id, session_handle
 from convmemory.models import Session
@@ -29,9 +36,12 @@ from convmemory.storage.redis_sessions import (
     newest_first,
     session_of,
 )
-from convmemory.storage.sql_and_lua import lua
+from convmemory.storage.redis_urls import redis_place
+from convmemory.storage.sql_and_lua import lua, read_ahead
 from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import REDIS
+from convmemory.tiers.turns import Turns
+from convmemory.tiers.waiting import load
 from convmemory.windows.snapshots import ELSEWHERE, Reply, Snapshot, Written, parse_reply
 from convmemory.windows.trust import NAMELESS, NOWHERE, Cache, Standing, Trust
 
@@ -43,6 +53,8 @@ NOBODYS: Final = ConversationKey(UUID(int=0), "nobody")
 """A conversation that there is none of."""
 PROBE: Final = 1_000
 """Milliseconds that what a sign of life writes stays."""
+_PINGS: Final = 10
+"""How many times ``redis_timeout`` a sign of life may take: a few commands, each sent twice, to Sentinels first."""
 
 
 class RedisStore:
@@ -53,7 +65,7 @@ class RedisStore:
             ready client of redis-py of any of these kinds. ``None`` builds the URL from ``settings``.
         settings: Time to live, time-out and key prefix; ``Settings()`` has the defaults.
 
-    Nothing connects before the first command.
+    Nothing connects before the first command. Forked processes and other event loops have connections of their own.
     """
 
     def __init__(self, client: Any = None, settings: Settings | None = None) -> None:
@@ -65,17 +77,17 @@ class RedisStore:
         )
         if client is None and url is None:
             raise ConfigurationError("REDIS_HOST: empty, so there is no Redis to connect to")
-        self._link = RedisLink(url, self.settings) if url is not None else None
-        self._given = None if url is not None else given_client(client)
+        self._url = url or ""
+        self._given = None if url is not None else GivenClient(given_client(client))
+        self._most = (  # and a link says what is wrong with a URL
+            connections_of(client, self.settings) if url is None else RedisLink(url, self.settings).most
+        )
         self.installation: str | None = None
         self._keys = Keys(self.settings.key_prefix)
         self._ttl = round(self.settings.session_ttl * 1000)
         self._digests: dict[str, str] = {}
-        self._prober = Prober(self.health, self._sign_of_life)
-        most = self._link.connections if self._link else connections_of(client, self.settings)
-        self._calls = RedisCalls(
-            self.health, self.trust, most, self.settings.pool_timeout, self._prober.start
-        )
+        self._homes = Homes(self._new_home, self._forked)
+        self._calls = RedisCalls(self.health, self.trust, self._homes)
 
     @property
     def off(self) -> bool:
@@ -92,14 +104,27 @@ class RedisStore:
         return "; ".join(said + [NAMELESS] * self.trust.off) or None
 
     def open(self) -> Self:
-        """Nothing to do: connections are made by the first command that needs one."""
+        """Make ready to connect, which the first command does; a Redis that was out of reach is asked anew."""
+        load(read_ahead)
+        if not self._homes.opened_here:
+            self._homes.open_here()
+            self.health.begin_anew()
         return self
 
     def close(self) -> None:
         """Close the connections of a client made from a URL; a client that was given stays open."""
-        self._prober.stop()
-        if self._link is not None:
-            self._link.close()
+        self._homes.close()
+
+    def _new_home(self) -> RedisHome:
+        clients = self._given.here() if self._given is not None else RedisLink(self._url, self.settings)
+        prober = Prober(self.health, self._sign_of_life, _PINGS * self.settings.redis_timeout)
+        return RedisHome(clients, prober, Turns(self._most, self.settings.pool_timeout, FULL))
+
+    def _forked(self) -> None:
+        """What the other process knew of the server, this one has yet to learn."""
+        self.health.begin_anew()
+        self.trust = Trust()
+        self._calls = RedisCalls(self.health, self.trust, self._homes)
 
     def belong(self, installation: str) -> None:
         """Keep this database's keys apart from those of every other: they carry the id of its installation.
@@ -117,12 +142,12 @@ class RedisStore:
     @property
     def address(self) -> str | None:
         """Where it is, without user and password, for messages; ``None`` with a client that was given."""
-        return None if self._link is None else self._link.address
+        return redis_place(self._url).address if self._url else None
 
     @property
     def _client(self) -> Any:
         """The client of redis-py; asked for inside a call, since making a cluster's can fail."""
-        return self._given if self._link is None else self._link.client()
+        return self._homes.here().clients.client()
 
     def ping(self) -> dict[str, Any]:
         """Ask the server for a sign of life: its version, and whether windows can be cached there.
@@ -336,6 +361,7 @@ class RedisStore:
             return self._client.execute_command("EVAL", lua(script), 1, name, *arguments)
 
     def _digest(self, script: str) -> str:
+        load(read_ahead)
         digest = hashlib.sha1(lua(script).encode(), usedforsecurity=False).hexdigest()
         self._digests[script] = digest
         return digest

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections import deque
 from collections.abc import Hashable
-from typing import Any
 
 
 class Busy(Exception):
@@ -17,28 +15,23 @@ class Busy(Exception):
 class AsyncTurns:
     """At most ``most`` tasks of one key at a time; who has waited ``seconds`` for a turn is told ``why`` not.
 
-    A turn that somebody waits for is handed on, so that nobody is passed over. Turns belong to an event loop: those
-    of a loop that is over are nobody's.
+    A turn that somebody waits for is handed on, so that nobody is passed over. Each event loop has turns of its own.
     """
 
     def __init__(self, most: int, seconds: float, why: str) -> None:
         self._most = most
         self._seconds = seconds
         self._why = why
-        self._loop: Any = None
         self._taken: dict[Hashable, int] = {}
         self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
 
     async def begin(self, key: Hashable = None) -> None:
         """Take a turn, or wait for one; ``Busy`` when none came."""
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._loop, self._taken, self._waiting = loop, {}, {}
         taken = self._taken.get(key, 0)
         if taken < self._most and key not in self._waiting:
             self._taken[key] = taken + 1
         else:
-            await self._wait(key, loop.create_future())
+            await self._wait(key, asyncio.get_running_loop().create_future())
 
     async def _wait(self, key: Hashable, place: asyncio.Future[None]) -> None:
         self._waiting.setdefault(key, deque()).append(place)
@@ -57,8 +50,6 @@ class AsyncTurns:
 
     def end(self, key: Hashable = None) -> None:
         """Give a turn back, or hand it to who waits longest."""
-        if asyncio.get_running_loop() is not self._loop:
-            return
         self._sweep(key)
         if key in self._waiting:
             self._waiting[key].popleft().set_result(None)
@@ -78,24 +69,18 @@ class AsyncTurns:
 
 
 class Turns:
-    """The same for threads. Turns belong to a process: those that a fork copied are nobody's."""
+    """The same for threads. Each process has turns of its own."""
 
     def __init__(self, most: int, seconds: float, why: str) -> None:
         self._most = most
         self._seconds = seconds
         self._why = why
-        self._forget()
-
-    def _forget(self) -> None:
-        self._process = os.getpid()
         self._lock = threading.Lock()
         self._taken: dict[Hashable, int] = {}
         self._waiting: dict[Hashable, deque[threading.Event]] = {}
 
     def begin(self, key: Hashable = None) -> None:
         """Take a turn, or wait for one; ``Busy`` when none came."""
-        if os.getpid() != self._process:
-            self._forget()
         with self._lock:
             taken = self._taken.get(key, 0)
             if taken < self._most and key not in self._waiting:
@@ -125,8 +110,6 @@ class Turns:
 
     def end(self, key: Hashable = None) -> None:
         """Give a turn back, or hand it to who waits longest."""
-        if os.getpid() != self._process:
-            return
         with self._lock:
             if queue := self._waiting.get(key):
                 queue.popleft().set()

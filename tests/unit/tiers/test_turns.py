@@ -1,7 +1,6 @@
 """Turns: so many at a time for each key, the others in the order they came, and none is lost."""
 
 import asyncio
-import multiprocessing
 import threading
 import time
 
@@ -63,12 +62,6 @@ async def test_who_is_cancelled_hands_the_turn_on(given):
     assert (turns._taken, turns._waiting) == ({}, {})
 
 
-def test_turns_of_a_loop_that_is_over_are_nobodys():
-    turns = AsyncTurns(1, SOON, "busy")
-    asyncio.run(turns.begin())
-    asyncio.run(turns.begin())
-
-
 def test_threads_take_turns():
     turns, inside, most, done = Turns(3, 5, "busy"), 0, 0, 0
     count = threading.Lock()
@@ -124,17 +117,3 @@ def test_a_turn_that_comes_as_a_thread_gives_up_is_handed_on(monkeypatch):
 
     turns.begin()
     assert (turns._taken, turns._waiting) == ({None: 1}, {})
-
-
-def _takes_a_turn(turns):
-    turns.begin()
-
-
-def test_turns_a_fork_copied_are_nobodys():
-    turns = Turns(1, SOON, "busy")
-    turns.begin()
-    child = multiprocessing.get_context("fork").Process(target=_takes_a_turn, args=(turns,))
-    child.start()
-    child.join(10)
-
-    assert child.exitcode == 0
