@@ -69,8 +69,10 @@ class ConversationKey:
         return self.external_id or str(self.known)
 
     def settle(self, installation: str) -> None:
-        """Have the row of a name be the one that this installation has for it."""
-        if self.external_id is not None and self._installation != installation:
+        """Have the row of a name be the one that this installation has for it; a row that was given stays as it is."""
+        if self.external_id is None or self._installation == installation:
+            return
+        if self.known is None or self._installation is not None:
             scoped = f"{len(self.user_id)}:{self.user_id}{self.external_id}"
             self.known, self._installation = uuid5(UUID(installation), scoped), installation
 

@@ -131,7 +131,7 @@ def test_a_locked_conversation_keeps_nobody_from_another(database_url, redis_url
 
         refused = {error for _, error in results if error}
         assert refused == {
-            "PostgreSQL failed in append: the conversation is busy: other writes to it were waiting all the time"
+            "PostgreSQL failed to save messages: the conversation is busy: other writes to it were waiting all the time"
         }
         assert [error for _, error in results].count(None) == 3
         assert len(memory.get_messages("busy", user_id="ana")) == 3

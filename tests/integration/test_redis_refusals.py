@@ -148,7 +148,7 @@ async def test_who_waits_too_long_for_redis_is_told_so_and_the_breaker_stays_clo
 ):
     memory = await make_memory(redis=redis_proxy.url, redis_pool_max=1, pool_timeout=0.1, redis_timeout=5)
     await used(memory, 1)
-    turns = memory.redis._calls._turns
+    turns = memory.redis._homes.here().turns
     taken = turns.begin()
     if asyncio.iscoroutine(taken):
         await taken
@@ -165,10 +165,10 @@ async def test_who_waits_too_long_for_redis_is_told_so_and_the_breaker_stays_clo
 
 def test_a_client_has_as_many_turns_as_it_has_connections(redis_url):
     small = redis.Redis(connection_pool=redis.ConnectionPool(max_connections=7))
-    assert RedisStore(small)._calls._turns._most == 7
-    assert RedisStore(redis_url)._calls._turns._most == 50
-    assert RedisStore("redis://nowhere?max_connections=3")._calls._turns._most == 3
-    assert RedisStore("redis+cluster://nowhere?max_connections=3")._calls._turns._most == 3
+    assert RedisStore(small)._most == 7
+    assert RedisStore(redis_url)._most == 50
+    assert RedisStore("redis://nowhere?max_connections=3")._most == 3
+    assert RedisStore("redis+cluster://nowhere?max_connections=3")._most == 3
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_client_that_does_not_fit_is_refused_before_anything_is_written(store,
     ],
 )
 def test_a_url_that_asks_for_text_is_refused(store, place, option, why):
-    with pytest.raises(ConfigurationError, match=rf"^redis: leave {why} out"):
+    with pytest.raises(ConfigurationError, match=rf"^REDIS_URL: leave {why} out"):
         store(f"{place}?{option}")
 
 

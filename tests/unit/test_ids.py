@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convmemory import InvalidArgument, NotOpen
-from convmemory.ids import checked_id, conversation_key, message_key, new_row_id
+from convmemory.ids import ConversationKey, checked_id, conversation_key, message_key, new_row_id
 
 IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=255)
 
@@ -82,6 +82,9 @@ def test_which_row_a_name_means_only_the_installation_tells():
     key.settle(str(SOME))
     assert key.uuid not in rows
     assert conversation_key(key.uuid, "ana").uuid == key.uuid
+    found = ConversationKey(SOME, "ana", "vacation")  # as a Conversation brings its own
+    found.settle(str(uuid4()))
+    assert found.uuid == SOME
 
 
 def test_the_row_of_a_name_never_changes():
