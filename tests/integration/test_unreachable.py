@@ -319,14 +319,20 @@ async def test_every_verb_says_in_words_what_it_could_not_do(
 ):
     memory = await make_memory(postgres_proxy.url, redis_proxy.url, pool_timeout=0.2)
     session = (await memory.create_session("ana")).session_id
+    mine = {"user_id": "ana"}
+    await memory.save_message("c", "x", **mine)
     for proxy in (postgres_proxy, redis_proxy):
         proxy.mode = "refuse"
         proxy.reset_all()
-    mine = {"user_id": "ana"}
+
+    async def looking():
+        memory.redis.trust.lost()  # and PostgreSQL must be looked at before a window is served
+        await memory.get_history("c", **mine)
+
     words = {
         "save messages": lambda: memory.save_message("c", "x", **mine),
         "read messages": lambda: memory.get_messages("c", **mine),
-        "check the cached windows": lambda: memory.get_history("c", **mine),
+        "check the cached windows": looking,
         "create the conversation": lambda: memory.create_conversation("ana"),
         "read the conversation": lambda: memory.get_conversation("c", **mine),
         "list conversations": lambda: memory.list_user_conversations("ana"),

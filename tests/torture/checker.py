@@ -29,13 +29,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from convmemory.windows.trust import LOOK_EVERY
+from convmemory.windows.trust import OLDEST_LOOK
 from torture.records import OK, Event, Fault, History, Read, Write
 from torture.truth import Timeline, timelines
 from torture.verdict import Judgement, Verdict
 
-LOOK = 2 * LOOK_EVERY
-"""Seconds after which every process has looked at ``dirty_windows`` or serves no window; longer while PostgreSQL is at fault."""
+LOOK = OLDEST_LOOK
+"""Seconds after which every process has looked at ``marks`` or serves no window; longer while PostgreSQL is at fault."""
 MANY, SERVED = 100, 0.25
 """Of so many windows read in peace at least this share comes from Redis."""
 

@@ -52,7 +52,7 @@ def expire(scene: Scene) -> None:
     until = time.monotonic() + 1.0
     while time.monotonic() < until:
         keys = list(
-            scene.ask_redis("SCAN", "0", "MATCH", f"{scene.prefix}history:*", "COUNT", "1000") or [0, []]
+            scene.ask_redis("SCAN", "0", "MATCH", f"{scene.prefix}*history:*", "COUNT", "1000") or [0, []]
         )[1]
         for key in scene.chance.sample(keys, min(len(keys), 12)):
             scene.ask_redis("PEXPIRE", key, str(scene.chance.randint(1, 20)))

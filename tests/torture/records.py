@@ -28,7 +28,7 @@ class Write:
     begin: float
     end: float = inf
     how: str = UNKNOWN
-    marked: bool = False  # Redis could not be told, so the write was marked in dirty_windows instead
+    marked: bool = False  # Redis could not be told, so the write was marked instead
 
 
 @dataclass(slots=True)

@@ -89,10 +89,10 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
             SchemaOutdated: The database's schema is newer than this library.
         """
         await self.postgres.open()
-        if self.postgres.installation is not None:  # else the schema is not there yet
-            await self._store.hot()
         if self.redis is not None:
             await self.redis.open()
+        if self.postgres.installation is not None:  # else the schema is not there yet
+            await self._store.hot()
         return self
 
     async def close(self) -> None:

@@ -6,20 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from convmemory._async.statements import AsyncStatements
+from convmemory._async.cache_register import AsyncCacheRegister
 from convmemory.errors import ConversationNotFound
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
 from convmemory.storage import postgres_rows
-from convmemory.storage.cache_marks import Looked, Mark, looked
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
-from convmemory.windows.trust import FIRST
 
 _BIGGEST: Final = 2**62
 
 
-class AsyncPostgresStore(AsyncStatements):
+class AsyncPostgresStore(AsyncCacheRegister):
     """Conversations, messages and contexts in PostgreSQL: the truth.
 
     Args:
@@ -216,40 +214,6 @@ class AsyncPostgresStore(AsyncStatements):
         """Whether the conversation is the user's; ``None`` when there is no such conversation."""
         found = await self._run("owner", await self._mine(key))
         return bool(found[0][0]) if found else None
-
-    async def look(self, names: Sequence[str], after: UUID = FIRST, page: int = 500) -> Looked:
-        """Which of these caches are registered, and the windows they must drop, those of smaller ids first."""
-        place = {"names": postgres_rows.array(names), "after": after, "page": page}
-        return looked(await self._run("look", place), page)
-
-    async def register(self, names: Sequence[str]) -> None:
-        """Register caches, unless somebody just did; waits a moment at most for the writes that are under way."""
-        await self._run("register", {"names": postgres_rows.array(names)}, fetch=False)
-
-    async def mark(self, conversation: UUID, names: Sequence[str]) -> None:
-        """Note that these caches were not told of a committed change."""
-        parameters = {"conversation": conversation, "names": postgres_rows.array(names)}
-        await self._run("mark", parameters, fetch=False)
-
-    async def clear_marks(self, marks: Sequence[Mark]) -> None:
-        """Forget marks whose windows were dropped; one that was made again meanwhile stays."""
-        caches, conversations, ids = ([*column] for column in zip(*marks, strict=True))
-        parameters = {"caches": postgres_rows.array(caches), "conversations": conversations, "ids": ids}
-        await self._run("clear_marks", parameters, fetch=False)
-
-    async def tidy_caches(self, names: Sequence[str]) -> None:
-        """Note that these caches are in use, and forget those that nobody has used for an hour."""
-        await self._run("tidy_caches", {"names": postgres_rows.array(names)}, fetch=False)
-
-    async def forget_caches(self, names: Sequence[str] | None = None) -> int:
-        """Forget caches, all of them by default; how many there were. Nothing from before is served afterwards.
-
-        Whoever uses one looks at PostgreSQL at least once a second, and registers it anew.
-        """
-        found = await self._run(
-            "forget_caches", {"names": None if names is None else postgres_rows.array(names)}
-        )
-        return int(found[0][0])
 
     def _one(self, key: ConversationKey, found: Sequence[Sequence[Any]]) -> Conversation:
         if not found:

@@ -187,9 +187,9 @@ class AsyncRedisStore:
         """
         async with self._calls.to("info"):
             servers = [server_named(server) for server in await self._info("replication")]
-            pool = getattr(self._client, "connection_pool", None)
         if None in servers:
             return []
+        pool = getattr(self._client, "connection_pool", None)
         number = getattr(pool, "connection_kwargs", {}).get("db") or 0
         place = f"{number}/{self.settings.key_prefix}"
         return [Cache(server, f"{server}/{place}") for server in servers if server is not None]

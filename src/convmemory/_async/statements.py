@@ -52,6 +52,7 @@ class AsyncStatements:
         self._schema = sql.Identifier(self.settings.db_schema)
         self._statements: dict[str, bytes] = {}
         self.installation: str | None = None
+        """Which installation this is: what the first migration drew; ``None`` until somebody has asked."""
 
     async def open(self) -> Self:
         """Connect, and check that the schema is not newer than this library.
@@ -98,7 +99,7 @@ class AsyncStatements:
                 return applied
 
     async def installed(self) -> str:
-        """Which installation this is: a random id that the first migration made, and every key in Redis carries.
+        """Which installation this is: a random id that the first migration drew, and every key in Redis carries.
 
         Raises:
             SchemaOutdated: The schema is not there.

@@ -13,7 +13,7 @@ from convmemory._sync.redis_store import RedisStore
 from convmemory.errors import StorageError, StorageUnavailable
 from convmemory.storage.cache_marks import Looked
 from convmemory.tiers.driver_errors import POSTGRES
-from convmemory.windows.trust import NAMELESS, Cache, Standing, Ticket
+from convmemory.windows.trust import NAMELESS, Cache, Standing, Ticket, Trust
 
 logger = logging.getLogger("convmemory.lookout")
 _SELDOM: Final = 60.0
@@ -27,12 +27,15 @@ class Lookout:
     its caches and their marks; what is marked is dropped, and the marks are cleared, before anything is served.
     """
 
-    __slots__ = ("_postgres", "_redis", "_trust")
+    __slots__ = ("_postgres", "_redis")
 
     def __init__(self, postgres: PostgresStore, redis: RedisStore) -> None:
         self._postgres = postgres
         self._redis = redis
-        self._trust = redis.trust
+
+    @property
+    def _trust(self) -> Trust:
+        return self._redis.trust  # another one in a forked process
 
     def to_read(self) -> Standing | None:
         """What a read goes by, ``None`` where it must not believe any window; looks first where a look is due.
@@ -60,8 +63,8 @@ class Lookout:
         return self._trust.standing
 
     def still(self) -> Standing | None:
-        """What a read goes by that found no PostgreSQL: another caller's look may have found none either."""
-        return self._standing() if self._trust.serves(time.monotonic()) else None
+        """What a read goes by that found no PostgreSQL: nobody who is cut off from it can look, or would find a newer window."""
+        return self._standing()
 
     def _standing(self) -> Standing | None:
         standing = self._trust.standing

@@ -90,10 +90,10 @@ class ConversationMemory(ConversationVerbs, SessionVerbs):
             SchemaOutdated: The database's schema is newer than this library.
         """
         self.postgres.open()
-        if self.postgres.installation is not None:  # else the schema is not there yet
-            self._store.hot()
         if self.redis is not None:
             self.redis.open()
+        if self.postgres.installation is not None:  # else the schema is not there yet
+            self._store.hot()
         return self
 
     def close(self) -> None:

@@ -7,20 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from convmemory._sync.statements import Statements
+from convmemory._sync.cache_register import CacheRegister
 from convmemory.errors import ConversationNotFound
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
 from convmemory.storage import postgres_rows
-from convmemory.storage.cache_marks import Looked, Mark, looked
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
-from convmemory.windows.trust import FIRST
 
 _BIGGEST: Final = 2**62
 
 
-class PostgresStore(Statements):
+class PostgresStore(CacheRegister):
     """Conversations, messages and contexts in PostgreSQL: the truth.
 
     Args:
@@ -215,38 +213,6 @@ class PostgresStore(Statements):
         """Whether the conversation is the user's; ``None`` when there is no such conversation."""
         found = self._run("owner", self._mine(key))
         return bool(found[0][0]) if found else None
-
-    def look(self, names: Sequence[str], after: UUID = FIRST, page: int = 500) -> Looked:
-        """Which of these caches are registered, and the windows they must drop, those of smaller ids first."""
-        place = {"names": postgres_rows.array(names), "after": after, "page": page}
-        return looked(self._run("look", place), page)
-
-    def register(self, names: Sequence[str]) -> None:
-        """Register caches, unless somebody just did; waits a moment at most for the writes that are under way."""
-        self._run("register", {"names": postgres_rows.array(names)}, fetch=False)
-
-    def mark(self, conversation: UUID, names: Sequence[str]) -> None:
-        """Note that these caches were not told of a committed change."""
-        parameters = {"conversation": conversation, "names": postgres_rows.array(names)}
-        self._run("mark", parameters, fetch=False)
-
-    def clear_marks(self, marks: Sequence[Mark]) -> None:
-        """Forget marks whose windows were dropped; one that was made again meanwhile stays."""
-        caches, conversations, ids = ([*column] for column in zip(*marks, strict=True))
-        parameters = {"caches": postgres_rows.array(caches), "conversations": conversations, "ids": ids}
-        self._run("clear_marks", parameters, fetch=False)
-
-    def tidy_caches(self, names: Sequence[str]) -> None:
-        """Note that these caches are in use, and forget those that nobody has used for an hour."""
-        self._run("tidy_caches", {"names": postgres_rows.array(names)}, fetch=False)
-
-    def forget_caches(self, names: Sequence[str] | None = None) -> int:
-        """Forget caches, all of them by default; how many there were. Nothing from before is served afterwards.
-
-        Whoever uses one looks at PostgreSQL at least once a second, and registers it anew.
-        """
-        found = self._run("forget_caches", {"names": None if names is None else postgres_rows.array(names)})
-        return int(found[0][0])
 
     def _one(self, key: ConversationKey, found: Sequence[Sequence[Any]]) -> Conversation:
         if not found:
