@@ -84,7 +84,7 @@ async def test_windows_on_every_node_are_dropped(schema, make_memory, nodes, clu
     memory = await make_memory(redis=cluster_url)
     await write_and_cache(memory)
     held = [len(names_of(node, key_prefix)) for node in nodes]
-    await memory.redis.drop([conversation_key(name, name).uuid for name in NAMES])
+    await memory.redis.drop([(await memory.get_conversation(name, user_id=name)).uuid for name in NAMES])
 
     assert sum(held) == len(NAMES)
     assert min(held) > 0
