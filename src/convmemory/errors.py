@@ -82,7 +82,11 @@ class StorageError(ConvMemoryError):
 
 
 class StorageUnavailable(StorageError):
-    """A tier could not be reached in time. Trying again is safe: nothing was half-written."""
+    """A tier could not be reached in time.
+
+    Nothing was half-written. A write may have been stored all the same, if only its answer was lost: try again with
+    the same ``idempotency_key``, or with messages that bring ids, and it is stored once. Reads may be tried again.
+    """
 
 
 class SchemaOutdated(StorageError):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 from uuid import UUID
 
 from convmemory._sync.statements import Statements
@@ -11,11 +12,14 @@ from convmemory.storage.cache_marks import Looked, Mark, looked
 from convmemory.storage.postgres_rows import array
 from convmemory.windows.trust import FIRST
 
+_BITE: Final = 250
+"""Marks one look brings: the reader that looks waits until their windows are dropped."""
+
 
 class CacheRegister(Statements):
     """The tables ``caches`` and ``marks``; the store of PostgreSQL has them beside conversations and messages."""
 
-    def look(self, names: Sequence[str], after: UUID = FIRST, page: int = 500) -> Looked:
+    def look(self, names: Sequence[str], after: UUID = FIRST, page: int = _BITE) -> Looked:
         """Which of these caches are registered, and the windows they must drop, those of smaller ids first."""
         place = {"names": array(names), "after": after, "page": page}
         return looked(self._run("look", place), page)

@@ -50,18 +50,19 @@ class PostgresStore(CacheRegister):
         drafts: Sequence[Draft],
         *,
         dept_id: str | None = None,
+        idempotency_key: str | None = None,
         own: Sequence[str] = (),
     ) -> tuple[StoredBatch, Written]:
         """Store a batch in order, in one statement; make and title the conversation if need be.
 
-        Messages that are there already (by LangChain id, or because this is a repeat) stay as they are. Every cache
-        is marked but those in ``own``, which the caller tells.
+        Messages that are there already (by LangChain id, by ``idempotency_key``, or because this is a repeat) stay as
+        they are. Every cache is marked but those in ``own``, which the caller tells.
 
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
         """
         self.settle(key)
-        batch = postgres_rows.prepare(key, drafts)
+        batch = postgres_rows.prepare(key, drafts, idempotency_key)
         parameters = batch.parameters() | {
             "conversation": key.uuid,
             "user_id": key.user_id,

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 from uuid import UUID
 
+from pydantic import SecretStr
 from redis.exceptions import NoPermissionError, NoScriptError
 
 from convmemory._sync.homes import Homes
@@ -77,7 +78,7 @@ class RedisStore:
         )
         if client is None and url is None:
             raise ConfigurationError("REDIS_HOST: empty, so there is no Redis to connect to")
-        self._url = url or ""
+        self._url = SecretStr(url or "")
         self._given = None if url is not None else GivenClient(given_client(client))
         self._most = (  # and a link says what is wrong with a URL
             connections_of(client, self.settings) if url is None else RedisLink(url, self.settings).most
@@ -116,15 +117,23 @@ class RedisStore:
         self._homes.close()
 
     def _new_home(self) -> RedisHome:
-        clients = self._given.here() if self._given is not None else RedisLink(self._url, self.settings)
+        clients = self._given.here() if self._given is not None else self._new_link()
         prober = Prober(self.health, self._sign_of_life, _PINGS * self.settings.redis_timeout)
         return RedisHome(clients, prober, Turns(self._most, self.settings.pool_timeout, FULL))
+
+    def _new_link(self) -> RedisLink:
+        return RedisLink(self._url.get_secret_value(), self.settings)
 
     def _forked(self) -> None:
         """What the other process knew of the server, this one has yet to learn."""
         self.health.begin_anew()
         self.trust = Trust()
         self._calls = RedisCalls(self.health, self.trust, self._homes)
+
+    @property
+    def address(self) -> str | None:
+        """Where it is, without user and password, for messages; ``None`` with a client that was given."""
+        return None if self._given is not None else redis_place(self._url.get_secret_value()).address
 
     def belong(self, installation: str) -> None:
         """Keep this database's keys apart from those of every other: they carry the id of its installation.

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 from convmemory.encoding.codec import Encoded, encode, pack
 from convmemory.encoding.storable_text import clean_json, clean_text
 from convmemory.errors import InvalidArgument
-from convmemory.ids import ConversationKey, message_key, new_row_id
+from convmemory.ids import ConversationKey, message_key, new_row_id, repeat_key
 from convmemory.models import Appended, Conversation, Draft, Message, RetrievedContext
 from convmemory.storage.titles import title_from
 from convmemory.windows.snapshots import NOTHING_BEFORE, Written
@@ -124,15 +124,23 @@ class StoredBatch:
         )
 
 
-def prepare(key: ConversationKey, drafts: Sequence[Draft]) -> Batch:
-    """Encode a batch for one conversation; a LangChain id that occurs twice is stored once, the first time."""
+def prepare(key: ConversationKey, drafts: Sequence[Draft], idempotency_key: str | None = None) -> Batch:
+    """Encode a batch for one conversation; a LangChain id that occurs twice is stored once, the first time.
+
+    With an ``idempotency_key`` messages without an id have row ids made of it and their place.
+    """
     rows: dict[str, int] = {}
     known: list[str] = []
     places: list[int] = []
     kept: list[Draft] = []
-    for draft in drafts:
-        given = draft.message.id
-        row_id = message_key(key.uuid, str(given)).hex if given else new_row_id()
+    for place, draft in enumerate(drafts):
+        given: object = draft.message.id
+        if given:
+            row_id = message_key(key.uuid, str(given)).hex
+        elif idempotency_key is not None:
+            given, row_id = idempotency_key, repeat_key(key.uuid, idempotency_key, place).hex
+        else:
+            row_id = new_row_id()
         if row_id not in rows:
             rows[row_id] = len(kept)
             kept.append(draft)
