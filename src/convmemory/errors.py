@@ -117,7 +117,7 @@ _WORDS: Final = {
     "pop_message": "remove the newest message",
     "read_all": "read messages",
     "read_messages": "read messages",
-    "read_messages_at": "read messages",
+    "read_messages_by_id": "read messages",
     "read_window": "read messages",
     "update_conversation": "change the conversation",
     "count_marks": "give a sign of life",

@@ -14,7 +14,6 @@ import redis.asyncio
 from langchain_core.messages import HumanMessage
 
 from convmemory import AsyncRedisStore, ConfigurationError, RedisStore
-from convmemory.ids import conversation_key
 from fix_memory import Awaited
 from fix_servers import same_binaries
 from torture.sentinel import SERVICE, SentinelSet, cluster

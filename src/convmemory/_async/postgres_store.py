@@ -120,10 +120,12 @@ class AsyncPostgresStore(AsyncCacheRegister):
             raise ConversationNotFound(key.name)
         return stamp, [postgres_rows.message_of(key.name, row[2:]) for row in found if row[2] is not None]
 
-    async def read_messages_at(self, key: ConversationKey, seqs: Sequence[int]) -> list[Message]:
-        """Those of the messages at ``seqs`` that are still there, oldest first; whoever appended has told of them."""
-        place = {"conversation": key.uuid, "user_id": key.user_id, "seqs": list(seqs)}
-        return [postgres_rows.message_of(key.name, row) for row in await self._run("read_messages_at", place)]
+    async def read_messages_by_id(self, key: ConversationKey, ids: Sequence[str]) -> list[Message]:
+        """Those of the messages with these row ids that are still there, oldest first; whoever appended has told of them."""
+        rows = {"conversation": key.uuid, "user_id": key.user_id, "ids": list(ids)}
+        return [
+            postgres_rows.message_of(key.name, row) for row in await self._run("read_messages_by_id", rows)
+        ]
 
     async def create_conversation(
         self,
@@ -176,7 +178,7 @@ class AsyncPostgresStore(AsyncCacheRegister):
             "set_dept": "dept_id" in changes,
             "dept_id": changes.get("dept_id"),
             "metadata": postgres_rows.json_text("metadata", metadata),
-            "removed": [name for name, value in metadata.items() if value is None],
+            "removed": postgres_rows.names_of_nothing(metadata),
         }
         return self._one(key, await self._run("update_conversation", parameters))
 

@@ -22,6 +22,7 @@ from convmemory._async.redis_connections import (
     connections_of,
     given_client,
 )
+from convmemory.encoding.storable_text import clean_json
 from convmemory.errors import ConfigurationError, StorageError, in_words
 from convmemory.ids import ConversationKey, new_row_id, session_handle
 from convmemory.models import Session
@@ -148,11 +149,6 @@ class AsyncRedisStore:
         self.installation = installation
 
     @property
-    def address(self) -> str | None:
-        """Where it is, without user and password, for messages; ``None`` with a client that was given."""
-        return redis_place(self._url).address if self._url else None
-
-    @property
     def _client(self) -> Any:
         """The client of redis-py; asked for inside a call, since making a cluster's can fail."""
         return self._homes.here().clients.client()
@@ -277,7 +273,7 @@ class AsyncRedisStore:
     ) -> Session:
         """Begin a session under an id nobody can guess (32 random bytes); it ends after the TTL without use."""
         now = datetime.now(UTC)
-        facts = {} if metadata is None else checked_metadata(metadata)
+        facts = {} if metadata is None else clean_json(checked_metadata(metadata))
         session = Session.built(
             id=new_session_id(),
             user_id=user_id,

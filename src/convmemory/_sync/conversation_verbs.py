@@ -82,13 +82,17 @@ class ConversationVerbs:
             "dept_id": optional_id("dept_id", dept_id),
             "metadata": None if metadata is None else checked_metadata(metadata),
         }
-        found, made = self.postgres.create_conversation(key, **given)
-        if not made and exists == "error":
-            raise ConversationExists(key.name)
         changes = {name: value for name, value in given.items() if value is not None}
-        if made or not changes or exists == "return":
-            return found
-        return self.postgres.update_conversation(key, changes)
+        while True:
+            found, made = self.postgres.create_conversation(key, **given)
+            if not made and exists == "error":
+                raise ConversationExists(key.name)
+            if made or not changes or exists == "return":
+                return found
+            try:
+                return self.postgres.update_conversation(key, changes)
+            except ConversationNotFound:  # deleted in between: it is made after all
+                continue
 
     def get_conversation(
         self, conversation_id: ConversationRef, *, user_id: str, messages: bool | int = False
@@ -230,8 +234,8 @@ class ConversationVerbs:
         repeat = optional_id("idempotency_key", idempotency_key)
         batch = self._store.append(key, drafts, idempotency_key=repeat)
         earlier = batch.earlier  # a repeat: what was stored then is what there is
-        found = self.postgres.read_messages_at(key, earlier) if earlier else []
-        return batch.appended({message.seq: message for message in found})
+        found = self.postgres.read_messages_by_id(key, earlier) if earlier else []
+        return batch.appended({message.id.hex: message for message in found})
 
     @overload
     def get_history(
