@@ -14,6 +14,7 @@ from langchain_core.messages import BaseMessage
 from pydantic import BeforeValidator, Field, computed_field
 
 from convmemory.encoding.codec import decode
+from convmemory.ids import session_handle
 from convmemory.value_fields import (
     AnyMessage,
     Count,
@@ -43,7 +44,7 @@ class Session(Value):
     """A user's visit: lives in Redis for ``SESSION_TTL_MINUTES`` after its last use.
 
     Times are UTC. ``conversation_id`` is the conversation the session is in, as the caller named it.
-    Whoever knows ``id`` holds the session.
+    Whoever knows ``id`` acts as the user, so a list of sessions has the ``handle`` in its place.
     """
 
     id: str = Field(repr=False)
@@ -58,6 +59,11 @@ class Session(Value):
     def session_id(self) -> str:
         """The same as ``id``, as arguments call it."""
         return self.id
+
+    @property
+    def handle(self) -> str:
+        """What lists name this session by: ``end_session`` takes it, and nothing else does."""
+        return session_handle(self.id)
 
 
 class RetrievedContext(Value):
@@ -302,7 +308,8 @@ class Page(Value, Generic[T]):
 class TierReport(Value):
     """How one tier does, as this process sees it.
 
-    ``breaker`` is ``"closed"`` or ``"open"`` (the tier is left alone and asked in the background);
+    ``breaker`` is ``"closed"``, ``"open"`` (the tier is left alone and asked in the background) or ``"refused"``: Redis
+    answers, but does not allow or tell what ``problem`` names, and windows are left alone where they need it.
     ``figures`` holds counters since the process began, for PostgreSQL the pool's statistics, and what only a tier
     that answers can say.
     """
@@ -318,8 +325,8 @@ class TierReport(Value):
 class Check(Value):
     """What ``check()`` found: a report a tier; ``redis`` is ``None`` where there is no Redis tier.
 
-    ``status`` is ``"ok"``; ``"degraded"`` when only Redis is away: conversations are served, slower, and sessions are
-    not; ``"down"`` when PostgreSQL is. A readiness probe asks ``ok``, an alert asks ``status``.
+    ``status`` is ``"ok"``; ``"degraded"`` when only Redis is away, or refuses what is needed: conversations are served, slower,
+    and sessions may not be; ``"down"`` when PostgreSQL is. A readiness probe asks ``ok``, an alert asks ``status``.
     """
 
     postgres: TierReport
@@ -331,7 +338,8 @@ class Check(Value):
         """One word for both tiers."""
         if not self.postgres.reachable:
             return "down"
-        return "ok" if self.redis is None or self.redis.reachable else "degraded"
+        whole = self.redis is None or (self.redis.reachable and self.redis.breaker != "refused")
+        return "ok" if whole else "degraded"
 
     @computed_field(repr=False)  # type: ignore[prop-decorator]
     @property

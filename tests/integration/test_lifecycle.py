@@ -55,7 +55,7 @@ async def test_a_conversation_goes_on_in_a_new_session_after_the_old_one_expired
 
     assert second.session_id != first.session_id
     assert await memory.get_history("trip", user_id="ana") == turn(1) + turn(2)
-    assert [s.session_id for s in await memory.list_user_sessions("ana")] == [second.session_id]
+    assert [s.handle for s in await memory.list_user_sessions("ana")] == [second.handle]
 
 
 @pytest.mark.parametrize(

@@ -280,7 +280,7 @@ async def test_keys_are_named_as_documented(schema, make_memory, keyspace, datab
     [[installation]] = database.execute("SELECT id FROM installation").fetchall()
     wanted = [
         f"{prefix}1:{installation}:history:{{{conversation}}}:recent",
-        f"{prefix}1:{installation}:session:{{{session.session_id}}}",
+        f"{prefix}1:{installation}:session:{{{session.handle}}}",
         f"{prefix}1:{installation}:user:{{{user}}}:sessions",
     ]
     assert keyspace.client.exists(*wanted) == 3

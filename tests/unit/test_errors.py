@@ -280,7 +280,14 @@ def test_a_pooler_that_cannot_reach_its_server_is_an_outage():
 
 
 FILES = resources.files("convmemory")
-SET_UP = {"bootstrap", "lift_limits", "schema_version"}  # no caller of a verb waits for these
+SET_UP = {
+    "bootstrap",
+    "frame",
+    "lift_limits",
+    "schema_version",
+    "session_settings",
+    "shared_settings",
+}  # no caller of a verb waits for these
 
 
 @pytest.mark.parametrize(

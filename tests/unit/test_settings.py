@@ -44,6 +44,8 @@ VARIABLES = {
     "CONVMEMORY_POOL_TIMEOUT": ("pool_timeout", "1.5", 1.5),
     "CONVMEMORY_CONNECT_TIMEOUT": ("connect_timeout", "2", 2),
     "CONVMEMORY_STATEMENT_TIMEOUT": ("statement_timeout", "9", 9),
+    "CONVMEMORY_LOCK_TIMEOUT": ("lock_timeout", "0.25", 0.25),
+    "CONVMEMORY_REDIS_POOL_MAX": ("redis_pool_max", "7", 7),
     "CONVMEMORY_REDIS_TIMEOUT": ("redis_timeout", "0.1", 0.1),
     "CONVMEMORY_PREPARE_THRESHOLD": ("prepare_threshold", "none", None),
     "CONVMEMORY_MAX_WINDOW_BYTES": ("max_window_bytes", "0", 0),
@@ -335,7 +337,7 @@ def test_an_empty_url_is_none(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("newest", "hard", "kept"), [(6, 200, 12), (None, 200, 12), (150, 200, 200), (1, 200, 2), (6, 5, 5)]
+    ("newest", "hard", "kept"), [(6, 200, 12), (None, 200, 12), (150, 200, 200), (1, 200, 2), (6, 5, 6)]
 )
 def test_two_default_windows_stay_in_redis(newest, hard, kept):
     assert Settings(max_history_messages=newest, hard_max_messages=hard).window_messages == kept

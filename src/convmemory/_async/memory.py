@@ -126,12 +126,13 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
             said = await store.ping()
         except StorageError as error:
             problem = str(error)
+        complaint = store.complaint if isinstance(store, AsyncRedisStore) else None
         figures = store.figures() | said
         return TierReport(
             tier=health.tier,
             reachable=problem is None,
-            breaker=health.breaker,
-            problem=problem,
+            breaker="refused" if complaint and not health.open else health.breaker,
+            problem=problem or complaint,
             last_failure=health.last_failure,
             figures=figures,
         )

@@ -127,12 +127,13 @@ class ConversationMemory(ConversationVerbs, SessionVerbs):
             said = store.ping()
         except StorageError as error:
             problem = str(error)
+        complaint = store.complaint if isinstance(store, RedisStore) else None
         figures = store.figures() | said
         return TierReport(
             tier=health.tier,
             reachable=problem is None,
-            breaker=health.breaker,
-            problem=problem,
+            breaker="refused" if complaint and not health.open else health.breaker,
+            problem=problem or complaint,
             last_failure=health.last_failure,
             figures=figures,
         )

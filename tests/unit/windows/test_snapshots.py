@@ -24,6 +24,7 @@ from convmemory.windows.snapshots import (
 )
 
 KEY = conversation_key("c", "ana")
+KEY.settle(str(UUID(int=7)))
 
 
 def snapshot(entries: int, last: int, human: int = 0) -> Snapshot:
@@ -111,7 +112,10 @@ def test_row_ids_are_made_once_and_stay():
     assert made.places == [0, 1, 1]
     assert len(set(made.ids)) == 2
     assert made.ids[1] == batch(HumanMessage("else", id="b")).ids[0]
-    assert made.ids[1] != prepare(conversation_key("d", "ana"), [Draft(HumanMessage("b", id="b"))]).ids[0]
+    assert (
+        made.ids[1]
+        != prepare(conversation_key(UUID(int=8), "ana"), [Draft(HumanMessage("b", id="b"))]).ids[0]
+    )
 
 
 def test_all_new_messages_stand_at_the_end():
