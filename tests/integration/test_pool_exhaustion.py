@@ -69,6 +69,7 @@ async def test_1000_tasks_share_8_connections_in_the_order_they_came(database_ur
             stored.append(number)
             assert (await history.aget_messages())[-2:]
 
+        await memory.history("c0", user_id="ana").aget_messages()  # whoever looks first comes later
         await asyncio.gather(*map(work, range(TASKS)))
         found = [await memory.get_messages(f"c{n}", user_id="ana", limit=1_000) for n in range(CONVERSATIONS)]
     assert sum(map(len, found)) == 2 * TASKS
@@ -82,6 +83,7 @@ def test_who_waits_too_long_for_a_connection_is_told_so(database_url, redis_url,
         memory.postgres._pool.wait()  # a busy machine may need longer than PATIENCE for eight connections
         uuid = memory.create_conversation("ana", conversation_id="busy").uuid
         history = memory.history("busy", user_id="ana")
+        assert history.messages == []  # and its process has looked who its caches are
         refused: list[tuple[float, StorageUnavailable]] = []
         ready = threading.Barrier(THREADS + 1)
 

@@ -17,7 +17,7 @@ from convmemory.storage.redis_urls import redis_place
 from convmemory.windows.snapshots import parse_reply
 from security.fuzz_tools import Harness, main
 
-KEY = re.compile(r"p:(?:session:|user:|history:)\{[\w.~%-]+\}(?::sessions|:recent)?", re.ASCII)
+KEY = re.compile(r"p:1:i:(?:session:|user:|history:)\{[\w.~%-]+\}(?::sessions|:recent)?", re.ASCII)
 UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 TEXTS = psycopg.adapters.get_loader(psycopg.adapters.types["text"].array_oid, psycopg.pq.Format.TEXT)
 
@@ -25,7 +25,7 @@ TEXTS = psycopg.adapters.get_loader(psycopg.adapters.types["text"].array_oid, ps
 def ids(data: bytes) -> None:
     """An id is refused by its name, or it has a row and keys that no other pair of ids reaches."""
     parts = [part.decode("utf-8", "surrogateescape") for part in data.split(b"\xff")][:4]
-    keys, rows, names = Keys("p:"), {}, {}
+    keys, rows, names = Keys("p:", "i"), {}, {}
     for user, name in ((user, name) for user in parts for name in parts):
         key = _key(name, user)
         if key is None:

@@ -33,6 +33,7 @@ from convmemory.ids import ConversationKey, checked_id, new_uuid
 from convmemory.models import Appended, Conversation, Draft, Message, Page, RetrievedContext
 from convmemory.settings import Settings
 from convmemory.windows.cutting import recent
+from convmemory.windows.snapshots import NO_CONVERSATION
 
 
 class AsyncConversationVerbs:
@@ -80,13 +81,17 @@ class AsyncConversationVerbs:
             "dept_id": optional_id("dept_id", dept_id),
             "metadata": None if metadata is None else checked_metadata(metadata),
         }
-        found, made = await self.postgres.create_conversation(key, **given)
-        if not made and exists == "error":
-            raise ConversationExists(key.name)
         changes = {name: value for name, value in given.items() if value is not None}
-        if made or not changes or exists == "return":
-            return found
-        return await self.postgres.update_conversation(key, changes)
+        while True:
+            found, made = await self.postgres.create_conversation(key, **given)
+            if not made and exists == "error":
+                raise ConversationExists(key.name)
+            if made or not changes or exists == "return":
+                return found
+            try:
+                return await self.postgres.update_conversation(key, changes)
+            except ConversationNotFound:  # deleted in between: it is made after all
+                continue
 
     async def get_conversation(
         self, conversation_id: ConversationRef, *, user_id: str, messages: bool | int = False
@@ -104,7 +109,7 @@ class AsyncConversationVerbs:
         if messages is False:
             return found
         size = MOST if messages is True else checked_limit("messages", messages)
-        stored = await self.postgres.read_messages(key, limit=size) if found.message_count else []
+        stored = await self._store.page(key, limit=size)
         return found.model_copy(update={"messages": tuple(stored)})
 
     async def list_user_conversations(
@@ -232,8 +237,8 @@ class AsyncConversationVerbs:
         repeat = optional_id("idempotency_key", idempotency_key)
         batch = await self._store.append(key, drafts, idempotency_key=repeat)
         earlier = batch.earlier  # a repeat: what was stored then is what there is
-        found = await self.postgres.read_messages_at(key, earlier) if earlier else []
-        return batch.appended({message.seq: message for message in found})
+        found = await self.postgres.read_messages_by_id(key, earlier) if earlier else []
+        return batch.appended({message.id.hex: message for message in found})
 
     @overload
     async def get_history(
@@ -290,7 +295,9 @@ class AsyncConversationVerbs:
         as_openai = wants_openai(format)
         hard = max(self.settings.hard_max_messages, want or 1)
         snapshot = await self._store.read(key, want, hard)
-        if not snapshot.incarnation and not await self.postgres.owns(key):  # it may have been made since
+        if snapshot.stamp == NO_CONVERSATION and not await self.postgres.owns(
+            key
+        ):  # it may have been made since
             raise ConversationNotFound(key.name)
         window = recent([unpack(e) for e in snapshot.entries], want, hard_max=hard, whole=snapshot.whole)
         return chat_messages(window) if as_openai else window
@@ -316,7 +323,7 @@ class AsyncConversationVerbs:
         key = key_of(conversation_id, user_id)
         size = checked_limit("limit", limit)
         place = {"before": checked_seq("before", before), "after": checked_seq("after", after)}
-        return await self.postgres.read_messages(key, limit=size, **place)
+        return await self._store.page(key, limit=size, **place)
 
     async def clear(self, conversation_id: ConversationRef, *, user_id: str) -> None:
         """Delete all messages of a conversation, and a title made of them; the conversation stays."""

@@ -273,12 +273,15 @@ def open_pool(conninfo: str, settings: Settings, kind: type[AsyncBoundedConnecti
 
 
 def _limit_statements(settings: Settings) -> Any:
-    """What a new connection is told: nothing behind a transaction pooler, where a session is somebody else's next."""
+    """What a new connection is told: nothing behind a transaction pooler, where a session is somebody else's next.
+
+    Writes stand on READ COMMITTED, whatever the role, the database or the server is set to; they refuse any other.
+    """
     if settings.prepare_threshold is None:
         return None
-    limit = sql.SQL("SET statement_timeout = {}").format(
-        sql.Literal(round(settings.statement_timeout * 1000))
-    )
+    limit = sql.SQL(
+        "SET statement_timeout = {}; SET default_transaction_isolation = 'read committed'"
+    ).format(sql.Literal(round(settings.statement_timeout * 1000)))
 
     async def configure(conn: AsyncBoundedConnection) -> None:
         await conn.execute(limit, prepare=False)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from convmemory._async.statements import AsyncStatements
+from convmemory._async.cache_register import AsyncCacheRegister
 from convmemory.errors import ConversationNotFound
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
 from convmemory.storage import postgres_rows
 from convmemory.storage.postgres_rows import StoredBatch
-from convmemory.windows.snapshots import Snapshot, Written, snapshot_of
+from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
 
 _BIGGEST: Final = 2**62
 
 
-class AsyncPostgresStore(AsyncStatements):
+class AsyncPostgresStore(AsyncCacheRegister):
     """Conversations, messages and contexts in PostgreSQL: the truth.
 
     Args:
@@ -37,12 +37,12 @@ class AsyncPostgresStore(AsyncStatements):
         *,
         dept_id: str | None = None,
         idempotency_key: str | None = None,
-        dirty: bool = False,
+        own: Sequence[str] = (),
     ) -> tuple[StoredBatch, Written]:
         """Store a batch in order, in one statement; make and title the conversation if need be.
 
         Messages that are there already (by LangChain id, by ``idempotency_key``, or because this is a repeat) stay as
-        they are.
+        they are. Every cache is marked but those in ``own``, which the caller tells.
 
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
@@ -53,8 +53,7 @@ class AsyncPostgresStore(AsyncStatements):
             "user_id": key.user_id,
             "external_id": key.external_id,
             "dept_id": dept_id,
-            "new_incarnation": postgres_rows.new_incarnation(),
-            "dirty": dirty,
+            "own": postgres_rows.array(own),
         }
         found = await self._run("append", parameters)
         if not found:
@@ -82,8 +81,14 @@ class AsyncPostgresStore(AsyncStatements):
 
     async def read_messages(
         self, key: ConversationKey, *, limit: int, before: int | None = None, after: int | None = None
-    ) -> list[Message]:
-        """Stored messages between two seqs, oldest first: the newest ``limit``, or the oldest after ``after``."""
+    ) -> tuple[str, list[Message]]:
+        """Stored messages between two seqs, oldest first: the newest ``limit``, or the oldest after ``after``.
+
+        With the stamp they were read under, ``""`` where there is no conversation.
+
+        Raises:
+            ConversationNotFound: The conversation is somebody else's.
+        """
         found = await self._run(
             "read_messages",
             {
@@ -96,13 +101,18 @@ class AsyncPostgresStore(AsyncStatements):
             },
         )
         if not found:
-            await self.get_conversation(key)
-        return [postgres_rows.message_of(key.name, row) for row in found]
+            return NO_CONVERSATION, []
+        mine, stamp, *_ = found[0]
+        if not mine:
+            raise ConversationNotFound(key.name)
+        return stamp, [postgres_rows.message_of(key.name, row[2:]) for row in found if row[2] is not None]
 
-    async def read_messages_at(self, key: ConversationKey, seqs: Sequence[int]) -> list[Message]:
-        """Those of the messages at ``seqs`` that are still there, oldest first."""
-        place = {"conversation": key.uuid, "user_id": key.user_id, "seqs": list(seqs)}
-        return [postgres_rows.message_of(key.name, row) for row in await self._run("read_messages_at", place)]
+    async def read_messages_by_id(self, key: ConversationKey, ids: Sequence[str]) -> list[Message]:
+        """Those of the messages with these row ids that are still there, oldest first; whoever appended has told of them."""
+        rows = {"conversation": key.uuid, "user_id": key.user_id, "ids": list(ids)}
+        return [
+            postgres_rows.message_of(key.name, row) for row in await self._run("read_messages_by_id", rows)
+        ]
 
     async def create_conversation(
         self,
@@ -117,7 +127,7 @@ class AsyncPostgresStore(AsyncStatements):
         Raises:
             ConversationNotFound: The id is taken by somebody else.
         """
-        incarnation = postgres_rows.new_incarnation()
+        stamp = uuid4()
         found = await self._run(
             "create_conversation",
             {
@@ -126,8 +136,8 @@ class AsyncPostgresStore(AsyncStatements):
                 "external_id": key.external_id,
                 "title": title,
                 "dept_id": dept_id,
-                "new_incarnation": incarnation,
-                "first_incarnation": incarnation,
+                "new_stamp": stamp,
+                "first_stamp": stamp,
                 "metadata": postgres_rows.json_text("metadata", metadata),
             },
         )
@@ -159,62 +169,45 @@ class AsyncPostgresStore(AsyncStatements):
             "set_dept": "dept_id" in changes,
             "dept_id": changes.get("dept_id"),
             "metadata": postgres_rows.json_text("metadata", metadata),
-            "removed": [name for name, value in metadata.items() if value is None],
+            "removed": postgres_rows.names_of_nothing(metadata),
         }
         return self._one(key, await self._run("update_conversation", parameters))
 
-    async def delete_conversation(self, key: ConversationKey, *, dirty: bool = False) -> Written:
+    async def delete_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
         """Delete a conversation with all its messages; ``ConversationNotFound`` when there is none."""
-        return await self._change(key, "delete_conversation", dirty=dirty)
+        return await self._change(key, "delete_conversation", own)
 
-    async def clear_conversation(self, key: ConversationKey, *, dirty: bool = False) -> Written:
+    async def clear_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
         """Delete all messages and keep the conversation; ``ConversationNotFound`` when there is none."""
-        return await self._change(key, "clear_conversation", dirty=dirty)
+        return await self._change(key, "clear_conversation", own)
 
     async def pop_message(
-        self, key: ConversationKey, message: UUID, *, dirty: bool = False
+        self, key: ConversationKey, message: UUID, *, own: Sequence[str] = ()
     ) -> Written | None:
         """Delete the newest message if it is the row ``message``; ``None``, and nothing done, when it is not.
 
         Naming the row makes it safe to repeat: what was deleted by an attempt whose answer was lost is not
         the newest any more.
         """
-        return await self._changed(key, "pop_message", {"id": message, "dirty": dirty})
+        return await self._changed(key, "pop_message", own, {"id": message})
 
-    async def _change(self, key: ConversationKey, name: str, *, dirty: bool) -> Written:
-        written = await self._changed(key, name, {"dirty": dirty})
+    async def _change(self, key: ConversationKey, name: str, own: Sequence[str]) -> Written:
+        written = await self._changed(key, name, own, {})
         if written is None:
             raise ConversationNotFound(key.name)
         return written
 
-    async def _changed(self, key: ConversationKey, name: str, more: Mapping[str, Any]) -> Written | None:
-        parameters = {"conversation": key.uuid, "user_id": key.user_id, **more}
-        found = await self._run(name, parameters, gone=[["0", 0]])
-        return Written(str(found[0][0]), found[0][1]) if found else None
+    async def _changed(
+        self, key: ConversationKey, name: str, own: Sequence[str], more: Mapping[str, Any]
+    ) -> Written | None:
+        parameters = {"conversation": key.uuid, "user_id": key.user_id, "own": postgres_rows.array(own)}
+        found = await self._run(name, {**parameters, **more}, gone=[[NO_CONVERSATION]])
+        return Written(found[0][0]) if found else None
 
     async def owns(self, key: ConversationKey) -> bool | None:
         """Whether the conversation is the user's; ``None`` when there is no such conversation."""
         found = await self._run("owner", {"conversation": key.uuid, "user_id": key.user_id})
         return bool(found[0][0]) if found else None
-
-    async def mark_dirty(self, conversation: UUID, written: Written) -> None:
-        """Note that the cached window was not told of a committed change."""
-        mark = {
-            "conversation": conversation,
-            "incarnation": int(written.incarnation),
-            "version": written.version,
-        }
-        await self._run("mark_dirty", mark, fetch=False)
-
-    async def read_dirty(self, limit: int) -> list[tuple[UUID, int, int]]:
-        """Marks to drain: ``(conversation, incarnation, version)``, the oldest first."""
-        return [(c, i, v) for c, i, v in await self._run("read_dirty", {"limit": limit})]
-
-    async def clear_dirty(self, marks: Sequence[tuple[UUID, int, int]]) -> None:
-        """Forget marks whose windows were dropped; one that was made again meanwhile stays."""
-        conversations, incarnations, versions = (list(column) for column in zip(*marks, strict=True))
-        parameters = {"conversations": conversations, "incarnations": incarnations, "versions": versions}
-        await self._run("clear_dirty", parameters, fetch=False)
 
     def _one(self, key: ConversationKey, found: Sequence[Sequence[Any]]) -> Conversation:
         if not found:

@@ -9,16 +9,17 @@ from typing import Any, Final, Self
 from uuid import UUID
 
 from pydantic import SecretStr
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoPermissionError, NoScriptError
 
 from convmemory._async.homes import AsyncHomes
 from convmemory._async.prober import AsyncProber
 from convmemory._async.redis_connections import AsyncGivenClient, AsyncRedisHome, AsyncRedisLink
+from convmemory.encoding.storable_text import clean_json
 from convmemory.errors import ConfigurationError, StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.models import Session
 from convmemory.settings import Settings
-from convmemory.storage.redis_keys import Keys
+from convmemory.storage.redis_keys import Keys, server_named
 from convmemory.storage.redis_sessions import (
     changes,
     checked_metadata,
@@ -33,8 +34,8 @@ from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import REDIS, translated, wrong_type
 from convmemory.tiers.socket_checks import Deserted
 from convmemory.tiers.waiting import aheeded, aload
-from convmemory.windows.snapshots import Reply, Snapshot, Written, parse_reply
-from convmemory.windows.trust import Trust
+from convmemory.windows.snapshots import ELSEWHERE, Reply, Snapshot, Written, parse_reply
+from convmemory.windows.trust import NOWHERE, Cache, Standing, Trust
 
 LEASE: Final = 5_000
 """Milliseconds a reader may take between its lease and its fill; longer than any statement that succeeds needs."""
@@ -68,6 +69,7 @@ class AsyncRedisStore:
         if url is not None:
             AsyncRedisLink(url, self.settings)  # says what is wrong with it
         self._given = None if url is not None else AsyncGivenClient(_undecoded(client))
+        self.installation: str | None = None
         self._keys = Keys(self.settings.key_prefix)
         self._ttl = round(self.settings.session_ttl * 1000)
         self._digests: dict[str, str] = {}
@@ -103,6 +105,19 @@ class AsyncRedisStore:
         """Where it is, without user and password, for messages; ``None`` with a client that was given."""
         return None if self._given is not None else redis_place(self._url.get_secret_value()).address
 
+    def belong(self, installation: str) -> None:
+        """Keep this database's keys apart from those of every other: they carry the id of its installation.
+
+        Raises:
+            ConfigurationError: This store has been used with another database.
+        """
+        if self.installation not in (None, installation):
+            raise ConfigurationError(
+                "redis: this RedisStore is in use with another database or schema; make one for each"
+            )
+        self._keys = Keys(self.settings.key_prefix, installation)
+        self.installation = installation
+
     @property
     def _client(self) -> Any:
         """The client of redis-py; asked for inside ``_observed``, since making a cluster's can fail."""
@@ -117,72 +132,100 @@ class AsyncRedisStore:
             StorageUnavailable: Nobody answers in time, or nothing can be written.
         """
         with aheeded(), self._observed("ping"):
-            everywhere = (
-                {"target_nodes": self._client.PRIMARIES} if hasattr(self._client, "PRIMARIES") else {}
-            )
-            info = await self._client.info("server", **everywhere)
+            servers = await self._info("server")
             await self._evaluate("session_write", self._keys.probe(), PROBE, "0", "", "asked", "1")
-        servers = [info] if "redis_version" in info else list(info.values())
-        version = servers[0].get("valkey_version") or servers[0]["redis_version"]
-        return {"version": str(version)}
+            caches = await self._caches()
+        server = servers[0] or {}
+        version = server.get("valkey_version") or server.get("redis_version") or "unknown"
+        return {"version": str(version), "caching": bool(caches)}
+
+    async def caches(self) -> list[Cache]:
+        """The servers that hold windows, by the names they have for themselves; none where one of them does not say.
+
+        A name belongs to one server from when it starts or becomes the primary until it ends, whatever is copied or
+        promoted; with the number of the database and the key prefix it is what PostgreSQL knows a cache by.
+        """
+        self._refuse_while_open("info")
+        with aheeded(), self._observed("info"):
+            return await self._caches()
+
+    async def _caches(self) -> list[Cache]:
+        servers = [server_named(server) for server in await self._info("replication")]
+        if None in servers:
+            return []
+        pool = getattr(self._client, "connection_pool", None)
+        number = getattr(pool, "connection_kwargs", {}).get("db") or 0
+        place = f"{number}/{self.settings.key_prefix}"
+        return [Cache(server, f"{server}/{place}") for server in servers if server is not None]
+
+    async def _info(self, section: str) -> list[Any]:
+        """What each server says of itself; nothing where it may not be asked."""
+        everywhere = {"target_nodes": self._client.PRIMARIES} if hasattr(self._client, "PRIMARIES") else {}
+        try:
+            found = await self._client.info(section, **everywhere)
+        except NoPermissionError:
+            return [None]
+        return list(found.values()) if everywhere and not _is_one(found) else [found]
 
     def figures(self) -> dict[str, Any]:
         """What this process knows without asking: its counters, and whether windows are trusted (no marks left to drain)."""
         return {**self.health.figures(), "windows_trusted": self.trust.trusted}
 
-    async def read_window(self, key: ConversationKey, want: int, hard: int, token: str) -> Reply:
+    async def read_window(
+        self, key: ConversationKey, want: int, hard: int, token: str, standing: Standing
+    ) -> Reply:
         """The newest ``want`` messages if the window has them, else the lease to fill it if nobody holds it.
 
-        ``token`` names the reader; ``fill`` takes the token of the reply.
+        ``token`` names the reader; ``fill`` takes what the reply has.
         """
-        name = self._keys.window(key.uuid)
+        about = (key.user_id, want, hard, self._ttl, token, LEASE)
         return parse_reply(
-            await self._run("window_read", name, key.user_id, want, hard, self._ttl, token, LEASE)
+            await self._run("window_read", self._keys.window(key.uuid), *about, *standing.eras)
         )
 
-    async def publish(self, key: ConversationKey, written: Written) -> str:
-        """Tell the window of a committed write: ``extended``, ``kept``, ``dropped`` or ``absent``."""
-        hard, limit = self.settings.hard_max_messages, self.settings.max_window_bytes
-        size = sum(map(len, written.entries))
-        if not written.entries or len(written.entries) > hard or size > limit:
-            return await self.tell(key, written.incarnation, written.version)
-        about = (
-            written.incarnation,
-            written.version,
-            self._ttl,
-            hard,
-            limit,
-            written.first_seq,
-            written.human_seq,
+    async def publish(self, key: ConversationKey, written: Written, standing: Standing) -> str:
+        """Tell the window of a committed write: ``extended``, ``kept``, ``dropped``, ``absent`` or ``elsewhere``."""
+        hard, limit, entries = (
+            self.settings.hard_max_messages,
+            self.settings.max_window_bytes,
+            written.entries,
         )
+        if len(entries) > hard or sum(map(len, entries)) > limit:
+            entries = ()
+        about = (key.user_id, written.stamp, written.before, self._ttl, hard, limit)
+        place = (written.first_seq, written.human_seq, len(standing.eras) // 2)
         name = self._keys.window(key.uuid)
-        return await self._told("window_publish", name, key.user_id, *about, *written.entries)
+        return await self._told("window_publish", name, *about, *place, *standing.eras, *entries)
 
-    async def fill(self, key: ConversationKey, snapshot: Snapshot, token: str, keep: int) -> str:
-        """Fill the window with what was read under the lease ``token``: ``filled``, or as ``tell``."""
+    async def fill(self, key: ConversationKey, snapshot: Snapshot, lease: Reply, keep: int) -> str:
+        """Fill the window with what was read under a lease: ``filled``, or as ``tell``."""
         size = sum(map(len, snapshot.entries))
         if size > self.settings.max_window_bytes:
-            return await self.tell(key, snapshot.incarnation, snapshot.version)
-        about = (snapshot.incarnation, snapshot.version, self._ttl, token, keep, size)
+            return await self.tell(key, snapshot.stamp)
+        about = (key.user_id, snapshot.stamp, self._ttl, lease.token, lease.era, keep, size)
         place = (snapshot.first_seq, snapshot.last_seq, snapshot.human_seq)
-        name = self._keys.window(key.uuid)
-        return await self._told("window_fill", name, key.user_id, *about, *place, *snapshot.entries)
+        return await self._told("window_fill", self._keys.window(key.uuid), *about, *place, *snapshot.entries)
 
-    async def tell(self, key: ConversationKey, incarnation: str, version: int) -> str:
-        """Leave word of a version that was read or written, so that nothing older is filled or served after it."""
-        name = self._keys.window(key.uuid)
-        about = (incarnation, version, self._ttl, "", 0, 0, 1, 0, 0)
-        return await self._told("window_fill", name, key.user_id, *about)
+    async def tell(self, key: ConversationKey, stamp: str) -> str:
+        """Leave word of what was read, so that nothing else is filled or served after it; on whichever server."""
+        return await self.publish(key, Written(stamp), NOWHERE)
 
-    async def drop(self, conversations: Sequence[UUID]) -> None:
-        """Forget windows and leases; always safe."""
+    async def drop(self, conversations: Sequence[UUID], servers: Sequence[str] = ()) -> list[bool]:
+        """Forget windows and leases, each on the server that is meant (``""``: any); which of them were dropped.
+
+        One that was asked of another server than was meant is left alone.
+        """
         self._refuse_while_open("drop")
         with aheeded(), self._observed("drop"):
             async with self._client.pipeline(transaction=False) as pipe:
-                for conversation in conversations:
-                    # not pipe.unlink(): an awaited cluster's puts nothing in the pipe
-                    pipe.execute_command("UNLINK", self._keys.window(conversation))
-                await pipe.execute()
+                for conversation, server in zip(
+                    conversations, servers or [""] * len(conversations), strict=True
+                ):
+                    # not pipe.eval(): an awaited cluster's puts nothing in the pipe
+                    pipe.execute_command(
+                        "EVAL", lua("window_drop"), 1, self._keys.window(conversation), server
+                    )
+                return [said != ELSEWHERE.encode() for said in await pipe.execute()]
 
     async def create_session(
         self,
@@ -194,7 +237,7 @@ class AsyncRedisStore:
     ) -> Session:
         """Begin a session under an id nobody can guess (32 random bytes); it ends after the TTL without use."""
         now = datetime.now(UTC)
-        facts = {} if metadata is None else checked_metadata(metadata)
+        facts = {} if metadata is None else clean_json(checked_metadata(metadata))
         session = Session.built(
             id=new_session_id(),
             user_id=user_id,
@@ -307,6 +350,11 @@ class AsyncRedisStore:
             self.trust.lost()
             if self.health.failed(error):
                 self._homes.here().prober.start(at_once=isinstance(error, Deserted))
+
+
+def _is_one(info: Mapping[str, Any]) -> bool:
+    """Whether this is what one server says, as a cluster of one node is answered with."""
+    return not all(isinstance(value, Mapping) for value in info.values())
 
 
 def _undecoded(client: Any) -> Any:

@@ -46,6 +46,8 @@ class AsyncStatements:
         self._homes = AsyncHomes(self._new_home, self._forked)
         self._schema = sql.Identifier(self.settings.db_schema)
         self._statements: dict[str, bytes] = {}
+        self.installation: str | None = None
+        """Which installation this is: what the first migration drew; ``None`` until somebody has asked."""
 
     async def open(self) -> Self:
         """Connect, and check that the schema is not newer than this library.
@@ -60,7 +62,7 @@ class AsyncStatements:
         # the connection can break between being made and being used
         with translated(POSTGRES, "open", self._wanted):
             async with await self._connect() as conn:
-                await check_not_newer(conn, self.settings.db_schema)
+                _, self.installation = await check_not_newer(conn, self.settings.db_schema)
                 await aload(
                     lambda: conn.info.timezone
                 )  # else the first time that is read looks it up in a file
@@ -83,10 +85,23 @@ class AsyncStatements:
         await aload(read_ahead)
         with translated(POSTGRES, "init_schema", self._wanted):
             async with await self._connect() as conn:
-                if await check_not_newer(conn, self.settings.db_schema) == len(migrations()):
+                version, self.installation = await check_not_newer(conn, self.settings.db_schema)
+                if version == len(migrations()):
                     return []
                 conn.deadline = MIGRATION
-                return await install(conn, self.settings.db_schema)
+                applied = await install(conn, self.settings.db_schema)
+                _, self.installation = await check_not_newer(conn, self.settings.db_schema)
+                return applied
+
+    async def installed(self) -> str:
+        """Which installation this is: a random id that the first migration drew, and every key in Redis carries.
+
+        Raises:
+            SchemaOutdated: The schema is not there.
+        """
+        if self.installation is None:
+            [[_, self.installation]] = await self._run("installed", {})
+        return self.installation or ""
 
     def _new_home(self) -> AsyncPostgresHome:
         longest = self.settings.pool_timeout + self.settings.statement_timeout + _ANEW
@@ -107,9 +122,9 @@ class AsyncStatements:
         )
 
     async def ping(self) -> dict[str, Any]:
-        """Ask the server for a sign of life: how many windows wait to be dropped."""
-        [[dirty]] = await self._run("count_dirty", {})
-        return {"dirty_windows": dirty}
+        """Ask the server for a sign of life: how many windows wait to be dropped, and how many caches there are."""
+        [[dirty, caches]] = await self._run("count_marks", {})
+        return {"dirty_windows": dirty, "caches": caches}
 
     def figures(self) -> dict[str, Any]:
         """What this process knows without asking: its counters, and the pool's statistics."""
@@ -196,7 +211,7 @@ class AsyncStatements:
             home.prober.start(at_once=isinstance(error, Deserted))
 
     async def _sign_of_life(self) -> None:
-        await self._attempt("count_dirty", {}, fetch=True, gone=())
+        await self._attempt("count_marks", {}, fetch=True, gone=())
 
     def _compile(self, name: str) -> bytes:
         query = sql.SQL(statement(name)).format(schema=self._schema).as_bytes(None)

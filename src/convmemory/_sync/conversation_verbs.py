@@ -34,6 +34,7 @@ from convmemory.ids import ConversationKey, checked_id, new_uuid
 from convmemory.models import Appended, Conversation, Draft, Message, Page, RetrievedContext
 from convmemory.settings import Settings
 from convmemory.windows.cutting import recent
+from convmemory.windows.snapshots import NO_CONVERSATION
 
 
 class ConversationVerbs:
@@ -81,13 +82,17 @@ class ConversationVerbs:
             "dept_id": optional_id("dept_id", dept_id),
             "metadata": None if metadata is None else checked_metadata(metadata),
         }
-        found, made = self.postgres.create_conversation(key, **given)
-        if not made and exists == "error":
-            raise ConversationExists(key.name)
         changes = {name: value for name, value in given.items() if value is not None}
-        if made or not changes or exists == "return":
-            return found
-        return self.postgres.update_conversation(key, changes)
+        while True:
+            found, made = self.postgres.create_conversation(key, **given)
+            if not made and exists == "error":
+                raise ConversationExists(key.name)
+            if made or not changes or exists == "return":
+                return found
+            try:
+                return self.postgres.update_conversation(key, changes)
+            except ConversationNotFound:  # deleted in between: it is made after all
+                continue
 
     def get_conversation(
         self, conversation_id: ConversationRef, *, user_id: str, messages: bool | int = False
@@ -105,7 +110,7 @@ class ConversationVerbs:
         if messages is False:
             return found
         size = MOST if messages is True else checked_limit("messages", messages)
-        stored = self.postgres.read_messages(key, limit=size) if found.message_count else []
+        stored = self._store.page(key, limit=size)
         return found.model_copy(update={"messages": tuple(stored)})
 
     def list_user_conversations(
@@ -229,8 +234,8 @@ class ConversationVerbs:
         repeat = optional_id("idempotency_key", idempotency_key)
         batch = self._store.append(key, drafts, idempotency_key=repeat)
         earlier = batch.earlier  # a repeat: what was stored then is what there is
-        found = self.postgres.read_messages_at(key, earlier) if earlier else []
-        return batch.appended({message.seq: message for message in found})
+        found = self.postgres.read_messages_by_id(key, earlier) if earlier else []
+        return batch.appended({message.id.hex: message for message in found})
 
     @overload
     def get_history(
@@ -287,7 +292,7 @@ class ConversationVerbs:
         as_openai = wants_openai(format)
         hard = max(self.settings.hard_max_messages, want or 1)
         snapshot = self._store.read(key, want, hard)
-        if not snapshot.incarnation and not self.postgres.owns(key):  # it may have been made since
+        if snapshot.stamp == NO_CONVERSATION and not self.postgres.owns(key):  # it may have been made since
             raise ConversationNotFound(key.name)
         window = recent([unpack(e) for e in snapshot.entries], want, hard_max=hard, whole=snapshot.whole)
         return chat_messages(window) if as_openai else window
@@ -313,7 +318,7 @@ class ConversationVerbs:
         key = key_of(conversation_id, user_id)
         size = checked_limit("limit", limit)
         place = {"before": checked_seq("before", before), "after": checked_seq("after", after)}
-        return self.postgres.read_messages(key, limit=size, **place)
+        return self._store.page(key, limit=size, **place)
 
     def clear(self, conversation_id: ConversationRef, *, user_id: str) -> None:
         """Delete all messages of a conversation, and a title made of them; the conversation stays."""

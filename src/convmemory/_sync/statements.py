@@ -47,6 +47,8 @@ class Statements:
         self._homes = Homes(self._new_home, self._forked)
         self._schema = sql.Identifier(self.settings.db_schema)
         self._statements: dict[str, bytes] = {}
+        self.installation: str | None = None
+        """Which installation this is: what the first migration drew; ``None`` until somebody has asked."""
 
     def open(self) -> Self:
         """Connect, and check that the schema is not newer than this library.
@@ -61,7 +63,7 @@ class Statements:
         # the connection can break between being made and being used
         with translated(POSTGRES, "open", self._wanted):
             with self._connect() as conn:
-                check_not_newer(conn, self.settings.db_schema)
+                _, self.installation = check_not_newer(conn, self.settings.db_schema)
                 load(lambda: conn.info.timezone)  # else the first time that is read looks it up in a file
             home = self._homes.here()
             home.open()
@@ -81,10 +83,23 @@ class Statements:
         """
         load(read_ahead)
         with translated(POSTGRES, "init_schema", self._wanted), self._connect() as conn:
-            if check_not_newer(conn, self.settings.db_schema) == len(migrations()):
+            version, self.installation = check_not_newer(conn, self.settings.db_schema)
+            if version == len(migrations()):
                 return []
             conn.deadline = MIGRATION
-            return install(conn, self.settings.db_schema)
+            applied = install(conn, self.settings.db_schema)
+            _, self.installation = check_not_newer(conn, self.settings.db_schema)
+            return applied
+
+    def installed(self) -> str:
+        """Which installation this is: a random id that the first migration drew, and every key in Redis carries.
+
+        Raises:
+            SchemaOutdated: The schema is not there.
+        """
+        if self.installation is None:
+            [[_, self.installation]] = self._run("installed", {})
+        return self.installation or ""
 
     def _new_home(self) -> PostgresHome:
         longest = self.settings.pool_timeout + self.settings.statement_timeout + _ANEW
@@ -105,9 +120,9 @@ class Statements:
         )
 
     def ping(self) -> dict[str, Any]:
-        """Ask the server for a sign of life: how many windows wait to be dropped."""
-        [[dirty]] = self._run("count_dirty", {})
-        return {"dirty_windows": dirty}
+        """Ask the server for a sign of life: how many windows wait to be dropped, and how many caches there are."""
+        [[dirty, caches]] = self._run("count_marks", {})
+        return {"dirty_windows": dirty, "caches": caches}
 
     def figures(self) -> dict[str, Any]:
         """What this process knows without asking: its counters, and the pool's statistics."""
@@ -194,7 +209,7 @@ class Statements:
             home.prober.start(at_once=isinstance(error, Deserted))
 
     def _sign_of_life(self) -> None:
-        self._attempt("count_dirty", {}, fetch=True, gone=())
+        self._attempt("count_marks", {}, fetch=True, gone=())
 
     def _compile(self, name: str) -> bytes:
         query = sql.SQL(statement(name)).format(schema=self._schema).as_bytes(None)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from typer import Exit, Option
 
 import convmemory
+from convmemory._sync.lookout import NAMELESS
 from convmemory.cli.advice import advice
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName, memory_over
 from convmemory.cli.screen import screen, table
@@ -88,4 +89,6 @@ def _row(report: TierReport, address: str | None) -> tuple[str, str, str]:
         return report.tier, "failed", report.problem + (f" (at {address})" if address else "")
     known = {"version": "version {}", "dirty_windows": "{} windows wait to be dropped"}
     said = [text.format(report.figures[name]) for name, text in known.items() if name in report.figures]
+    if report.figures.get("caching") is False:
+        said.append(NAMELESS)
     return report.tier, "ok", ", ".join(said)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from convmemory.encoding.codec import Encoded, encode, pack
 from convmemory.encoding.storable_text import clean_json, clean_text
@@ -17,7 +17,7 @@ from convmemory.errors import InvalidArgument
 from convmemory.ids import ConversationKey, message_key, new_row_id, repeat_key
 from convmemory.models import Appended, Conversation, Draft, Message, RetrievedContext
 from convmemory.storage.titles import title_from
-from convmemory.windows.snapshots import Written
+from convmemory.windows.snapshots import NOTHING_BEFORE, Written
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_ID: Final = UUID(int=(1 << 128) - 1)
@@ -64,7 +64,7 @@ class Batch:
 
     def outcome(self, key: ConversationKey, row: Sequence[Any]) -> tuple[StoredBatch, Written]:
         """Read the row of ``append.sql``: what became of the batch, and what the window is told."""
-        incarnation, version, last_seq, human_seq, stored, seqs, moment = row
+        stamp, before, version, last_seq, human_seq, stored, seqs, moment = row
         first = last_seq - stored + 1
         by_row: Sequence[int] = range(first, last_seq + 1)
         fresh = self.encoded
@@ -72,7 +72,7 @@ class Batch:
             by_row, fresh = seqs, [e for e, seq in zip(fresh, seqs, strict=True) if seq >= first]
         human = human_seq if human_seq >= first else 0
         batch = StoredBatch(key.name, version, stored, first, by_row, moment, self)
-        return batch, Written(str(incarnation), version, first, human, [pack(e) for e in fresh])
+        return batch, Written(stamp, before or NOTHING_BEFORE, first, human, [pack(e) for e in fresh])
 
     def _pairs(self) -> zip[tuple[Draft, Encoded]]:
         return zip(self.drafts, self.encoded, strict=True)
@@ -94,13 +94,16 @@ class StoredBatch:
     batch: Batch
 
     @property
-    def earlier(self) -> list[int]:
-        """The seqs of the rows that were there already, and hold what was stored then."""
-        return [seq for seq in self.seqs if seq < self.first]
+    def earlier(self) -> list[str]:
+        """The ids of the rows that were there already, and hold what was stored then."""
+        return [row_id for row_id, seq in zip(self.batch.ids, self.seqs, strict=True) if seq < self.first]
 
-    def appended(self, earlier: Mapping[int, Message]) -> Appended:
-        """What the caller is told; ``earlier`` has the messages of the seqs of that name."""
-        rows = [earlier.get(seq) or self._message(n, seq) for n, seq in enumerate(self.seqs)]
+    def appended(self, earlier: Mapping[str, Message]) -> Appended:
+        """What the caller is told; ``earlier`` has the messages of the row ids of that name.
+
+        One of them that was deleted since is told as it was given: it was there when this was acknowledged.
+        """
+        rows = [earlier.get(self.batch.ids[n]) or self._message(n, seq) for n, seq in enumerate(self.seqs)]
         return Appended.built(
             conversation_id=self.conversation_id,
             version=self.version,
@@ -119,7 +122,7 @@ class StoredBatch:
             tokens_used=_either(draft.tokens_used, encoded.tokens),
             latency_ms=draft.latency_ms,
             created_at=draft.created_at or _EPOCH + timedelta(microseconds=self.moment),
-            metadata=json.loads(_metadata(draft, encoded) or "{}"),
+            metadata=json.loads(_metadata(draft, encoded) or "{}", parse_float=_as_jsonb),
             contexts=tuple(_context_of(_context(context)) for context in draft.contexts),
             body=encoded.body,
         )
@@ -157,21 +160,14 @@ def array(texts: Sequence[str]) -> str:
     return '{"' + '","'.join(escaped) + '"}' if escaped else "{}"
 
 
-def new_incarnation() -> int:
-    """A number that tells two lives of one conversation id apart: 62 random bits."""
-    return secrets.randbits(62)
-
-
 def again(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     """The parameters of a second attempt: the first may have stored its messages.
 
-    The conversation this one makes is another life, or the first's late words fit it: the first may have made the
-    conversation, and somebody deleted it, before this one makes it again.
+    What it makes has a stamp of its own: PostgreSQL may have lost what the first one made, and somebody cached that.
     """
-    if "new_incarnation" not in parameters:
-        return parameters
-    new = {"new_incarnation": new_incarnation()}
-    return {**parameters, **new, "known": parameters["ids"]} if "ids" in parameters else {**parameters, **new}
+    if "ids" in parameters:
+        return {**parameters, "known": parameters["ids"]}
+    return {**parameters, "new_stamp": uuid4()} if "new_stamp" in parameters else parameters
 
 
 def conversation_of(row: Sequence[Any]) -> Conversation:
@@ -243,6 +239,12 @@ def json_text(argument: str, value: Mapping[str, Any] | None) -> str:
     return json.dumps(clean_json(dict(value or {})), ensure_ascii=False)
 
 
+def names_of_nothing(metadata: Mapping[str, Any]) -> list[str]:
+    """The names with ``None``, as they are stored."""
+    plain: dict[str, Any] = clean_json(dict(metadata))
+    return [name for name, value in plain.items() if value is None]
+
+
 def _column(values: list[Any]) -> list[Any] | None:
     """A column of the batch; ``None`` where no message has a value, which is the usual case."""
     return values if any(value is not None for value in values) else None
@@ -255,7 +257,14 @@ def _either(given: int | None, found: int | None) -> int | None:
 def _metadata(draft: Draft, encoded: Encoded) -> str | None:
     if draft.metadata is None and encoded.metadata is None:
         return None
-    return json_text("metadata", {**(draft.metadata or {}), **(encoded.metadata or {})})
+    return json_text(
+        "metadata", {**(encoded.metadata or {}), **(draft.metadata or {})}
+    )  # the caller's word counts
+
+
+def _as_jsonb(number: str) -> int | float:
+    """A number as jsonb gives it back: a large one without its exponent, which is then a whole one."""
+    return int(Decimal(number)) if "e+" in number else float(number)
 
 
 def _contexts(drafts: Sequence[Draft]) -> str | None:

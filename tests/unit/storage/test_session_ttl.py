@@ -88,7 +88,7 @@ async def test_the_list_forgets_what_expired_and_has_the_newest_first(sessions, 
         new.session_id,
         middle.session_id,
     ]
-    assert keys.zcard("convmemory:user:{ana}:sessions") == 2
+    assert keys.zcard("convmemory:1:user:{ana}:sessions") == 2
 
 
 @pytest.mark.parametrize("pause", [1, 14, 16, 29])
@@ -97,8 +97,8 @@ async def test_the_list_outlives_a_session_that_is_kept_alive(sessions, clock, k
     for _ in range(120 // pause):
         clock(pause)
         assert await sessions.get_session(session.session_id)
-        assert keys.pttl("convmemory:user:{ana}:sessions") > keys.pttl(
-            f"convmemory:session:{{{session.session_id}}}"
+        assert keys.pttl("convmemory:1:user:{ana}:sessions") > keys.pttl(
+            f"convmemory:1:session:{{{session.session_id}}}"
         )
     assert [s.session_id for s in await sessions.list_user_sessions("ana")] == [session.session_id]
 
@@ -143,7 +143,7 @@ async def test_a_session_that_ended_while_it_was_used_is_not_brought_back(sessio
     await sessions.end_session(session.session_id)
 
     assert await sessions.extend_session(session.session_id, metadata={"a": 1}) is None
-    assert keys.keys() == [b"convmemory:user:{ana}:sessions"]
+    assert keys.keys() == [b"convmemory:1:user:{ana}:sessions"]
 
 
 async def test_ids_cannot_be_guessed_and_are_never_the_same(sessions):
