@@ -177,7 +177,7 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
         """
         began = time.monotonic()
         try:
-            bounded = within(gen, self.deadline)
+            bounded = within(gen, self.deadline, self.pgconn.socket)
             found: RV = await waiting.wait_async(bounded, self.pgconn.socket, interval, *args, **kwargs)
         except BaseException as error:
             if isinstance(error, DeadlineExceeded) or not isinstance(error, Exception):

@@ -176,7 +176,7 @@ class BoundedConnection(Connection[Any]):
         """
         began = time.monotonic()
         try:
-            bounded = within(gen, self.deadline)
+            bounded = within(gen, self.deadline, self.pgconn.socket)
             found: RV = waiting.wait(bounded, self.pgconn.socket, interval, *args, **kwargs)
         except BaseException as error:
             if isinstance(error, DeadlineExceeded) or not isinstance(error, Exception):
