@@ -77,7 +77,7 @@ class StorageError(ConvMemoryError):
 
     def __init__(self, tier: str, operation: str, why: str) -> None:
         self.tier = tier
-        self.operation = _in_words(operation)
+        self.operation = in_words(operation)
         super().__init__(f"{tier} failed to {self.operation}: {why}")
 
 
@@ -117,7 +117,7 @@ _WORDS: Final = {
     "pop_message": "remove the newest message",
     "read_all": "read messages",
     "read_messages": "read messages",
-    "read_messages_at": "read messages",
+    "read_messages_by_id": "read messages",
     "read_window": "read messages",
     "update_conversation": "change the conversation",
     "count_marks": "give a sign of life",
@@ -147,5 +147,6 @@ _WORDS: Final = {
 """What the files and calls that a tier is asked by are for, as whoever reads an error would put it."""
 
 
-def _in_words(operation: str) -> str:
+def in_words(operation: str) -> str:
+    """What a tier was asked to do, as whoever reads an error would put it."""
     return _WORDS.get(operation) or operation.replace("_", " ")

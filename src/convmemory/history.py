@@ -236,7 +236,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         return said
 
     def _report(self, error: Exception) -> None:
-        logger.error("messages of conversation %s were not stored: %s", self._key.uuid, error)
+        logger.error("messages of conversation %s were not stored: %s", self._key.known, error)
         if self._on_write_error is not None:
             self._on_write_error(error, self)
 

@@ -72,7 +72,9 @@ def shut_down(mortal_redis: str, key_prefix: str, database_url: str, schema_name
 
         def shut(conversation_id: str, user_id: str) -> None:
             keyspace = Keyspace(client, key_prefix, lambda: installation(database_url, schema_name))
-            window = keyspace.window(conversation_key(conversation_id, user_id).uuid)
+            key = conversation_key(conversation_id, user_id)
+            key.settle(installation(database_url, schema_name))
+            window = keyspace.window(key.uuid)
             if isinstance(client, RedisCluster):
                 client.get_redis_connection(client.get_node_from_key(window)).shutdown(nosave=True)
                 return

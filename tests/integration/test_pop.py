@@ -64,11 +64,12 @@ async def test_a_message_without_a_conversation_of_the_users_is_not_found(memory
     with pytest.raises(ConversationNotFound):
         await memory._store.pop(KEY)
     await saved(memory, "hers")
+    anas = (await memory.get_conversation("c", user_id="ana")).uuid
 
     with pytest.raises(ConversationNotFound):
-        await memory._store.pop(conversation_key(KEY.uuid, "eve"))
+        await memory._store.pop(conversation_key(anas, "eve"))
     message = await newest(memory)
-    assert await memory.postgres.pop_message(conversation_key(KEY.uuid, "eve"), message.id) is None
+    assert await memory.postgres.pop_message(conversation_key(anas, "eve"), message.id) is None
     assert await there(memory) == ["hers"]
 
 

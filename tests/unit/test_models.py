@@ -1,6 +1,7 @@
 """The values: frozen, checked, and the same again after JSON, pickle, copy and FastAPI."""
 
 import copy
+import json
 import pickle
 import typing
 from collections import UserDict
@@ -286,6 +287,64 @@ def test_a_document_of_a_retriever_is_a_context():
     assert contexts_of(iter([CONTEXT])) == (CONTEXT,)
 
 
-def test_a_time_keeps_its_zone():
-    there = NOW.astimezone(timezone(timedelta(hours=9)))
-    assert Draft("x", created_at=there).created_at.utcoffset() == timedelta(hours=9)
+def test_a_time_is_kept_in_utc():
+    there = NOW.astimezone(timezone(timedelta(hours=9), "odd"))
+    assert Draft("x", created_at=there).created_at == NOW
+    assert Draft("x", created_at=there).created_at.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "where"),
+    [
+        (Draft, {}, ("message",)),
+        (Draft, {"message": "x", "contexts": [{"nope": 1}]}, ("contexts", 0, "content")),
+        (RetrievedContext, {"doc_id": "x"}, ("content",)),
+        (Page[Conversation], {"items": 5}, ("items",)),
+    ],
+)
+def test_what_is_missing_in_json_is_told_by_its_place(kind, data, where):
+    with pytest.raises(ValidationError) as refused:
+        kind.model_validate(data)
+
+    assert refused.value.errors()[0]["loc"] == where
+
+
+def test_what_is_unknown_in_json_is_let_be():
+    assert RetrievedContext.model_validate({"content": "x", "foo": 1}) == RetrievedContext("x")
+
+
+@pytest.mark.parametrize("body", [None, "no json", 5, "{}"])
+def test_a_dict_with_a_body_of_its_own_is_a_message_or_none(body):
+    if isinstance(body, str):
+        with pytest.raises(InvalidArgument, match=r"^message: has a body that is no stored message"):
+            Draft({"role": "user", "content": "hi", "body": body})
+    else:
+        assert Draft({"role": "user", "content": "hi", "body": body}).message.content == "hi"
+
+
+def test_a_draft_takes_documents_for_contexts():
+    assert Draft("x", contexts=[Document("d", id="1")]).contexts == (RetrievedContext("d", "1"),)
+
+
+@pytest.mark.parametrize("score", [10**400, type("Odd", (), {"__float__": lambda _: 1 / 0})()])
+def test_a_score_that_is_no_number_costs_a_document_only_its_score(score):
+    assert RetrievedContext.of_document(Document("d", metadata={"score": score})).score is None
+    with pytest.raises(InvalidArgument, match=r"^score: must be a number"):
+        RetrievedContext("d", score=score)
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), -float("inf"), 0.5, None])
+def test_a_score_is_json_in_every_way(score):
+    value = Draft("x", contexts=[RetrievedContext("d", score=score)])
+    plain = json.loads(json.dumps(value.model_dump(mode="json"), allow_nan=False))
+
+    assert plain == json.loads(value.model_dump_json())
+    assert repr(Draft.model_validate(plain)) == repr(value)
+
+
+def test_what_a_client_may_send_for_a_message_is_in_the_schema():
+    taken = Draft.model_json_schema(mode="validation")["properties"]["message"]
+    given = Draft.model_json_schema(mode="serialization")["properties"]["message"]
+
+    assert [form["type"] for form in taken["anyOf"]] == ["string", "object"]
+    assert given["required"] == ["role", "content", "body"]

@@ -81,13 +81,17 @@ class AsyncConversationVerbs:
             "dept_id": optional_id("dept_id", dept_id),
             "metadata": None if metadata is None else checked_metadata(metadata),
         }
-        found, made = await self.postgres.create_conversation(key, **given)
-        if not made and exists == "error":
-            raise ConversationExists(key.name)
         changes = {name: value for name, value in given.items() if value is not None}
-        if made or not changes or exists == "return":
-            return found
-        return await self.postgres.update_conversation(key, changes)
+        while True:
+            found, made = await self.postgres.create_conversation(key, **given)
+            if not made and exists == "error":
+                raise ConversationExists(key.name)
+            if made or not changes or exists == "return":
+                return found
+            try:
+                return await self.postgres.update_conversation(key, changes)
+            except ConversationNotFound:  # deleted in between: it is made after all
+                continue
 
     async def get_conversation(
         self, conversation_id: ConversationRef, *, user_id: str, messages: bool | int = False
@@ -111,7 +115,7 @@ class AsyncConversationVerbs:
     async def list_user_conversations(
         self, user_id: str, limit: int = 20, *, cursor: str | None = None
     ) -> Page[Conversation]:
-        """A user's conversations, the one changed last first.
+        """A user's conversations, the one spoken in last first.
 
         Args:
             user_id: Their owner.
@@ -173,7 +177,7 @@ class AsyncConversationVerbs:
         *,
         user_id: str,
         tokens_used: int | None = None,
-        latency_ms: int | None = None,
+        latency_ms: float | None = None,
         contexts: Sequence[RetrievedContext | Document] = (),
         created_at: datetime | None = None,
         idempotency_key: str | None = None,
@@ -188,7 +192,7 @@ class AsyncConversationVerbs:
             metadata: Anything JSON can hold.
             user_id: The conversation's owner.
             tokens_used: Defaults to the message's own ``usage_metadata``.
-            latency_ms: How long the answer took, in milliseconds.
+            latency_ms: How long the answer took, in milliseconds; rounded to whole ones.
             contexts: The documents it leaned on, in the retriever's order.
             created_at: When it was said, with a time zone; defaults to now.
             idempotency_key: 1 to 255 characters. Whoever calls again with the same one stores nothing twice, and is
@@ -233,8 +237,8 @@ class AsyncConversationVerbs:
         repeat = optional_id("idempotency_key", idempotency_key)
         batch = await self._store.append(key, drafts, idempotency_key=repeat)
         earlier = batch.earlier  # a repeat: what was stored then is what there is
-        found = await self.postgres.read_messages_at(key, earlier) if earlier else []
-        return batch.appended({message.seq: message for message in found})
+        found = await self.postgres.read_messages_by_id(key, earlier) if earlier else []
+        return batch.appended({message.id.hex: message for message in found})
 
     @overload
     async def get_history(

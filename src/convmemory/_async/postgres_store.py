@@ -30,6 +30,19 @@ class AsyncPostgresStore(AsyncCacheRegister):
     connections of its own.
     """
 
+    async def settle(self, key: ConversationKey) -> None:
+        """Have a key know its row: that of a name follows from the installation.
+
+        Raises:
+            SchemaOutdated: The schema is not there.
+        """
+        if key.external_id is not None:
+            key.settle(self.installation or await self.installed())
+
+    async def _mine(self, key: ConversationKey) -> dict[str, Any]:
+        await self.settle(key)
+        return {"conversation": key.uuid, "user_id": key.user_id}
+
     async def append(
         self,
         key: ConversationKey,
@@ -47,6 +60,7 @@ class AsyncPostgresStore(AsyncCacheRegister):
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
         """
+        await self.settle(key)
         batch = postgres_rows.prepare(key, drafts, idempotency_key)
         parameters = batch.parameters() | {
             "conversation": key.uuid,
@@ -73,7 +87,7 @@ class AsyncPostgresStore(AsyncCacheRegister):
         return await self._read(key, "read_all", {})
 
     async def _read(self, key: ConversationKey, name: str, more: Mapping[str, Any]) -> Snapshot:
-        found = await self._run(name, {"conversation": key.uuid, "user_id": key.user_id, **more})
+        found = await self._run(name, {**await self._mine(key), **more})
         mine, snapshot = snapshot_of(found)
         if not mine:
             raise ConversationNotFound(key.name)
@@ -92,8 +106,7 @@ class AsyncPostgresStore(AsyncCacheRegister):
         found = await self._run(
             "read_messages",
             {
-                "conversation": key.uuid,
-                "user_id": key.user_id,
+                **await self._mine(key),
                 "before": _BIGGEST if before is None else before,
                 "after": -1 if after is None else after,
                 "newest": after is None,
@@ -107,10 +120,12 @@ class AsyncPostgresStore(AsyncCacheRegister):
             raise ConversationNotFound(key.name)
         return stamp, [postgres_rows.message_of(key.name, row[2:]) for row in found if row[2] is not None]
 
-    async def read_messages_at(self, key: ConversationKey, seqs: Sequence[int]) -> list[Message]:
-        """Those of the messages at ``seqs`` that are still there, oldest first; whoever appended has told of them."""
-        place = {"conversation": key.uuid, "user_id": key.user_id, "seqs": list(seqs)}
-        return [postgres_rows.message_of(key.name, row) for row in await self._run("read_messages_at", place)]
+    async def read_messages_by_id(self, key: ConversationKey, ids: Sequence[str]) -> list[Message]:
+        """Those of the messages with these row ids that are still there, oldest first; whoever appended has told of them."""
+        rows = {"conversation": key.uuid, "user_id": key.user_id, "ids": list(ids)}
+        return [
+            postgres_rows.message_of(key.name, row) for row in await self._run("read_messages_by_id", rows)
+        ]
 
     async def create_conversation(
         self,
@@ -129,8 +144,7 @@ class AsyncPostgresStore(AsyncCacheRegister):
         found = await self._run(
             "create_conversation",
             {
-                "conversation": key.uuid,
-                "user_id": key.user_id,
+                **await self._mine(key),
                 "external_id": key.external_id,
                 "title": title,
                 "dept_id": dept_id,
@@ -143,14 +157,12 @@ class AsyncPostgresStore(AsyncCacheRegister):
 
     async def get_conversation(self, key: ConversationKey) -> Conversation:
         """One conversation of the user; ``ConversationNotFound`` when there is none."""
-        return self._one(
-            key, await self._run("get_conversation", {"conversation": key.uuid, "user_id": key.user_id})
-        )
+        return self._one(key, await self._run("get_conversation", await self._mine(key)))
 
     async def list_conversations(
         self, user_id: str, *, limit: int, cursor: str | None = None
     ) -> Page[Conversation]:
-        """A user's conversations, the one changed last first, ``limit`` a page."""
+        """A user's conversations, the one spoken in last first, ``limit`` a page."""
         place = postgres_rows.read_cursor(cursor) | {"user_id": user_id, "limit": limit + 1}
         found = [postgres_rows.conversation_of(row) for row in await self._run("list_conversations", place)]
         more = postgres_rows.cursor_after(found[limit - 1]) if len(found) > limit else None
@@ -160,14 +172,13 @@ class AsyncPostgresStore(AsyncCacheRegister):
         """Change a conversation's ``title``, ``dept_id`` or ``metadata``: those that ``changes`` names."""
         metadata: Mapping[str, Any] = changes.get("metadata", {})
         parameters = {
-            "conversation": key.uuid,
-            "user_id": key.user_id,
+            **await self._mine(key),
             "set_title": "title" in changes,
             "title": changes.get("title"),
             "set_dept": "dept_id" in changes,
             "dept_id": changes.get("dept_id"),
             "metadata": postgres_rows.json_text("metadata", metadata),
-            "removed": [name for name, value in metadata.items() if value is None],
+            "removed": postgres_rows.names_of_nothing(metadata),
         }
         return self._one(key, await self._run("update_conversation", parameters))
 
@@ -198,13 +209,13 @@ class AsyncPostgresStore(AsyncCacheRegister):
     async def _changed(
         self, key: ConversationKey, name: str, own: Sequence[str], more: Mapping[str, Any]
     ) -> Written | None:
-        parameters = {"conversation": key.uuid, "user_id": key.user_id, "own": postgres_rows.array(own)}
+        parameters = {**await self._mine(key), "own": postgres_rows.array(own)}
         found = await self._run(name, {**parameters, **more}, gone=[[NO_CONVERSATION]])
         return Written(found[0][0]) if found else None
 
     async def owns(self, key: ConversationKey) -> bool | None:
         """Whether the conversation is the user's; ``None`` when there is no such conversation."""
-        found = await self._run("owner", {"conversation": key.uuid, "user_id": key.user_id})
+        found = await self._run("owner", await self._mine(key))
         return bool(found[0][0]) if found else None
 
     def _one(self, key: ConversationKey, found: Sequence[Sequence[Any]]) -> Conversation:

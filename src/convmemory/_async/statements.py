@@ -26,7 +26,7 @@ from convmemory.storage import postgres_rows
 from convmemory.storage.sql_and_lua import migrations, read_ahead
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.breaker import TierHealth
-from convmemory.tiers.driver_errors import POSTGRES, connection_lost, out_of_reach, translated
+from convmemory.tiers.driver_errors import POSTGRES, out_of_reach, translated, worth_sending_again
 from convmemory.tiers.socket_checks import DeadlineExceeded, Deserted
 from convmemory.tiers.waiting import aheeded, aload
 
@@ -34,6 +34,11 @@ _ANEW: Final = 1.0
 """Seconds to wait for a connection after a statement that nobody answered: a server that is there takes a new one at once."""
 _BRIEF: Final = frozenset({"append"})
 """Statements that answer with a few numbers, and come so often that a new cursor for each would be felt."""
+_LOCKS: Final = frozenset(f"{verb}_conversation" for verb in ("clear", "create", "delete", "update")) | {
+    "append",
+    "pop_message",
+}
+"""Statements that wait for the row of their conversation, with a connection in hand."""
 
 
 class AsyncStatements:
@@ -148,21 +153,28 @@ class AsyncStatements:
         self, name: str, parameters: Mapping[str, Any], *, fetch: bool, gone: Sequence[Any]
     ) -> Sequence[Any]:
         query = self._statements.get(name) or self._compile(name)
+        turn = parameters["conversation"] if name in _LOCKS else None
         with aheeded(), translated(POSTGRES, name, self._wanted, self._heard):
+            turns = self._homes.here().turns
+            if turn is not None:
+                await turns.begin(turn)
             try:
                 return await self._send(query, parameters, fetch=fetch, brief=name in _BRIEF)
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 return await self._send_again(error, query, parameters, fetch=fetch) or gone
+            finally:
+                if turn is not None:
+                    turns.end(turn)
 
     async def _send_again(
-        self, error: psycopg.OperationalError, query: bytes, parameters: Mapping[str, Any], *, fetch: bool
+        self, error: psycopg.Error, query: bytes, parameters: Mapping[str, Any], *, fetch: bool
     ) -> Sequence[Any]:
-        """Send once more what may have been lost with its connection, and raise anything else.
+        """Send once more what may have been lost with its connection, or may go through on another; raise anything else.
 
         No answer in time is such a case: a firewall forgets a connection without a word, and a server that is there
         would have refused by then. Behind a transaction pooler it knows no time-out of ours, and may be at it still.
         """
-        if connection_lost(error):
+        if worth_sending_again(error):
             return await self._send(query, postgres_rows.again(parameters), fetch=fetch)
         if not isinstance(error, DeadlineExceeded) or self.settings.prepare_threshold is None:
             raise error

@@ -71,9 +71,11 @@ class AsyncTieredStore:
             StorageUnavailable: PostgreSQL is out of reach and no valid window is at hand.
         """
         redis = await self.hot()
-        if redis is None or redis.health.open or redis.trust.off:
+        await self.postgres.settle(key)
+        if redis is None or redis.health.open or redis.off:
             return await self._read_durable(key, want, hard)
-        if want is None or want > redis.settings.hard_max_messages:
+        if want is None or want > redis.settings.window_limit:
+            redis.health.counters.misses += 1
             snapshot = await self._read_durable(key, want, hard)
             await self._tell(redis, key, snapshot.stamp)
             return snapshot
@@ -134,7 +136,7 @@ class AsyncTieredStore:
         """
         redis = await self.hot()
         stamp, found = await self.postgres.read_messages(key, limit=limit, before=before, after=after)
-        if redis is not None and not redis.health.open and not redis.trust.off:
+        if redis is not None and not redis.health.open and not redis.off:
             await self._tell(redis, key, stamp)
         if stamp == NO_CONVERSATION:
             raise ConversationNotFound(key.name)
@@ -204,7 +206,7 @@ class AsyncTieredStore:
     async def _own(self) -> Standing:
         """The caches this write tells; none while Redis is left alone, so that the statement marks them all."""
         redis = await self.hot()
-        if redis is None or self._lookout is None or redis.health.open or redis.trust.off:
+        if redis is None or self._lookout is None or redis.health.open or redis.off:
             return NOWHERE
         return await self._lookout.to_write()
 
@@ -213,7 +215,7 @@ class AsyncTieredStore:
 
         What the statement marked is told as well: the mark may have been seen to by a look that came before.
         """
-        if self.redis is None or self.redis.trust.off:
+        if self.redis is None or self.redis.off:
             return
         try:
             said = await self.redis.publish(key, written, standing)

@@ -112,7 +112,7 @@ class AsyncUserMemory:
     async def list_user_conversations(
         self, limit: int = 20, *, cursor: str | None = None
     ) -> Page[Conversation]:
-        """The user's conversations, the one changed last first, ``limit`` a page."""
+        """The user's conversations, the one spoken in last first, ``limit`` a page."""
         return await self._memory.list_user_conversations(self._user_id, limit, cursor=cursor)
 
     async def rename_conversation(self, conversation_id: ConversationRef, title: str) -> Conversation:
@@ -144,7 +144,7 @@ class AsyncUserMemory:
         metadata: Mapping[str, Any] | None = None,
         *,
         tokens_used: int | None = None,
-        latency_ms: int | None = None,
+        latency_ms: float | None = None,
         contexts: Sequence[RetrievedContext | Document] = (),
         created_at: datetime | None = None,
         idempotency_key: str | None = None,

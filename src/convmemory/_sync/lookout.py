@@ -13,13 +13,9 @@ from convmemory._sync.redis_store import RedisStore
 from convmemory.errors import StorageError, StorageUnavailable
 from convmemory.storage.cache_marks import Looked
 from convmemory.tiers.driver_errors import POSTGRES
-from convmemory.windows.trust import Cache, Standing, Ticket, Trust
+from convmemory.windows.trust import NAMELESS, Cache, Standing, Ticket, Trust
 
 logger = logging.getLogger("convmemory.lookout")
-NAMELESS: Final = (
-    "no windows are cached: this Redis does not say who it is (master_replid in INFO replication); "
-    "allow INFO to its user, or use a server that has one"
-)
 _SELDOM: Final = 60.0
 """Seconds after which a process that only writes looks who its caches are."""
 

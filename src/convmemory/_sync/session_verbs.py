@@ -65,12 +65,12 @@ class SessionVerbs:
         )
 
     def end_session(self, session_id: SessionRef, *, user_id: str | None = None) -> bool:
-        """End a session at once; whether it was still alive. Its conversation stays."""
+        """End a session, by its id or its ``handle``, at once; whether it was still alive. Its conversation stays."""
         user = optional_id("user_id", user_id)
         return self._sessions().end_session(session_name(session_id), user_id=user)
 
     def list_user_sessions(self, user_id: str) -> list[Session]:
-        """A user's live sessions, the newest first."""
+        """A user's live sessions, the newest first, with the ``handle`` of each for an id: it can end it, and nothing else."""
         return self._sessions().list_user_sessions(checked_id("user_id", user_id))
 
     def _sessions(self) -> RedisStore:

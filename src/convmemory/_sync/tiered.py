@@ -72,9 +72,11 @@ class TieredStore:
             StorageUnavailable: PostgreSQL is out of reach and no valid window is at hand.
         """
         redis = self.hot()
-        if redis is None or redis.health.open or redis.trust.off:
+        self.postgres.settle(key)
+        if redis is None or redis.health.open or redis.off:
             return self._read_durable(key, want, hard)
-        if want is None or want > redis.settings.hard_max_messages:
+        if want is None or want > redis.settings.window_limit:
+            redis.health.counters.misses += 1
             snapshot = self._read_durable(key, want, hard)
             self._tell(redis, key, snapshot.stamp)
             return snapshot
@@ -133,7 +135,7 @@ class TieredStore:
         """
         redis = self.hot()
         stamp, found = self.postgres.read_messages(key, limit=limit, before=before, after=after)
-        if redis is not None and not redis.health.open and not redis.trust.off:
+        if redis is not None and not redis.health.open and not redis.off:
             self._tell(redis, key, stamp)
         if stamp == NO_CONVERSATION:
             raise ConversationNotFound(key.name)
@@ -203,7 +205,7 @@ class TieredStore:
     def _own(self) -> Standing:
         """The caches this write tells; none while Redis is left alone, so that the statement marks them all."""
         redis = self.hot()
-        if redis is None or self._lookout is None or redis.health.open or redis.trust.off:
+        if redis is None or self._lookout is None or redis.health.open or redis.off:
             return NOWHERE
         return self._lookout.to_write()
 
@@ -212,7 +214,7 @@ class TieredStore:
 
         What the statement marked is told as well: the mark may have been seen to by a look that came before.
         """
-        if self.redis is None or self.redis.trust.off:
+        if self.redis is None or self.redis.off:
             return
         try:
             said = self.redis.publish(key, written, standing)

@@ -111,7 +111,7 @@ class UserMemory:
         return self._memory.get_conversation(conversation_id, user_id=self._user_id, messages=messages)
 
     def list_user_conversations(self, limit: int = 20, *, cursor: str | None = None) -> Page[Conversation]:
-        """The user's conversations, the one changed last first, ``limit`` a page."""
+        """The user's conversations, the one spoken in last first, ``limit`` a page."""
         return self._memory.list_user_conversations(self._user_id, limit, cursor=cursor)
 
     def rename_conversation(self, conversation_id: ConversationRef, title: str) -> Conversation:
@@ -143,7 +143,7 @@ class UserMemory:
         metadata: Mapping[str, Any] | None = None,
         *,
         tokens_used: int | None = None,
-        latency_ms: int | None = None,
+        latency_ms: float | None = None,
         contexts: Sequence[RetrievedContext | Document] = (),
         created_at: datetime | None = None,
         idempotency_key: str | None = None,

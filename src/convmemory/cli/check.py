@@ -8,13 +8,13 @@ from typing import Annotated, Any
 from typer import Exit, Option
 
 import convmemory
-from convmemory._sync.lookout import NAMELESS
 from convmemory.cli.advice import advice
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName, memory_over
 from convmemory.cli.screen import screen, table
 from convmemory.errors import StorageError
 from convmemory.models import Check, TierReport
 from convmemory.tiers.driver_errors import POSTGRES
+from convmemory.windows.trust import NAMELESS
 
 
 def check(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -93,13 +94,16 @@ class StoredBatch:
     batch: Batch
 
     @property
-    def earlier(self) -> list[int]:
-        """The seqs of the rows that were there already, and hold what was stored then."""
-        return [seq for seq in self.seqs if seq < self.first]
+    def earlier(self) -> list[str]:
+        """The ids of the rows that were there already, and hold what was stored then."""
+        return [row_id for row_id, seq in zip(self.batch.ids, self.seqs, strict=True) if seq < self.first]
 
-    def appended(self, earlier: Mapping[int, Message]) -> Appended:
-        """What the caller is told; ``earlier`` has the messages of the seqs of that name."""
-        rows = [earlier.get(seq) or self._message(n, seq) for n, seq in enumerate(self.seqs)]
+    def appended(self, earlier: Mapping[str, Message]) -> Appended:
+        """What the caller is told; ``earlier`` has the messages of the row ids of that name.
+
+        One of them that was deleted since is told as it was given: it was there when this was acknowledged.
+        """
+        rows = [earlier.get(self.batch.ids[n]) or self._message(n, seq) for n, seq in enumerate(self.seqs)]
         return Appended.built(
             conversation_id=self.conversation_id,
             version=self.version,
@@ -118,7 +122,7 @@ class StoredBatch:
             tokens_used=_either(draft.tokens_used, encoded.tokens),
             latency_ms=draft.latency_ms,
             created_at=draft.created_at or _EPOCH + timedelta(microseconds=self.moment),
-            metadata=json.loads(_metadata(draft, encoded) or "{}"),
+            metadata=json.loads(_metadata(draft, encoded) or "{}", parse_float=_as_jsonb),
             contexts=tuple(_context_of(_context(context)) for context in draft.contexts),
             body=encoded.body,
         )
@@ -235,6 +239,12 @@ def json_text(argument: str, value: Mapping[str, Any] | None) -> str:
     return json.dumps(clean_json(dict(value or {})), ensure_ascii=False)
 
 
+def names_of_nothing(metadata: Mapping[str, Any]) -> list[str]:
+    """The names with ``None``, as they are stored."""
+    plain: dict[str, Any] = clean_json(dict(metadata))
+    return [name for name, value in plain.items() if value is None]
+
+
 def _column(values: list[Any]) -> list[Any] | None:
     """A column of the batch; ``None`` where no message has a value, which is the usual case."""
     return values if any(value is not None for value in values) else None
@@ -247,7 +257,14 @@ def _either(given: int | None, found: int | None) -> int | None:
 def _metadata(draft: Draft, encoded: Encoded) -> str | None:
     if draft.metadata is None and encoded.metadata is None:
         return None
-    return json_text("metadata", {**(draft.metadata or {}), **(encoded.metadata or {})})
+    return json_text(
+        "metadata", {**(encoded.metadata or {}), **(draft.metadata or {})}
+    )  # the caller's word counts
+
+
+def _as_jsonb(number: str) -> int | float:
+    """A number as jsonb gives it back: a large one without its exponent, which is then a whole one."""
+    return int(Decimal(number)) if "e+" in number else float(number)
 
 
 def _contexts(drafts: Sequence[Draft]) -> str | None:

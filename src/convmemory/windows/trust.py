@@ -14,6 +14,10 @@ OLDEST_LOOK: Final = 1.0
 """Seconds a look vouches for, counted from where it began: while one caller looks, others are served until then."""
 _PATIENCE: Final = 30.0
 """Seconds between two attempts to register, at most."""
+NAMELESS: Final = (
+    "no windows are cached: this Redis does not say who it is (master_replid in INFO replication); "
+    "allow INFO to its user, or use a server that has one"
+)
 FIRST: Final = UUID(int=0)
 """No conversation is before this one."""
 

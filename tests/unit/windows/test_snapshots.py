@@ -24,6 +24,7 @@ from convmemory.windows.snapshots import (
 )
 
 KEY = conversation_key("c", "ana")
+KEY.settle(str(UUID(int=7)))
 
 
 def snapshot(entries: int, last: int, human: int = 0) -> Snapshot:
@@ -111,7 +112,10 @@ def test_row_ids_are_made_once_and_stay():
     assert made.places == [0, 1, 1]
     assert len(set(made.ids)) == 2
     assert made.ids[1] == batch(HumanMessage("else", id="b")).ids[0]
-    assert made.ids[1] != prepare(conversation_key("d", "ana"), [Draft(HumanMessage("b", id="b"))]).ids[0]
+    assert (
+        made.ids[1]
+        != prepare(conversation_key(UUID(int=8), "ana"), [Draft(HumanMessage("b", id="b"))]).ids[0]
+    )
 
 
 def test_all_new_messages_stand_at_the_end():
@@ -139,7 +143,7 @@ def test_of_a_repeat_only_what_was_new_is_told_to_the_window():
     stored, written = batch(known, new, known).outcome(KEY, ("78", "77", 4, 12, 3, 1, [3, 12], MOMENT))
 
     appended = stored.appended({})
-    assert (appended.seqs, appended.stored, stored.earlier) == ((3, 12, 3), 1, [3])
+    assert (appended.seqs, appended.stored, stored.earlier) == ((3, 12, 3), 1, stored.batch.ids[:1])
     assert (written.first_seq, written.human_seq) == (12, 0)
     assert [unpack(entry).content for entry in written.entries] == ["new"]
 
@@ -151,7 +155,12 @@ def test_a_whole_repeat_tells_no_messages():
 
     assert (written.stamp, written.before) == ("77", NOTHING_BEFORE)
     appended = stored.appended({})
-    assert (appended.seqs, appended.stored, stored.earlier, list(written.entries)) == ((3,), 0, [3], [])
+    assert (appended.seqs, appended.stored, stored.earlier, list(written.entries)) == (
+        (3,),
+        0,
+        stored.batch.ids,
+        [],
+    )
 
 
 def test_columns_nobody_has_a_value_for_are_not_sent():

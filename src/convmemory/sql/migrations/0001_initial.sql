@@ -218,15 +218,11 @@ BEGIN
     IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM {schema}.refuse_isolation_v1();
     END IF;
-    IF p_created IS NOT NULL THEN
-        SELECT least(oldest, pg_catalog.min(coalesce(given.at, oldest))), least(newest, pg_catalog.max(coalesce(given.at, newest)))
-        INTO oldest, newest FROM pg_catalog.unnest(p_created) AS given (at);
-    END IF;
     FOR attempt IN 1..100 LOOP -- a row that stays out of sight is hidden by a row-level security policy
         SELECT * INTO c FROM {schema}.conversations WHERE conversation_id = p_conversation FOR NO KEY UPDATE;
         EXIT WHEN FOUND;
-        INSERT INTO {schema}.conversations (conversation_id, user_id, external_id, dept_id, created_at, updated_at)
-        VALUES (p_conversation, p_user, p_external, p_dept, oldest, newest) ON CONFLICT DO NOTHING;
+        INSERT INTO {schema}.conversations (conversation_id, user_id, external_id, dept_id)
+        VALUES (p_conversation, p_user, p_external, p_dept) ON CONFLICT DO NOTHING;
         made := FOUND;
     END LOOP;
     IF c.user_id IS DISTINCT FROM p_user THEN
@@ -273,18 +269,23 @@ BEGIN
         SELECT p_conversation, m.seq, x.position, x.doc_id, x.content, x.score, coalesce(x.metadata, '{{}}')
         FROM pg_catalog.jsonb_to_recordset(p_contexts)
              AS x (n integer, position integer, doc_id text, content text, score double precision, metadata jsonb)
-        JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = p_ids[x.n]
+        JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = p_ids[x.n] AND m.seq > c.last_seq
         ON CONFLICT DO NOTHING;
     END IF;
 
     last_seq := c.last_seq + stored;
     IF stored > 0 THEN
+        IF p_created IS NOT NULL THEN
+            SELECT least(oldest, pg_catalog.min(m.created_at)), least(newest, pg_catalog.max(m.created_at)) INTO oldest, newest
+            FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq;
+        END IF;
         version := c.version + 1;
         before := CASE WHEN made THEN NULL ELSE c.stamp END;
         UPDATE {schema}.conversations AS now_ SET
             stamp = pg_catalog.gen_random_uuid(), version = c.version + 1,
             last_seq = c.last_seq + stored, last_human_seq = append_v1.last_human_seq,
-            created_at = least(c.created_at, oldest), updated_at = greatest(c.updated_at, newest),
+            created_at = least(c.created_at, oldest),
+            updated_at = CASE WHEN c.last_seq = 0 THEN newest ELSE greatest(c.updated_at, newest) END,
             title = CASE WHEN c.title_source = 'none' THEN coalesce(p_title, c.title) ELSE c.title END,
             title_source = CASE WHEN c.title_source = 'none' AND p_title IS NOT NULL THEN 'auto' ELSE c.title_source END
         WHERE now_.conversation_id = p_conversation RETURNING now_.stamp INTO stamp;
