@@ -111,7 +111,10 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]
-        """The recent window, oldest message first: read anew each time, but once a turn where a chain drives it."""
+        """The recent window, oldest message first: as it was stored, and read anew each time.
+
+        Where a ``RunnableWithMessageHistory`` reads it for its model it is what ``window()`` gives, and the same all turn long.
+        """
         store = self._sync("aget_messages()")
         step = step_of(self)
         if (pinned := _pinned(step)) is not None:
@@ -130,7 +133,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
     def window(
         self, max_tokens: int | None = None, token_counter: Callable[[list[BaseMessage]], int] | None = None
     ) -> list[BaseMessage]:
-        """The recent window as a prompt may hold it: no orphan tool results, no unanswered calls.
+        """The recent window as a prompt may hold it: each tool call with its result right behind it, and nothing without.
 
         With ``max_tokens`` only the newest whole turns that fit, as ``token_counter`` counts them.
         """
@@ -209,11 +212,12 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         """Cut a snapshot to the window; what a chain is shown as its turn begins is what it is shown again.
 
         It reads twice and de-duplicates by counting, so the two reads of one turn must agree; anybody else
-        wants to see what is there now.
+        wants to see what is there now. What it reads goes to a model as it is.
         """
         found = [unpack(entry) for entry in snapshot.entries]
         window = recent(found, self._max_messages, hard_max=self._hard_max, whole=snapshot.whole)
         if step is not None and step.entering:
+            window = for_prompt(window)
             step.turn.history = self
             step.turn.pinned = list(window)
             step.turn.keeper = self if self._keeps_input else None
@@ -275,4 +279,4 @@ def _fit(
         raise ConfigurationError(
             "token_counter: needed with max_tokens, e.g. model.get_num_tokens_from_messages"
         )
-    return within_tokens(window, max_tokens, token_counter)
+    return for_prompt(within_tokens(window, max_tokens, token_counter))

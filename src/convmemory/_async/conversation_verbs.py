@@ -33,6 +33,7 @@ from convmemory.ids import ConversationKey, checked_id, new_uuid
 from convmemory.models import Appended, Conversation, Draft, Message, Page, RetrievedContext
 from convmemory.settings import Settings
 from convmemory.windows.cutting import recent
+from convmemory.windows.tool_pairing import for_prompt, in_order
 
 
 class AsyncConversationVerbs:
@@ -280,7 +281,7 @@ class AsyncConversationVerbs:
         if not snapshot.incarnation and not await self.postgres.owns(key):  # it may have been made since
             raise ConversationNotFound(key.name)
         window = recent([unpack(e) for e in snapshot.entries], want, hard_max=hard, whole=snapshot.whole)
-        return chat_messages(window) if as_openai else window
+        return chat_messages(in_order(window)) if as_openai else for_prompt(window)
 
     async def get_messages(
         self,

@@ -21,9 +21,12 @@ from langchain_core.messages import (
 )
 from langchain_core.messages.tool import tool_call
 
-from convmemory.dialects.openai_chat import ONLY_ARGUMENT, call_of, chat_of, read_chat, with_calls
+from convmemory.dialects.calls_and_results import call_of, with_calls
+from convmemory.dialects.openai_chat import ONLY_ARGUMENT, chat_of, read_chat
+from convmemory.dialects.openai_parts import content_for, parts_for
 from convmemory.dialects.original_dicts import UNREADABLE, keep, original
 from convmemory.encoding.searchable import text_of
+from convmemory.encoding.tool_blocks import trace
 from convmemory.errors import InvalidArgument
 
 ITEM_KEY: Final = "convmemory_openai_item"
@@ -49,7 +52,7 @@ def items_of(message: BaseMessage) -> list[dict[str, Any]]:
     kept = original(message, ITEM_KEY, _read)
     if kept is not None:
         return [kept]
-    return [item for told in chat_of(message) for item in _written(told)]
+    return [item for told in chat_of(message, _content) for item in _written(told)]
 
 
 def _read(item: Mapping[str, Any]) -> BaseMessage:
@@ -104,6 +107,17 @@ def _text(parts: Any) -> str:
     """The text of an assistant's parts: what it said, refused, or summed up of its reasoning."""
     texts = (part.get("text") or part.get("refusal") for part in parts)
     return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def _content(role: str, content: Any) -> str | list[dict[str, Any]]:
+    """A content as Chat Completions has it, and what only the Responses API takes as it is: a tool's pictures, for one."""
+    if not isinstance(content, list) or role == "assistant":
+        return content_for(role, content)
+    parts: list[dict[str, Any]] = []
+    for block in (block for block in content if trace(block) is None):
+        own = isinstance(block, dict) and str(block.get("type")).startswith("input_")
+        parts += [block] if own else parts_for("user", block)
+    return parts or ""
 
 
 def _block(part: Mapping[str, Any]) -> dict[str, Any]:
