@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar, overload
 from uuid import UUID
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, RemoveMessage
 from pydantic import (
     AwareDatetime,
     BaseModel,
@@ -110,7 +110,7 @@ def _as_dict(value: Any) -> Any:
 
 
 def _as_message(value: Any) -> BaseMessage:
-    if isinstance(value, BaseMessage):
+    if isinstance(value, BaseMessage) and not isinstance(value, RemoveMessage):
         return value
     if isinstance(value, Mapping) and "body" in value:
         return decode(str(value["body"]), str(value.get("content", "")))

@@ -43,7 +43,10 @@ def with_calls(reply: AIMessage, calls: Sequence[ToolCall | InvalidToolCall]) ->
 
 def calls_in(message: BaseMessage) -> list[ToolCall | InvalidToolCall]:
     """The calls of a message: those in LangChain's fields, and those that only a block tells of."""
-    fields = [*message.tool_calls, *message.invalid_tool_calls] if isinstance(message, AIMessage) else []
+    fields: list[ToolCall | InvalidToolCall] = []
+    if isinstance(message, AIMessage):
+        fields += message.tool_calls
+        fields += message.invalid_tool_calls
     if isinstance(message.content, str):
         return fields
     known = {call["id"] for call in fields}
@@ -68,7 +71,7 @@ def traced(content: list[Any]) -> Iterator[tuple[Any, Trace | None]]:
 
 def _call(one: Trace) -> ToolCall | InvalidToolCall:
     about = one.about
-    given = next((about[name] for name in ("input", "args", "arguments") if name in about), {})
+    given: Any = next((about[name] for name in ("input", "args", "arguments") if name in about), {})
     return call_of(about.get("name") or about.get("type") or "tool", given, one.id)
 
 

@@ -98,7 +98,7 @@ def chat_of(message: BaseMessage, content_of: ContentOf = content_for) -> list[d
 
 def is_chat(told: Mapping[str, Any]) -> bool:
     """Whether Chat Completions takes this dict as it is; names the API does not know are the caller's own affair."""
-    role = told.get("role")
+    role: Any = told.get("role")
     if role not in _NEEDED or not all(name in told for name in _NEEDED[role]):
         return False
     if role == "assistant" and told.get("content") is None and not any(map(told.get, _NOT_ONLY_CONTENT)):

@@ -16,8 +16,18 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 
 Kind = Literal["call", "result", "server_call", "server_result"]
 
-_CALLS: Final = frozenset({"invalid_tool_call", "tool_call", "tool_use"})
-_SERVER_CALLS: Final = frozenset({"mcp_tool_use", "server_tool_call", "server_tool_use"})
+_OF_A_RESULT: Final = ("tool_use_id", "tool_call_id")
+_BY_TYPE: Final[dict[str, tuple[Kind, tuple[str, ...]]]] = {
+    "invalid_tool_call": ("call", ("id",)),
+    "mcp_tool_use": ("server_call", ("id",)),
+    "server_tool_call": ("server_call", ("id",)),
+    "server_tool_use": ("server_call", ("id",)),
+    "tool_call": ("call", ("id",)),
+    "tool_result": ("result", ("tool_use_id",)),
+    "tool_use": ("call", ("id",)),
+}
+"""What a block is by its type, and the names its id may have."""
+
 _PARTS: Final[dict[str, Kind]] = {
     "functionCall": "call",
     "function_call": "call",
@@ -53,15 +63,10 @@ def trace(block: object) -> Trace | None:
     kind = str.__str__(kind)
     if kind == "non_standard" and isinstance(inner := dict.get(block, "value"), dict):
         return trace(inner) if dict.get(inner, "type") != kind else None
-    if kind in _CALLS:
-        return Trace("call", _text(block, "id"), block)
-    if kind in _SERVER_CALLS:
-        return Trace("server_call", _text(block, "id"), block)
-    if kind == "tool_result":
-        return Trace("result", _text(block, "tool_use_id"), block)
-    if kind.endswith("tool_result"):
-        return Trace("server_result", _text(block, "tool_use_id") or _text(block, "tool_call_id"), block)
-    return _item(block, kind)
+    named = _BY_TYPE.get(kind) or (("server_result", _OF_A_RESULT) if kind.endswith("tool_result") else None)
+    if named is None:
+        return _item(block, kind)
+    return Trace(named[0], next((name for key in named[1] if (name := _text(block, key))), None), block)
 
 
 def call_ids(message: BaseMessage) -> list[str | None]:

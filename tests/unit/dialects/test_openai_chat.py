@@ -19,7 +19,6 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
-
 from openai.types.chat import (
     ChatCompletionContentPartParam,
     ChatCompletionContentPartRefusalParam,
