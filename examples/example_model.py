@@ -70,10 +70,10 @@ def usage_of(prompt: Sequence[BaseMessage], answer: AIMessage) -> UsageMetadata:
     return UsageMetadata(input_tokens=given, output_tokens=made, total_tokens=given + made)
 
 
-def example_model(name: str | None, rule: Rule) -> BaseChatModel:
+def example_model(name: str | None, rule: Rule, pace: float = 0.0) -> BaseChatModel:
     """The model of that LangChain name, which needs ``langchain`` and the provider's package; without one the rule."""
     if name is None:
-        return ScriptedModel(rule=rule)
+        return ScriptedModel(rule=rule, pace=pace)
     from langchain.chat_models import init_chat_model  # noqa: PLC0415 - only where a real model is wanted
 
     return init_chat_model(name)

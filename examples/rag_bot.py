@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +40,8 @@ HANDBOOK = {
     "remote work": "Remote work is possible on two days a week, after the first month.",
 }
 COMMON = {"does", "from", "have", "many", "much", "what", "when", "with", "your"}
+
+warnings.filterwarnings("ignore", message=".*RunnableWithMessageHistory")  # see docs/how-to/langchain.md
 
 
 class WordRetriever(BaseRetriever):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from convmemory._sync.postgres_store import PostgresStore as PostgresStore
     from convmemory._sync.redis_store import RedisStore as RedisStore
     from convmemory._sync.user_memory import UserMemory as UserMemory
+    from convmemory.chains.run_config import thread_as_conversation as thread_as_conversation
     from convmemory.errors import AsyncOnly as AsyncOnly
     from convmemory.errors import ConfigurationError as ConfigurationError
     from convmemory.errors import ConversationExists as ConversationExists
@@ -50,6 +51,7 @@ _HOMES: Final = {
     "AsyncUserMemory": "convmemory._async.user_memory",
     # LangChain's chat history over the two stores
     "TieredChatMessageHistory": "convmemory.history",
+    "thread_as_conversation": "convmemory.chains.run_config",
     "PostgresStore": "convmemory._sync.postgres_store",
     "AsyncPostgresStore": "convmemory._async.postgres_store",
     "RedisStore": "convmemory._sync.redis_store",

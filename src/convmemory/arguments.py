@@ -57,6 +57,29 @@ def optional_id(argument: str, value: object) -> str | None:
     return None if value is None else checked_id(argument, value)
 
 
+def given_url(value: Any) -> Any:
+    """The URL of PostgreSQL, which must be given: ``None``, of a variable that is not set, would mean some server.
+
+    Raises:
+        InvalidArgument: There is none.
+    """
+    if value is None or value == "":
+        raise InvalidArgument("postgres", "must be a URL; from_env() takes it from the environment")
+    return value
+
+
+def checked_stores(maker: str, postgres: tuple[object, type], redis: tuple[object, type]) -> None:
+    """See that a memory is made of stores of its own colour: a URL is the usual first guess.
+
+    Raises:
+        InvalidArgument: Something is no such store; the message names what takes URLs.
+    """
+    for argument, (value, kind) in (("postgres", postgres), ("redis", redis)):
+        if not isinstance(value, kind) and not (value is None and argument == "redis"):
+            wanted = f"must be the {kind.__name__} of this memory, not of type {type(value).__name__}"
+            raise InvalidArgument(argument, f"{wanted}; {maker}.from_url(...) takes URLs")
+
+
 def checked_title(value: object) -> str:
     """A title: 1 to 500 characters, white space folded, without what PostgreSQL cannot store."""
     if not isinstance(value, str):

@@ -9,7 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage, RemoveMessage
 
 from convmemory.chains.answer_matching import context_of
-from convmemory.dialects.message_likes import as_messages, is_one
+from convmemory.dialects.message_likes import as_messages, is_one, unknown_role
 from convmemory.encoding.message_classes import CLASSES
 from convmemory.errors import InvalidArgument
 from convmemory.models import Draft, RetrievedContext
@@ -46,6 +46,8 @@ def draft_of(role_or_message: Any, content: Any, known: Mapping[str, Any]) -> Dr
             raise InvalidArgument(
                 "content", "goes with a role, such as 'user'; a message brings its content itself"
             )
+        if why := unknown_role(role_or_message):
+            raise InvalidArgument("role", why)
         role_or_message = (role_or_message, content)
     elif isinstance(role_or_message, list):
         raise InvalidArgument("message", "is a list: pass it to save_messages")

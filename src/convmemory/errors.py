@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 
 class ConvMemoryError(Exception):
@@ -70,12 +70,15 @@ class MissingExtra(ConvMemoryError, ImportError):
 
 
 class StorageError(ConvMemoryError):
-    """A tier failed in a way that trying again will not mend; the driver's error is its cause."""
+    """A tier failed in a way that trying again will not mend; the driver's error is its cause.
+
+    ``tier`` is ``"PostgreSQL"`` or ``"Redis"``, and ``operation`` says in words what it was to do, ``"save messages"``.
+    """
 
     def __init__(self, tier: str, operation: str, why: str) -> None:
-        super().__init__(f"{tier} failed in {operation}: {why}")
         self.tier = tier
-        self.operation = operation
+        self.operation = _in_words(operation)
+        super().__init__(f"{tier} failed to {self.operation}: {why}")
 
 
 class StorageUnavailable(StorageError):
@@ -92,6 +95,47 @@ class SchemaOutdated(StorageError):
             why = f"schema {schema!r} is at version {found} of {wanted}: run `convmemory init`"
         else:
             why = f"schema {schema!r} is at version {found}, newer than this library's {wanted}: upgrade convmemory"
-        super().__init__("PostgreSQL", "schema check", why)
+        super().__init__("PostgreSQL", "check the schema", why)
+        self.args = (f"PostgreSQL: {why}",)
         self.found = found
         self.wanted = wanted
+
+
+_WORDS: Final = {
+    # statements
+    "append": "save messages",
+    "clear_conversation": "clear the conversation",
+    "create_conversation": "create the conversation",
+    "delete_conversation": "delete the conversation",
+    "get_conversation": "read the conversation",
+    "list_conversations": "list conversations",
+    "owner": "look whose conversation it is",
+    "pop_message": "remove the newest message",
+    "read_all": "read messages",
+    "read_messages": "read messages",
+    "read_messages_at": "read messages",
+    "read_window": "read messages",
+    "update_conversation": "change the conversation",
+    "count_dirty": "give a sign of life",
+    "mark_dirty": "note that a cached window is behind",
+    "read_dirty": "check the cached windows",
+    "clear_dirty": "check the cached windows",
+    # scripts and commands
+    "window_fill": "fill the window",
+    "window_publish": "add messages to the window",
+    "window_read": "read the window",
+    "drop": "drop windows",
+    "session_list": "keep the list of sessions",
+    "session_write": "keep the session",
+    "end_session": "end the session",
+    "list_user_sessions": "list sessions",
+    "ping": "give a sign of life",
+    # what opens and sets up
+    "open": "connect",
+    "init_schema": "set up the schema",
+}
+"""What the files and calls that a tier is asked by are for, as whoever reads an error would put it."""
+
+
+def _in_words(operation: str) -> str:
+    return _WORDS.get(operation) or operation.replace("_", " ")

@@ -69,6 +69,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         input_messages_key: str | None = None,
         telemetry: bool = True,
     ) -> None:
+        self._blocking, self._awaited = _tiered(postgres, redis)
         self._key = key_of(conversation_id, user_id)
         self._max_messages = window_size("max_messages", max_messages, postgres.settings.max_history_messages)
         self._hard_max = max(postgres.settings.hard_max_messages, self._max_messages or 1)
@@ -81,16 +82,6 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
             listen_for_failures()
         elif "langchain_core.runnables.history" in sys.modules:  # a factory: the turn is about to begin
             listen()
-        self._blocking: TieredStore | None = None
-        self._awaited: AsyncTieredStore | None = None
-        if isinstance(postgres, PostgresStore) and not isinstance(redis, AsyncRedisStore):
-            self._blocking = TieredStore(postgres, redis)
-        elif isinstance(postgres, AsyncPostgresStore) and not isinstance(redis, RedisStore):
-            self._awaited = AsyncTieredStore(postgres, redis)
-        else:
-            raise ConfigurationError(
-                "redis: both stores must be blocking (PostgresStore, RedisStore) or both async"
-            )
 
     def __repr__(self) -> str:
         return f"TieredChatMessageHistory({self.conversation_id!r}, user_id={self.user_id!r})"
@@ -259,6 +250,24 @@ def _pinned(step: Step | None) -> list[BaseMessage] | None:
     if step is None or step.entering or step.turn.pinned is None:
         return None
     return list(step.turn.pinned)
+
+
+def _tiered(postgres: object, redis: object) -> tuple[TieredStore | None, AsyncTieredStore | None]:
+    """The stores as one, in the colour they have.
+
+    Raises:
+        ConfigurationError: They have two, or are no stores; the message says what would be right.
+    """
+    if isinstance(postgres, PostgresStore) and (redis is None or isinstance(redis, RedisStore)):
+        return TieredStore(postgres, redis), None
+    if isinstance(postgres, AsyncPostgresStore) and (redis is None or isinstance(redis, AsyncRedisStore)):
+        return None, AsyncTieredStore(postgres, redis)
+    argument = "redis" if isinstance(postgres, PostgresStore | AsyncPostgresStore) else "postgres"
+    wrong = type(redis if argument == "redis" else postgres).__name__
+    raise ConfigurationError(
+        f"{argument}: both stores must be blocking (PostgresStore, RedisStore) or both async, not of type {wrong}; "
+        "memory.history(...) has both at hand"
+    )
 
 
 def _keeps_input(save_on_error: str | None) -> bool:

@@ -16,6 +16,7 @@ from langchain_core.messages import BaseMessage, RemoveMessage
 from convmemory._async.memory import AsyncConversationMemory
 from convmemory._sync.memory import ConversationMemory
 from convmemory.chains.recorder import RECORDER, listen
+from convmemory.chains.run_config import conversation_missing, told_conversation
 from convmemory.chains.turn import Run, Turn
 from convmemory.drafts import drafts_of
 from convmemory.errors import AsyncOnly, ConfigurationError, InvalidArgument, MissingExtra
@@ -37,6 +38,7 @@ __all__ = ["ConversationMemoryMiddleware"]
 
 Mode = Literal["window", "log-only"]
 _CHANNEL = "convmemory_turn"
+_NO_USER = "user_id: the run does not say; run the agent with config=memory.run_config(conversation_id=..., user_id=...)"
 
 
 @dataclass(slots=True)
@@ -92,7 +94,8 @@ class ConversationMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
 
     Args:
         memory: A ``ConversationMemory``, or an ``AsyncConversationMemory`` for ``ainvoke`` and ``astream`` only.
-        conversation_id: Fixed for this agent; by default each run's config names it, see ``memory.run_config``.
+        conversation_id: Fixed for this agent; by default each run's config names it, see ``memory.run_config``, or
+            else its ``thread_id`` does.
         user_id: Whose conversation it is; by default each run's config says.
         max_messages: The size of the window, as ``memory.history`` takes it.
         mode: ``"window"`` shows the model the window; ``"log-only"`` only stores, for an agent whose
@@ -100,7 +103,7 @@ class ConversationMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
         telemetry: Store tokens, latency and retrieved documents beside the replies.
 
     Raises:
-        InvalidArgument: ``mode`` is neither.
+        InvalidArgument: ``memory`` is none, or ``mode`` is neither.
     """
 
     state_schema = MemoryState
@@ -116,6 +119,9 @@ class ConversationMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
         telemetry: bool = True,
     ) -> None:
         super().__init__()
+        if not isinstance(memory, ConversationMemory | AsyncConversationMemory):
+            wanted = "must be a ConversationMemory or an AsyncConversationMemory, as from_url(...) makes them"
+            raise InvalidArgument("memory", f"{wanted}, not of type {type(memory).__name__}")
         if mode not in ("window", "log-only"):
             raise InvalidArgument("mode", f"must be 'window' or 'log-only', not {mode!r:.40}")
         self._memory = memory
@@ -201,13 +207,13 @@ class ConversationMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
 
     def _given(self, name: str) -> Any:
         """What the middleware was made with, or else what the run's config says."""
-        value = self._named[name] or (get_config().get("configurable") or {}).get(name)
+        told = get_config().get("configurable") or {}
+        value = self._named[name] or (
+            told_conversation(told) if name == "conversation_id" else told.get(name)
+        )
         if value is None:
-            raise ConfigurationError(
-                f"{name}: the run does not say; run the agent with "
-                "config=memory.run_config(conversation_id=..., user_id=...), "
-                f"or give {name} to the middleware"
-            )
+            why = conversation_missing(told) if name == "conversation_id" else _NO_USER
+            raise ConfigurationError(f"{why}, or give {name} to the middleware")
         return value
 
 

@@ -55,7 +55,9 @@ class ConversationSession:
     ) -> None:
         if not isinstance(memory, AsyncConversationMemory):
             raise InvalidArgument(
-                "memory", f"must be an AsyncConversationMemory (the SDK awaits), not {type(memory).__name__}"
+                "memory",
+                "must be an AsyncConversationMemory (the SDK awaits), as AsyncConversationMemory.from_url(...) makes one, "
+                f"not of type {type(memory).__name__}",
             )
         self._key = conversation_key(conversation_id, user_id)
         self._dept_id = optional_id("dept_id", dept_id)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, ClassVar, Self
+from ipaddress import IPv6Address
+from typing import Any, ClassVar, Final, Self
 from urllib.parse import quote
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from convmemory.environment import PREFIX, read_environment, variables_of
 from convmemory.errors import ConfigurationError
 
 _DAY = 86_400.0  # seconds: no time-out is longer, and drivers take no infinite one
-
-
-def _named(variable: str) -> AliasChoices:
-    """Let a setting be given by its field name in Python and by ``variable`` in the environment."""
-    return AliasChoices(variable.lower(), variable)
+_SCHEME: Final = re.compile(r"postgres(?:ql)?\+(\w+)://", re.IGNORECASE)
+_OR_NONE: Final = {
+    "max_history_messages": "a number of messages, or none for all of them",
+    "prepare_threshold": "how often a statement is sent before it is prepared: 0 is at once, none is never",
+}
+"""What settings that may be ``None`` mean: a word that is no number is often meant to turn them off."""
 
 
 class Settings(BaseSettings):
@@ -30,57 +36,50 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", populate_by_name=True, validate_default=False
     )
 
-    database_url: SecretStr | None = Field(None, validation_alias=_named("DATABASE_URL"))
-    postgres_host: str = Field("localhost", validation_alias=_named("POSTGRES_HOST"))
-    postgres_port: int = Field(5432, ge=1, le=65535, validation_alias=_named("POSTGRES_PORT"))
-    postgres_db: str = Field("postgres", min_length=1, validation_alias=_named("POSTGRES_DB"))
-    postgres_user: str = Field("postgres", min_length=1, validation_alias=_named("POSTGRES_USER"))
-    postgres_password: SecretStr | None = Field(None, validation_alias=_named("POSTGRES_PASSWORD"))
+    database_url: SecretStr | None = None
+    postgres_host: str = "localhost"
+    postgres_port: int = Field(5432, ge=1, le=65535)
+    postgres_db: str = Field("postgres", min_length=1)
+    postgres_user: str = Field("postgres", min_length=1)
+    postgres_password: SecretStr | None = None
 
-    redis_url: SecretStr | None = Field(None, validation_alias=_named("REDIS_URL"))
-    redis_host: str = Field("localhost", validation_alias=_named("REDIS_HOST"))
-    redis_port: int = Field(6379, ge=1, le=65535, validation_alias=_named("REDIS_PORT"))
-    redis_password: SecretStr | None = Field(None, validation_alias=_named("REDIS_PASSWORD"))
-    redis_db: int = Field(0, ge=0, validation_alias=_named("REDIS_DB"))
+    redis_url: SecretStr | None = None
+    redis_host: str = "localhost"
+    redis_port: int = Field(6379, ge=1, le=65535)
+    redis_password: SecretStr | None = None
+    redis_db: int = Field(0, ge=0)
 
-    session_ttl_minutes: float = Field(30, gt=0, le=525_600, validation_alias=_named("SESSION_TTL_MINUTES"))
-    max_history_messages: int | None = Field(
-        6, ge=1, le=10_000, validation_alias=_named("MAX_HISTORY_MESSAGES")
-    )
-    hard_max_messages: int = Field(
-        200, ge=1, le=10_000, validation_alias=_named("CONVMEMORY_HARD_MAX_MESSAGES")
-    )
+    session_ttl_minutes: float = Field(30, gt=0, le=525_600)
+    max_history_messages: int | None = Field(6, ge=1, le=10_000)
+    hard_max_messages: int = Field(200, ge=1, le=10_000)
 
-    db_schema: str = Field(
-        "convmemory",
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$",
-        validation_alias=_named("CONVMEMORY_DB_SCHEMA"),
-    )
-    key_prefix: str = Field(
-        "convmemory:",
-        max_length=100,
-        pattern=r"^[^{}\x00]*$",
-        validation_alias=_named("CONVMEMORY_KEY_PREFIX"),
-    )
-    pool_min: int = Field(1, ge=0, le=1000, validation_alias=_named("CONVMEMORY_POOL_MIN"))
-    pool_max: int = Field(10, ge=1, le=1000, validation_alias=_named("CONVMEMORY_POOL_MAX"))
-    pool_timeout: float = Field(5, gt=0, le=_DAY, validation_alias=_named("CONVMEMORY_POOL_TIMEOUT"))
-    connect_timeout: float = Field(3, gt=0, le=_DAY, validation_alias=_named("CONVMEMORY_CONNECT_TIMEOUT"))
-    statement_timeout: float = Field(
-        10, gt=0, le=_DAY, validation_alias=_named("CONVMEMORY_STATEMENT_TIMEOUT")
-    )
-    redis_timeout: float = Field(0.5, gt=0, le=_DAY, validation_alias=_named("CONVMEMORY_REDIS_TIMEOUT"))
-    prepare_threshold: int | None = Field(1, ge=0, validation_alias=_named("CONVMEMORY_PREPARE_THRESHOLD"))
-    max_window_bytes: int = Field(1_000_000, ge=0, validation_alias=_named("CONVMEMORY_MAX_WINDOW_BYTES"))
+    db_schema: str = Field("convmemory", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
+    key_prefix: str = Field("convmemory:", max_length=100, pattern=r"^[^{}\x00]*$")
+    pool_min: int = Field(1, ge=0, le=1000)
+    pool_max: int = Field(10, ge=1, le=1000)
+    pool_timeout: float = Field(5, gt=0, le=_DAY)
+    connect_timeout: float = Field(3, gt=0, le=_DAY)
+    statement_timeout: float = Field(10, gt=0, le=_DAY)
+    redis_timeout: float = Field(0.5, gt=0, le=_DAY)
+    prepare_threshold: int | None = Field(1, ge=0)
+    max_window_bytes: int = Field(1_000_000, ge=0)
 
-    _reads_environment: ClassVar[bool] = False
+    _environment: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    _variables: dict[str, str] = PrivateAttr(default_factory=dict)
 
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
             # The cause is left out on purpose: pydantic's text repeats the value, which may be a password.
-            raise ConfigurationError(_explain(error)) from None
+            raise ConfigurationError(_explain(error, self._environment)) from None
+
+    def __eq__(self, other: object) -> bool:
+        """Whether every setting is the same; where each came from makes no difference."""
+        return isinstance(other, Settings) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.__dict__.values()))
 
     @field_validator("max_history_messages", "prepare_threshold", mode="before")
     @classmethod
@@ -92,6 +91,22 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, value: Any) -> Any:
         return None if value == "" else value
 
+    @field_validator("database_url")
+    @classmethod
+    def _as_libpq_has_it(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(libpq_url(value.get_secret_value()))
+
+    @field_validator("postgres_host", "redis_host")
+    @classmethod
+    def _is_a_host_alone(cls, value: str, info: ValidationInfo) -> str:
+        tier = str(info.field_name).removesuffix("_host")
+        if "://" in value:
+            whole = "DATABASE_URL" if tier == "postgres" else "REDIS_URL"
+            raise ValueError(f"must be a host alone; a whole URL is for {whole}")
+        if any(":" in host and not _is_ipv6(host) for host in value.split(",")):
+            raise ValueError(f"must be a host alone; the port is for {tier.upper()}_PORT")
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -102,19 +117,30 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments alone, or arguments over the environment (``from_env``)."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return (init_settings, env_settings) if cls._reads_environment else (init_settings,)
+        del env_settings, dotenv_settings, file_secret_settings
+        return init_settings, _Texts(settings_cls, cls._environment)
 
     @classmethod
     def from_env(cls, **overrides: Any) -> Self:
         """Read the environment; ``overrides`` win over it.
 
+        Every setting may be named with the prefix ``CONVMEMORY_``, which wins; the servers, ``SESSION_TTL_MINUTES``
+        and ``MAX_HISTORY_MESSAGES`` also without it.
+
         Raises:
-            ConfigurationError: A variable has a value that cannot be used; the message names it.
+            ConfigurationError: A variable has a value that cannot be used, or begins with ``CONVMEMORY_`` and is
+                none of them; the message names it.
         """
-        reading = type(cls.__name__, (cls,), {"_reads_environment": True, "__module__": cls.__module__})
+        texts = read_environment(cls.model_fields, overrides)
+        reading = type(cls.__name__, (cls,), {"_environment": texts, "__module__": cls.__module__})
         found = reading(**overrides)
-        return cls(**{name: getattr(found, name) for name in cls.model_fields})
+        made = cls(**{name: getattr(found, name) for name in cls.model_fields})
+        made._variables = {name: variable for name, (variable, _) in texts.items()}
+        return made
+
+    def name_of(self, setting: str) -> str:
+        """The variable a setting was read from, for errors; the one it is best known by where it came as an argument."""
+        return self._variables.get(setting) or variables_of(setting)[-1]
 
     @property
     def window_messages(self) -> int:
@@ -151,21 +177,53 @@ def _host(host: str) -> str:
     return f"[{host}]" if ":" in host else quote(host, safe="")
 
 
-def _explain(error: ValidationError) -> str:
-    """Name each wrong setting and what would be right, without its value."""
+def libpq_url(url: str) -> str:
+    """A PostgreSQL URL as libpq takes it: without the driver that SQLAlchemy's have, ``postgresql+psycopg://``."""
+    if not isinstance(url, str):
+        raise ConfigurationError(f"DATABASE_URL: must be a URL as text, not {type(url).__name__}")
+    plain = _SCHEME.sub("postgresql://", url.strip(), count=1)
+    driver = _SCHEME.match(url.strip())
+    if driver and driver[1].lower() == "asyncpg":  # which has another name for it
+        plain = re.sub(r"(?<=[?&])ssl=", "sslmode=", plain)
+    return plain
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        IPv6Address(host.strip().partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+class _Texts(PydanticBaseSettingsSource):
+    """What ``from_env`` found in the environment; nothing, where arguments alone count."""
+
+    def __init__(self, settings_cls: type[BaseSettings], texts: Mapping[str, tuple[str, str]]) -> None:
+        super().__init__(settings_cls)
+        self._texts = texts
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The text of one variable, as the base class wants to be told of it."""
+        del field
+        return self._texts[field_name][1], field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """The texts by setting."""
+        return {name: text for name, (_, text) in self._texts.items()}
+
+
+def _explain(error: ValidationError, environment: Mapping[str, tuple[str, str]]) -> str:
+    """Name each wrong setting as it was given, and what would be right, without its value."""
     said = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        field = str(problem["loc"][0]) if problem["loc"] else "settings"
+        setting = str(problem["loc"][0]) if problem["loc"] else "settings"
         if problem["type"] == "extra_forbidden":
-            near = " or ".join(get_close_matches(field, Settings.model_fields))
-            said.append(f"{field}: no such setting" + (f"; did you mean {near}?" if near else ""))
-        else:
-            said.append(f"{_variable(field)}: {problem['msg']}")
+            meant = setting.lower().removeprefix(PREFIX.lower())
+            near = " or ".join(get_close_matches(meant, Settings.model_fields))
+            said.append(f"{setting}: no such setting" + (f"; did you mean {near}?" if near else ""))
+            continue
+        name = environment[setting][0] if setting in environment else setting
+        why = problem["msg"].removeprefix("Value error, ")
+        said.append(f"{name}: {why}" + (f" ({_OR_NONE[setting]})" if setting in _OR_NONE else ""))
     return "; ".join(said)
-
-
-def _variable(name: str) -> str:
-    """The environment variable behind a field or alias."""
-    info = Settings.model_fields.get(name)
-    alias = info.validation_alias if info else None
-    return str(alias.choices[-1]) if isinstance(alias, AliasChoices) else name.upper()

@@ -217,6 +217,8 @@ async def test_the_largest_numbers_allowed_work(memory):
         ("tokens_used", -1),
         ("tokens_used", 2**31),
         ("tokens_used", "7"),
+        ("tokens_used", True),
+        ("latency_ms", False),
         ("latency_ms", -1),
         ("latency_ms", 1.5),
         ("metadata", ["no", "mapping"]),
@@ -357,3 +359,48 @@ async def test_the_environment_opens_a_memory(monkeypatch, database_url, redis_u
         assert memory.check().ok
     async with AsyncConversationMemory.from_env(max_history_messages=1) as memory:
         assert texts(await memory.get_history("c", user_id="ana")) == ["4"]
+
+
+async def test_a_role_that_is_none_is_told_with_those_there_are(memory):
+    for role, shown in (("bot", "unknown role 'bot'"), ("What is private here?", "unknown role")):
+        with pytest.raises(
+            InvalidArgument, match=rf"^role: {shown}: there are human or user, ai or assistant"
+        ):
+            await memory.save_message("c", role, "private", user_id="ana")
+    saved = await memory.save_message("c", "Assistant", "Hello", user_id="ana")
+
+    assert saved.role == "ai"
+    assert texts(await memory.get_history("c", user_id="ana", limit=None)) == ["Hello"]
+
+
+# What ``message.text`` gives is a text
+
+
+async def test_the_text_of_a_message_may_stand_for_any_text(memory, caplog):
+    said = AIMessage("vacation").text
+    assert type(said) is not str
+    await memory.create_conversation(
+        said, conversation_id=said, title=said, dept_id=said, metadata={said: said}
+    )
+    context = RetrievedContext(said, said, 0.5, {said: said})
+    await memory.save_message(
+        said, (said.replace("vacation", "human"), said), user_id=said, contexts=[context]
+    )
+    noted = HumanMessage("vacation", additional_kwargs={"about": [said]})
+    await memory.save_message(said, noted, user_id=said, metadata={"q": said})
+    session = await memory.create_session(said, dept_id=said, conversation_id=said, metadata={said: said})
+
+    for _ in range(2):  # from PostgreSQL, then from the window
+        assert await memory.get_history("vacation", user_id="vacation") == [HumanMessage("vacation"), noted]
+    found = await memory.get_conversation("vacation", user_id="vacation")
+    assert (found.title, found.dept_id, found.metadata) == ("vacation", "vacation", {"vacation": "vacation"})
+    stored = await memory.get_messages("vacation", user_id="vacation")
+    assert stored[0].contexts[0] == RetrievedContext("vacation", "vacation", 0.5, {"vacation": "vacation"})
+    assert (stored[1].metadata, stored[1].lossy) == ({"q": "vacation"}, False)
+    kept = await memory.get_session(session.session_id)
+    assert (kept.user_id, kept.conversation_id, kept.metadata) == (
+        "vacation",
+        "vacation",
+        {"vacation": "vacation"},
+    )
+    assert "kept as text" not in caplog.text

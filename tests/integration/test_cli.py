@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -16,6 +19,7 @@ from convmemory import ConversationMemory, Draft, PostgresStore, RetrievedContex
 from convmemory.__main__ import main
 from convmemory.cli import app
 from convmemory.embedded import EmbeddedServers
+from convmemory.embedded.plan import POSTGRES_DATA
 
 NOBODY = "postgresql://app:hunter2@127.0.0.1:1/app"  # port 1: nobody answers, at once
 
@@ -90,6 +94,29 @@ def test_a_group_without_a_command_explains_itself(run, words):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "schema",
+        "history",
+        "demo",
+        "init",
+        "check",
+        "schema print",
+        "schema check",
+        "history list",
+        "history show",
+    ],
+)
+def test_the_help_shows_no_type_beside_a_flag(run, words):
+    done = run(*words.split(), "--help")
+
+    assert done.exit_code == 0
+    assert "--help" in done.output
+    assert not {"bool", "boolean", "range"} & set(re.findall(r"[a-z]+", done.output.lower()))
+
+
+@pytest.mark.parametrize(
     "words", ["demo", "init", "check", "schema print", "schema check", "history list", "history show"]
 )
 def test_the_help_of_every_command_has_an_example_of_it(run, words):
@@ -138,7 +165,7 @@ def test_a_schema_name_that_cannot_be_one_is_refused(run):
     done = run("schema", "print", "--schema", "a b; drop")
 
     assert done.exit_code == 1
-    assert done.stderr.startswith("convmemory: CONVMEMORY_DB_SCHEMA: ")
+    assert done.stderr.startswith("convmemory: --schema: ")
     assert done.stdout == ""
 
 
@@ -182,6 +209,7 @@ def test_check_says_degraded_when_redis_is_away(run, memory, strictly, status):
     assert "degraded" in done.stdout
     assert "PostgreSQL   ok" in done.stdout
     assert "Redis        failed" in done.stdout
+    assert "Connection refused (at 127.0.0.1:1)" in " ".join(done.stdout.split())
     assert "hunter2" not in done.output
 
 
@@ -205,9 +233,67 @@ def test_a_database_that_does_not_answer_is_one_line_without_the_password(run):
 
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
-    assert "convmemory: PostgreSQL failed in connect" in done.stderr
+    assert "convmemory: PostgreSQL failed to connect" in done.stderr
     assert "--database-url" in done.stderr
     assert "hunter2" not in done.stderr
+
+
+@pytest.fixture(scope="session")
+def locked(tmp_path_factory):
+    """The URL of a PostgreSQL that asks its user for a password."""
+    with EmbeddedServers.start(tmp_path_factory.mktemp("locked"), redis=False, durable=False) as pair:
+        with psycopg.connect(pair.database_url, autocommit=True) as admin:
+            admin.execute("CREATE ROLE app LOGIN PASSWORD 'right'")
+            rules = Path(pair.directory, POSTGRES_DATA, "pg_hba.conf")
+            rules.write_text("local convmemory,nowhere app scram-sha-256\nlocal all postgres trust\n")
+            admin.execute("SELECT pg_reload_conf()")
+        yield pair.database_url
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "hint"),
+    [
+        (("//postgres@", "//app:hunter2@"), "password authentication failed", "is the password right?"),
+        (("//postgres@", "//app@"), "no password supplied", "is the password right?"),
+        (("//postgres@", "//nobody@"), "", "pg_hba.conf does not let this user in"),
+        (
+            ("/convmemory", "/nowhere"),
+            'database "nowhere" does not exist',
+            "make the database first, with createdb",
+        ),
+        (("//postgres@/convmemory", "//app:right@/convmemory"), "is not there: run `convmemory init`", ""),
+    ],
+)
+def test_a_server_that_is_there_and_lets_nobody_in_is_told_as_such(run, locked, change, said, hint):
+    url = locked.replace(*change)
+    for words in (("history", "list", "--user", "maria"), ("check",), ("init",)):
+        if words == ("init",) and not hint:
+            continue
+        done = run(*words, "--database-url", url)
+        told = " ".join((done.stderr + done.stdout).split())
+        assert done.exit_code == 1
+        assert said in told
+        assert ("the server is there: " in told, hint in told) == (bool(hint), True)
+        assert "is it running" not in told
+        assert not {"hunter2", "Traceback"} & set(told.split())
+
+
+def test_a_role_that_does_not_exist_is_no_question_of_the_address(run, database_url):
+    parts = psycopg.conninfo.conninfo_to_dict(database_url)
+    done = run(
+        "check", "--database-url", psycopg.conninfo.make_conninfo(**(parts | {"user": "no_such_role"}))
+    )
+
+    assert "the server is there: is the user right?" in " ".join(done.stdout.split())
+
+
+def test_a_misspelt_variable_ends_every_command_in_one_line(run):
+    done = run("check", CONVMEMORY_SCHEMA="typo")
+
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith(
+        "convmemory: CONVMEMORY_SCHEMA: no such variable; did you mean CONVMEMORY_DB_SCHEMA?"
+    )
 
 
 def test_the_same_line_comes_from_the_real_command():
@@ -309,6 +395,27 @@ def test_history_show_gives_the_newest_or_all(run, memory):
     assert seqs() == list(range(952, 1002))
     assert seqs("--limit", "2") == [1000, 1001]
     assert seqs("--all") == list(range(1, 1002))
+
+
+def test_history_list_prints_one_json_object_a_conversation(run, memory):
+    for number in range(3):
+        memory.create_conversation(
+            "maria", conversation_id=f"c{number}", title=f"Ä {number}", metadata={"n": number}
+        )
+    memory.save_message("c0", "Hello", user_id="maria")
+
+    first = run("history", "list", "--user", "maria", "--json", "--limit", "2")
+    [newest, second] = [json.loads(line) for line in first.stdout.splitlines()]
+    cursor = re.fullmatch(r"convmemory: there may be more: --cursor (\S+)\n", first.stderr)[1]
+    rest = run("history", "list", "--user", "maria", "--json", "--limit", "2", "--cursor", cursor)
+
+    assert (newest["id"], newest["title"], newest["message_count"]) == ("c0", "Ä 0", 1)
+    assert UUID(newest["uuid"]) == memory.get_conversation("c0", user_id="maria").uuid
+    assert (newest["user_id"], newest["dept_id"], newest["metadata"]) == ("maria", None, {"n": 0})
+    assert newest["updated_at"].endswith("+00:00")
+    assert second["id"] == "c2"
+    assert [json.loads(line)["id"] for line in rest.stdout.splitlines()] == ["c1"]
+    assert run("history", "list", "--user", "nobody", "--json").output == ""
 
 
 def test_stored_text_steers_neither_the_terminal_nor_the_markup(run, memory):

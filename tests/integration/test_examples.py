@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
 
 import httpx
 import nbclient
 import nbformat
+import psycopg
 import pytest
+from langchain_core.messages import AIMessageChunk
 
 from convmemory import ConversationMemory
 
@@ -53,12 +61,13 @@ def output(command: list[str], names: dict[str, str] | None = None) -> str:
         command, env=os.environ | (names or {}), capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
     return done.stdout
 
 
 @contextmanager
-def service(names: dict[str, str]) -> Iterator[httpx.Client]:
-    """The chat service, for as long as the block lasts."""
+def service(names: dict[str, str]) -> Iterator[str]:
+    """The address of the chat service, for as long as the block lasts."""
     command = program("fastapi_chat.py", "--env", "--port", "0")
     with subprocess.Popen(command, env=os.environ | names, stderr=subprocess.PIPE, text=True) as running:
         try:
@@ -69,11 +78,41 @@ def service(names: dict[str, str]) -> Iterator[httpx.Client]:
                     break
             else:
                 pytest.fail(f"it did not start: {said}")
-            with httpx.Client(base_url=found[1], headers={"X-User-Id": "ada"}, timeout=30) as client:
-                yield client
+            yield found[1]
         finally:
             running.send_signal(signal.SIGTERM)
             running.communicate(timeout=30)
+
+
+class Visitor:
+    """Somebody who has logged in to the chat service."""
+
+    def __init__(self, address: str, user: str) -> None:
+        token = httpx.post(f"{address}/login", json={"user": user}, timeout=30).json()["token"]
+        self.client = httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+
+    def turn(self, message: str, **where: Any) -> list[Event]:
+        """What the service streams back."""
+        with self.client.stream("POST", "/chat", json={"message": message, **where}) as response:
+            assert response.status_code == 200, response.read()
+            assert response.headers["content-type"].startswith("text/event-stream")
+            lines = ((line, time.monotonic()) for line in response.iter_lines() if line)
+            return [
+                Event(kind.removeprefix("event: "), json.loads(data.removeprefix("data: ")), at)
+                for (kind, _), (data, at) in zip(lines, lines, strict=True)
+            ]
+
+
+class Event(NamedTuple):
+    """One server-sent event, and when it arrived."""
+
+    kind: str
+    data: dict[str, Any]
+    at: float
+
+
+def text_of(events: list[Event]) -> str:
+    return "".join(event.data["text"] for event in events if event.kind == "text")
 
 
 def test_the_page_lists_every_example():
@@ -139,39 +178,164 @@ def test_the_agent_stores_calls_and_results_in_order_and_knows_which_order_is_me
     assert answer.tokens_used
 
 
-def test_the_chat_service_streams_remembers_and_keeps_users_apart(names, memory):
-    with service(names) as client:
-        asked = [
-            client.post("/chat", json={"conversation_id": "hello", "message": message})
-            for message in ("What is my name?", "My name is Ada.", "What is my name?")
-        ]
-        listed = client.get("/conversations").json()
-        told = client.get("/conversations/hello/messages").json()
-        older = client.get("/conversations/hello/messages", params={"before": 3}).json()
-        eve = {"X-User-Id": "eve"}
-        hers = client.get("/conversations", headers=eve).json()
-        other = client.get("/conversations/hello/messages", headers=eve)
-        uuid = str(memory.get_conversation("hello", user_id="ada").uuid)
-        stolen = client.post("/chat", json={"conversation_id": uuid, "message": "Hi"}, headers=eve)
-        nameless = client.post("/chat", json={"conversation_id": "", "message": "Hi"})
+@pytest.fixture
+def visitor():
+    """A function that logs somebody in; their connections are closed in the end."""
+    with ExitStack() as clients:
 
-    assert [answer.text for answer in asked] == [
-        "You have not told me your name yet.",
-        "Your name is Ada.",
-        "Your name is Ada.",
-    ]
-    assert asked[0].headers["transfer-encoding"] == "chunked"
-    assert listed == {
-        "conversations": [{"id": "hello", "title": "What is my name?", "messages": 6}],
-        "next_cursor": None,
+        def arrived(address: str, user: str) -> Visitor:
+            made = Visitor(address, user)
+            clients.enter_context(made.client)
+            return made
+
+        yield arrived
+
+
+@pytest.fixture(scope="module")
+def address(database_url, redis_url):
+    """A chat service that these tests share; each is a user of its own."""
+    name = f"t_{uuid4().hex[:12]}"
+    names = {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "CONVMEMORY_DB_SCHEMA": name,
+        "CONVMEMORY_KEY_PREFIX": f"{name}:",
     }
-    assert [(m["seq"], m["role"]) for m in told] == [
-        (seq, role) for seq, role in enumerate(["human", "ai"] * 3, 1)
+    with service(names) as found:
+        yield found
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+def test_the_chat_service_tells_tools_and_words_as_they_come(address, visitor):
+    events = visitor(address, "piece by piece").turn("Where is my order 1042?")
+    words = [event for event in events if event.kind == "text"]
+
+    assert [event.kind for event in events] == ["begin", "tool", *["text"] * 7, "end"]
+    assert events[1].data == {"name": "find_order", "result": "a kettle, delivered on Monday"}
+    assert text_of(events) == "Order 1042: a kettle, delivered on Monday."
+    assert words[-1].at - words[0].at > 0.1  # seven words, each of which takes the model 0.03 s
+
+
+def test_the_second_turn_of_the_chat_service_knows_the_first(address, visitor):
+    ada = visitor(address, "ada")
+    first = ada.turn("Where is my order 1042?")[0].data
+    by_conversation = ada.turn("Then send it back, please.", conversation_id=first["conversation_id"])
+    by_session = ada.turn("And where is it now?", session_id=first["session_id"])
+    elsewhere = ada.turn("Where is it?")
+
+    assert text_of(by_conversation) == "Order 1042: label R-1042."
+    assert text_of(by_session) == "Order 1042: a kettle, delivered on Monday."
+    assert by_session[0].data == first
+    assert text_of(elsewhere) == "Which order do you mean?"
+    assert elsewhere[0].data["conversation_id"] != first["conversation_id"]
+
+
+def test_the_chat_service_lists_shows_and_deletes_conversations(address, visitor):
+    client = (grace := visitor(address, "grace")).client
+    begin = grace.turn("Where is my order 2001?")[0].data
+    name = begin["conversation_id"]
+    path = f"/conversations/{name}"
+    listed, shown = client.get("/conversations").json(), client.get(path).json()
+    older = client.get(f"{path}/messages", params={"before": 3}).json()
+    gone = [client.delete(path), client.get(path), client.delete(path)]
+    afterwards = grace.turn("Where is it?", session_id=begin["session_id"])
+
+    assert [(c["id"], c["title"], c["message_count"]) for c in listed["items"]] == [
+        (name, "Where is my order 2001?", 4)
     ]
-    assert told[1]["tokens_used"] == 4 + 8  # words in, words out
+    assert listed["next_cursor"] is None
+    assert [m["role"] for m in shown["messages"]] == ["human", "ai", "tool", "ai"]
+    assert shown["messages"][3]["tokens_used"]
     assert [m["seq"] for m in older] == [1, 2]
-    assert hers["conversations"] == []
-    assert [answer.status_code for answer in (other, stolen, nameless)] == [404, 404, 422]
+    assert [answer.status_code for answer in gone] == [204, 404, 404]
+    assert afterwards[0].data["conversation_id"] != name  # the session's is gone: a new one
+    assert afterwards[0].data["session_id"] == begin["session_id"]
+
+
+def test_a_session_of_the_chat_service_ends_and_the_conversation_stays(address, visitor):
+    mary = visitor(address, "mary")
+    begin = mary.turn("Where is my order 1042?")[0].data
+    left = mary.client.delete(f"/sessions/{begin['session_id']}")
+    again = mary.turn("Send it back.", **begin)
+
+    assert left.status_code == 204
+    assert again[0].data["session_id"] != begin["session_id"]
+    assert text_of(again) == "Order 1042: label R-1042."
+
+
+def test_to_a_stranger_a_conversation_of_the_chat_service_is_not_there(address, visitor):
+    begin = (alan := visitor(address, "alan")).turn("Where is my order 1042?")[0].data
+    name, eve = begin["conversation_id"], visitor(address, "eve")
+    tries = [
+        eve.client.get(f"/conversations/{name}"),
+        eve.client.get(f"/conversations/{name}/messages"),
+        eve.client.delete(f"/conversations/{name}"),
+        eve.client.post("/chat", json={"message": "Hi", "conversation_id": name}),
+    ]
+    nowhere = eve.client.post("/chat", json={"message": "Hi", "conversation_id": "no such"})
+    with_his_session = eve.turn("Where is it?", session_id=begin["session_id"])
+    without_a_token = httpx.get(f"{address}/conversations", timeout=30)
+    wrong = [{"message": ""}, {"message": "Hi", "conversation_id": ""}]
+
+    assert [answer.status_code for answer in [*tries, nowhere]] == [404] * 5
+    assert with_his_session[0].data["conversation_id"] != name
+    assert (without_a_token.status_code, without_a_token.headers["www-authenticate"]) == (401, "Bearer")
+    assert [eve.client.post("/chat", json=body).status_code for body in wrong] == [422, 422]
+    assert alan.client.get(f"/conversations/{name}").json()["message_count"] == 4
+    assert len(eve.client.get("/conversations").json()["items"]) == 1  # the one her own turn began
+
+
+def test_users_of_the_chat_service_who_talk_at_once_are_not_mixed_up(address, visitor):
+    def visit(order: int) -> tuple[list[str], list[str], bool]:
+        user = visitor(address, f"user {order}")
+        first = user.turn(f"Where is my order {order}?")
+        name = first[0].data["conversation_id"]
+        second = user.turn("Send it back.", conversation_id=name)
+        stored = user.client.get(f"/conversations/{name}").json()["messages"]
+        said = [message["content"] for message in stored if message["role"] == "human"]
+        listed = user.client.get("/conversations").json()["items"]
+        return [text_of(first), text_of(second)], said, [one["id"] for one in listed] == [name]
+
+    orders = range(7001, 7013)
+    with ThreadPoolExecutor(len(orders)) as crowd:
+        visits = list(crowd.map(visit, orders))
+
+    assert visits == [
+        ([f"Order {n}: no such order."] * 2, [f"Where is my order {n}?", "Send it back."], True)
+        for n in orders
+    ]
+
+
+def test_without_redis_the_chat_service_has_no_sessions_and_goes_on(names, visitor):
+    with service(names | {"REDIS_URL": "redis://127.0.0.1:1/0"}) as address:
+        ada = visitor(address, "ada")
+        first = ada.turn("Where is my order 1042?")[0].data
+        second = ada.turn("Then send it back, please.", **first)
+        ready = httpx.get(f"{address}/ready", timeout=30)
+        leaving = ada.client.delete("/sessions/abc")
+
+    assert first["session_id"] is None
+    assert text_of(second) == "Order 1042: label R-1042."
+    assert (ready.status_code, ready.json()) == (200, {"status": "degraded"})
+    assert (leaving.status_code, leaving.json()) == (503, {"detail": "try again"})
+
+
+async def test_a_turn_of_the_chat_service_that_fails_says_so(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    answer = importlib.import_module("fastapi_chat").answer
+
+    class Failing:
+        async def astream(
+            self, *_: object, **__: object
+        ) -> AsyncIterator[tuple[AIMessageChunk, dict[str, Any]]]:
+            yield AIMessageChunk("20 da"), {}
+            raise RuntimeError("my key is hunter2")
+
+    told = [event async for event in answer(Failing(), "Hi", {}, {})]
+
+    assert [event.split("\n", 1)[0] for event in told] == ["event: begin", "event: text", "event: error"]
+    assert told[-1].split("\n")[1] == 'data: {"detail": "RuntimeError"}'
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,14 @@ from langchain_core.runnables.history import RunnableWithMessageHistory
 
 from convmemory import (
     AsyncOnly,
+    ConfigurationError,
     ConversationNotFound,
+    InvalidArgument,
     PostgresStore,
     RedisStore,
     Settings,
     TieredChatMessageHistory,
+    thread_as_conversation,
 )
 from fix_memory import read, texts
 
@@ -29,7 +32,7 @@ class Shape:
     def __init__(self, keyed: bool) -> None:
         self.keyed = keyed
 
-    def chain(self, memory, step) -> RunnableWithMessageHistory:
+    def chain(self, memory, step, **more) -> RunnableWithMessageHistory:
         """``step`` is awaited with the prompt's messages and returns the answer."""
 
         def blocking(prompt):
@@ -38,15 +41,16 @@ class Shape:
         async def awaited(prompt):
             return await step(_messages(prompt))
 
-        return self.around(memory, RunnableLambda(blocking, awaited))
+        return self.around(memory, RunnableLambda(blocking, awaited), **more)
 
-    def around(self, memory, runnable) -> RunnableWithMessageHistory:
+    def around(self, memory, runnable, **more) -> RunnableWithMessageHistory:
         keys = {"input_messages_key": "said", "history_messages_key": "past"} if self.keyed else {}
         return RunnableWithMessageHistory(
             PROMPT | runnable if self.keyed else runnable,
             memory.history_factory,
             history_factory_config=memory.history_factory_config,
             **keys,
+            **more,
         )
 
     def input(self, said: str):
@@ -277,6 +281,34 @@ async def test_a_run_without_a_conversation_is_refused_by_name(memory, shape, in
         await invoke(shape.chain(memory, counting), shape.input("hi"), {"configurable": {"user_id": "ana"}})
     with pytest.raises(ValueError, match="conversation_id"):
         memory.run_config(conversation_id="", user_id="ana")
+
+
+async def test_a_thread_names_the_conversation_where_a_chain_is_told_so(memory, shape, invoke):
+    chain = shape.chain(memory, counting, config_factories=[thread_as_conversation])
+    await invoke(chain, shape.input("one"), {"configurable": {"thread_id": "c", "user_id": "ana"}})
+    told = {"thread_id": "d", "conversation_id": "c", "user_id": "ana"}
+    await invoke(chain, shape.input("two"), {"configurable": told})
+
+    said = ["one", "1 messages", "two", "3 messages"]
+    assert texts(await memory.get_history("c", user_id="ana")) == said
+    for config, why in (
+        ({"session_id": "c"}, "a session_id, which is a visit"),
+        ({}, "the run does not say"),
+    ):
+        with pytest.raises(ConfigurationError, match=rf"^conversation_id: .*{why}.*run_config"):
+            await invoke(chain, shape.input("three"), {"configurable": {"user_id": "ana", **config}})
+
+
+async def test_a_factory_without_its_fields_says_what_to_give_beside_it(memory, invoke):
+    chain = RunnableWithMessageHistory(RunnableLambda(lambda _: AIMessage("yes")), memory.history_factory)
+
+    for told in ({"session_id": "c"}, {"session_id": "c", "user_id": "ana", "conversation_id": "c"}):
+        with pytest.raises(
+            ConfigurationError, match=r"^history_factory: .*history_factory_config=memory\.history_fac"
+        ):
+            await invoke(chain, [HumanMessage("one")], {"configurable": told})
+    with pytest.raises(InvalidArgument, match=r"^conversation_id: must be a string"):
+        memory.history_factory("ana", None)
 
 
 def test_the_mission_in_three_lines(blocking):

@@ -21,6 +21,7 @@ from convmemory import (
     ConfigurationError,
     ConversationNotFound,
     InvalidArgument,
+    PostgresStore,
     StorageUnavailable,
 )
 from convmemory.chains.recorder import RECORDER
@@ -315,6 +316,33 @@ async def test_a_run_that_names_no_conversation_says_what_to_pass(memory, ask, c
     agent = create_agent(Player(), [], middleware=[remembers(memory)])
     with pytest.raises(ConfigurationError, match=rf"^{missing}: .*memory\.run_config"):
         await ask(agent, "one", {"configurable": config})
+
+
+async def test_a_thread_names_the_conversation_where_nothing_else_does(memory, ask):
+    agent = create_agent(Player(), [], middleware=[remembers(memory)])
+    await ask(agent, "one", {"configurable": {"thread_id": "c", "user_id": "ana"}})
+    await ask(agent, "two", {"configurable": {"thread_id": "d", "conversation_id": "c", "user_id": "ana"}})
+    assert texts(await stored(memory)) == ["one", reply_to("one"), "two", reply_to("two")]
+    with pytest.raises(ConfigurationError, match=r"^user_id: the run does not say"):
+        await ask(agent, "three", {"configurable": {"thread_id": "c"}})
+
+
+async def test_a_session_where_a_conversation_is_meant_is_told_apart(memory, ask):
+    agent = create_agent(Player(), [], middleware=[remembers(memory)])
+    with pytest.raises(
+        ConfigurationError, match=r"^conversation_id: .* session_id, which is a visit .*run_config"
+    ):
+        await ask(agent, "one", {"configurable": {"session_id": "c", "user_id": "ana"}})
+
+
+@pytest.mark.parametrize("wrong", ["postgresql://app:s3cr3t@db/app", None, PostgresStore(), InMemorySaver()])
+def test_what_is_no_memory_is_refused_and_never_shown(wrong):
+    with pytest.raises(
+        InvalidArgument, match=r"^memory: must be a ConversationMemory or an Async.*from_url"
+    ) as told:
+        ConversationMemoryMiddleware(wrong)
+    assert type(wrong).__name__ in str(told.value)
+    assert "s3cr3t" not in str(told.value)
 
 
 @pytest.mark.parametrize("name", ["", 7])

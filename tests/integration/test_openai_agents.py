@@ -310,6 +310,15 @@ def test_a_blocking_memory_is_refused(database_url):
         ConversationSession(blocking, "vacation", **ADA)
 
 
+@pytest.mark.parametrize("wrong", ["postgresql://app:s3cr3t@db/app", None])
+def test_what_is_no_memory_is_told_what_makes_one(wrong):
+    with pytest.raises(
+        InvalidArgument, match=r"^memory: .* AsyncConversationMemory\.from_url\(\.\.\.\)"
+    ) as told:
+        ConversationSession(wrong, "vacation", **ADA)
+    assert "s3cr3t" not in str(told.value)
+
+
 @pytest.mark.parametrize(
     ("arguments", "argument"),
     [

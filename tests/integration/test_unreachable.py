@@ -33,7 +33,7 @@ SECRET = "s3cr3t/?#@:%"
 async def test_a_database_or_role_that_does_not_exist_is_told_on_open(make_memory, database_url):
     parts = psycopg.conninfo.conninfo_to_dict(database_url)
     for wrong in ({"dbname": "no_such_database"}, {"user": "no_such_role"}):
-        with pytest.raises(StorageUnavailable, match=r"PostgreSQL failed in connect: .*no_such") as caught:
+        with pytest.raises(StorageUnavailable, match=r"PostgreSQL failed to connect: .*no_such") as caught:
             await make_memory(psycopg.conninfo.make_conninfo(**(parts | wrong)))
         assert isinstance(caught.value.__cause__, psycopg.OperationalError)
 
@@ -181,12 +181,12 @@ async def test_a_postgresql_that_swallows_everything_is_given_up_in_time(schema,
     postgres_proxy.mode = "blackhole"
 
     begun = time.monotonic()
-    with pytest.raises(StorageUnavailable, match="PostgreSQL failed in append"):
+    with pytest.raises(StorageUnavailable, match="PostgreSQL failed to save messages"):
         await memory.save_message("c", "y", user_id="ana")
     assert time.monotonic() - begun < 1.5
 
     begun = time.monotonic()
-    with pytest.raises(StorageUnavailable, match="PostgreSQL failed in connect"):
+    with pytest.raises(StorageUnavailable, match="PostgreSQL failed to connect"):
         await make_memory(postgres_proxy.url, None, **limits)
     assert 1.5 < time.monotonic() - begun < 3.5
 
@@ -311,8 +311,42 @@ async def test_a_redis_that_refuses_is_missed_and_no_more(schema, make_memory, r
     await memory.save_messages("c", [HumanMessage("x"), AIMessage("y")], user_id="ana")
 
     assert texts(await memory.get_history("c", user_id="ana")) == ["x", "y"]
-    with pytest.raises(StorageUnavailable, match="Redis failed in"):
+    with pytest.raises(StorageUnavailable, match="Redis failed to"):
         await memory.create_session("ana")
+
+
+async def test_every_verb_says_in_words_what_it_could_not_do(
+    schema, make_memory, postgres_proxy, redis_proxy
+):
+    memory = await make_memory(postgres_proxy.url, redis_proxy.url, pool_timeout=0.2)
+    session = (await memory.create_session("ana")).session_id
+    for proxy in (postgres_proxy, redis_proxy):
+        proxy.mode = "refuse"
+        proxy.reset_all()
+    mine = {"user_id": "ana"}
+    words = {
+        "save messages": lambda: memory.save_message("c", "x", **mine),
+        "read messages": lambda: memory.get_messages("c", **mine),
+        "check the cached windows": lambda: memory.get_history("c", **mine),
+        "create the conversation": lambda: memory.create_conversation("ana"),
+        "read the conversation": lambda: memory.get_conversation("c", **mine),
+        "list conversations": lambda: memory.list_user_conversations("ana"),
+        "change the conversation": lambda: memory.rename_conversation("c", "x", **mine),
+        "clear the conversation": lambda: memory.clear("c", **mine),
+        "delete the conversation": lambda: memory.delete_conversation("c", **mine),
+        "keep the session": lambda: memory.get_session(session),
+        "end the session": lambda: memory.end_session(session),
+        "list sessions": lambda: memory.list_user_sessions("ana"),
+    }
+    for operation, verb in words.items():
+        with pytest.raises(
+            StorageUnavailable, match=rf"^(PostgreSQL|Redis) failed to {operation}: "
+        ) as caught:
+            await verb()
+        assert caught.value.operation == operation
+    report = await memory.check()
+    for tier in (report.postgres, report.redis):
+        assert tier.problem.startswith(f"{tier.tier} failed to give a sign of life: ")
 
 
 async def test_a_value_of_somebody_elses_making_where_a_window_belongs_is_no_obstacle(memory, keyspace):

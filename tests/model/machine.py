@@ -22,7 +22,7 @@ from model.world import FAR, KEPT, Process, World, batch
 T = TypeVar("T")
 OWNER, STRANGER = "ana", "eve"
 STARTS = ("there", "cached", "trusting", "apart", "begun", "meanwhile")
-TIMES = int(os.environ.get("CONVMEMORY_MODEL_TIMES", "1"))
+TIMES = int(os.environ.get("CONVMEMORY_TEST_MODEL_TIMES", "1"))
 """So many times the examples of a default run, and then others every time."""
 LONG_AGO = 4.5
 """Seconds after which everybody is owed what was marked; two of them end a lease."""

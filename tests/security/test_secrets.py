@@ -178,7 +178,7 @@ async def test_a_server_that_refuses_makes_no_error_with_a_password(made, guarde
 
     assert any(isinstance(one, StorageUnavailable) for one in found)
     text = shown(*found, *records)
-    assert "PostgreSQL failed in" in text
+    assert "PostgreSQL failed to" in text
     assert leaks(text) == []
 
 

@@ -2,6 +2,9 @@
 
 import asyncio
 import pickle
+import re
+from importlib import resources
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -11,7 +14,7 @@ from psycopg import errors as pg
 from psycopg_pool import PoolClosed, PoolTimeout
 
 import convmemory
-from convmemory import errors
+from convmemory import ConversationMemory, errors
 from convmemory.errors import (
     ConfigurationError,
     ConversationNotFound,
@@ -67,7 +70,7 @@ def test_errors_say_what_would_be_right():
     assert str(EXAMPLES[0]) == "limit: must be more"
     assert str(EXAMPLES[1]) == "no conversation 'c' for this user"
     assert str(EXAMPLES[2]) == "The part needs an extra: pip install 'langchain-convmemory[cli]'"
-    assert str(EXAMPLES[3]) == "Redis failed in read: gone"
+    assert str(EXAMPLES[3]) == "Redis failed to read: gone"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +84,7 @@ def test_errors_say_what_would_be_right():
 def test_a_schema_that_does_not_fit_says_what_mends_it(found, said):
     error = SchemaOutdated("chat", found, 2)
 
-    assert str(error) == f"PostgreSQL failed in schema check: {said}"
+    assert str(error) == f"PostgreSQL: {said}"
     assert (error.found, error.wanted, error.tier) == (found, 2, "PostgreSQL")
 
 
@@ -150,7 +153,7 @@ async def test_a_connection_closed_under_a_command_is_a_redis_out_of_reach():
     with pytest.raises(StorageUnavailable) as caught, translated("Redis", "work"):
         await redis.asyncio.Connection()._send_packed_command([b"PING"])
 
-    assert str(caught.value) == "Redis failed in work: AttributeError"
+    assert str(caught.value) == "Redis failed to work: AttributeError"
     assert isinstance(caught.value.__cause__, AttributeError)
 
 
@@ -172,7 +175,7 @@ def test_why_redis_was_not_reached_is_told_without_its_address():
     with pytest.raises(StorageUnavailable) as caught, translated("Redis", "work"):
         redis.Redis(port=1, host="127.0.0.1").ping()
 
-    assert str(caught.value) == "Redis failed in work: ConnectionError: Connection refused"
+    assert str(caught.value) == "Redis failed to work: ConnectionError: Connection refused"
 
 
 async def test_text_that_no_driver_can_send_is_no_failure_of_redis():
@@ -205,7 +208,101 @@ def test_values_that_a_driver_quotes_are_left_out(database_url):
     assert "private" in str(caught.value)
     assert describe(caught.value) == 'duplicate key value violates unique constraint "quoted_pkey"'
     assert describe(redis.exceptions.ResponseError("quotes private things")) == "ResponseError"
-    assert describe(psycopg.OperationalError("in\n two   lines")) == "in two lines"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("in\n two   lines", "in two lines"),
+        (
+            "connection failed: Connection refused\n\tIs the server running on that host?",
+            "connection failed: Connection refused. Is the server running on that host?",
+        ),
+        (
+            "server closed the connection unexpectedly\n\tThis probably means the server terminated\n\tbefore or while",
+            "server closed the connection unexpectedly. This probably means the server terminated before or while",
+        ),
+        (
+            "All failures were:\n- host: 'a': refused\n- host: 'b': refused\n",
+            "All failures were: - host: 'a': refused. - host: 'b': refused",
+        ),
+        ("", ""),
+    ],
+)
+def test_lines_of_libpq_become_sentences(text, line):
+    assert describe(psycopg.OperationalError(text)) == line
+
+
+# A pooler that the driver knows nothing of
+
+
+def behind_the_drivers_back(memory, command):
+    """Do on the server's side of the memory's connections what a pooler in transaction mode does."""
+    with memory.postgres._pool.connection() as connection:
+        connection.pgconn.exec_(command)
+
+
+@pytest.mark.parametrize(
+    "command", [b"DEALLOCATE ALL", b"DEALLOCATE ALL; PREPARE _pg3_0 AS SELECT $1::text, $2::text, $3::text"]
+)
+def test_a_plan_that_is_another_sessions_names_the_setting(schema, database_url, command):
+    with ConversationMemory.from_url(database_url, db_schema=schema, pool_max=1) as memory:
+        for _ in range(3):
+            memory.list_user_conversations("ana")
+        behind_the_drivers_back(memory, command)
+        for _ in range(5):
+            with pytest.raises(
+                StorageError,
+                match=r"prepared statement .*; behind PgBouncer .*PREPARE_THRESHOLD=none .*; 0 prepares",
+            ):
+                memory.list_user_conversations("ana")
+        assert memory.postgres.health.breaker == "closed"  # the server is there
+
+    with ConversationMemory.from_url(database_url, db_schema=schema, pool_max=1) as memory:
+        behind_the_drivers_back(memory, b"PREPARE _pg3_0 AS SELECT 1")
+        memory.list_user_conversations("ana")
+        with pytest.raises(StorageError, match=r'"_pg3_0" already exists; behind PgBouncer'):
+            memory.list_user_conversations("ana")
+
+
+def test_a_pooler_that_cannot_reach_its_server_is_an_outage():
+    refused = pg.ProtocolViolation("server login has been failing")
+
+    assert out_of_reach(refused)
+    with (
+        pytest.raises(StorageUnavailable, match=r"^PostgreSQL failed to save messages: (?!.*PgBouncer)"),
+        translated("PostgreSQL", "append"),
+    ):
+        raise refused
+
+
+# What a tier was to do
+
+
+FILES = resources.files("convmemory")
+SET_UP = {"bootstrap", "lift_limits", "schema_version"}  # no caller of a verb waits for these
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        {Path(str(one)).stem for folder in ("sql", "lua") for one in (FILES / folder).iterdir()}
+        - SET_UP
+        - {"migrations"}
+    ),
+)
+def test_no_error_names_a_statement_or_a_script(name):
+    error = StorageUnavailable("PostgreSQL", name, "gone")
+
+    assert name not in str(error)
+    assert str(error) == f"PostgreSQL failed to {error.operation}: gone"
+    assert name in errors._WORDS, "words for it belong into errors.py"
+    assert re.fullmatch(r"[a-z]+( [a-z]+)+", error.operation)
+    assert not {"dirty", "lua", "sql", "publish"} & set(error.operation.split())
+
+
+def test_an_operation_without_words_of_its_own_still_shows_no_name_of_ours():
+    assert StorageError("Redis", "some_new_call", "gone").operation == "some new call"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Settings: defaults, names in the environment, and that no secret or wrong value is repeated."""
 
 import copy
+import os
 import pickle
 import traceback
 
@@ -9,7 +10,15 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 from redis.connection import parse_url
 
-from convmemory import AsyncRedisStore, ConfigurationError, ConversationMemory, RedisStore, Settings
+from convmemory import (
+    AsyncRedisStore,
+    ConfigurationError,
+    ConversationMemory,
+    PostgresStore,
+    RedisStore,
+    Settings,
+)
+from convmemory.environment import PREFIX, UNPREFIXED, variables_of
 
 SECRET = "s3cr3t:/?#[]@!$&'()*+,;=%"
 VARIABLES = {
@@ -42,21 +51,142 @@ VARIABLES = {
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch):
-    for variable in VARIABLES:
+    for variable in [*VARIABLES, *(name for name in os.environ if name.startswith(PREFIX))]:
         monkeypatch.delenv(variable, raising=False)
 
 
-def test_every_field_has_its_variable():
+def test_every_setting_has_its_variables():
     assert {field for field, _, _ in VARIABLES.values()} == set(Settings.model_fields)
+    assert set(VARIABLES) == {variables_of(field)[-1] for field in Settings.model_fields}
+    assert {
+        field for field, _, _ in VARIABLES.values() if PREFIX + field.upper() not in VARIABLES
+    } == UNPREFIXED
 
 
-@pytest.mark.parametrize("variable", VARIABLES)
-def test_a_variable_sets_its_field_and_no_other(monkeypatch, variable):
-    field, text, value = VARIABLES[variable]
+@pytest.mark.parametrize("spelling", [str, str.lower])
+@pytest.mark.parametrize("variable", [*VARIABLES, *(PREFIX + field.upper() for field in sorted(UNPREFIXED))])
+def test_a_variable_sets_its_setting_and_no_other(monkeypatch, variable, spelling):
+    field, text, value = VARIABLES[variable if variable in VARIABLES else variable.removeprefix(PREFIX)]
+    monkeypatch.setenv(spelling(variable), text)
+
+    found = Settings.from_env()
+    assert found == Settings(**{field: value})
+    assert getattr(found, field) == value
+    assert found.name_of(field) == variable
+    assert pickle.loads(pickle.dumps(found)).name_of(field) == variable  # noqa: S301 - our own
+    assert hash(found) == hash(Settings(**{field: value}))
+
+
+def test_the_prefix_wins_over_the_name_that_others_read_too(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://the-applications/own")
+    monkeypatch.setenv("CONVMEMORY_DATABASE_URL", "postgresql://chat/memory")
+    monkeypatch.setenv("SESSION_TTL_MINUTES", "5")
+    monkeypatch.setenv("CONVMEMORY_SESSION_TTL_MINUTES", "7")
+
+    found = Settings.from_env()
+    assert (found.postgres_conninfo(), found.session_ttl_minutes) == ("postgresql://chat/memory", 7)
+    assert Settings.from_env(session_ttl_minutes=9).session_ttl_minutes == 9
+    monkeypatch.setenv("CONVMEMORY_DATABASE_URL", "")  # as a compose file leaves one that nobody set
+    assert Settings.from_env().postgres_conninfo() == "postgresql://the-applications/own"
+
+
+def test_a_server_named_nearer_wins_over_a_whole_url_from_further_away(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://shared/app")
+    monkeypatch.setenv("REDIS_URL", "redis://shared")
+    monkeypatch.setenv("POSTGRES_HOST", "beside-the-url")
+    assert Settings.from_env().postgres_conninfo() == "postgresql://shared/app"
+
+    monkeypatch.setenv("CONVMEMORY_POSTGRES_HOST", "ours")
+    monkeypatch.setenv("CONVMEMORY_REDIS_HOST", "")
+    found = Settings.from_env()
+    assert (found.postgres_conninfo(), found.redis_conninfo()) == (
+        "postgresql://postgres@ours:5432/postgres",
+        None,
+    )
+
+    monkeypatch.setenv("CONVMEMORY_DATABASE_URL", "postgresql://whole/ours")
+    assert Settings.from_env().postgres_conninfo() == "postgresql://whole/ours"
+    assert (
+        Settings.from_env(postgres_host="given").postgres_conninfo()
+        == "postgresql://postgres@given:5432/postgres"
+    )
+    assert Settings.from_env(database_url="postgresql://given").postgres_conninfo() == "postgresql://given"
+    assert (
+        Settings.from_env(database_url=None).postgres_conninfo() == "postgresql://postgres@ours:5432/postgres"
+    )
+
+
+def test_parts_that_a_whole_url_stands_for_are_not_looked_at(monkeypatch):
+    monkeypatch.setenv("REDIS_URL", "redis://cache")
+    monkeypatch.setenv("REDIS_PORT", "no port")
+
+    assert Settings.from_env().redis_conninfo() == "redis://cache"
+    assert Settings.from_env(redis_url="redis://given").redis_conninfo() == "redis://given"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("CONVMEMORY_PREPARE_TRESHOLD", "CONVMEMORY_PREPARE_THRESHOLD"),
+        ("CONVMEMORY_DATABSE_URL", "CONVMEMORY_DATABASE_URL"),
+        ("convmemory_poolmax", "CONVMEMORY_POOL_MAX"),
+        ("CONVMEMORY_SCHEMA", "CONVMEMORY_DB_SCHEMA"),
+        ("CONVMEMORY_BINARY", "CONVMEMORY_BINARIES"),
+    ],
+)
+def test_a_misspelt_variable_is_no_default_that_nobody_chose(monkeypatch, wrong, meant):
+    monkeypatch.setenv(wrong, "s3cr3t")
+
+    with pytest.raises(
+        ConfigurationError, match=rf"^{wrong.upper()}: no such variable; did you mean .*{meant}"
+    ) as told:
+        ConversationMemory.from_env()
+    assert "s3cr3t" not in str(told.value)
+    assert Settings() == Settings.model_construct()  # arguments alone do not care
+
+
+def test_a_variable_like_no_other_is_told_as_well_and_all_at_once(monkeypatch):
+    monkeypatch.setenv("CONVMEMORY_ZZZ", "1")
+    monkeypatch.setenv("CONVMEMORY_QQQ", "1")
+
+    with pytest.raises(
+        ConfigurationError, match=r"^CONVMEMORY_QQQ: .*; CONVMEMORY_ZZZ: no such variable; names that"
+    ):
+        Settings.from_env()
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("CONVMEMORY_BINARIES", "wheels"),
+        ("CONVMEMORY_POSTGRES_BIN", "/usr/bin"),
+        ("CONVMEMORY_TEST_DATABASE_URL", "postgresql://test"),
+        ("CONVMEMORY_SERVICE_HOST", "10.0.0.1"),  # a Service of that name makes Kubernetes set these
+        ("CONVMEMORY_SERVICE_PORT", "80"),
+        ("CONVMEMORY_SERVICE_PORT_HTTP", "80"),
+        ("CONVMEMORY_PORT", "tcp://10.0.0.1:80"),
+        ("CONVMEMORY_PORT_80_TCP", "tcp://10.0.0.1:80"),
+        ("CONVMEMORY_API_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ("XCONVMEMORY_POOL", "1"),
+    ],
+)
+def test_variables_that_are_somebody_elses_are_left_alone(monkeypatch, variable, text):
     monkeypatch.setenv(variable, text)
 
-    assert Settings.from_env() == Settings(**{field: value})
-    assert getattr(Settings.from_env(), field) == value
+    assert Settings.from_env() == Settings()
+
+
+@pytest.mark.parametrize("variable", ["REDIS_PORT", "POSTGRES_PORT", "CONVMEMORY_REDIS_PORT"])
+def test_what_kubernetes_says_of_a_service_is_no_port(monkeypatch, variable):
+    monkeypatch.setenv(variable, "tcp://10.0.0.1:6379")
+    url = "CONVMEMORY_REDIS_URL" if "REDIS" in variable else "CONVMEMORY_DATABASE_URL"
+
+    with pytest.raises(
+        ConfigurationError, match=rf"^{variable}: .*Kubernetes.*{url}, or enableServiceLinks: false"
+    ):
+        Settings.from_env()
+    monkeypatch.setenv(url, "redis://cache")
+    Settings.from_env()
 
 
 def test_arguments_alone_read_no_environment(monkeypatch):
@@ -127,6 +257,66 @@ def test_a_socket_directory_is_a_host():
     assert conninfo_to_dict(found.postgres_conninfo())["host"] == "/run/postgresql"
 
 
+@pytest.mark.parametrize("host", ["localhost:5432", "10.0.0.1:1", "a,b:1", "s3cr3t@h:1", "::1:2:zz"])
+@pytest.mark.parametrize(
+    ("field", "port"), [("postgres_host", "POSTGRES_PORT"), ("redis_host", "REDIS_PORT")]
+)
+def test_a_port_in_a_host_is_told_where_it_belongs(field, port, host):
+    with pytest.raises(ConfigurationError, match=rf"^{field}: must be a host alone; the port is for {port}$"):
+        Settings(**{field: host})
+
+
+@pytest.mark.parametrize(("field", "url"), [("postgres_host", "DATABASE_URL"), ("redis_host", "REDIS_URL")])
+def test_a_url_in_a_host_is_told_where_it_belongs(field, url):
+    with pytest.raises(
+        ConfigurationError, match=rf"^{field}: must be a host alone; a whole URL is for {url}$"
+    ):
+        Settings(**{field: "redis://:s3cr3t@cache:6379"})
+
+
+@pytest.mark.parametrize("host", ["::1", "fe80::1%eth0", "a,b", "/run/postgresql", "db.example.org"])
+def test_hosts_of_every_kind_are_taken(host):
+    assert Settings(postgres_host=host, redis_host=host).postgres_host == host
+
+
+@pytest.mark.parametrize(
+    ("url", "plain"),
+    [
+        ("postgresql+psycopg://a:b%2F@h:1/d?x=1", "postgresql://a:b%2F@h:1/d?x=1"),
+        ("postgresql+psycopg2://h/d", "postgresql://h/d"),
+        ("postgresql+asyncpg://h/d", "postgresql://h/d"),
+        ("postgresql+asyncpg://h/d?a=1&ssl=require", "postgresql://h/d?a=1&sslmode=require"),
+        ("postgresql+pg8000://h/d", "postgresql://h/d"),
+        ("postgres+psycopg://h/d", "postgresql://h/d"),
+        ("postgres://h/d", "postgres://h/d"),
+        (" postgresql://h/d\n", "postgresql://h/d"),
+        ("postgresql://h/d?ssl=true", "postgresql://h/d?ssl=true"),
+        ("host=h dbname=d+e", "host=h dbname=d+e"),
+    ],
+)
+def test_the_url_of_another_library_is_taken_without_its_driver(monkeypatch, url, plain):
+    assert Settings(database_url=url).postgres_conninfo() == plain
+    assert PostgresStore(url)._conninfo.get_secret_value() == plain
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert ConversationMemory.from_env().postgres._conninfo.get_secret_value() == plain
+
+
+def test_a_url_that_is_none_names_the_variable_it_came_from(monkeypatch):
+    monkeypatch.setenv("CONVMEMORY_DATABASE_URL", "postgresql://h/d?colour=s3cr3t")
+    with pytest.raises(
+        ConfigurationError, match=r"^CONVMEMORY_DATABASE_URL: not a PostgreSQL URL .*option"
+    ) as told:
+        ConversationMemory.from_env().open()
+    assert "s3cr3t" not in str(told.value)
+    monkeypatch.setenv("CONVMEMORY_REDIS_URL", "cache:6379")
+    with pytest.raises(ConfigurationError, match=r"^CONVMEMORY_REDIS_URL: not a Redis URL"):
+        ConversationMemory.from_env()
+    with pytest.raises(
+        ConfigurationError, match=r"^DATABASE_URL: not a PostgreSQL URL .*it is the URL of a Redis"
+    ):
+        ConversationMemory.from_url("redis://cache").open()
+
+
 @pytest.mark.parametrize("word", ["none", "None", " NONE ", ""])
 def test_none_is_a_word(monkeypatch, word):
     monkeypatch.setenv("MAX_HISTORY_MESSAGES", word)
@@ -191,22 +381,42 @@ def test_two_default_windows_stay_in_redis(newest, hard, kept):
         ("max_window_bytes", -1),
     ],
 )
-def test_a_wrong_value_names_its_variable(field, bad):
-    [variable] = [name for name, (owner, _, _) in VARIABLES.items() if owner == field]
-
-    with pytest.raises(ConfigurationError, match=rf"^{variable}: ") as caught:
+def test_a_wrong_value_is_told_by_the_name_it_was_given_under(monkeypatch, field, bad):
+    with pytest.raises(ConfigurationError, match=rf"^{field}: ") as caught:
         Settings(**{field: bad})
     assert isinstance(caught.value, ValueError)
+    with pytest.raises(ConfigurationError, match=rf"^{field}: "):
+        Settings.from_env(**{field: bad})
+    if "\0" in str(bad):
+        return
+    for variable in reversed(variables_of(field)):
+        monkeypatch.setenv(variable, str(bad))
+        with pytest.raises(ConfigurationError, match=rf"^{variable}: "):
+            Settings.from_env()
+
+
+@pytest.mark.parametrize("word", ["off", "never", "false"])
+def test_a_word_for_never_is_answered_with_the_one_that_is_understood(monkeypatch, word):
+    monkeypatch.setenv("CONVMEMORY_PREPARE_THRESHOLD", word)
+
+    with pytest.raises(
+        ConfigurationError, match=r"^CONVMEMORY_PREPARE_THRESHOLD: .*0 is at once, none is never"
+    ):
+        Settings.from_env()
 
 
 def test_all_wrong_values_are_told_at_once():
-    with pytest.raises(ConfigurationError, match=r"^POSTGRES_PORT: .*; REDIS_PORT: "):
+    with pytest.raises(ConfigurationError, match=r"^postgres_port: .*; redis_port: "):
         Settings(postgres_port=0, redis_port=0)
 
 
 def test_an_unknown_setting_is_named():
     with pytest.raises(ConfigurationError, match=r"^max_messages: no such setting; .*max_history_messages"):
         Settings(max_messages=5)
+    with pytest.raises(
+        ConfigurationError, match=r"^CONVMEMORY_POOL_MAX: no such setting; did you mean pool_max"
+    ):
+        Settings(CONVMEMORY_POOL_MAX=5)
     with pytest.raises(ConfigurationError, match=r"^zzz: no such setting$"):
         Settings(zzz=5)
 

@@ -13,8 +13,8 @@ from convmemory._async.redis_store import AsyncRedisStore
 from convmemory._async.session_verbs import AsyncSessionVerbs
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory._async.user_memory import AsyncUserMemory
-from convmemory.arguments import ConversationRef, Size, key_of
-from convmemory.chains.run_config import factory_fields, run_config
+from convmemory.arguments import ConversationRef, Size, checked_stores, given_url, key_of
+from convmemory.chains.run_config import factory_conversation, factory_fields, run_config
 from convmemory.errors import StorageError
 from convmemory.history import TieredChatMessageHistory, WriteErrorHook
 from convmemory.ids import checked_id
@@ -41,6 +41,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
         *,
         on_write_error: WriteErrorHook | None = None,
     ) -> None:
+        checked_stores(type(self).__name__, (postgres, AsyncPostgresStore), (redis, AsyncRedisStore))
         self.postgres = postgres
         self.redis = redis
         self.settings = postgres.settings
@@ -67,7 +68,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
         Raises:
             ConfigurationError: A URL or a setting cannot be used; the message names it.
         """
-        return cls._over(Settings(database_url=postgres, **settings), redis, on_write_error)
+        return cls._over(Settings(database_url=given_url(postgres), **settings), redis, on_write_error)
 
     @classmethod
     def from_env(cls, *, on_write_error: WriteErrorHook | None = None, **settings: Any) -> Self:
@@ -161,9 +162,9 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
             telemetry=telemetry,
         )
 
-    def history_factory(self, user_id: str, conversation_id: str) -> TieredChatMessageHistory:
+    def history_factory(self, user_id: str, conversation_id: Any = ...) -> TieredChatMessageHistory:
         """``get_session_history`` of ``RunnableWithMessageHistory``, with ``history_factory_config`` beside it."""
-        return self.history(conversation_id, user_id=user_id)
+        return self.history(factory_conversation(conversation_id), user_id=user_id)
 
     @property
     def history_factory_config(self) -> list[ConfigurableFieldSpec]:

@@ -17,7 +17,7 @@ from convmemory._async.prober import AsyncProber
 from convmemory.errors import ConversationNotFound, NotOpen, StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
-from convmemory.settings import Settings
+from convmemory.settings import Settings, libpq_url
 from convmemory.storage import postgres_rows
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.sql_and_lua import migrations
@@ -36,7 +36,8 @@ class AsyncPostgresStore:
     """Conversations, messages and contexts in PostgreSQL: the truth.
 
     Args:
-        conninfo: A libpq URL, ``postgresql://user:password@host:5432/database``; ``None`` builds it from ``settings``.
+        conninfo: ``postgresql://user:password@host:5432/database``, with a driver of SQLAlchemy's or without; ``None``
+            takes it from ``settings``.
         settings: Time-outs, pool size and the schema's name; ``Settings()`` has the defaults.
 
     Nothing connects before ``open()``. A statement whose connection broke is sent once more: every one of
@@ -46,7 +47,7 @@ class AsyncPostgresStore:
     def __init__(self, conninfo: str | None = None, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self.health = TierHealth(POSTGRES)
-        self._conninfo = SecretStr(conninfo or self.settings.postgres_conninfo())
+        self._conninfo = SecretStr(libpq_url(conninfo) if conninfo else self.settings.postgres_conninfo())
         self._pool = self._new_pool()
         self._schema = sql.Identifier(self.settings.db_schema)
         self._statements: dict[str, bytes] = {}
@@ -97,7 +98,9 @@ class AsyncPostgresStore:
         return open_pool(self._conninfo.get_secret_value(), self.settings)
 
     async def _connect(self) -> AsyncBoundedConnection:
-        return await connect(self._conninfo.get_secret_value(), self.settings)
+        return await connect(
+            self._conninfo.get_secret_value(), self.settings, self.settings.name_of("database_url")
+        )
 
     async def ping(self) -> dict[str, Any]:
         """Ask the server for a sign of life: how many windows wait to be dropped."""

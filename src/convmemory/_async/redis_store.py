@@ -75,6 +75,11 @@ class AsyncRedisStore:
             await self._link.close()
 
     @property
+    def address(self) -> str | None:
+        """Where it is, without user and password, for messages; ``None`` with a client that was given."""
+        return None if self._link is None else self._link.address
+
+    @property
     def _client(self) -> Any:
         """The client of redis-py; asked for inside ``_observed``, since making a cluster's can fail."""
         return self._given if self._link is None else self._link.client()

@@ -75,6 +75,6 @@ class AsyncSessionVerbs:
     def _sessions(self) -> AsyncRedisStore:
         if self.redis is None:
             raise StorageUnavailable(
-                "Redis", "sessions", "sessions live in Redis, and this memory has no Redis tier"
+                "Redis", "keep sessions", "sessions live in Redis, and this memory has no Redis tier"
             )
         return self.redis

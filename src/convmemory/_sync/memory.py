@@ -14,8 +14,8 @@ from convmemory._sync.redis_store import RedisStore
 from convmemory._sync.session_verbs import SessionVerbs
 from convmemory._sync.tiered import TieredStore
 from convmemory._sync.user_memory import UserMemory
-from convmemory.arguments import ConversationRef, Size, key_of
-from convmemory.chains.run_config import factory_fields, run_config
+from convmemory.arguments import ConversationRef, Size, checked_stores, given_url, key_of
+from convmemory.chains.run_config import factory_conversation, factory_fields, run_config
 from convmemory.errors import StorageError
 from convmemory.history import TieredChatMessageHistory, WriteErrorHook
 from convmemory.ids import checked_id
@@ -42,6 +42,7 @@ class ConversationMemory(ConversationVerbs, SessionVerbs):
         *,
         on_write_error: WriteErrorHook | None = None,
     ) -> None:
+        checked_stores(type(self).__name__, (postgres, PostgresStore), (redis, RedisStore))
         self.postgres = postgres
         self.redis = redis
         self.settings = postgres.settings
@@ -68,7 +69,7 @@ class ConversationMemory(ConversationVerbs, SessionVerbs):
         Raises:
             ConfigurationError: A URL or a setting cannot be used; the message names it.
         """
-        return cls._over(Settings(database_url=postgres, **settings), redis, on_write_error)
+        return cls._over(Settings(database_url=given_url(postgres), **settings), redis, on_write_error)
 
     @classmethod
     def from_env(cls, *, on_write_error: WriteErrorHook | None = None, **settings: Any) -> Self:
@@ -162,9 +163,9 @@ class ConversationMemory(ConversationVerbs, SessionVerbs):
             telemetry=telemetry,
         )
 
-    def history_factory(self, user_id: str, conversation_id: str) -> TieredChatMessageHistory:
+    def history_factory(self, user_id: str, conversation_id: Any = ...) -> TieredChatMessageHistory:
         """``get_session_history`` of ``RunnableWithMessageHistory``, with ``history_factory_config`` beside it."""
-        return self.history(conversation_id, user_id=user_id)
+        return self.history(factory_conversation(conversation_id), user_id=user_id)
 
     @property
     def history_factory_config(self) -> list[ConfigurableFieldSpec]:

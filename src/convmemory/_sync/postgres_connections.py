@@ -19,6 +19,7 @@ from convmemory.tiers.socket_checks import within
 RV = TypeVar("RV")
 MIGRATION: Final = 86_400.0
 """Seconds a connection waits for a step of a migration: a day, so that one whose server vanished ends after all."""
+_FORM: Final = "postgresql://user@host:5432/name, a password percent-encoded"
 _WAIT: Final = 0.1
 """Seconds after which a waiting connection looks at its deadline."""
 _RECONNECT: Final = 0.5
@@ -66,8 +67,8 @@ def connection_class(seconds: float) -> type[BoundedConnection]:
     return type("BoundedConnection", (BoundedConnection,), {"deadline": seconds})
 
 
-def connect(conninfo: str, settings: Settings) -> BoundedConnection:
-    """One connection outside the pool, in autocommit mode.
+def connect(conninfo: str, settings: Settings, named: str = "DATABASE_URL") -> BoundedConnection:
+    """One connection outside the pool, in autocommit mode; ``named`` is what an error calls the URL.
 
     Raises:
         ConfigurationError: The URL is not one that libpq understands.
@@ -78,9 +79,14 @@ def connect(conninfo: str, settings: Settings) -> BoundedConnection:
         try:
             return kind.connect(_checked(conninfo), **connection_options(settings))
         except psycopg.ProgrammingError:  # its text quotes the URL, password and all
-            raise ConfigurationError(
-                "DATABASE_URL: not a PostgreSQL URL (postgresql://user@host:5432/name, a password percent-encoded)"
-            ) from None
+            raise ConfigurationError(f"{named}: not a PostgreSQL URL ({_FORM}){_hint(conninfo)}") from None
+
+
+def _hint(conninfo: str) -> str:
+    """What else it may be, told by its scheme alone."""
+    if conninfo.startswith(("redis", "unix:", "valkey")):
+        return "; it is the URL of a Redis"
+    return "; is each option after the '?' one of libpq's?" if "?" in conninfo else ""
 
 
 def _checked(conninfo: str) -> str:

@@ -18,7 +18,7 @@ from convmemory._sync.prober import Prober
 from convmemory.errors import ConversationNotFound, NotOpen, StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
-from convmemory.settings import Settings
+from convmemory.settings import Settings, libpq_url
 from convmemory.storage import postgres_rows
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.sql_and_lua import migrations
@@ -37,7 +37,8 @@ class PostgresStore:
     """Conversations, messages and contexts in PostgreSQL: the truth.
 
     Args:
-        conninfo: A libpq URL, ``postgresql://user:password@host:5432/database``; ``None`` builds it from ``settings``.
+        conninfo: ``postgresql://user:password@host:5432/database``, with a driver of SQLAlchemy's or without; ``None``
+            takes it from ``settings``.
         settings: Time-outs, pool size and the schema's name; ``Settings()`` has the defaults.
 
     Nothing connects before ``open()``. A statement whose connection broke is sent once more: every one of
@@ -47,7 +48,7 @@ class PostgresStore:
     def __init__(self, conninfo: str | None = None, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self.health = TierHealth(POSTGRES)
-        self._conninfo = SecretStr(conninfo or self.settings.postgres_conninfo())
+        self._conninfo = SecretStr(libpq_url(conninfo) if conninfo else self.settings.postgres_conninfo())
         self._pool = self._new_pool()
         self._schema = sql.Identifier(self.settings.db_schema)
         self._statements: dict[str, bytes] = {}
@@ -96,7 +97,9 @@ class PostgresStore:
         return open_pool(self._conninfo.get_secret_value(), self.settings)
 
     def _connect(self) -> BoundedConnection:
-        return connect(self._conninfo.get_secret_value(), self.settings)
+        return connect(
+            self._conninfo.get_secret_value(), self.settings, self.settings.name_of("database_url")
+        )
 
     def ping(self) -> dict[str, Any]:
         """Ask the server for a sign of life: how many windows wait to be dropped."""

@@ -14,8 +14,9 @@ from redis.backoff import NoBackoff
 from redis.connection import SSLConnection
 from redis.retry import Retry
 
+from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
-from convmemory.storage.redis_urls import CLUSTER, SERVER, RedisPlace, not_a_redis_url, redis_place
+from convmemory.storage.redis_urls import CLUSTER, SERVER, RedisPlace, called, not_a_redis_url, redis_place
 from convmemory.tiers.driver_errors import describe
 from convmemory.tiers.socket_checks import KEEPALIVE
 
@@ -45,11 +46,19 @@ class RedisLink:
     """
 
     def __init__(self, url: str, settings: Settings) -> None:
-        self._place = redis_place(url)
         self._settings = settings
-        server = redis_from_url(self._place.url, settings)  # also says what is wrong with any other URL
+        try:
+            self._place = redis_place(url)
+            server = redis_from_url(self._place.url, settings)  # also says what is wrong with any other URL
+        except ConfigurationError as error:
+            raise called(error, settings.name_of("redis_url")) from None
         self._client: Any = server if self._place.kind == SERVER else None
         self._sentinels: list[Any] = []
+
+    @property
+    def address(self) -> str:
+        """Where it is, for a message: no user and no password."""
+        return self._place.address
 
     def client(self) -> Any:
         """The client; the same one until ``close``."""

@@ -76,6 +76,6 @@ class SessionVerbs:
     def _sessions(self) -> RedisStore:
         if self.redis is None:
             raise StorageUnavailable(
-                "Redis", "sessions", "sessions live in Redis, and this memory has no Redis tier"
+                "Redis", "keep sessions", "sessions live in Redis, and this memory has no Redis tier"
             )
         return self.redis

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import EllipsisType
 from typing import Any
 
 from langchain_core.runnables import ConfigurableFieldSpec, RunnableConfig
+
+from convmemory.errors import ConfigurationError
 
 
 def factory_fields() -> list[ConfigurableFieldSpec]:
@@ -30,3 +34,52 @@ def run_config(conversation_id: object, user_id: str) -> RunnableConfig:
         "configurable": {"user_id": user_id, "conversation_id": name},
         "metadata": {"conversation_id": name, "thread_id": name, "session_id": name, "user_id": user_id},
     }
+
+
+def thread_as_conversation(config: RunnableConfig) -> RunnableConfig:
+    """Let LangGraph's ``thread_id`` name the conversation of a chain's run where no ``conversation_id`` does.
+
+    One of the ``config_factories`` of ``RunnableWithMessageHistory``, which by itself wants the very fields of its
+    factory: ``RunnableWithMessageHistory(chain, memory.history_factory, history_factory_config=
+    memory.history_factory_config, config_factories=[thread_as_conversation])``.
+
+    Raises:
+        ConfigurationError: The run names neither.
+    """
+    found = told_conversation(config.get("configurable"))
+    if found is None:
+        raise ConfigurationError(conversation_missing(config.get("configurable")))
+    return {"configurable": {"conversation_id": found}}
+
+
+def told_conversation(configurable: Mapping[str, Any] | None) -> Any:
+    """The conversation a run's config names: by ``conversation_id``, else by ``thread_id``; or ``None``."""
+    told = configurable or {}
+    name = told.get("conversation_id")
+    return told.get("thread_id") if name is None else name
+
+
+def conversation_missing(configurable: Mapping[str, Any] | None) -> str:
+    """What to tell whose run names no conversation."""
+    instead = "config=memory.run_config(conversation_id=..., user_id=...), or a thread_id beside the user_id"
+    if configurable and "session_id" in configurable:
+        return (
+            "conversation_id: the run's config has only a session_id, which is a visit here and no conversation; "
+            f"name it conversation_id, or run with {instead}"
+        )
+    return f"conversation_id: the run does not say; run with {instead}"
+
+
+def factory_conversation(told: str | EllipsisType) -> str:
+    """The conversation a history factory is called with.
+
+    Raises:
+        ConfigurationError: It was called with one argument, as LangChain does where it is not told of two.
+    """
+    if isinstance(told, EllipsisType):
+        raise ConfigurationError(
+            "history_factory: was called with one id, and needs user_id and conversation_id; give "
+            "RunnableWithMessageHistory history_factory_config=memory.history_factory_config as well, and run it with "
+            "config=memory.run_config(conversation_id=..., user_id=...)"
+        )
+    return told

@@ -8,7 +8,7 @@ from typer import Exit, Option, Typer, echo
 
 import convmemory
 from convmemory.cli import check, history, schema
-from convmemory.cli.commands import Commands
+from convmemory.cli.commands import Command, Commands
 from convmemory.cli.demo import demo
 
 app: Final = Typer(
@@ -19,10 +19,10 @@ app: Final = Typer(
     pretty_exceptions_show_locals=False,  # they would show passwords
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(demo)
-app.command()(schema.init)
+app.command(cls=Command)(demo)
+app.command(cls=Command)(schema.init)
 app.add_typer(schema.app, name="schema")
-app.command()(check.check)
+app.command(cls=Command)(check.check)
 app.add_typer(history.app, name="history")
 
 

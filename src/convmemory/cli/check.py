@@ -8,10 +8,12 @@ from typing import Annotated, Any
 from typer import Exit, Option
 
 import convmemory
+from convmemory.cli.advice import advice
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName, memory_over
 from convmemory.cli.screen import screen, table
 from convmemory.errors import StorageError
 from convmemory.models import Check, TierReport
+from convmemory.tiers.driver_errors import POSTGRES
 
 
 def check(
@@ -35,11 +37,13 @@ def check(
     ```
     """
     with Place(database_url, redis_url, embedded, schema).settings() as settings:
-        found = _ask(memory_over(settings))
+        memory = memory_over(settings)
+        found = _ask(memory)
+    address = None if memory.redis is None else memory.redis.address
     shown = table("tier", "state", "what it says")
-    shown.add_row(*_row(found.postgres))
+    shown.add_row(*_row(found.postgres, None))
     absent = ("Redis", "not used", "every read goes to PostgreSQL, and there are no sessions")
-    shown.add_row(*(absent if found.redis is None else _row(found.redis)))
+    shown.add_row(*(absent if found.redis is None else _row(found.redis, address)))
     screen.print(shown)
     if found.degraded:
         screen.print("degraded: conversations are served from PostgreSQL alone, and there are no sessions")
@@ -69,15 +73,19 @@ def _report(tier: str, error: StorageError | None, figures: Mapping[str, Any] | 
         tier=tier,
         reachable=error is None,
         breaker="closed",
-        problem=None if error is None else str(error),
+        problem=None if error is None else _problem(error),
         last_failure=None,
         figures=dict(figures or {}),
     )
 
 
-def _row(report: TierReport) -> tuple[str, str, str]:
+def _problem(error: StorageError) -> str:
+    return f"{error}{advice(error)}" if error.tier == POSTGRES else str(error)
+
+
+def _row(report: TierReport, address: str | None) -> tuple[str, str, str]:
     if report.problem is not None:
-        return report.tier, "failed", report.problem
+        return report.tier, "failed", report.problem + (f" (at {address})" if address else "")
     known = {"version": "version {}", "dirty_windows": "{} windows wait to be dropped"}
     said = [text.format(report.figures[name]) for name, text in known.items() if name in report.figures]
     return report.tier, "ok", ", ".join(said)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import BadParameter, Option
 
@@ -76,7 +76,7 @@ class Place:
         chosen = {} if self.schema is None else {"db_schema": self.schema}
         if self.embedded is None:
             urls = {"database_url": self.database_url, "redis_url": self.redis_url}
-            yield Settings.from_env(**chosen, **{name: url for name, url in urls.items() if url is not None})
+            yield read_settings(**chosen, **{name: url for name, url in urls.items() if url is not None})
             return
         if self.database_url is not None or self.redis_url is not None:
             raise BadParameter("--embedded brings its own servers: leave out --database-url and --redis-url")
@@ -102,6 +102,18 @@ class Place:
         """
         with self.settings() as settings, memory_over(settings) as memory:
             yield memory
+
+
+def read_settings(**chosen: Any) -> Settings:
+    """The environment's settings, with those that options gave; an error names the option.
+
+    Raises:
+        ConfigurationError: A value cannot be used.
+    """
+    try:
+        return Settings.from_env(**chosen)
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error).replace("db_schema: ", "--schema: ")) from None
 
 
 def memory_over(settings: Settings) -> convmemory.ConversationMemory:

@@ -12,23 +12,29 @@ from rich.padding import Padding
 from typer import Argument, BadParameter, Option, Typer, echo
 
 import convmemory
+from convmemory.cli.commands import Command, Commands
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
 from convmemory.cli.screen import command, harmless, screen, table
 from convmemory.cli.times import moment
 from convmemory.models import Conversation, Message
 
-app: Final = Typer(no_args_is_help=True, help="Look into the conversations that are stored.")
+app: Final = Typer(cls=Commands, no_args_is_help=True, help="Look into the conversations that are stored.")
 
 User = Annotated[str, Option("--user", "-u", metavar="USER", help="Whose conversations.")]
 _BATCH: Final = 500
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(
     *,
     user: User,
-    limit: Annotated[int, Option("--limit", "-n", min=1, max=1000, help="How many at once.")] = 20,
-    cursor: Annotated[str | None, Option(help="Where the page before ended; it says so.")] = None,
+    limit: Annotated[
+        int, Option("--limit", "-n", metavar="N", min=1, max=1000, help="How many at once.")
+    ] = 20,
+    cursor: Annotated[
+        str | None, Option(metavar="CURSOR", help="Where the page before ended; it says so.")
+    ] = None,
+    as_json: Annotated[bool, Option("--json", help="One JSON object a conversation, for programs.")] = False,
     database_url: DatabaseUrl = None,
     redis_url: RedisUrl = None,
     embedded: Embedded = None,
@@ -36,15 +42,25 @@ def list_(
 ) -> None:
     """List a user's conversations, the one changed last first.
 
+    With `--json` every line is an object with `id`, `uuid`, `user_id`, `dept_id`, `title`, `message_count`,
+    `created_at`, `updated_at` (both UTC), `metadata` and a few more.
+
     For example:
 
     ```
     convmemory history list --user maria
+    convmemory history list --user maria --json
     convmemory history list --user maria --limit 100 --embedded ./data
     ```
     """
     with Place(database_url, redis_url, embedded, schema).memory() as memory:
         page = memory.list_user_conversations(user, limit=limit, cursor=cursor)
+    if as_json:
+        for found in page:
+            echo(_conversation_as_json(found))
+        if page.next_cursor:
+            echo(f"convmemory: there may be more: --cursor {quote(page.next_cursor)}", err=True)
+        return
     if not page:
         echo(f"no {'more ' if cursor else ''}conversations of {harmless(user)}", err=True)
         return
@@ -58,13 +74,16 @@ def list_(
         command(f"--cursor {quote(page.next_cursor)}")
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
-    conversation: Annotated[str, Argument(help="Its id: a UUID, or the name the application gave it.")],
+    conversation: Annotated[
+        str, Argument(metavar="CONVERSATION", help="Its id: a UUID, or the name the application gave it.")
+    ],
     *,
     user: User,
     limit: Annotated[
-        int | None, Option("--limit", "-n", min=1, max=10_000, help="The newest so many [default: 50].")
+        int | None,
+        Option("--limit", "-n", metavar="N", min=1, max=10_000, help="The newest so many [default: 50]."),
     ] = None,
     everything: Annotated[bool, Option("--all", help="All messages, from the first.")] = False,
     as_json: Annotated[bool, Option("--json", help="One JSON object a message, for programs.")] = False,
@@ -108,6 +127,13 @@ def _every(memory: convmemory.ConversationMemory, found: Conversation) -> Iterat
     while batch := memory.get_messages(found.id, user_id=found.user_id, limit=_BATCH, after=last):
         yield from batch
         last = batch[-1].seq
+
+
+def _conversation_as_json(found: Conversation) -> str:
+    said = found.model_dump(mode="json", exclude={"messages"})
+    for name in ("created_at", "updated_at"):
+        said[name] = getattr(found, name).astimezone(UTC).isoformat()
+    return json.dumps(said, default=str)
 
 
 def _as_json(message: Message) -> str:

@@ -9,14 +9,25 @@ from typer import Typer, echo
 
 from convmemory._sync.migrate import installed_version
 from convmemory._sync.postgres_connections import connect
-from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName, memory_over
+from convmemory.cli.commands import Command, Commands
+from convmemory.cli.connect import (
+    DatabaseUrl,
+    Embedded,
+    Place,
+    RedisUrl,
+    SchemaName,
+    memory_over,
+    read_settings,
+)
 from convmemory.errors import SchemaOutdated
 from convmemory.settings import Settings
 from convmemory.storage.sql_and_lua import latest_version, migrations
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.driver_errors import POSTGRES, translated
 
-app: Final = Typer(no_args_is_help=True, help="Print the SQL of the schema, or compare a database with it.")
+app: Final = Typer(
+    cls=Commands, no_args_is_help=True, help="Print the SQL of the schema, or compare a database with it."
+)
 
 
 def init(
@@ -43,7 +54,7 @@ def init(
     echo(f"schema {settings.db_schema} is current (version {latest_version()})")
 
 
-@app.command("print")
+@app.command("print", cls=Command)
 def print_(schema: SchemaName = None) -> None:
     """Print the SQL that makes the schema in an empty database; needs no server.
 
@@ -58,7 +69,7 @@ def print_(schema: SchemaName = None) -> None:
     ```
     """
     chosen = {} if schema is None else {"db_schema": schema}
-    name = sql.Identifier(Settings.from_env(**chosen).db_schema)
+    name = sql.Identifier(read_settings(**chosen).db_schema)
     steps = [sql.SQL(statement("bootstrap")).format(schema=name)]
     note = sql.SQL("INSERT INTO {}.schema_migrations (version, name) VALUES ({}, {})")
     for migration in migrations():
@@ -68,7 +79,7 @@ def print_(schema: SchemaName = None) -> None:
         echo(step.rstrip().removesuffix(";") + ";\n")
 
 
-@app.command()
+@app.command(cls=Command)
 def check(
     database_url: DatabaseUrl = None,
     redis_url: RedisUrl = None,
@@ -91,5 +102,8 @@ def check(
 
 
 def _installed(settings: Settings) -> int | None:
-    with connect(settings.postgres_conninfo(), settings) as connection, translated(POSTGRES, "schema check"):
+    with (
+        connect(settings.postgres_conninfo(), settings) as connection,
+        translated(POSTGRES, "check the schema"),
+    ):
         return installed_version(connection, settings.db_schema)

@@ -26,7 +26,7 @@ from convmemory.encoding.message_classes import (
     layout_of,
     nearest_kind,
 )
-from convmemory.encoding.python_values import TAG, Path, Tagger, dotted, dumps, parse
+from convmemory.encoding.python_values import PLAIN_TEXTS, TAG, Path, Tagger, dotted, dumps, parse
 from convmemory.encoding.searchable import LOSSY_KEY, metadata_of, text_of
 from convmemory.encoding.storable_text import clean_text, outline, storable
 from convmemory.encoding.token_counts import total_of
@@ -196,8 +196,8 @@ def _is_plain(name: object) -> bool:
 
 def _content(message: BaseMessage, losses: list[Path]) -> Any:
     content = vars(message).get("content")
-    if type(content) is str:
-        return content
+    if type(content) in PLAIN_TEXTS:
+        return str.__str__(content)
     if isinstance(content, str):
         losses.append((None, "content"))
         return str.__str__(content)

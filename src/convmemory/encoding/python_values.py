@@ -16,12 +16,16 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from langchain_core.documents import Document
+from langchain_core.messages.base import TextAccessor
 
 from convmemory.encoding.datetimes import read_clock, write_clock
 from convmemory.encoding.storable_text import outline, storable
 
 Path: TypeAlias = tuple[Any, Any] | None
 """Where a value stands: (the path of its container, its key), so that a walk makes text only for losses."""
+
+PLAIN_TEXTS = (str, TextAccessor)
+"""Types that are nothing but text: what ``message.text`` gives is a ``str`` that can also be called."""
 
 TAG = "$cm"
 _MARK = f'"{TAG}"'
@@ -225,6 +229,10 @@ def _write_document(tagger: Tagger, value: Document, path: Path) -> Any:
     return {TAG: "document", "v": members} if kept else outline(value)
 
 
+def _write_plain(tagger: Tagger, value: str, path: Path) -> Any:
+    return tagger.value(str.__str__(value), path)
+
+
 def _base64(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
@@ -247,6 +255,7 @@ _WRITERS: dict[type, _Writer] = {
     set: _write_set,
     frozenset: _write_set,
     str: _leaf("str", lambda value: _base64(value.encode("utf-8", "surrogatepass"))),
+    TextAccessor: _write_plain,
     int: _leaf("int", hex),
     float: _write_float,
     bytes: _leaf("bytes", _base64),

@@ -32,6 +32,22 @@ class RedisPlace:
     hosts: tuple[tuple[str, int], ...] = ()
     service: str = ""
 
+    @property
+    def address(self) -> str:
+        """Where it is, for a message: no user and no password; empty where the URL does not say for certain."""
+        if self.hosts:
+            return ", ".join(_spelled(host, port) for host, port in self.hosts)
+        parts = urlsplit(self.url)
+        if (
+            "@" in f"{parts.path}?{parts.query}#{parts.fragment}"
+        ):  # then part of a password may look like a host
+            return ""
+        return (
+            unquote(parts.path)
+            if parts.scheme == "unix"
+            else _spelled(parts.hostname or "localhost", parts.port or 6379)
+        )
+
 
 def redis_place(url: str) -> RedisPlace:
     """Read a Redis URL of any form.
@@ -59,6 +75,15 @@ def redis_place(url: str) -> RedisPlace:
 def not_a_redis_url(why: str) -> ConfigurationError:
     """The error for a URL that cannot be used, which quotes nothing of it: it may hold a password."""
     return ConfigurationError(f"REDIS_URL: not a Redis URL ({_FORMS}): {why}")
+
+
+def called(error: ConfigurationError, variable: str) -> ConfigurationError:
+    """The same error about the URL as it was really given."""
+    return ConfigurationError(f"{variable}:{str(error).partition(':')[2]}")
+
+
+def _spelled(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _split(url: str) -> SplitResult:

@@ -40,6 +40,9 @@ _REDIS_AGAIN = (
 _GONE: Final = ("08", "57P", "53300")
 """SQLSTATEs of a broken connection, a server that is stopping or starting, and one with no room for another client."""
 
+_NOT_MINE = (pg.InvalidSqlStatementName, pg.DuplicatePreparedStatement)
+_POOLER: Final = "behind PgBouncer in transaction mode set CONVMEMORY_PREPARE_THRESHOLD=none (prepare_threshold=None); 0 prepares at once"
+
 
 class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "append"):`
     """Turn a driver's error into ours, with the driver's as its cause; cancellation passes untouched.
@@ -86,7 +89,8 @@ class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "a
                 self._operation,
                 "no connection became free in time: all are busy, or the server takes no new one",
             )
-        if isinstance(error, (*_AGAIN, *_REDIS_AGAIN)) or (self._tier == REDIS and _tripped(error)):
+        again = isinstance(error, (*_AGAIN, *_REDIS_AGAIN)) and not _plan_of_another(error)
+        if again or (self._tier == REDIS and _tripped(error)):
             return StorageUnavailable(self._tier, self._operation, describe(error))
         if isinstance(error, (psycopg.Error, redis.exceptions.RedisError)):
             return StorageError(self._tier, self._operation, describe(error))
@@ -107,15 +111,32 @@ def _tripped(error: BaseException) -> bool:
 def describe(error: BaseException) -> str:
     """One line about a driver's error without the values it may quote."""
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
-        return error.diag.message_primary  # without DETAIL, which quotes rows
+        text = error.diag.message_primary  # without DETAIL, which quotes rows
+        return f"{text}; {_POOLER}" if _plan_of_another(error) else text
     if isinstance(error, psycopg.Error) and error.sqlstate is None:
-        return " ".join(str(error).split())[:300]
+        return _one_line(str(error))
     if wrong_type(error):
         return "a key of this name holds something else; does another application use the same key prefix?"
     if isinstance(error, redis.exceptions.AuthenticationError):
         return "the user or the password is refused"
     reason = _reason(error)
     return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+
+
+def _plan_of_another(error: BaseException) -> bool:
+    """Whether a prepared statement is not the one this connection made: a pooler has put another session behind it."""
+    if isinstance(error, pg.ProtocolViolation):  # also what PgBouncer says when it cannot reach its server
+        return "prepared statement" in str(error)
+    return isinstance(error, _NOT_MINE)
+
+
+def _one_line(text: str) -> str:
+    """Lines as sentences: libpq begins each with a capital or a dash, and ends few with a stop."""
+    said = ""
+    for line in (" ".join(line.split()) for line in text.splitlines() if line.strip()):
+        begins = said and not line[0].islower() and said[-1] not in ".:;,?!"
+        said += f". {line}" if begins else f" {line}"
+    return said.strip()[:300]
 
 
 def _reason(error: BaseException | None) -> str | None:
@@ -134,7 +155,7 @@ def wrong_type(error: BaseException | None) -> bool:
 
 def out_of_reach(error: BaseException) -> bool:
     """Whether PostgreSQL did not answer at all: a server that complains, of a lock or a full disk, is there."""
-    if not isinstance(error, psycopg.OperationalError):
+    if not isinstance(error, psycopg.OperationalError) or _plan_of_another(error):
         return False
     return error.sqlstate is None or error.sqlstate.startswith(_GONE)
 

@@ -211,3 +211,39 @@ def test_a_message_read_behaves_like_one_built():
     assert back.model_dump() == AIMessage("x", id="1", extra=5).model_dump()
     assert (back + HumanMessage("y")).messages[0] is back
     assert type(back).model_validate(back) is back
+
+
+# What ``message.text`` gives is a text
+
+
+@pytest.mark.parametrize("text", ["hello", "nul \0", "half \ud800", ""], ids=ascii)
+def test_the_text_of_a_message_is_kept_as_a_text_wherever_it_stands(text, caplog):
+    said = AIMessage(text).text
+    assert type(said) is not str
+    holder = AIMessage(
+        [{"type": "text", "text": said}, "x"],
+        tool_calls=[{"name": "look", "args": {"q": said, "more": [said, (said,), {said}]}, "id": "1"}],
+        additional_kwargs={"last": {said: said}},
+    )
+    plain = HumanMessage("x")
+    answer = ToolMessage("x", tool_call_id="1", artifact=said)
+    for message in (holder, plain, answer):
+        message.id = message.name = said
+    plain.content = answer.content = answer.tool_call_id = said
+    chunk = AIMessage("x").model_copy(update={"content": said})
+
+    for message in (holder, plain, answer, chunk):
+        assert not encode(message).lossy
+        for back in both_ways(message):
+            assert back == message
+            assert said not in kinds_of(back.model_dump())
+    assert not caplog.records
+
+
+def kinds_of(value):
+    """The texts in a value that are no plain ``str``."""
+    if isinstance(value, dict):
+        return [odd for pair in value.items() for one in pair for odd in kinds_of(one)]
+    if isinstance(value, (list, tuple, set)):
+        return [odd for one in value for odd in kinds_of(one)]
+    return [value] if isinstance(value, str) and type(value) is not str else []

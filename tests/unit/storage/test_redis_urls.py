@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import redis
 
 from convmemory import ConfigurationError, RedisStore
 from convmemory.storage.redis_urls import CLUSTER, SENTINEL, SERVER, redis_place
@@ -77,3 +78,24 @@ def test_a_url_that_cannot_be_used_is_refused_where_the_memory_is_made(url, why)
 
 def test_a_place_shows_no_password():
     assert "secret" not in repr(redis_place("redis+cluster://u:secret@a:1"))
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://user:secret@cache.example:7000/2?protocol=3", "cache.example:7000"),
+        ("redis://cache", "cache:6379"),
+        ("rediss://:secret@[::1]:7/0", "[::1]:7"),
+        ("redis://", "localhost:6379"),
+        ("unix://:secret@/run/redis%20a.sock?db=1", "/run/redis a.sock"),
+        ("redis+cluster://u:secret@a:1,b", "a:1, b:6379"),
+        ("redis+sentinel://u:secret@a,[::1]:2/main", "a:26379, [::1]:2"),
+        ("redis://secret?@cache", ""),  # the password goes on behind the question mark
+    ],
+)
+def test_an_address_has_no_user_and_no_password(url, address):
+    assert RedisStore(url).address == redis_place(url).address == address
+
+
+def test_a_client_that_was_given_has_an_address_of_its_own():
+    assert RedisStore(redis.Redis()).address is None

@@ -68,7 +68,7 @@ def send(errand: Errand) -> Answer:
         check=False,
     )
     if done.returncode:
-        raise StorageError("the second process", "its turn", f"it ended with status {done.returncode}")
+        raise StorageError("the second process", "take its turn", f"it ended with status {done.returncode}")
     return Answer.from_json(done.stdout)
 
 

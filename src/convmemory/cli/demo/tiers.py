@@ -49,7 +49,7 @@ def _rows(stage: Stage) -> Iterator[tuple[str, ...]]:
     count = sql.SQL("SELECT count(*) FROM {}")
     with connect(stage.settings.postgres_conninfo(), stage.settings) as connection:
         for name in _TABLES:
-            with translated(POSTGRES, "count"):
+            with translated(POSTGRES, "count rows"):
                 query = count.format(sql.Identifier(stage.settings.db_schema, name))
                 [number] = connection.execute(query).fetchone() or (0,)
             yield POSTGRES, name, f"{number} row{'' if number == 1 else 's'}", "until deleted"
