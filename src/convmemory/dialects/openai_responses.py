@@ -25,6 +25,7 @@ from convmemory.dialects.calls_and_results import call_of, with_calls
 from convmemory.dialects.openai_chat import ONLY_ARGUMENT, chat_of, read_chat
 from convmemory.dialects.openai_parts import content_for, parts_for
 from convmemory.dialects.original_dicts import UNREADABLE, keep, original
+from convmemory.encoding.python_values import Tagger, dumps, parse
 from convmemory.encoding.searchable import text_of
 from convmemory.encoding.tool_blocks import trace
 from convmemory.errors import InvalidArgument
@@ -36,15 +37,30 @@ _NOT_ARGUMENTS = ("call_id", "id", "status", "type")
 
 
 def read_item(item: Any) -> BaseMessage:
-    """Read one item; any kind is kept, whether it is known here or not.
+    """Read one item; any kind is kept, whether it is known here or not: a wrapper's sealed envelope as well.
 
     Raises:
-        InvalidArgument: It is no item.
+        InvalidArgument: It is no item, or holds what would not come back equal.
     """
-    if not isinstance(item, Mapping) or not any(isinstance(item.get(n), str) for n in ("role", "type", "id")):
+    if not isinstance(item, Mapping):
         raise InvalidArgument("items", f"must be dicts of the Responses API, not {type(item).__name__}")
+    for name, value in item.items():
+        if not _is_kept(value):
+            raise InvalidArgument(
+                "items", f"{name!r} holds what would not come back equal: only what JSON has is kept"
+            )
     message = _read(item)
     return keep(message, ITEM_KEY, item, items_of(message))
+
+
+def _is_kept(value: Any) -> bool:
+    """Whether a value comes back equal from where an item lies: inside a message's ``additional_kwargs``."""
+    tagger = Tagger()
+    try:
+        plain = tagger.value([[[value]]], None)
+        return not tagger.losses or bool(parse(dumps(plain)) == [[[value]]])
+    except Exception:  # noqa: BLE001 - the caller's own objects
+        return False
 
 
 def items_of(message: BaseMessage) -> list[dict[str, Any]]:
@@ -56,15 +72,25 @@ def items_of(message: BaseMessage) -> list[dict[str, Any]]:
 
 
 def _read(item: Mapping[str, Any]) -> BaseMessage:
-    kind = str(item.get("type") or ("message" if "role" in item else "item_reference"))
+    role = item.get("role")
+    if isinstance(role, str):
+        return _spoken(role, item)
+    kind = str(item.get("type") or ("item_reference" if isinstance(item.get("id"), str) else "item"))
     try:
-        return _spoken(item) if isinstance(item.get("role"), str) else _done(kind, item)
+        return _done(kind, item)
     except UNREADABLE:
         return AIMessage(f"[{kind}]")
 
 
-def _spoken(item: Mapping[str, Any]) -> BaseMessage:
-    role, content = item["role"], item.get("content") or ""
+def _spoken(role: str, item: Mapping[str, Any]) -> BaseMessage:
+    """What somebody said. The role is known, so it stays, also where the content is of no shape that can be read."""
+    try:
+        return _said(role, item.get("content") or "")
+    except UNREADABLE:
+        return _said(role, "[message]")
+
+
+def _said(role: str, content: Any) -> BaseMessage:
     if role == "assistant":
         return AIMessage(content if isinstance(content, str) else _text(content))
     shown: Any = content if isinstance(content, str) else [_block(part) for part in content]
@@ -123,7 +149,7 @@ def _content(role: str, content: Any) -> str | list[dict[str, Any]]:
 def _block(part: Mapping[str, Any]) -> dict[str, Any]:
     """A part of a Responses item as a part of a chat message; one that has no twin there stays as it is."""
     about = {name: value for name, value in part.items() if name != "type"}
-    kind = part["type"]
+    kind = part["type"] if "text" not in part else part.get("type", "input_text")
     if kind == "input_text":
         return {"type": "text", **about}
     if kind == "input_file":
