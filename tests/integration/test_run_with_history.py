@@ -393,10 +393,11 @@ async def test_what_was_said_is_kept_when_an_awaited_stream_is_closed(memory, sh
 async def test_a_chain_that_langchain_cannot_store_keeps_what_was_said(schema, blocking_memory):
     """A tool result with documents attached cannot be loaded by LangChain's own hook, which then stores nothing."""
     poison = ToolMessage("found", tool_call_id="c1", artifact=[Document("d")])
-    blocking_memory.save_messages("s", [HumanMessage("before"), poison], **MINE)
+    call = AIMessage("", tool_calls=[{"name": "look", "args": {}, "id": "c1"}])
+    blocking_memory.save_messages("s", [HumanMessage("before"), call, poison], **MINE)
     chain = bare(Echo(), factory(blocking_memory, save_on_error="input"))
     await asyncio.to_thread(chain.invoke, [HumanMessage("one")], session("s"))
-    assert texts(blocking_memory.get_messages("s", **MINE)) == ["before", "found", "one"]
+    assert texts(blocking_memory.get_messages("s", **MINE)) == ["before", "", "found", "one"]
 
 
 async def test_the_users_message_among_several_inputs_needs_its_key(memory, run, caplog):

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import copy
 from datetime import UTC, datetime
-from itertools import pairwise
-from typing import get_args
 
 import pytest
-from anthropic.types import ContentBlockParam, Message, MessageParam, TextBlockParam, ToolResultBlockParam
-from anthropic.types.tool_result_block_param import Content
+from anthropic.types import Message, TextBlockParam
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import (
@@ -23,46 +20,13 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
+from api_rules import anthropic_refuses
 from convmemory.dialects.anthropic import AnthropicMessages, anthropic_messages
 from convmemory.dialects.message_likes import as_messages
 from convmemory.encoding.codec import decode, encode
 from convmemory.windows.tool_pairing import in_order
-
-MESSAGE = TypeAdapter(MessageParam)
-BLOCK = TypeAdapter(ContentBlockParam)
-RESULT = TypeAdapter(Content)
-assert ToolResultBlockParam in get_args(ContentBlockParam)
-
-
-def refused(told: list[dict]) -> list[object]:
-    """What the types of Anthropic's SDK refuse (they are lazy about lists), and what its API says of order and of ids."""
-    wrong: list[object] = []
-    called: list[str] = []
-    inside = []
-    for one in told:
-        blocks = one["content"] if isinstance(one["content"], list) else []
-        inside += [(MESSAGE, one), *((BLOCK, block) for block in blocks)]
-        inside += [(RESULT, b) for block in blocks for b in block.get("content", ()) if isinstance(block.get("content"), list)
-                   and block["type"] == "tool_result"]  # fmt: skip
-        called += [block["id"] for block in blocks if block["type"] == "tool_use"]
-        kinds = [block["type"] == "tool_result" for block in blocks]
-        wrong += [one] if not one["content"] or kinds != sorted(kinds, reverse=True) else []
-        wrong += [b for b in blocks if b["type"] == "text" and not b["text"].strip()]
-    for adapter, value in inside:
-        try:
-            adapter.validate_python(value, strict=True)
-        except ValidationError:
-            wrong.append(value)
-    roles = [one["role"] for one in told]
-    if (
-        any(a == b for a, b in pairwise(roles))
-        or roles[:1] == ["assistant"]
-        or len(called) != len(set(called))
-    ):
-        wrong.append(roles)
-    return wrong
 
 
 def text(words):
@@ -128,7 +92,7 @@ def test_dicts_come_out_as_they_went_in(talk):
 
     assert found == given_
     assert talk == given_
-    assert refused(found) == []
+    assert anthropic_refuses(found) == []
     assert found.system == []
 
 
@@ -173,7 +137,7 @@ def test_an_answer_of_the_sdk_is_taken_as_it_is(reply):
     }
     talk = anthropic_messages([HumanMessage("go"), *stored([message]), ToolMessage("r", tool_call_id="t1")])
     assert talk[1] == {"role": "assistant", "content": [text("one moment"), use()]}
-    assert refused(talk) == []
+    assert anthropic_refuses(talk) == []
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"input_tokens": None}, "?"])
@@ -241,10 +205,12 @@ WHEN = datetime(2026, 1, 2, tzinfo=UTC)
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_what_an_assistant_said(message, content):
-    [_, told, *_] = found = anthropic_messages([HumanMessage("go"), message])
+    asked = [block for block in content if block["type"] == "tool_use"] if isinstance(content, list) else []
+    results = [ToolMessage("r", tool_call_id=block["id"]) for block in asked]
+    [_, told, *_] = found = anthropic_messages([HumanMessage("go"), message, *results])
 
     assert told == {"role": "assistant", "content": content}
-    assert refused(found) == []
+    assert anthropic_refuses(found) == []
 
 
 @pytest.mark.parametrize(
@@ -276,7 +242,7 @@ def test_what_a_user_said(message, content):
     found = anthropic_messages([message])
 
     assert found == [{"role": "user", "content": content}]
-    assert refused(found) == []
+    assert anthropic_refuses(found) == []
 
 
 @pytest.mark.parametrize(
@@ -298,7 +264,7 @@ def test_what_a_tool_answered(message, told):
     found = anthropic_messages([HumanMessage("go"), calls("t1"), message])
 
     assert found[2] == {"role": "user", "content": [told]}
-    assert refused(found) == []
+    assert anthropic_refuses(found) == []
 
 
 def test_the_sides_take_turns():
@@ -321,7 +287,7 @@ def test_the_sides_take_turns():
     assert found[2]["content"] == [text("one"), text("two")]
     assert found[3]["content"] == [use(), use("t2")]
     assert found[4]["content"] == [result(), result("t2"), text("wait")]
-    assert refused(found) == []
+    assert anthropic_refuses(found) == []
 
 
 def test_ids_are_the_apis_own_characters_and_each_is_there_once():
@@ -346,7 +312,7 @@ def test_ids_are_the_apis_own_characters_and_each_is_there_once():
     ]
 
     assert ids == answered == ["functions_f_0", "functions_f_0_2", "functions_f_0_3"]
-    assert refused(found) == []
+    assert anthropic_refuses(found) == []
 
 
 def test_a_slice_is_a_plain_list():
@@ -376,4 +342,4 @@ contents = st.text(max_size=3) | st.lists(
 
 @given(st.lists(st.builds(lambda speak, content: speak(content), speakers, contents), max_size=5))
 def test_no_content_makes_a_request_the_api_refuses(messages):
-    assert refused(anthropic_messages(in_order(messages))) == []
+    assert anthropic_refuses(anthropic_messages(in_order(messages))) == []

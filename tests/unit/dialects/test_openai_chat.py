@@ -19,53 +19,20 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
-from openai.types.chat import (
-    ChatCompletionContentPartParam,
-    ChatCompletionContentPartRefusalParam,
-    ChatCompletionContentPartTextParam,
-    ChatCompletionMessageParam,
-    ChatCompletionMessageToolCallUnionParam,
-)
-from pydantic import TypeAdapter, ValidationError
 
+from api_rules import openai_refuses
 from convmemory.dialects.message_likes import as_messages
 from convmemory.dialects.openai_chat import CHAT_KEY, chat_messages, is_chat
 from convmemory.drafts import drafts_of
 from convmemory.encoding.codec import decode, encode
 from convmemory.errors import InvalidArgument
+from convmemory.windows.tool_pairing import in_order
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-CHAT = TypeAdapter(ChatCompletionMessageParam)
-PARTS = {
-    "user": TypeAdapter(ChatCompletionContentPartParam),
-    "assistant": TypeAdapter(ChatCompletionContentPartTextParam | ChatCompletionContentPartRefusalParam),
-}
-CALL = TypeAdapter(ChatCompletionMessageToolCallUnionParam)
-TEXT = TypeAdapter(ChatCompletionContentPartTextParam)
-
-
-def refused(told: list[dict]) -> list[object]:
-    """What the types of OpenAI's SDK refuse; theirs are lazy about what stands in lists."""
-    wrong: list[object] = []
-    for one in told:
-        content = one.get("content")
-        parts = content if isinstance(content, list) else []
-        inside = [(PARTS.get(one.get("role"), TEXT), part) for part in parts]
-        inside += [(CALL, call) for call in one.get("tool_calls", ())]
-        for adapter, value in [(CHAT, one), *inside]:
-            try:
-                adapter.validate_python(value, strict=True)
-            except ValidationError:
-                wrong.append(value)
-        if content == [] or (one.get("role") == "function" and parts):
-            wrong.append(one)
-    return wrong
-
-
 PICTURE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "low"}}
 
 
@@ -161,7 +128,7 @@ def test_any_dict_that_is_taken_comes_out_equal(role, content, more):
     found = chat_messages([decode(encoded.body, encoded.content)])
     given_ = {name: value for name, value in told.items() if value is not None}
 
-    assert refused(found) == []
+    assert openai_refuses(found) == []
     if is_chat(given_):
         assert found == [given_]
 
@@ -367,7 +334,7 @@ def test_a_result_in_a_block_is_a_result(block, content):
 
     assert chat_messages([HumanMessage([block])]) == [result]
     assert chat_messages([HumanMessage([words, block])]) == [result, {"role": "user", "content": [words]}]
-    assert refused([result]) == []
+    assert openai_refuses([asks(function()), result]) == []
 
 
 MEDIA = [
@@ -408,11 +375,11 @@ def test_a_picture_stays_one_for_a_user_and_is_named_where_it_cannot(block, part
     found = chat_messages([HumanMessage([beside, block, PICTURE])])
 
     assert found == [{"role": "user", "content": [beside, part, PICTURE]}]
-    assert refused(found) == []
+    assert openai_refuses(found) == []
     told = chat_messages(
-        [ToolMessage([beside, block], tool_call_id="c"), SystemMessage([beside, block]), AIMessage([block])]
+        [ToolMessage([beside, block], tool_call_id="c1"), SystemMessage([beside, block]), AIMessage([block])]
     )
-    assert refused(told) == []
+    assert openai_refuses([asks(function()), *told]) == []
     assert told[0]["content"][0] == told[1]["content"][0] == beside
 
 
@@ -450,11 +417,12 @@ speakers = st.sampled_from(
 )
 
 
-@given(
-    speakers, st.lists(st.text(max_size=3) | anything.filter(lambda one: isinstance(one, dict)), max_size=4)
-)
-def test_no_content_makes_a_message_the_api_refuses(speaker, content):
-    assert refused(chat_messages([speaker(content)])) == []
+contents = st.lists(st.text(max_size=3) | anything.filter(lambda one: isinstance(one, dict)), max_size=4)
+
+
+@given(st.lists(st.builds(lambda speak, content: speak(content), speakers, contents), max_size=4))
+def test_no_content_makes_a_request_the_api_refuses(messages):
+    assert openai_refuses(chat_messages(in_order(messages))) == []
 
 
 def test_results_inside_a_human_message_are_messages_of_their_own():

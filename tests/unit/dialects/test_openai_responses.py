@@ -300,6 +300,8 @@ def test_what_is_no_item_is_refused_by_name(bad):
 class Word(str):
     """A text that is a little more, as an enum's member is."""
 
+    __slots__ = ()
+
 
 def deep(levels):
     inner = []
