@@ -28,7 +28,7 @@ from convmemory.errors import AsyncOnly, ConfigurationError, ConversationNotFoun
 from convmemory.models import Draft
 from convmemory.windows.cutting import recent, within_tokens
 from convmemory.windows.snapshots import Snapshot
-from convmemory.windows.tool_pairing import for_prompt
+from convmemory.windows.tool_pairing import for_prompt, for_prompt_before
 
 logger = logging.getLogger("convmemory.history")
 
@@ -208,11 +208,18 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         found = [unpack(entry) for entry in snapshot.entries]
         window = recent(found, self._max_messages, hard_max=self._hard_max, whole=snapshot.whole)
         if step is not None and step.entering:
-            window = for_prompt(window)
+            window = for_prompt_before(window, self._given(step.inputs))
             step.turn.history = self
             step.turn.pinned = list(window)
             step.turn.keeper = self if self._keeps_input else None
         return window
+
+    def _given(self, inputs: Any) -> list[BaseMessage]:
+        """The messages a chain adds to its window, as far as that can be told."""
+        try:
+            return said_in(inputs, self._input_messages_key)
+        except InvalidArgument:
+            return []
 
     def _drafts(self, messages: Sequence[BaseMessage | Draft]) -> list[Draft]:
         """Messages on their way in; a chain's come with what its runs tell of them, and streamed ones as one chunk."""

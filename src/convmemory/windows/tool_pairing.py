@@ -35,6 +35,16 @@ def for_prompt(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     return [message for step in _steps(messages) for message in (*_joined(step.callers), *step.results)]
 
 
+def for_prompt_before(messages: Sequence[BaseMessage], given: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """As ``for_prompt``, where ``given`` is said next: the results in it may answer the last calls here."""
+    if any(map(result_ids, given)):
+        found = for_prompt([*messages, *given])
+        at = len(found) - len(given)
+        if all(one is other for one, other in zip(found[at:], given, strict=True)):
+            return found[:at]
+    return for_prompt(messages)
+
+
 def in_order(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     """As ``for_prompt``, but with calls that were stored one by one left as they are: for dialects, which join them."""
     return [message for step in _steps(messages) for message in (*step.callers, *step.results)]

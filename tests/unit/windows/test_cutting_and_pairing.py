@@ -22,7 +22,7 @@ from langchain_core.messages import (
 
 from convmemory.encoding.codec import UNREADABLE_KEY
 from convmemory.windows.cutting import recent, span, within_tokens
-from convmemory.windows.tool_pairing import for_prompt, in_order, pairing_errors
+from convmemory.windows.tool_pairing import for_prompt, for_prompt_before, in_order, pairing_errors
 
 
 def says(text="q"):
@@ -225,6 +225,25 @@ def test_for_a_dialect_calls_stay_as_they_were_stored(messages):
     assert all(
         isinstance(m, AIMessage) for m in found if not any(m is one for one in alone)
     )  # copies: calls are left out
+
+
+@pytest.mark.parametrize(
+    ("messages", "given_", "shown"),
+    [
+        ("h2", "xy", "h2"), ("h2", "x", "h1"), ("h2", "h", "h"), ("h2x", "y", "h2x"), ("h1a", "x", "ha"), ("h1ha", "x", "hha"),
+        ("h1", "", "h"), ("h1", "xh", "h1"), ("ha", "x", "ha"),
+    ],
+)  # fmt: skip
+def test_what_is_said_next_may_answer_the_last_calls(messages, given_, shown):
+    found = for_prompt_before(script(messages), script(given_))
+    assert [repr(m) for m in found] == [repr(m) for m in script(shown)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(scripts, scripts)
+def test_what_is_shown_before_more_pairs_with_it_wherever_it_can(messages, more):
+    found = for_prompt_before(messages, more)
+    assert pairing_errors([*found, *more]) == [] or found == for_prompt(messages)
 
 
 @pytest.mark.parametrize(
