@@ -30,9 +30,22 @@ RENAMES = {  # whole identifiers; a class that `_async` defines as AsyncX become
     "AsyncConnectionPool": "ConnectionPool",
     "AsyncCursor": "Cursor",
     "aclose": "close",
+    "aend": "end",
+    "agone": "gone",
+    "aguard": "guard",
+    "aheeded": "heeded",
+    "ahere": "here",
+    "alives": "lives",
+    "aload": "load",
     "asleep": "sleep",
+    "aquietly": "quietly",
+    "asever": "sever",
     "aspawn": "spawn",
+    "atell": "tell",
+    "atold_to_end": "told_to_end",
+    "aworks": "works",
     "redis.asyncio": "redis",
+    "wait_async": "wait",
 }
 QUOTED = re.compile(r"\b(?:await |async (?=def |for |with ))")  # in an example or a message
 AWAITABLE = re.compile(r"\bAwaitable\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")  # Callable[[], Awaitable[X]]

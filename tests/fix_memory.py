@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import psycopg
@@ -27,6 +28,11 @@ from convmemory import (
 )
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory._sync.tiered import TieredStore
+
+try:
+    from blockbuster import blockbuster_ctx
+except ImportError:  # where only what the package itself needs is installed
+    blockbuster_ctx = None
 
 TWINS = {
     ConversationMemory: AsyncConversationMemory,
@@ -58,6 +64,21 @@ def _awaitable(call: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
         return call(*arguments, **named)
 
     return awaited
+
+
+def unblocked() -> AbstractContextManager[Any]:
+    """Have a call of ours that makes the event loop wait, for a file or for a socket, raise ``BlockingError``."""
+    return nullcontext() if blockbuster_ctx is None else _watched()
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    with blockbuster_ctx("convmemory._async") as watch:
+        for one in (
+            watch.functions.values()
+        ):  # a client that is given looks up its version, connection by connection
+            one.can_block_in("redis/utils.py", {"get_lib_version"})
+        yield
 
 
 def is_blocking(history: TieredChatMessageHistory) -> bool:
@@ -117,6 +138,7 @@ async def make_memory(
 ) -> AsyncIterator[MakeMemory]:
     """A function that opens a memory of this test's colour over this test's schema and keys; closed in the end."""
     made: list[Any] = []
+    watch = unblocked() if colour == "awaited" else nullcontext()
 
     async def make(postgres: str = database_url, redis: Any = redis_url, **settings: Any) -> Any:
         settings = {"db_schema": schema_name, "key_prefix": key_prefix} | settings
@@ -127,9 +149,10 @@ async def make_memory(
         made.append(memory)
         return memory if await memory.open() else None
 
-    yield make
-    for memory in made:
-        await memory.close()
+    with watch:
+        yield make
+        for memory in made:
+            await memory.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ client = Redis.from_url(proxy.url)
 with proxy.counting() as counted: ...      # counted.round_trips, counted.requests
 proxy.mode = "drop_replies"                # what happens to traffic from now on, see MODES
 proxy.reset_all()                          # every connection is reset; new ones follow the mode
+proxy.forget_all()                         # open connections go silent; new ones follow the mode
 """
 
 from __future__ import annotations
@@ -121,6 +122,7 @@ class Link:
         self._lock = threading.Lock()
         self._running = 2
         self._over = False
+        self.forgotten = False
         self.threads = [
             threading.Thread(target=self._pump, args=(client, server, self._request), daemon=True),
             threading.Thread(target=self._pump, args=(server, client, self._reply), daemon=True),
@@ -165,7 +167,7 @@ class Link:
             self._asked = True
             self._proxy.traffic.requests += self._requests.feed(data)
         self._proxy.wait()
-        return self._proxy.mode not in {"blackhole", "cut_request"}
+        return not self.forgotten and self._proxy.mode not in {"blackhole", "cut_request"}
 
     def _reply(self, _data: bytes) -> bool:
         self._proxy.wait()
@@ -173,7 +175,7 @@ class Link:
         if mode == "cut_reply":
             self._proxy.mode = "pass"
             self.reset()
-        if mode in {"cut_reply", "drop_replies", "blackhole"}:
+        if self.forgotten or mode in {"cut_reply", "drop_replies", "blackhole"}:
             return False
         with self._proxy.lock:
             self._proxy.traffic.round_trips += self._asked
@@ -244,6 +246,12 @@ class Proxy:
         """Hold a chunk up, in the mode ``latency``."""
         if self._mode == "latency":
             time.sleep(self.latency)
+
+    def forget_all(self) -> None:
+        """Let nothing through on the connections that are open, without a word, as a firewall does; new ones work."""
+        with self.lock:
+            for link in self._links:
+                link.forgotten = True
 
     def reset_all(self) -> None:
         """Reset every open connection, and return once they are gone."""

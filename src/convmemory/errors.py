@@ -82,7 +82,11 @@ class StorageError(ConvMemoryError):
 
 
 class StorageUnavailable(StorageError):
-    """A tier could not be reached in time. Trying again is safe: nothing was half-written."""
+    """A tier could not be reached in time.
+
+    Nothing was half-written. A write may have been stored all the same, if only its answer was lost: try again with
+    the same ``idempotency_key``, or with messages that bring ids, and it is stored once. Reads may be tried again.
+    """
 
 
 class SchemaOutdated(StorageError):
@@ -113,7 +117,7 @@ _WORDS: Final = {
     "pop_message": "remove the newest message",
     "read_all": "read messages",
     "read_messages": "read messages",
-    "read_messages_at": "read messages",
+    "read_messages_by_id": "read messages",
     "read_window": "read messages",
     "update_conversation": "change the conversation",
     "count_dirty": "give a sign of life",

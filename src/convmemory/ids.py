@@ -72,6 +72,15 @@ def message_key(conversation: UUID, message_id: str) -> UUID:
     return uuid5(conversation, message_id.encode("utf-8", "surrogatepass").hex())
 
 
+def repeat_key(conversation: UUID, idempotency_key: str, place: int) -> UUID:
+    """The row id of a message without one in a batch that may be sent again: the same for every attempt with that key.
+
+    No message's own id leads there, since a name made of one has hexadecimal digits only.
+    """
+    name = idempotency_key.encode("utf-8", "surrogatepass").hex()
+    return uuid5(conversation, f"key:{place}:{name}")
+
+
 def new_uuid() -> UUID:
     """A new UUIDv7."""
     return UUID(hex=new_row_id())

@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-import operator
+import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar, overload
 from uuid import UUID
 
-from langchain_core.messages import BaseMessage, RemoveMessage
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    ValidationError,
-    WithJsonSchema,
-    computed_field,
-)
+from langchain_core.documents import Document
+from langchain_core.messages import BaseMessage
+from pydantic import BeforeValidator, Field, computed_field
 
-from convmemory.dialects.message_likes import as_messages
-from convmemory.encoding.codec import decode, encode
-from convmemory.errors import InvalidArgument
+from convmemory.encoding.codec import decode
+from convmemory.value_fields import AnyMessage, Count, Metadata, Moment, Score, Value, set_at_once
 
 T = TypeVar("T")
 
-_set = object.__setattr__
-
-_WANTED: Final = {
-    "dict": "must be a mapping",
-    "string": "must be a string",
-    "int": f"must be a whole number from 0 to {2**31 - 1:,}",
-    "greater": f"must be a whole number from 0 to {2**31 - 1:,}",
-    "less": f"must be a whole number from 0 to {2**31 - 1:,}",
-    "float": "must be a number or None",
-    "datetime": "must be a datetime with a time zone",
-    "timezone": "must be a datetime with a time zone",
-    "model": "must be a RetrievedContext",
-    "tuple": "must be a list",
-}
-"""What would be right, by the first word of what pydantic calls the error."""
 _BARE: Final[dict[str, Any]] = {
     "tokens_used": None,
     "latency_ms": None,
@@ -50,100 +25,12 @@ _BARE: Final[dict[str, Any]] = {
     "metadata": None,
     "created_at": None,
 }
+_LOSSES: Final = '"l":'  # what the codec writes of a message that lost something
 _ONLY_MESSAGE: Final = {"message"}  # shared: a frozen model never adds to it
 _OPENAI_ROLES: Final = {"human": "user", "ai": "assistant"}
-_MOST: Final = 2**31 - 1  # a PostgreSQL integer
 
 
-class _Value(BaseModel):
-    """What all values have in common: frozen, quiet about what they hold, and told of wrong input in our words."""
-
-    model_config = ConfigDict(
-        frozen=True, hide_input_in_errors=True, ser_json_inf_nan="strings", arbitrary_types_allowed=True
-    )
-
-    def __init__(self, **fields: Any) -> None:
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            # pydantic's own text is left out on purpose: it is about this class, and callers gave an argument
-            raise _first_problem(error) from None
-
-    @classmethod
-    def built(cls, **fields: Any) -> Self:
-        """Make one of fields that are right already, all of them: nothing is checked, copied or set to a default."""
-        value = cls.__new__(cls)
-        _set(value, "__dict__", fields)
-        _set(value, "__pydantic_fields_set__", set(fields))
-        _set(value, "__pydantic_extra__", None)
-        _set(value, "__pydantic_private__", None)
-        return value
-
-
-def _first_problem(error: ValidationError) -> InvalidArgument:
-    problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(str(part) for part in problem["loc"]) or "value"
-    kind = problem["type"].partition("_")[0]
-    said = _WANTED.get(kind) or problem["msg"].removeprefix("Value error, ")
-    return InvalidArgument(where, said[:1].lower() + said[1:])
-
-
-def _plain_number(value: Any) -> Any:
-    """Vector stores give scores of number types of their own."""
-    if value is None or isinstance(value, (str, bytes)):
-        return value
-    try:
-        return float(value)
-    except TypeError as error:
-        raise ValueError("must be a number or None") from error
-
-
-def _whole_number(value: Any) -> int:
-    """An int, or a number type that is one, as numpy has; ``True`` and ``"7"`` are none."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise ValueError(_WANTED["int"])
-    return operator.index(value)
-
-
-def _as_dict(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else value
-
-
-def _as_message(value: Any) -> BaseMessage:
-    if isinstance(value, BaseMessage) and not isinstance(value, RemoveMessage):
-        return value
-    if isinstance(value, Mapping) and "body" in value:
-        return decode(str(value["body"]), str(value.get("content", "")))
-    try:
-        messages = as_messages(value)
-    except InvalidArgument as error:
-        raise ValueError(str(error).removeprefix(f"{error.argument}: ")) from error
-    if len(messages) != 1:
-        raise ValueError(f"must be one message, not {len(messages)}")
-    return messages[0]
-
-
-def _as_stored(message: BaseMessage) -> dict[str, str]:
-    encoded = encode(message)
-    return {"role": encoded.role, "content": encoded.content, "body": encoded.body}
-
-
-Metadata = Annotated[dict[Any, Any], BeforeValidator(_as_dict)]
-"""Anything JSON can hold, by name; what it cannot hold is stored as text."""
-
-Count = Annotated[int, BeforeValidator(_whole_number), Field(ge=0, le=_MOST)]
-"""A whole number that fits a PostgreSQL integer."""
-
-AnyMessage = Annotated[
-    BaseMessage,
-    PlainValidator(_as_message),
-    PlainSerializer(_as_stored),
-    WithJsonSchema({"type": "object", "properties": {"role": {"type": "string"}, "content": {}}}),
-]
-"""A LangChain message, or anything ``save_message`` takes for one; as JSON and as a dict it is the stored form, which loses nothing."""
-
-
-class Session(_Value):
+class Session(Value):
     """A user's visit: lives in Redis for ``SESSION_TTL_MINUTES`` after its last use.
 
     Times are UTC. ``conversation_id`` is the conversation the session is in, as the caller named it.
@@ -164,7 +51,7 @@ class Session(_Value):
         return self.id
 
 
-class RetrievedContext(_Value):
+class RetrievedContext(Value):
     """A document the answer leaned on: stored beside its message, in the order given.
 
     ``score`` is the retriever's own figure, whatever its scale; NaN and infinity are kept.
@@ -172,7 +59,7 @@ class RetrievedContext(_Value):
 
     content: str
     doc_id: str | None = None
-    score: Annotated[float | None, BeforeValidator(_plain_number)] = None
+    score: Score = None
     metadata: Metadata = Field(default_factory=dict)
 
     def __init__(
@@ -182,10 +69,46 @@ class RetrievedContext(_Value):
         score: Any = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(content=content, doc_id=doc_id, score=score, metadata=metadata or {})
+        super().__init__(
+            content=content, doc_id=doc_id, score=score, metadata={} if metadata is None else metadata
+        )
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # as of every value
+
+    @classmethod
+    def of_document(cls, document: Document) -> Self:
+        """A retrieved document as it is stored; its score is looked for in its metadata."""
+        metadata = dict(document.metadata or {})
+        named = document.id or metadata.get("doc_id") or metadata.get("id")
+        return cls.built(
+            content=str(document.page_content),
+            doc_id=None if named is None else str(named),
+            score=next(_numbers(metadata), None),
+            metadata=metadata,
+        )
 
 
-class Draft(_Value):
+_SCORES: Final = ("score", "relevance_score", "similarity_score", "_score", "@search.score")
+"""Where retrievers and rerankers leave a document's score, in its metadata."""
+
+
+def _numbers(metadata: Mapping[Any, Any]) -> Iterator[float]:
+    for name in _SCORES:
+        try:
+            number = float(metadata[name])
+        except Exception:  # noqa: BLE001, S112 - a vector store's own type, or none at all: the next name may have one
+            continue
+        if math.isfinite(number):
+            yield number
+
+
+def _with_documents(contexts: Any) -> Any:
+    if not isinstance(contexts, (list, tuple)):
+        return contexts
+    return [RetrievedContext.of_document(c) if isinstance(c, Document) else c for c in contexts]
+
+
+class Draft(Value):
     """A message on its way in, with what only the caller knows of it.
 
     ``message`` is a LangChain message or anything ``save_message`` takes for one. ``tokens_used`` defaults to the
@@ -196,16 +119,16 @@ class Draft(_Value):
     message: AnyMessage
     tokens_used: Count | None = None
     latency_ms: Count | None = None
-    contexts: tuple[RetrievedContext, ...] = ()
+    contexts: Annotated[tuple[RetrievedContext, ...], BeforeValidator(_with_documents)] = ()
     metadata: Metadata | None = None
-    created_at: AwareDatetime | None = None
+    created_at: Moment | None = None
 
     def __init__(  # noqa: PLR0917 - in the order in which a message is told of
         self,
         message: Any,
         tokens_used: int | None = None,
         latency_ms: int | None = None,
-        contexts: Sequence[RetrievedContext] = (),
+        contexts: Sequence[RetrievedContext | Document] = (),
         metadata: Mapping[str, Any] | None = None,
         created_at: datetime | None = None,
     ) -> None:
@@ -218,18 +141,20 @@ class Draft(_Value):
             created_at=created_at,
         )
 
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # as of every value
+
     @classmethod
     def bare(cls, message: BaseMessage) -> Self:
         """A message of which nothing more is known: what most appends are made of, so it costs next to nothing."""
         draft = cls.__new__(cls)
-        _set(draft, "__dict__", {"message": message, **_BARE})
-        _set(draft, "__pydantic_fields_set__", _ONLY_MESSAGE)
-        _set(draft, "__pydantic_extra__", None)
-        _set(draft, "__pydantic_private__", None)
+        set_at_once(draft, "__dict__", {"message": message, **_BARE})
+        set_at_once(draft, "__pydantic_fields_set__", _ONLY_MESSAGE)
+        set_at_once(draft, "__pydantic_extra__", None)
+        set_at_once(draft, "__pydantic_private__", None)
         return draft
 
 
-class Message(_Value):
+class Message(Value):
     """A stored message with what PostgreSQL knows of it.
 
     ``seq`` counts from 1 without gaps; ``role`` is LangChain's word (``human``, ``ai``, ``system``, ``tool``) and
@@ -265,10 +190,10 @@ class Message(_Value):
     @property
     def lossy(self) -> bool:
         """Whether some part of the message came back as text instead of what it was (``metadata["lossy"]`` says which)."""
-        return "lossy" in self.metadata
+        return _LOSSES in self.body and "l" in json.loads(self.body)
 
 
-class Conversation(_Value):
+class Conversation(Value):
     """One conversation of one user.
 
     ``id`` is the name the caller gave (or the UUID as text); ``uuid`` is the row's key. ``title_source`` is ``"none"``,
@@ -295,7 +220,7 @@ class Conversation(_Value):
         return self.id
 
 
-class Appended(_Value):
+class Appended(Value):
     """What one ``save_messages`` did: the messages as they are stored now, in the order given.
 
     A message that was there already is the one that was stored then; ``stored`` counts the new ones.
@@ -314,7 +239,7 @@ class Appended(_Value):
         return tuple(message.seq for message in self.messages)
 
 
-class Page(_Value, Generic[T]):
+class Page(Value, Generic[T]):
     """At most ``limit`` items, to walk, index and count like a list; ``next_cursor`` fetches the page after it.
 
     ``next_cursor`` is ``None`` exactly where nothing comes after. A slice is a tuple of items: a part of a page has no
@@ -326,6 +251,8 @@ class Page(_Value, Generic[T]):
 
     def __init__(self, items: Iterable[T] = (), next_cursor: str | None = None) -> None:
         super().__init__(items=tuple(items), next_cursor=next_cursor)
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # as of every value
 
     def __iter__(self) -> Iterator[T]:  # type: ignore[override]
         return iter(self.items)
@@ -363,7 +290,7 @@ class Page(_Value, Generic[T]):
         return self.items[place]
 
 
-class TierReport(_Value):
+class TierReport(Value):
     """How one tier does, as this process sees it.
 
     ``breaker`` is ``"closed"`` or ``"open"`` (the tier is left alone and asked in the background);
@@ -379,7 +306,7 @@ class TierReport(_Value):
     figures: Metadata = Field(default_factory=dict)
 
 
-class Check(_Value):
+class Check(Value):
     """What ``check()`` found: a report a tier; ``redis`` is ``None`` where there is no Redis tier.
 
     ``status`` is ``"ok"``; ``"degraded"`` when only Redis is away: conversations are served, slower, and sessions are

@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     redis_password: SecretStr | None = None
     redis_db: int = Field(0, ge=0)
 
-    session_ttl_minutes: float = Field(30, gt=0, le=525_600)
+    session_ttl_minutes: float = Field(30, ge=0.001, le=525_600)
     max_history_messages: int | None = Field(6, ge=1, le=10_000)
     hard_max_messages: int = Field(200, ge=1, le=10_000)
 
@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     @field_validator("max_history_messages", "prepare_threshold", mode="before")
     @classmethod
     def _none_is_a_word(cls, value: Any) -> Any:
-        return None if isinstance(value, str) and value.strip().lower() in {"none", ""} else value
+        return None if isinstance(value, str) and value.strip().lower() == "none" else value
 
     @field_validator("database_url", "redis_url", mode="before")
     @classmethod

@@ -11,10 +11,7 @@ import psycopg
 import redis.exceptions
 
 from convmemory import AsyncPostgresStore, AsyncRedisStore
-from convmemory._async.prober import AsyncProber
 from convmemory.errors import StorageError
-from convmemory.tiers.breaker import TierHealth
-from convmemory.tiers.driver_errors import POSTGRES
 from convmemory.windows.trust import LOOK_EVERY
 from model.stage import Actor, Order, playing
 
@@ -56,8 +53,7 @@ class Process:
         """Begin with nothing known."""
         self.redis = AsyncRedisStore(GatedRedis(self), self.world.settings)
         self.postgres.process = self
-        self.postgres.health = TierHealth(POSTGRES)
-        self.postgres._prober = AsyncProber(self.postgres.health, self.postgres._sign_of_life)
+        self.postgres.health.begin_anew()
         self.doubts, self.losses = True, 0
         self._errands: list[asyncio.Task[None]] = []
 

@@ -299,7 +299,7 @@ def test_the_repr_of_a_client_made_here_shows_no_password(guarded):
     store = RedisStore(hot)
     try:
         assert store.ping()["version"]
-        assert leaks(shown(store, store._link)) == []
+        assert leaks(shown(store, store._homes.here())) == []
     finally:
         store.close()
 

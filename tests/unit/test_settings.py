@@ -14,6 +14,7 @@ from convmemory import (
     AsyncRedisStore,
     ConfigurationError,
     ConversationMemory,
+    InvalidArgument,
     PostgresStore,
     RedisStore,
     Settings,
@@ -194,7 +195,7 @@ def test_arguments_alone_read_no_environment(monkeypatch):
         monkeypatch.setenv(variable, text)
 
     assert Settings() == Settings.model_construct()
-    assert Settings.from_env(postgres_port=1).postgres_port == 1
+    assert Settings.from_env(postgres_host="h", postgres_port=1).postgres_port == 1
 
 
 def test_the_missions_defaults():
@@ -317,7 +318,7 @@ def test_a_url_that_is_none_names_the_variable_it_came_from(monkeypatch):
         ConversationMemory.from_url("redis://cache").open()
 
 
-@pytest.mark.parametrize("word", ["none", "None", " NONE ", ""])
+@pytest.mark.parametrize("word", ["none", "None", " NONE "])
 def test_none_is_a_word(monkeypatch, word):
     monkeypatch.setenv("MAX_HISTORY_MESSAGES", word)
     monkeypatch.setenv("CONVMEMORY_PREPARE_THRESHOLD", word)
@@ -442,3 +443,40 @@ def test_a_wrong_secret_is_not_repeated_by_the_error(field):
     said = "".join(traceback.format_exception(caught.value, chain=True))
     assert "s3cr3t" not in said.replace('["s3cr3t"]', "")
     assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "given", "named"),
+    [
+        ({"DATABASE_URL": "postgresql://u@h/prod"}, {"postgres_db": "test"}, "postgres_db"),
+        (
+            {"DATABASE_URL": "postgresql://u@h/prod", "CONVMEMORY_POSTGRES_DB": "test"},
+            {},
+            "CONVMEMORY_POSTGRES_DB",
+        ),
+        ({"REDIS_URL": "redis://h", "CONVMEMORY_REDIS_DB": "3"}, {}, "CONVMEMORY_REDIS_DB"),
+    ],
+)
+def test_a_part_that_a_url_hides_though_it_is_nearer_is_refused(monkeypatch, environment, given, named):
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(
+        ConfigurationError, match=rf"^{named}: stands beside .*_URL, which names the whole server"
+    ):
+        Settings.from_env(**given)
+
+
+def test_an_empty_number_is_no_number(monkeypatch):
+    monkeypatch.setenv("MAX_HISTORY_MESSAGES", "")
+    with pytest.raises(ConfigurationError, match=r"^MAX_HISTORY_MESSAGES: "):
+        Settings.from_env()
+
+
+@pytest.mark.parametrize("name", ["postgres_db", "redis_host", "database_url", "redis_password"])
+def test_a_memory_of_urls_takes_no_parts_beside_them(name):
+    with pytest.raises(InvalidArgument, match=rf"^{name}: belongs into the URL"):
+        ConversationMemory.from_url("postgresql://u@h/db", "redis://h", **{name: "x"})
+
+
+def test_the_url_of_redis_may_be_named_as_the_setting_is():
+    assert ConversationMemory.from_url("postgresql://u@h/db", redis_url="redis://h").redis is not None

@@ -13,7 +13,7 @@ from convmemory._async.redis_store import AsyncRedisStore
 from convmemory._async.session_verbs import AsyncSessionVerbs
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory._async.user_memory import AsyncUserMemory
-from convmemory.arguments import ConversationRef, Size, checked_stores, given_url, key_of
+from convmemory.arguments import ConversationRef, Size, checked_stores, given_url, key_of, refuse_parts
 from convmemory.chains.run_config import factory_conversation, factory_fields, run_config
 from convmemory.errors import StorageError
 from convmemory.history import TieredChatMessageHistory, WriteErrorHook
@@ -68,6 +68,9 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
         Raises:
             ConfigurationError: A URL or a setting cannot be used; the message names it.
         """
+        if redis is None:
+            redis = settings.pop("redis_url", None)
+        refuse_parts(settings)
         return cls._over(Settings(database_url=given_url(postgres), **settings), redis, on_write_error)
 
     @classmethod
@@ -89,6 +92,8 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
             SchemaOutdated: The database's schema is newer than this library.
         """
         await self.postgres.open()
+        if self.redis is not None:
+            await self.redis.open()
         return self
 
     async def close(self) -> None:

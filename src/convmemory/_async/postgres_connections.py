@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import time
+import weakref
+from asyncio import CancelledError
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor, sql
+from psycopg import AsyncConnection, AsyncCursor, sql, waiting
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
+from convmemory._async.prober import AsyncProber
 from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
 from convmemory.tiers.driver_errors import POSTGRES, translated
-from convmemory.tiers.socket_checks import within
+from convmemory.tiers.forks import let_go
+from convmemory.tiers.socket_checks import NOTICEABLE, DeadlineExceeded, idle_connection_closed, within
+from convmemory.tiers.waiting import aend, aquietly, asleep, atold_to_end
 
 RV = TypeVar("RV")
+NAME: Final = "convmemory"
+"""What connections and pools are called, in the server's list and in logs."""
 MIGRATION: Final = 86_400.0
 """Seconds a connection waits for a step of a migration: a day, so that one whose server vanished ends after all."""
 _FORM: Final = "postgresql://user@host:5432/name, a password percent-encoded"
@@ -23,6 +31,9 @@ _WAIT: Final = 0.1
 """Seconds after which a waiting connection looks at its deadline."""
 _RECONNECT: Final = 0.5
 """Seconds between two attempts of the pool to connect to a server that is away."""
+_SETTLED: Final = 1.0
+_GLANCE: Final = 0.002
+"""Seconds that opening waits for the pool at most, and between two looks at it."""
 
 
 class AsyncBoundedConnection(AsyncConnection[Any]):
@@ -31,16 +42,25 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
     deadline = 10.0
     refused = 0
     """How many of this class could not be made so far."""
+    made: ClassVar[weakref.WeakSet[AsyncBoundedConnection]] = weakref.WeakSet()
+    """Those of this class that are there."""
+    silent = 0.0
+    """When the last statement was sent that nobody answered; whoever has not been heard of since may be cut off, too."""
+    heard = 0.0
+    """When the server was last heard of on this connection."""
     _cursor: AsyncCursor[Any] | None = None
 
     @classmethod
     async def connect(cls, *args: Any, **kwargs: Any) -> Self:
         """Connect as the base class does, and count what fails."""
         try:
-            return await super().connect(*args, **kwargs)
+            conn = await super().connect(*args, **kwargs)
         except psycopg.OperationalError:
             cls.refused += 1
             raise
+        conn.heard = time.monotonic()
+        cls.made.add(conn)
+        return conn
 
     async def run(
         self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, brief: bool = False
@@ -58,14 +78,136 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
     async def wait(
         self, gen: Generator[Any, Any, RV], interval: float = _WAIT, *args: Any, **kwargs: Any
     ) -> RV:
-        """Wait for a driver's generator as the base class does, with the deadline around it."""
-        found: RV = await super().wait(within(gen, self.deadline), interval, *args, **kwargs)
+        """Wait for a driver's generator with the deadline around it; a caller who cannot wait gets away at once.
+
+        The base class would ask the server to cancel, and wait for it for up to ten seconds. So the socket is
+        closed instead: what the server makes of the statement is as unknown as it was.
+        """
+        began = time.monotonic()
+        try:
+            bounded = within(gen, self.deadline)
+            found: RV = await waiting.wait_async(bounded, self.pgconn.socket, interval, *args, **kwargs)
+        except BaseException as error:
+            if isinstance(error, DeadlineExceeded) or not isinstance(error, Exception):
+                self.pgconn.finish()
+                if time.monotonic() - began > NOTICEABLE:
+                    type(self).silent = began
+            raise
+        self.heard = time.monotonic()
         return found
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may be used: the server has not hung up, and was not silent on another connection since."""
+        return self.heard >= self.silent and not idle_connection_closed(self.pgconn)
 
 
 def connection_class(seconds: float) -> type[AsyncBoundedConnection]:
     """A connection class with this statement time-out, in seconds."""
-    return type("AsyncBoundedConnection", (AsyncBoundedConnection,), {"deadline": seconds})
+    own = {"deadline": seconds, "made": weakref.WeakSet()}
+    return type("AsyncBoundedConnection", (AsyncBoundedConnection,), own)
+
+
+class AsyncTaskQueue:
+    """The queue of a pool's worker, which ends with its event loop.
+
+    A worker that is cancelled while it connects takes that for a failure to connect, and would wait for its next
+    task for ever: ``asyncio.run`` with it.
+    """
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    async def get(self) -> Any:
+        """The next task; ``CancelledError`` when the worker was told to end."""
+        if atold_to_end():
+            raise CancelledError
+        return await self._queue.get()
+
+
+class WorkEnded(BaseException):
+    """The cancellation of a pool's worker, under a name that the pool does not take for a failure to connect."""
+
+
+class AsyncPool(AsyncConnectionPool[AsyncBoundedConnection]):
+    """A pool whose workers can be cancelled."""
+
+    @classmethod
+    async def worker(cls, q: Any) -> None:
+        """Do what the pool has to do, as the base class does."""
+        try:
+            await super().worker(AsyncTaskQueue(q))  # type: ignore[arg-type]  # all it does is get
+        except WorkEnded:
+            raise CancelledError from None
+
+    async def _connect(self, *args: Any, **kwargs: Any) -> AsyncBoundedConnection:
+        try:
+            return await super()._connect(*args, **kwargs)
+        except CancelledError:
+            raise WorkEnded from None
+
+
+class AsyncPostgresHome:
+    """The connections of one process and event loop: a pool, opened by the first call that wants one."""
+
+    def __init__(self, conninfo: str, settings: Settings, prober: AsyncProber) -> None:
+        self.prober = prober
+        self.kind = connection_class(settings.statement_timeout)
+        self.pool = open_pool(conninfo, settings, self.kind)
+        self.ready = False
+        self.refused = 0
+        """How many connections had been refused when a statement last went through."""
+
+    async def open(self) -> None:
+        """Have the pool begin to connect, and wait a moment for the connections it begins with.
+
+        Whoever wants one before it is there makes the pool grow; and a program may end at once, while connecting is
+        hard to end.
+        """
+        await self.pool.open()
+        self.ready = True
+        refused, deadline = self.kind.refused, time.monotonic() + _SETTLED
+        while self.pool.get_stats()["pool_available"] < self.pool.min_size and self.kind.refused == refused:
+            if time.monotonic() > deadline:
+                break
+            await asleep(_GLANCE)
+        aquietly(NAME)
+
+    @property
+    def busy(self) -> bool:
+        """Whether all connections there may be are there, and so in the hands of others if none is to be had."""
+        return sum(not conn.closed for conn in self.kind.made) >= self.pool.max_size
+
+    async def leave(self) -> None:
+        """Close the pool; at the end of an event loop its workers are gone, and cannot be waited for."""
+        self.prober.stop()
+        ended = atold_to_end()
+        try:
+            await self.pool.close()
+        except CancelledError:
+            self.drop()
+            if atold_to_end() and not ended:
+                raise
+
+    def drop(self) -> None:
+        """Close every connection where it stands."""
+        self._forget_the_pool()
+        for work in (*self.pool._workers, self.pool._sched_runner):  # noqa: SLF001 - they are nobody else's
+            if work is not None:
+                aend(work)
+        for conn in list(self.kind.made):
+            conn.pgconn.finish()
+
+    def disown(self) -> None:
+        """Give up the connections of another process: the server must not hear of it."""
+        self._forget_the_pool()
+        for conn in list(self.kind.made):
+            if not conn.closed:
+                let_go(conn.pgconn.socket)
+
+    def _forget_the_pool(self) -> None:
+        self.prober.stop()
+        self.pool._closed = True  # noqa: SLF001 - or its finalizer waits for workers that are gone
 
 
 async def connect(conninfo: str, settings: Settings, named: str = "DATABASE_URL") -> AsyncBoundedConnection:
@@ -105,19 +247,19 @@ def connection_options(settings: Settings) -> dict[str, Any]:
         "autocommit": True,
         "prepare_threshold": settings.prepare_threshold,
         "connect_timeout": max(2, round(settings.connect_timeout)),
-        "application_name": "convmemory",
+        "application_name": NAME,
     }
 
 
-def open_pool(conninfo: str, settings: Settings) -> AsyncConnectionPool[AsyncBoundedConnection]:
+def open_pool(conninfo: str, settings: Settings, kind: type[AsyncBoundedConnection]) -> AsyncPool:
     """A pool that is not open yet; whoever takes a connection looks whether it is alive.
 
     While the server is away it is asked every ``_RECONNECT`` seconds. Left to itself the pool would ask less and
     less often, then not at all, and who waits for a connection would wait in vain.
     """
-    return AsyncConnectionPool(
+    return AsyncPool(
         conninfo,
-        connection_class=connection_class(settings.statement_timeout),
+        connection_class=kind,
         kwargs=connection_options(settings),
         min_size=settings.pool_min,
         max_size=max(settings.pool_min, settings.pool_max),
@@ -126,7 +268,7 @@ def open_pool(conninfo: str, settings: Settings) -> AsyncConnectionPool[AsyncBou
         reconnect_failed=AsyncConnectionPool.check,
         configure=_limit_statements(settings),
         open=False,
-        name="convmemory",
+        name=NAME,
     )
 
 

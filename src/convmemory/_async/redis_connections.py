@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from importlib import import_module
+from typing import Any, Final, Protocol
 
 import redis.asyncio as redis_client
 import redis.asyncio.cluster as clusters
@@ -13,16 +15,30 @@ from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from convmemory._async.prober import AsyncProber
 from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
 from convmemory.storage.redis_urls import CLUSTER, SERVER, RedisPlace, called, not_a_redis_url, redis_place
 from convmemory.tiers.driver_errors import describe
 from convmemory.tiers.socket_checks import KEEPALIVE
+from convmemory.tiers.waiting import ahere, asever
 
 # typed in one of the driver's colours only
 _parse_url: Any = connections.parse_url
 _ClusterNode: Any = clusters.ClusterNode
 _Sentinel: Any = redis_client.Sentinel
+
+
+def _names_itself() -> dict[str, Any]:
+    """What connections tell the server of this client. Left to itself redis-py reads files for each of them, in the event loop."""
+    try:
+        module = import_module("redis.driver_info")
+    except ImportError:  # an older one has read them once
+        return {}
+    return {"driver_info": module.DriverInfo()}
+
+
+_NAMED: Final = _names_itself()
 
 
 class AsyncPrimaryConnection(sentinels.SentinelManagedConnection):
@@ -35,6 +51,132 @@ class AsyncPrimaryConnection(sentinels.SentinelManagedConnection):
 
 class AsyncSecurePrimaryConnection(AsyncPrimaryConnection, SSLConnection):
     """The same over TLS."""
+
+
+class AsyncRedisClients(Protocol):
+    """Where a place's client comes from."""
+
+    def client(self) -> Any:
+        """The client of this place."""
+
+    async def close(self) -> None:
+        """Close what was made for this place."""
+
+    def connections(self) -> list[Any]:
+        """The connections that were made for this place."""
+
+
+class AsyncRedisHome:
+    """The connections of one process and event loop, and who asks after the server there."""
+
+    def __init__(self, clients: AsyncRedisClients, prober: AsyncProber) -> None:
+        self.clients = clients
+        self.prober = prober
+
+    async def leave(self) -> None:
+        """Close what was made here."""
+        self.prober.stop()
+        await self.clients.close()
+
+    def drop(self) -> None:
+        """Close every socket where it stands."""
+        self.prober.stop()
+        for connection in self.clients.connections():
+            asever(connection)
+
+    def disown(self) -> None:
+        """Touch nothing: another process goes on with these connections, and is asked for by name in its own."""
+
+
+class AsyncGivenClient:
+    """A caller's own client. In another place than the first it was used in, one of the same options stands in for it.
+
+    redis-py minds processes itself, and event loops not at all.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._given = client
+        self._first: Any = None
+        self._used = False
+
+    def here(self) -> AsyncRedisClients:
+        """The client itself where it was first used, and a twin of it everywhere else."""
+        place = ahere()
+        if not self._used:
+            self._used, self._first = True, place
+        return AsyncOwnClient(self._given) if place is self._first else AsyncTwin(self._given)
+
+
+class AsyncOwnClient:
+    """The client that was given, which its owner closes."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def client(self) -> Any:
+        """The client."""
+        return self._client
+
+    async def close(self) -> None:
+        """Leave it open: it is its owner's."""
+
+    def connections(self) -> list[Any]:
+        """None: they are its owner's."""
+        return []
+
+
+class AsyncTwin:
+    """A client like one that belongs to another event loop, with connections of its own."""
+
+    def __init__(self, client: Any) -> None:
+        self._like = client
+        self._client: Any = None
+
+    def client(self) -> Any:
+        """The twin.
+
+        Raises:
+            ConfigurationError: Of this kind of client none can be made.
+        """
+        if self._client is None:
+            self._client = _twin(self._like)
+        return self._client
+
+    async def close(self) -> None:
+        """Close the twin's connections."""
+        if self._client is not None:
+            await self._client.connection_pool.disconnect()
+
+    def connections(self) -> list[Any]:
+        """The twin's connections."""
+        return _connections(self._client)
+
+
+def _connections(client: Any) -> list[Any]:
+    """What a client holds, in its pool or in those of a cluster's nodes; redis-py has no name for it."""
+    nodes = getattr(client, "nodes_manager", None)
+    pools = [getattr(client, "connection_pool", None)] if nodes is None else nodes.nodes_cache.values()
+    names = ("_available_connections", "_in_use_connections", "_connections")
+    return [one for pool in pools for name in names for one in getattr(pool, name, ())]
+
+
+def _twin(client: Any) -> Any:
+    pool: Any = getattr(client, "connection_pool", None)
+    if type(pool) not in {connections.ConnectionPool, connections.BlockingConnectionPool}:
+        raise ConfigurationError(
+            "redis: this client belongs to another event loop (or process), and one like it cannot be made: "
+            "give the memory a URL instead, or use it in the event loop it was first used in"
+        )
+    bounds = {"timeout": pool.timeout} if hasattr(pool, "timeout") else {}
+    twin = copy.copy(client)
+    twin.connection = None
+    twin.connection_pool = type(pool)(
+        connection_class=pool.connection_class,
+        max_connections=pool.max_connections,
+        **bounds,
+        **pool.connection_kwargs,
+    )
+    return twin
 
 
 class AsyncRedisLink:
@@ -54,11 +196,6 @@ class AsyncRedisLink:
         self._client: Any = server if self._place.kind == SERVER else None
         self._sentinels: list[Any] = []
 
-    @property
-    def address(self) -> str:
-        """Where it is, for a message: no user and no password."""
-        return self._place.address
-
     def client(self) -> Any:
         """The client; the same one until ``close``."""
         if self._client is None:
@@ -70,6 +207,10 @@ class AsyncRedisLink:
         for client in (self._client, *self._sentinels):
             if client is not None:
                 await client.aclose()
+
+    def connections(self) -> list[Any]:
+        """The connections of the client and of those it asks for the primary."""
+        return [one for client in (self._client, *self._sentinels) for one in _connections(client)]
 
     def _cluster(self) -> Any:
         nodes = [_ClusterNode(host, port) for host, port in self._place.hosts]
@@ -107,6 +248,7 @@ def redis_from_url(url: str, settings: Settings) -> redis_client.Redis:
 
 def _bounds(settings: Settings) -> dict[str, Any]:
     return {
+        **_NAMED,
         "socket_timeout": settings.redis_timeout,
         "socket_connect_timeout": settings.redis_timeout,
         "socket_keepalive": True,

@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 from uuid import UUID
 
+from pydantic import SecretStr
 from redis.exceptions import NoScriptError
 
+from convmemory._async.homes import AsyncHomes
 from convmemory._async.prober import AsyncProber
-from convmemory._async.redis_connections import AsyncRedisLink
+from convmemory._async.redis_connections import AsyncGivenClient, AsyncRedisHome, AsyncRedisLink
+from convmemory.encoding.storable_text import clean_json
 from convmemory.errors import ConfigurationError, StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.models import Session
@@ -25,9 +28,12 @@ from convmemory.storage.redis_sessions import (
     new_session_id,
     session_of,
 )
-from convmemory.storage.sql_and_lua import lua
+from convmemory.storage.redis_urls import redis_place
+from convmemory.storage.sql_and_lua import lua, read_ahead
 from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import REDIS, translated, wrong_type
+from convmemory.tiers.socket_checks import Deserted
+from convmemory.tiers.waiting import aheeded, aload
 from convmemory.windows.snapshots import Reply, Snapshot, Written, parse_reply
 from convmemory.windows.trust import Trust
 
@@ -35,6 +41,8 @@ LEASE: Final = 5_000
 """Milliseconds a reader may take between its lease and its fill; longer than any statement that succeeds needs."""
 PROBE: Final = 1_000
 """Milliseconds that what a sign of life writes stays."""
+_PINGS: Final = 10
+"""How many times ``redis_timeout`` a sign of life may take: a few commands, each sent twice, to Sentinels first."""
 
 
 class AsyncRedisStore:
@@ -45,7 +53,7 @@ class AsyncRedisStore:
             ready client of redis-py of any of these kinds. ``None`` builds the URL from ``settings``.
         settings: Time to live, time-out and key prefix; ``Settings()`` has the defaults.
 
-    Nothing connects before the first command.
+    Nothing connects before the first command. Forked processes and other event loops have connections of their own.
     """
 
     def __init__(self, client: Any = None, settings: Settings | None = None) -> None:
@@ -57,32 +65,49 @@ class AsyncRedisStore:
         )
         if client is None and url is None:
             raise ConfigurationError("REDIS_HOST: empty, so there is no Redis to connect to")
-        self._link = AsyncRedisLink(url, self.settings) if url is not None else None
-        self._given = None if url is not None else _undecoded(client)
+        self._url = SecretStr(url or "")
+        if url is not None:
+            AsyncRedisLink(url, self.settings)  # says what is wrong with it
+        self._given = None if url is not None else AsyncGivenClient(_undecoded(client))
         self._keys = Keys(self.settings.key_prefix)
         self._ttl = round(self.settings.session_ttl * 1000)
         self._digests: dict[str, str] = {}
-        self._prober = AsyncProber(self.health, self.ping)
+        self._homes = AsyncHomes(self._new_home, self._forked)
 
     async def open(self) -> Self:
-        """Nothing to do: connections are made by the first command that needs one."""
+        """Make ready to connect, which the first command does; a Redis that was out of reach is asked anew."""
+        await aload(read_ahead)
+        if not self._homes.opened_here:
+            self._homes.open_here()
+            self.health.begin_anew()
         return self
 
     async def close(self) -> None:
         """Close the connections of a client made from a URL; a client that was given stays open."""
-        self._prober.stop()
-        if self._link is not None:
-            await self._link.close()
+        await self._homes.close()
+
+    def _new_home(self) -> AsyncRedisHome:
+        clients = self._given.here() if self._given is not None else self._new_link()
+        prober = AsyncProber(self.health, self.ping, _PINGS * self.settings.redis_timeout)
+        return AsyncRedisHome(clients, prober)
+
+    def _new_link(self) -> AsyncRedisLink:
+        return AsyncRedisLink(self._url.get_secret_value(), self.settings)
+
+    def _forked(self) -> None:
+        """What the other process knew of the server, this one has yet to learn."""
+        self.health.begin_anew()
+        self.trust = Trust()
 
     @property
     def address(self) -> str | None:
         """Where it is, without user and password, for messages; ``None`` with a client that was given."""
-        return None if self._link is None else self._link.address
+        return None if self._given is not None else redis_place(self._url.get_secret_value()).address
 
     @property
     def _client(self) -> Any:
         """The client of redis-py; asked for inside ``_observed``, since making a cluster's can fail."""
-        return self._given if self._link is None else self._link.client()
+        return self._homes.here().clients.client()
 
     async def ping(self) -> dict[str, Any]:
         """Ask the server for a sign of life: its version.
@@ -92,7 +117,7 @@ class AsyncRedisStore:
         Raises:
             StorageUnavailable: Nobody answers in time, or nothing can be written.
         """
-        with self._observed("ping"):
+        with aheeded(), self._observed("ping"):
             everywhere = (
                 {"target_nodes": self._client.PRIMARIES} if hasattr(self._client, "PRIMARIES") else {}
             )
@@ -153,7 +178,7 @@ class AsyncRedisStore:
     async def drop(self, conversations: Sequence[UUID]) -> None:
         """Forget windows and leases; always safe."""
         self._refuse_while_open("drop")
-        with self._observed("drop"):
+        with aheeded(), self._observed("drop"):
             async with self._client.pipeline(transaction=False) as pipe:
                 for conversation in conversations:
                     # not pipe.unlink(): an awaited cluster's puts nothing in the pipe
@@ -170,7 +195,7 @@ class AsyncRedisStore:
     ) -> Session:
         """Begin a session under an id nobody can guess (32 random bytes); it ends after the TTL without use."""
         now = datetime.now(UTC)
-        facts = {} if metadata is None else checked_metadata(metadata)
+        facts = {} if metadata is None else clean_json(checked_metadata(metadata))
         session = Session.built(
             id=new_session_id(),
             user_id=user_id,
@@ -206,14 +231,14 @@ class AsyncRedisStore:
         if user_id is not None and await self.get_session(session_id, user_id=user_id) is None:
             return False  # a session never changes hands, so nothing slips between the two
         self._refuse_while_open("end_session")
-        with self._observed("end_session"):
+        with aheeded(), self._observed("end_session"):
             return bool(await self._client.unlink(self._keys.session(session_id)))
 
     async def list_user_sessions(self, user_id: str) -> list[Session]:
         """A user's live sessions, the newest first; looking does not prolong them."""
         self._refuse_while_open("list_user_sessions")
         index = self._keys.user_sessions(user_id)
-        with self._observed("list_user_sessions"):
+        with aheeded(), self._observed("list_user_sessions"):
             ids = [raw.decode() for raw in await self._client.zrevrange(index, 0, -1)]
             async with self._client.pipeline(transaction=False) as pipe:
                 for session_id in ids:
@@ -250,23 +275,24 @@ class AsyncRedisStore:
     async def _run(self, script: str, name: str, *arguments: Any) -> Any:
         """Run a script by its digest; by its text where the server does not know it yet. All of them may be repeated."""
         self._refuse_while_open(script)
-        with self._observed(script):
+        with aheeded(), self._observed(script):
             return await self._evaluate(script, name, *arguments)
 
     async def _evaluate(self, script: str, name: str, *arguments: Any) -> Any:
-        digest = self._digests.get(script) or self._digest(script)
+        digest = self._digests.get(script) or await self._digest(script)
         try:
             return await self._client.execute_command("EVALSHA", digest, 1, name, *arguments)
         except NoScriptError:
             return await self._client.execute_command("EVAL", lua(script), 1, name, *arguments)
 
-    def _digest(self, script: str) -> str:
+    async def _digest(self, script: str) -> str:
+        await aload(read_ahead)
         digest = hashlib.sha1(lua(script).encode(), usedforsecurity=False).hexdigest()
         self._digests[script] = digest
         return digest
 
     def _refuse_while_open(self, operation: str) -> None:
-        if self.health.open:
+        if self.health.open and self._homes.here().prober.refuses():
             raise StorageUnavailable(
                 REDIS, operation, "it did not answer a moment ago and is left alone until it does"
             )
@@ -281,7 +307,7 @@ class AsyncRedisStore:
         elif not wrong_type(error):  # else one key is not ours; the server is there
             self.trust.lost()
             if self.health.failed(error):
-                self._prober.start()
+                self._homes.here().prober.start(at_once=isinstance(error, Deserted))
 
 
 def _undecoded(client: Any) -> Any:

@@ -97,17 +97,25 @@ class AsyncTieredStore:
 
     @traced("convmemory.append", size=attrgetter("stored"))
     async def append(
-        self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
+        self,
+        key: ConversationKey,
+        drafts: Sequence[Draft],
+        *,
+        dept_id: str | None = None,
+        idempotency_key: str | None = None,
     ) -> StoredBatch:
         """Store a batch and tell the window; acknowledged means committed in PostgreSQL.
 
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
-            StorageUnavailable: PostgreSQL is out of reach; sent again, messages with an id are stored once.
+            StorageUnavailable: PostgreSQL is out of reach, and may have stored it all the same; sent again, messages
+                with an id, or under the same ``idempotency_key``, are stored once.
         """
         marked = self._marks_at_once
         try:
-            batch, written = await self.postgres.append(key, drafts, dept_id=dept_id, dirty=marked)
+            batch, written = await self.postgres.append(
+                key, drafts, dept_id=dept_id, idempotency_key=idempotency_key, dirty=marked
+            )
             await self._publish(key, written, marked=marked)
         except StorageError:
             self.postgres.health.counters.failed_writes += 1

@@ -14,7 +14,7 @@ from convmemory._sync.redis_store import RedisStore
 from convmemory._sync.session_verbs import SessionVerbs
 from convmemory._sync.tiered import TieredStore
 from convmemory._sync.user_memory import UserMemory
-from convmemory.arguments import ConversationRef, Size, checked_stores, given_url, key_of
+from convmemory.arguments import ConversationRef, Size, checked_stores, given_url, key_of, refuse_parts
 from convmemory.chains.run_config import factory_conversation, factory_fields, run_config
 from convmemory.errors import StorageError
 from convmemory.history import TieredChatMessageHistory, WriteErrorHook
@@ -69,6 +69,9 @@ class ConversationMemory(ConversationVerbs, SessionVerbs):
         Raises:
             ConfigurationError: A URL or a setting cannot be used; the message names it.
         """
+        if redis is None:
+            redis = settings.pop("redis_url", None)
+        refuse_parts(settings)
         return cls._over(Settings(database_url=given_url(postgres), **settings), redis, on_write_error)
 
     @classmethod
@@ -90,6 +93,8 @@ class ConversationMemory(ConversationVerbs, SessionVerbs):
             SchemaOutdated: The database's schema is newer than this library.
         """
         self.postgres.open()
+        if self.redis is not None:
+            self.redis.open()
         return self
 
     def close(self) -> None:

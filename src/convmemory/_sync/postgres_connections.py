@@ -3,20 +3,28 @@
 
 from __future__ import annotations
 
+import time
+import weakref
+from asyncio import CancelledError
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import psycopg
-from psycopg import Connection, Cursor, sql
+from psycopg import Connection, Cursor, sql, waiting
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
+from convmemory._sync.prober import Prober
 from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
 from convmemory.tiers.driver_errors import POSTGRES, translated
-from convmemory.tiers.socket_checks import within
+from convmemory.tiers.forks import let_go
+from convmemory.tiers.socket_checks import NOTICEABLE, DeadlineExceeded, idle_connection_closed, within
+from convmemory.tiers.waiting import end, quietly, sleep, told_to_end
 
 RV = TypeVar("RV")
+NAME: Final = "convmemory"
+"""What connections and pools are called, in the server's list and in logs."""
 MIGRATION: Final = 86_400.0
 """Seconds a connection waits for a step of a migration: a day, so that one whose server vanished ends after all."""
 _FORM: Final = "postgresql://user@host:5432/name, a password percent-encoded"
@@ -24,6 +32,9 @@ _WAIT: Final = 0.1
 """Seconds after which a waiting connection looks at its deadline."""
 _RECONNECT: Final = 0.5
 """Seconds between two attempts of the pool to connect to a server that is away."""
+_SETTLED: Final = 1.0
+_GLANCE: Final = 0.002
+"""Seconds that opening waits for the pool at most, and between two looks at it."""
 
 
 class BoundedConnection(Connection[Any]):
@@ -32,16 +43,25 @@ class BoundedConnection(Connection[Any]):
     deadline = 10.0
     refused = 0
     """How many of this class could not be made so far."""
+    made: ClassVar[weakref.WeakSet[BoundedConnection]] = weakref.WeakSet()
+    """Those of this class that are there."""
+    silent = 0.0
+    """When the last statement was sent that nobody answered; whoever has not been heard of since may be cut off, too."""
+    heard = 0.0
+    """When the server was last heard of on this connection."""
     _cursor: Cursor[Any] | None = None
 
     @classmethod
     def connect(cls, *args: Any, **kwargs: Any) -> Self:
         """Connect as the base class does, and count what fails."""
         try:
-            return super().connect(*args, **kwargs)
+            conn = super().connect(*args, **kwargs)
         except psycopg.OperationalError:
             cls.refused += 1
             raise
+        conn.heard = time.monotonic()
+        cls.made.add(conn)
+        return conn
 
     def run(
         self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, brief: bool = False
@@ -57,14 +77,136 @@ class BoundedConnection(Connection[Any]):
         return cursor.fetchall() if fetch else []
 
     def wait(self, gen: Generator[Any, Any, RV], interval: float = _WAIT, *args: Any, **kwargs: Any) -> RV:
-        """Wait for a driver's generator as the base class does, with the deadline around it."""
-        found: RV = super().wait(within(gen, self.deadline), interval, *args, **kwargs)
+        """Wait for a driver's generator with the deadline around it; a caller who cannot wait gets away at once.
+
+        The base class would ask the server to cancel, and wait for it for up to ten seconds. So the socket is
+        closed instead: what the server makes of the statement is as unknown as it was.
+        """
+        began = time.monotonic()
+        try:
+            bounded = within(gen, self.deadline)
+            found: RV = waiting.wait(bounded, self.pgconn.socket, interval, *args, **kwargs)
+        except BaseException as error:
+            if isinstance(error, DeadlineExceeded) or not isinstance(error, Exception):
+                self.pgconn.finish()
+                if time.monotonic() - began > NOTICEABLE:
+                    type(self).silent = began
+            raise
+        self.heard = time.monotonic()
         return found
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may be used: the server has not hung up, and was not silent on another connection since."""
+        return self.heard >= self.silent and not idle_connection_closed(self.pgconn)
 
 
 def connection_class(seconds: float) -> type[BoundedConnection]:
     """A connection class with this statement time-out, in seconds."""
-    return type("BoundedConnection", (BoundedConnection,), {"deadline": seconds})
+    own = {"deadline": seconds, "made": weakref.WeakSet()}
+    return type("BoundedConnection", (BoundedConnection,), own)
+
+
+class TaskQueue:
+    """The queue of a pool's worker, which ends with its event loop.
+
+    A worker that is cancelled while it connects takes that for a failure to connect, and would wait for its next
+    task for ever: ``asyncio.run`` with it.
+    """
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    def get(self) -> Any:
+        """The next task; ``CancelledError`` when the worker was told to end."""
+        if told_to_end():
+            raise CancelledError
+        return self._queue.get()
+
+
+class WorkEnded(BaseException):
+    """The cancellation of a pool's worker, under a name that the pool does not take for a failure to connect."""
+
+
+class Pool(ConnectionPool[BoundedConnection]):
+    """A pool whose workers can be cancelled."""
+
+    @classmethod
+    def worker(cls, q: Any) -> None:
+        """Do what the pool has to do, as the base class does."""
+        try:
+            super().worker(TaskQueue(q))  # type: ignore[arg-type]  # all it does is get
+        except WorkEnded:
+            raise CancelledError from None
+
+    def _connect(self, *args: Any, **kwargs: Any) -> BoundedConnection:
+        try:
+            return super()._connect(*args, **kwargs)
+        except CancelledError:
+            raise WorkEnded from None
+
+
+class PostgresHome:
+    """The connections of one process and event loop: a pool, opened by the first call that wants one."""
+
+    def __init__(self, conninfo: str, settings: Settings, prober: Prober) -> None:
+        self.prober = prober
+        self.kind = connection_class(settings.statement_timeout)
+        self.pool = open_pool(conninfo, settings, self.kind)
+        self.ready = False
+        self.refused = 0
+        """How many connections had been refused when a statement last went through."""
+
+    def open(self) -> None:
+        """Have the pool begin to connect, and wait a moment for the connections it begins with.
+
+        Whoever wants one before it is there makes the pool grow; and a program may end at once, while connecting is
+        hard to end.
+        """
+        self.pool.open()
+        self.ready = True
+        refused, deadline = self.kind.refused, time.monotonic() + _SETTLED
+        while self.pool.get_stats()["pool_available"] < self.pool.min_size and self.kind.refused == refused:
+            if time.monotonic() > deadline:
+                break
+            sleep(_GLANCE)
+        quietly(NAME)
+
+    @property
+    def busy(self) -> bool:
+        """Whether all connections there may be are there, and so in the hands of others if none is to be had."""
+        return sum(not conn.closed for conn in self.kind.made) >= self.pool.max_size
+
+    def leave(self) -> None:
+        """Close the pool; at the end of an event loop its workers are gone, and cannot be waited for."""
+        self.prober.stop()
+        ended = told_to_end()
+        try:
+            self.pool.close()
+        except CancelledError:
+            self.drop()
+            if told_to_end() and not ended:
+                raise
+
+    def drop(self) -> None:
+        """Close every connection where it stands."""
+        self._forget_the_pool()
+        for work in (*self.pool._workers, self.pool._sched_runner):  # noqa: SLF001 - they are nobody else's
+            if work is not None:
+                end(work)
+        for conn in list(self.kind.made):
+            conn.pgconn.finish()
+
+    def disown(self) -> None:
+        """Give up the connections of another process: the server must not hear of it."""
+        self._forget_the_pool()
+        for conn in list(self.kind.made):
+            if not conn.closed:
+                let_go(conn.pgconn.socket)
+
+    def _forget_the_pool(self) -> None:
+        self.prober.stop()
+        self.pool._closed = True  # noqa: SLF001 - or its finalizer waits for workers that are gone
 
 
 def connect(conninfo: str, settings: Settings, named: str = "DATABASE_URL") -> BoundedConnection:
@@ -104,19 +246,19 @@ def connection_options(settings: Settings) -> dict[str, Any]:
         "autocommit": True,
         "prepare_threshold": settings.prepare_threshold,
         "connect_timeout": max(2, round(settings.connect_timeout)),
-        "application_name": "convmemory",
+        "application_name": NAME,
     }
 
 
-def open_pool(conninfo: str, settings: Settings) -> ConnectionPool[BoundedConnection]:
+def open_pool(conninfo: str, settings: Settings, kind: type[BoundedConnection]) -> Pool:
     """A pool that is not open yet; whoever takes a connection looks whether it is alive.
 
     While the server is away it is asked every ``_RECONNECT`` seconds. Left to itself the pool would ask less and
     less often, then not at all, and who waits for a connection would wait in vain.
     """
-    return ConnectionPool(
+    return Pool(
         conninfo,
-        connection_class=connection_class(settings.statement_timeout),
+        connection_class=kind,
         kwargs=connection_options(settings),
         min_size=settings.pool_min,
         max_size=max(settings.pool_min, settings.pool_max),
@@ -125,7 +267,7 @@ def open_pool(conninfo: str, settings: Settings) -> ConnectionPool[BoundedConnec
         reconnect_failed=ConnectionPool.check,
         configure=_limit_statements(settings),
         open=False,
-        name="convmemory",
+        name=NAME,
     )
 
 

@@ -4,36 +4,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final
 from uuid import UUID
 
-import psycopg
-from psycopg import sql
-from psycopg_pool import ConnectionPool, PoolTimeout
-from pydantic import SecretStr
-
-from convmemory._sync.migrate import check_not_newer, install
-from convmemory._sync.postgres_connections import MIGRATION, BoundedConnection, connect, open_pool
-from convmemory._sync.prober import Prober
-from convmemory.errors import ConversationNotFound, NotOpen, StorageUnavailable
+from convmemory._sync.statements import Statements
+from convmemory.errors import ConversationNotFound
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
-from convmemory.settings import Settings, libpq_url
 from convmemory.storage import postgres_rows
 from convmemory.storage.postgres_rows import StoredBatch
-from convmemory.storage.sql_and_lua import migrations
-from convmemory.storage.sql_and_lua import sql as statement
-from convmemory.tiers.breaker import TierHealth
-from convmemory.tiers.driver_errors import POSTGRES, connection_lost, out_of_reach, translated
-from convmemory.tiers.socket_checks import idle_connection_closed
 from convmemory.windows.snapshots import Snapshot, Written, snapshot_of
 
 _BIGGEST: Final = 2**62
-_BRIEF: Final = frozenset({"append"})
-"""Statements that answer with a few numbers, and come so often that a new cursor for each would be felt."""
 
 
-class PostgresStore:
+class PostgresStore(Statements):
     """Conversations, messages and contexts in PostgreSQL: the truth.
 
     Args:
@@ -42,73 +27,9 @@ class PostgresStore:
         settings: Time-outs, pool size and the schema's name; ``Settings()`` has the defaults.
 
     Nothing connects before ``open()``. A statement whose connection broke is sent once more: every one of
-    them may be repeated.
+    them may be repeated. Once open, the store may be used in forked processes and in other event loops: each has
+    connections of its own.
     """
-
-    def __init__(self, conninfo: str | None = None, settings: Settings | None = None) -> None:
-        self.settings = settings or Settings()
-        self.health = TierHealth(POSTGRES)
-        self._conninfo = SecretStr(libpq_url(conninfo) if conninfo else self.settings.postgres_conninfo())
-        self._pool = self._new_pool()
-        self._schema = sql.Identifier(self.settings.db_schema)
-        self._statements: dict[str, bytes] = {}
-        self._opened = False
-        self._refused = 0
-        self._prober = Prober(self.health, self._sign_of_life)
-
-    def open(self) -> Self:
-        """Connect, and check that the schema is not newer than this library.
-
-        Raises:
-            StorageUnavailable: Nobody answers in time, or the password is wrong.
-            SchemaOutdated: The schema is newer than this library.
-        """
-        if self._opened:
-            return self
-        # the connection can break between being made and being used
-        with translated(POSTGRES, "open", self._wanted), self._connect() as conn:
-            check_not_newer(conn, self.settings.db_schema)
-        if self._pool.closed:  # a closed pool cannot be opened again
-            self._pool = self._new_pool()
-        self._pool.open()
-        self._opened = True
-        return self
-
-    def close(self) -> None:
-        """Close the pool; closing twice does nothing."""
-        if self._opened:
-            self._opened = False
-            self._prober.stop()
-            self._pool.close()
-
-    def init_schema(self) -> list[str]:
-        """Create the schema or bring it up to date; names of the migrations that were applied.
-
-        Safe when several processes do it at once, and without the right to create when nothing is missing.
-        Migrations take as long as they need, and so does waiting for another process's: no time-out ends them.
-        """
-        with translated(POSTGRES, "init_schema", self._wanted), self._connect() as conn:
-            if check_not_newer(conn, self.settings.db_schema) == len(migrations()):
-                return []
-            conn.deadline = MIGRATION
-            return install(conn, self.settings.db_schema)
-
-    def _new_pool(self) -> ConnectionPool[BoundedConnection]:
-        return open_pool(self._conninfo.get_secret_value(), self.settings)
-
-    def _connect(self) -> BoundedConnection:
-        return connect(
-            self._conninfo.get_secret_value(), self.settings, self.settings.name_of("database_url")
-        )
-
-    def ping(self) -> dict[str, Any]:
-        """Ask the server for a sign of life: how many windows wait to be dropped."""
-        [[dirty]] = self._run("count_dirty", {})
-        return {"dirty_windows": dirty}
-
-    def figures(self) -> dict[str, Any]:
-        """What this process knows without asking: its counters, and the pool's statistics."""
-        return {**self.health.figures(), **self._pool.get_stats()}
 
     def append(
         self,
@@ -116,16 +37,18 @@ class PostgresStore:
         drafts: Sequence[Draft],
         *,
         dept_id: str | None = None,
+        idempotency_key: str | None = None,
         dirty: bool = False,
     ) -> tuple[StoredBatch, Written]:
         """Store a batch in order, in one statement; make and title the conversation if need be.
 
-        Messages that are there already (by LangChain id, or because this is a repeat) stay as they are.
+        Messages that are there already (by LangChain id, by ``idempotency_key``, or because this is a repeat) stay as
+        they are.
 
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
         """
-        batch = postgres_rows.prepare(key, drafts)
+        batch = postgres_rows.prepare(key, drafts, idempotency_key)
         parameters = batch.parameters() | {
             "conversation": key.uuid,
             "user_id": key.user_id,
@@ -177,10 +100,10 @@ class PostgresStore:
             self.get_conversation(key)
         return [postgres_rows.message_of(key.name, row) for row in found]
 
-    def read_messages_at(self, key: ConversationKey, seqs: Sequence[int]) -> list[Message]:
-        """Those of the messages at ``seqs`` that are still there, oldest first."""
-        place = {"conversation": key.uuid, "user_id": key.user_id, "seqs": list(seqs)}
-        return [postgres_rows.message_of(key.name, row) for row in self._run("read_messages_at", place)]
+    def read_messages_by_id(self, key: ConversationKey, ids: Sequence[str]) -> list[Message]:
+        """Those of the messages with these row ids that are still there, oldest first."""
+        rows = {"conversation": key.uuid, "user_id": key.user_id, "ids": list(ids)}
+        return [postgres_rows.message_of(key.name, row) for row in self._run("read_messages_by_id", rows)]
 
     def create_conversation(
         self,
@@ -237,7 +160,7 @@ class PostgresStore:
             "set_dept": "dept_id" in changes,
             "dept_id": changes.get("dept_id"),
             "metadata": postgres_rows.json_text("metadata", metadata),
-            "removed": [name for name, value in metadata.items() if value is None],
+            "removed": postgres_rows.names_of_nothing(metadata),
         }
         return self._one(key, self._run("update_conversation", parameters))
 
@@ -296,64 +219,3 @@ class PostgresStore:
         if not found:
             raise ConversationNotFound(key.name)
         return postgres_rows.conversation_of(found[0])
-
-    def _run(
-        self, name: str, parameters: Mapping[str, Any], *, fetch: bool = True, gone: Sequence[Any] = ()
-    ) -> Sequence[Any]:
-        """Run a statement; once more when its connection broke, since each of them may be repeated.
-
-        ``gone`` stands in for no rows at the second attempt: the first may have deleted them.
-        """
-        if not self._opened:
-            raise NotOpen("PostgreSQL: call open() first, and do not use it after close()")
-        if self.health.open:
-            raise StorageUnavailable(
-                POSTGRES, name, "it did not answer a moment ago and is left alone until it does"
-            )
-        return self._attempt(name, parameters, fetch=fetch, gone=gone)
-
-    def _attempt(
-        self, name: str, parameters: Mapping[str, Any], *, fetch: bool, gone: Sequence[Any]
-    ) -> Sequence[Any]:
-        query = self._statements.get(name) or self._compile(name)
-        with translated(POSTGRES, name, self._wanted, self._heard):
-            try:
-                return self._send(query, parameters, fetch=fetch, brief=name in _BRIEF)
-            except psycopg.OperationalError as error:
-                if not connection_lost(error):
-                    raise
-            return self._send(query, postgres_rows.again(parameters), fetch=fetch) or gone
-
-    def _send(
-        self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, brief: bool = False
-    ) -> Sequence[Any]:
-        for _ in range(self._pool.max_size + 1):  # a server that restarted leaves every idle connection dead
-            with self._pool.connection() as conn:
-                if idle_connection_closed(conn.pgconn):
-                    conn.close()  # the pool's own check would sleep before it tries the next one
-                    continue
-                return conn.run(query, parameters, fetch=fetch, brief=brief)
-        raise psycopg.OperationalError("the server closes every connection it accepts")
-
-    def _heard(self, error: BaseException | None) -> None:
-        """Tell the breaker how it went. A pool is merely busy if nobody was refused since a statement last went through."""
-        if error is None:
-            self._refused = self._pool.connection_class.refused
-            self.health.succeeded()
-            return
-        busy = isinstance(error, PoolTimeout) and self._refused == self._pool.connection_class.refused
-        if out_of_reach(error) and not busy and self.health.failed(error):
-            self._prober.start()
-
-    def _sign_of_life(self) -> None:
-        self._attempt("count_dirty", {}, fetch=True, gone=())
-
-    def _compile(self, name: str) -> bytes:
-        query = sql.SQL(statement(name)).format(schema=self._schema).as_bytes(None)
-        self._statements[name] = query
-        return query
-
-    @property
-    def _wanted(self) -> tuple[str, int]:
-        """Which schema, and which version of it, a statement needs."""
-        return self.settings.db_schema, len(migrations())

@@ -9,10 +9,13 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 from uuid import UUID
 
+from pydantic import SecretStr
 from redis.exceptions import NoScriptError
 
+from convmemory._sync.homes import Homes
 from convmemory._sync.prober import Prober
-from convmemory._sync.redis_connections import RedisLink
+from convmemory._sync.redis_connections import GivenClient, RedisHome, RedisLink
+from convmemory.encoding.storable_text import clean_json
 from convmemory.errors import ConfigurationError, StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.models import Session
@@ -26,9 +29,12 @@ from convmemory.storage.redis_sessions import (
     new_session_id,
     session_of,
 )
-from convmemory.storage.sql_and_lua import lua
+from convmemory.storage.redis_urls import redis_place
+from convmemory.storage.sql_and_lua import lua, read_ahead
 from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import REDIS, translated, wrong_type
+from convmemory.tiers.socket_checks import Deserted
+from convmemory.tiers.waiting import heeded, load
 from convmemory.windows.snapshots import Reply, Snapshot, Written, parse_reply
 from convmemory.windows.trust import Trust
 
@@ -36,6 +42,8 @@ LEASE: Final = 5_000
 """Milliseconds a reader may take between its lease and its fill; longer than any statement that succeeds needs."""
 PROBE: Final = 1_000
 """Milliseconds that what a sign of life writes stays."""
+_PINGS: Final = 10
+"""How many times ``redis_timeout`` a sign of life may take: a few commands, each sent twice, to Sentinels first."""
 
 
 class RedisStore:
@@ -46,7 +54,7 @@ class RedisStore:
             ready client of redis-py of any of these kinds. ``None`` builds the URL from ``settings``.
         settings: Time to live, time-out and key prefix; ``Settings()`` has the defaults.
 
-    Nothing connects before the first command.
+    Nothing connects before the first command. Forked processes and other event loops have connections of their own.
     """
 
     def __init__(self, client: Any = None, settings: Settings | None = None) -> None:
@@ -58,32 +66,49 @@ class RedisStore:
         )
         if client is None and url is None:
             raise ConfigurationError("REDIS_HOST: empty, so there is no Redis to connect to")
-        self._link = RedisLink(url, self.settings) if url is not None else None
-        self._given = None if url is not None else _undecoded(client)
+        self._url = SecretStr(url or "")
+        if url is not None:
+            RedisLink(url, self.settings)  # says what is wrong with it
+        self._given = None if url is not None else GivenClient(_undecoded(client))
         self._keys = Keys(self.settings.key_prefix)
         self._ttl = round(self.settings.session_ttl * 1000)
         self._digests: dict[str, str] = {}
-        self._prober = Prober(self.health, self.ping)
+        self._homes = Homes(self._new_home, self._forked)
 
     def open(self) -> Self:
-        """Nothing to do: connections are made by the first command that needs one."""
+        """Make ready to connect, which the first command does; a Redis that was out of reach is asked anew."""
+        load(read_ahead)
+        if not self._homes.opened_here:
+            self._homes.open_here()
+            self.health.begin_anew()
         return self
 
     def close(self) -> None:
         """Close the connections of a client made from a URL; a client that was given stays open."""
-        self._prober.stop()
-        if self._link is not None:
-            self._link.close()
+        self._homes.close()
+
+    def _new_home(self) -> RedisHome:
+        clients = self._given.here() if self._given is not None else self._new_link()
+        prober = Prober(self.health, self.ping, _PINGS * self.settings.redis_timeout)
+        return RedisHome(clients, prober)
+
+    def _new_link(self) -> RedisLink:
+        return RedisLink(self._url.get_secret_value(), self.settings)
+
+    def _forked(self) -> None:
+        """What the other process knew of the server, this one has yet to learn."""
+        self.health.begin_anew()
+        self.trust = Trust()
 
     @property
     def address(self) -> str | None:
         """Where it is, without user and password, for messages; ``None`` with a client that was given."""
-        return None if self._link is None else self._link.address
+        return None if self._given is not None else redis_place(self._url.get_secret_value()).address
 
     @property
     def _client(self) -> Any:
         """The client of redis-py; asked for inside ``_observed``, since making a cluster's can fail."""
-        return self._given if self._link is None else self._link.client()
+        return self._homes.here().clients.client()
 
     def ping(self) -> dict[str, Any]:
         """Ask the server for a sign of life: its version.
@@ -93,7 +118,7 @@ class RedisStore:
         Raises:
             StorageUnavailable: Nobody answers in time, or nothing can be written.
         """
-        with self._observed("ping"):
+        with heeded(), self._observed("ping"):
             everywhere = (
                 {"target_nodes": self._client.PRIMARIES} if hasattr(self._client, "PRIMARIES") else {}
             )
@@ -152,7 +177,7 @@ class RedisStore:
     def drop(self, conversations: Sequence[UUID]) -> None:
         """Forget windows and leases; always safe."""
         self._refuse_while_open("drop")
-        with self._observed("drop"), self._client.pipeline(transaction=False) as pipe:
+        with heeded(), self._observed("drop"), self._client.pipeline(transaction=False) as pipe:
             for conversation in conversations:
                 # not pipe.unlink(): an awaited cluster's puts nothing in the pipe
                 pipe.execute_command("UNLINK", self._keys.window(conversation))
@@ -168,7 +193,7 @@ class RedisStore:
     ) -> Session:
         """Begin a session under an id nobody can guess (32 random bytes); it ends after the TTL without use."""
         now = datetime.now(UTC)
-        facts = {} if metadata is None else checked_metadata(metadata)
+        facts = {} if metadata is None else clean_json(checked_metadata(metadata))
         session = Session.built(
             id=new_session_id(),
             user_id=user_id,
@@ -202,14 +227,14 @@ class RedisStore:
         if user_id is not None and self.get_session(session_id, user_id=user_id) is None:
             return False  # a session never changes hands, so nothing slips between the two
         self._refuse_while_open("end_session")
-        with self._observed("end_session"):
+        with heeded(), self._observed("end_session"):
             return bool(self._client.unlink(self._keys.session(session_id)))
 
     def list_user_sessions(self, user_id: str) -> list[Session]:
         """A user's live sessions, the newest first; looking does not prolong them."""
         self._refuse_while_open("list_user_sessions")
         index = self._keys.user_sessions(user_id)
-        with self._observed("list_user_sessions"):
+        with heeded(), self._observed("list_user_sessions"):
             ids = [raw.decode() for raw in self._client.zrevrange(index, 0, -1)]
             with self._client.pipeline(transaction=False) as pipe:
                 for session_id in ids:
@@ -246,7 +271,7 @@ class RedisStore:
     def _run(self, script: str, name: str, *arguments: Any) -> Any:
         """Run a script by its digest; by its text where the server does not know it yet. All of them may be repeated."""
         self._refuse_while_open(script)
-        with self._observed(script):
+        with heeded(), self._observed(script):
             return self._evaluate(script, name, *arguments)
 
     def _evaluate(self, script: str, name: str, *arguments: Any) -> Any:
@@ -257,12 +282,13 @@ class RedisStore:
             return self._client.execute_command("EVAL", lua(script), 1, name, *arguments)
 
     def _digest(self, script: str) -> str:
+        load(read_ahead)
         digest = hashlib.sha1(lua(script).encode(), usedforsecurity=False).hexdigest()
         self._digests[script] = digest
         return digest
 
     def _refuse_while_open(self, operation: str) -> None:
-        if self.health.open:
+        if self.health.open and self._homes.here().prober.refuses():
             raise StorageUnavailable(
                 REDIS, operation, "it did not answer a moment ago and is left alone until it does"
             )
@@ -277,7 +303,7 @@ class RedisStore:
         elif not wrong_type(error):  # else one key is not ours; the server is there
             self.trust.lost()
             if self.health.failed(error):
-                self._prober.start()
+                self._homes.here().prober.start(at_once=isinstance(error, Deserted))
 
 
 def _undecoded(client: Any) -> Any:

@@ -140,13 +140,14 @@ class UserMemory:
         self,
         conversation_id: ConversationRef,
         role: Any,
-        content: str | list[Any] | None = None,
+        content: str | list[Any] | EllipsisType = ...,
         metadata: Mapping[str, Any] | None = None,
         *,
         tokens_used: int | None = None,
         latency_ms: int | None = None,
         contexts: Sequence[RetrievedContext | Document] = (),
         created_at: datetime | None = None,
+        idempotency_key: str | None = None,
     ) -> Message:
         """Store one message and return it as it is stored; see ``ConversationMemory.save_message``."""
         return self._memory.save_message(
@@ -159,11 +160,16 @@ class UserMemory:
             latency_ms=latency_ms,
             contexts=contexts,
             created_at=created_at,
+            idempotency_key=idempotency_key,
         )
 
-    def save_messages(self, conversation_id: ConversationRef, messages: Any) -> Appended:
+    def save_messages(
+        self, conversation_id: ConversationRef, messages: Any, *, idempotency_key: str | None = None
+    ) -> Appended:
         """Store messages (or ``Draft``s) in order, in one commit."""
-        return self._memory.save_messages(conversation_id, messages, user_id=self._user_id)
+        return self._memory.save_messages(
+            conversation_id, messages, user_id=self._user_id, idempotency_key=idempotency_key
+        )
 
     @overload
     def get_history(

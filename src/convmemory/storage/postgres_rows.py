@@ -8,13 +8,14 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
 from convmemory.encoding.codec import Encoded, encode, pack
 from convmemory.encoding.storable_text import clean_json, clean_text
 from convmemory.errors import InvalidArgument
-from convmemory.ids import ConversationKey, message_key, new_row_id
+from convmemory.ids import ConversationKey, message_key, new_row_id, repeat_key
 from convmemory.models import Appended, Conversation, Draft, Message, RetrievedContext
 from convmemory.storage.titles import title_from
 from convmemory.windows.snapshots import Written
@@ -94,13 +95,16 @@ class StoredBatch:
     batch: Batch
 
     @property
-    def earlier(self) -> list[int]:
-        """The seqs of the rows that were there already, and hold what was stored then."""
-        return [seq for seq in self.seqs if seq < self.first]
+    def earlier(self) -> list[str]:
+        """The ids of the rows that were there already, and hold what was stored then."""
+        return [row_id for row_id, seq in zip(self.batch.ids, self.seqs, strict=True) if seq < self.first]
 
-    def appended(self, earlier: Mapping[int, Message]) -> Appended:
-        """What the caller is told; ``earlier`` has the messages of the seqs of that name."""
-        rows = [earlier.get(seq) or self._message(n, seq) for n, seq in enumerate(self.seqs)]
+    def appended(self, earlier: Mapping[str, Message]) -> Appended:
+        """What the caller is told; ``earlier`` has the messages of the row ids of that name.
+
+        One of them that was deleted since is told as it was given: it was there when this was acknowledged.
+        """
+        rows = [earlier.get(self.batch.ids[n]) or self._message(n, seq) for n, seq in enumerate(self.seqs)]
         return Appended.built(
             conversation_id=self.conversation_id,
             version=self.version,
@@ -119,21 +123,29 @@ class StoredBatch:
             tokens_used=_either(draft.tokens_used, encoded.tokens),
             latency_ms=draft.latency_ms,
             created_at=draft.created_at or _EPOCH + timedelta(microseconds=self.moment),
-            metadata=json.loads(_metadata(draft, encoded) or "{}"),
+            metadata=json.loads(_metadata(draft, encoded) or "{}", parse_float=_as_jsonb),
             contexts=tuple(_context_of(_context(context)) for context in draft.contexts),
             body=encoded.body,
         )
 
 
-def prepare(key: ConversationKey, drafts: Sequence[Draft]) -> Batch:
-    """Encode a batch for one conversation; a LangChain id that occurs twice is stored once, the first time."""
+def prepare(key: ConversationKey, drafts: Sequence[Draft], idempotency_key: str | None = None) -> Batch:
+    """Encode a batch for one conversation; a LangChain id that occurs twice is stored once, the first time.
+
+    With an ``idempotency_key`` messages without an id have row ids made of it and their place.
+    """
     rows: dict[str, int] = {}
     known: list[str] = []
     places: list[int] = []
     kept: list[Draft] = []
-    for draft in drafts:
-        given = draft.message.id
-        row_id = message_key(key.uuid, str(given)).hex if given else new_row_id()
+    for place, draft in enumerate(drafts):
+        given: object = draft.message.id
+        if given:
+            row_id = message_key(key.uuid, str(given)).hex
+        elif idempotency_key is not None:
+            given, row_id = idempotency_key, repeat_key(key.uuid, idempotency_key, place).hex
+        else:
+            row_id = new_row_id()
         if row_id not in rows:
             rows[row_id] = len(kept)
             kept.append(draft)
@@ -235,6 +247,12 @@ def json_text(argument: str, value: Mapping[str, Any] | None) -> str:
     return json.dumps(clean_json(dict(value or {})), ensure_ascii=False)
 
 
+def names_of_nothing(metadata: Mapping[str, Any]) -> list[str]:
+    """The names with ``None``, as they are stored."""
+    plain: dict[str, Any] = clean_json(dict(metadata))
+    return [name for name, value in plain.items() if value is None]
+
+
 def _column(values: list[Any]) -> list[Any] | None:
     """A column of the batch; ``None`` where no message has a value, which is the usual case."""
     return values if any(value is not None for value in values) else None
@@ -247,7 +265,14 @@ def _either(given: int | None, found: int | None) -> int | None:
 def _metadata(draft: Draft, encoded: Encoded) -> str | None:
     if draft.metadata is None and encoded.metadata is None:
         return None
-    return json_text("metadata", {**(draft.metadata or {}), **(encoded.metadata or {})})
+    return json_text(
+        "metadata", {**(encoded.metadata or {}), **(draft.metadata or {})}
+    )  # the caller's word counts
+
+
+def _as_jsonb(number: str) -> int | float:
+    """A number as jsonb gives it back: a large one without its exponent, which is then a whole one."""
+    return int(Decimal(number)) if "e+" in number else float(number)
 
 
 def _contexts(drafts: Sequence[Draft]) -> str | None:

@@ -44,6 +44,16 @@ def migrations() -> tuple[Migration, ...]:
     return tuple(_migration(name.removesuffix(".sql")) for name in names if name.endswith(".sql"))
 
 
+@cache
+def read_ahead() -> None:
+    """Read every statement, script and step now: whoever opens a file waits, which an event loop must not."""
+    for folder, read in (("sql", sql), ("lua", lua)):
+        for entry in files("convmemory").joinpath(folder).iterdir():
+            if entry.name.endswith(f".{folder}"):
+                read(entry.name.removesuffix(f".{folder}"))
+    migrations()
+
+
 def latest_version() -> int:
     """Return the version of the schema this library works on: that of the last migration."""
     return migrations()[-1].version

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -35,7 +36,8 @@ class TierHealth:
     """The state of one tier as one process sees it; every method is safe from any thread.
 
     The breaker opens after ``FAILURES_TO_OPEN`` failures in a row. While it is open no call tries the tier;
-    somebody in the background does, every ``COOLDOWN`` seconds, and its success closes the breaker.
+    somebody in the background does, every ``COOLDOWN`` seconds, and its success closes the breaker. So does opening
+    the store again.
     """
 
     tier: str
@@ -43,6 +45,7 @@ class TierHealth:
     last_failure: datetime | None = None
     open: bool = False
     _in_a_row: int = 0
+    _heard: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -56,6 +59,21 @@ class TierHealth:
     def figures(self) -> dict[str, Any]:
         """The counters by name."""
         return asdict(self.counters)
+
+    def begin_anew(self) -> None:
+        """Forget what was: the tier was opened, or this is another process, and whoever held the lock lives there."""
+        self._lock = threading.Lock()
+        self._in_a_row = 0
+        self.open = False
+
+    def overdue(self, seconds: float) -> bool:
+        """Whether nobody has heard of the tier for so long; said to one caller, who is to ask now."""
+        with self._lock:
+            now = time.monotonic()
+            heard = self._heard or now
+            overdue = now - heard >= seconds
+            self._heard = now if overdue else heard
+            return overdue
 
     def succeeded(self) -> None:
         """Note that a call came back."""
@@ -73,6 +91,7 @@ class TierHealth:
             self.counters.failures += 1
             self.last_failure = datetime.now(UTC)
             self._in_a_row += 1
+            self._heard = time.monotonic()
             opens = self._in_a_row >= FAILURES_TO_OPEN and not self.open
             self.open = self.open or opens
         if opens:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable
 from types import TracebackType
@@ -13,7 +14,7 @@ from psycopg import errors as pg
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from convmemory.errors import ConvMemoryError, NotOpen, SchemaOutdated, StorageError, StorageUnavailable
-from convmemory.tiers.socket_checks import DeadlineExceeded
+from convmemory.tiers.socket_checks import NOTICEABLE, DeadlineExceeded, Deserted
 
 POSTGRES: Final = "PostgreSQL"
 REDIS: Final = "Redis"
@@ -47,10 +48,11 @@ _POOLER: Final = "behind PgBouncer in transaction mode set CONVMEMORY_PREPARE_TH
 class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "append"):`
     """Turn a driver's error into ours, with the driver's as its cause; cancellation passes untouched.
 
-    ``heard`` is told how it went: the driver's error, or ``None`` where there was none.
+    ``heard`` is told how it went: the driver's error, or ``None`` where there was none. A caller who is cancelled
+    after a noticeable wait is ``Deserted``: callers more impatient than the time-outs notice an outage as well.
     """
 
-    __slots__ = ("_heard", "_operation", "_tier", "_wanted")
+    __slots__ = ("_began", "_heard", "_operation", "_tier", "_wanted")
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "a
 
     def __enter__(self) -> None:
         """Begin the operation."""
+        self._began = time.monotonic()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -73,10 +76,17 @@ class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "a
         if isinstance(error, ConvMemoryError):
             return
         mine = error and self._ours(error)
-        if self._heard is not None and (error is None or mine is not None):
-            self._heard(error)
+        if self._heard is not None:
+            if error is None or mine is not None:
+                self._heard(error)
+            elif self._deserted(error):
+                self._heard(Deserted("its caller did not wait for the answer"))
         if mine is not None:
             raise mine from error
+
+    def _deserted(self, error: BaseException) -> bool:
+        waited = time.monotonic() - self._began
+        return waited > NOTICEABLE and not isinstance(error, GeneratorExit)
 
     def _ours(self, error: BaseException) -> ConvMemoryError | None:
         if isinstance(error, PoolClosed):

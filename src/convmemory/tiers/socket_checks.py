@@ -10,9 +10,16 @@ from typing import Any, Final
 
 import psycopg
 
+NOTICEABLE: Final = 0.05
+"""Seconds of waiting after which a caller who leaves has found the server wanting: an answer takes a few milliseconds."""
+
 
 class DeadlineExceeded(psycopg.OperationalError):
     """The server did not answer within the statement time-out."""
+
+
+class Deserted(DeadlineExceeded):
+    """The caller did not wait for the answer: it was cancelled, or has a shorter time-out of its own."""
 
 
 def within(gen: Generator[Any, Any, Any], seconds: float) -> Generator[Any, Any, Any]:

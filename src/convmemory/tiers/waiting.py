@@ -5,8 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import nullcontext, suppress
+from typing import Any, Final, TypeVar
+
+from convmemory.errors import NotOpen
+
+T = TypeVar("T")
+
+_NO_LOOP: Final = "no event loop of this process runs here: after a fork, call the memory from an asyncio.run() of the new process's own"
 
 asleep = asyncio.sleep
 sleep = time.sleep
@@ -22,3 +29,181 @@ def spawn(work: Callable[[], None]) -> threading.Thread:
     thread = threading.Thread(target=work, name="convmemory", daemon=True)
     thread.start()
     return thread
+
+
+def aworks(work: asyncio.Task[None] | None) -> bool:
+    """Whether what ``aspawn`` began in this loop goes on."""
+    return work is not None and not work.done()
+
+
+def works(work: threading.Thread | None) -> bool:
+    """Whether what ``spawn`` began goes on; nothing does that another process began."""
+    return work is not None and work.is_alive()
+
+
+def aend(work: asyncio.Task[None]) -> None:
+    """Have what was begun in another event loop end, or be forgotten with a loop that is closed."""
+    try:
+        work.cancel()
+    except RuntimeError:
+        getattr(work.get_coro(), "close", work.done)()
+
+
+def end(_work: threading.Thread) -> None:
+    """Nothing: a thread ends by itself."""
+
+
+aload = asyncio.to_thread
+
+
+def load(read: Callable[[], T]) -> T:
+    """Read files, which an event loop would have to wait for."""
+    return read()
+
+
+def ahere() -> asyncio.AbstractEventLoop:
+    """Where this call runs, as far as connections care: its event loop.
+
+    Raises:
+        NotOpen: None of this process's runs here, as in a process forked by a coroutine that goes on in it.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise NotOpen(_NO_LOOP) from None
+
+
+def here() -> str:
+    """Where this call runs, as far as connections care: blocking ones serve every thread."""
+    return "every thread"
+
+
+def alives(place: asyncio.AbstractEventLoop | None) -> bool:
+    """Whether somebody may be waiting there right now."""
+    return place is not None and place.is_running()
+
+
+def lives(_place: object) -> bool:
+    """Whether somebody may be waiting there right now: blocking calls have no other place."""
+    return False
+
+
+def agone(place: asyncio.AbstractEventLoop | None) -> bool:
+    """Whether nothing will ever wait there again."""
+    return place is None or place.is_closed()
+
+
+def gone(_place: object) -> bool:
+    """Whether nothing will ever wait there again."""
+    return False
+
+
+def atell(place: asyncio.AbstractEventLoop, call: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Have ``call`` awaited in another event loop."""
+    with suppress(RuntimeError):  # it was closed a moment ago
+        place.call_soon_threadsafe(lambda: place.create_task(call()))
+
+
+def tell(_place: object, call: Callable[[], None]) -> None:
+    """Have ``call`` called."""
+    call()
+
+
+def asever(connection: Any) -> None:
+    """Close the socket of a connection of redis-py, whose event loop is closed and can do so no more."""
+    writer, connection._writer, connection._reader = connection._writer, None, None  # noqa: SLF001 - nothing else does it
+    if writer is None:
+        return
+    with suppress(RuntimeError):
+        writer.transport.abort()
+    sock = getattr(writer.transport, "_sock", None)
+    if sock is not None:
+        writer.transport._sock = None  # noqa: SLF001 - or it complains of having been left open
+        sock.close()
+
+
+def sever(connection: Any) -> None:
+    """Close the socket of a connection of redis-py."""
+    connection.disconnect()
+
+
+def aguard(leave: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
+    """Have ``leave`` awaited when the running loop ends, or at ``aclose()``.
+
+    ``asyncio.run`` cancels tasks first, which connections need for being closed, and then closes the asynchronous
+    generators that were begun: so this is one, begun and left waiting.
+    """
+
+    async def guarded() -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await leave()
+
+    generator = guarded()
+    with suppress(StopIteration):
+        generator.__anext__().send(None)
+    return generator
+
+
+class Guard:
+    """Calls ``leave`` at ``close()``; a program that ends closes its sockets by ending."""
+
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self.close: Final = leave
+
+
+guard = Guard
+
+
+def aquietly(name: str) -> None:
+    """Have asyncio not complain of a pool's tasks when a loop is closed without having cancelled anything.
+
+    That is how many programs end their loops, and nothing of theirs is lost with these: the tasks whose name begins
+    with ``name``, and on Python 3.11 the one in which a pool's scheduler waits.
+    """
+    for task in asyncio.all_tasks():
+        frame = getattr(task.get_coro(), "cr_frame", None)
+        whose = type(frame.f_locals.get("self")).__module__ if frame is not None else ""
+        if task.get_name().startswith(name) or whose.startswith("psycopg_pool."):
+            setattr(task, "_log_destroy_pending", False)  # noqa: B010 - as asyncio does with its own
+
+
+def quietly(_name: str) -> None:
+    """Nothing: a thread that ends with its program does so without a word."""
+
+
+class aheeded:  # noqa: N801 - reads as a word: `with aheeded():`
+    """Raise ``CancelledError`` at the end if the task was cancelled inside and somebody below did not mind.
+
+    A driver that is cancelled at the moment of its answer may prefer the answer; a call that was cancelled must
+    not be taken for one that was acknowledged. Cancelled before, a task may still call: to store what it has.
+    """
+
+    __slots__ = ("_before", "_task")
+
+    def __enter__(self) -> None:
+        """Begin to listen."""
+        try:
+            self._task = asyncio.current_task()
+        except RuntimeError:
+            raise NotOpen(_NO_LOOP) from None
+        self._before = self._task.cancelling() if self._task else 0
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None and self._task is not None and self._task.cancelling() > self._before:
+            raise asyncio.CancelledError
+
+
+heeded = nullcontext
+
+
+def atold_to_end() -> bool:
+    """Whether the task that runs was cancelled, though somebody below it did not mind."""
+    task = asyncio.current_task()
+    return task is not None and bool(task.cancelling())
+
+
+def told_to_end() -> bool:
+    """Whether somebody cancelled this: nobody does."""
+    return False

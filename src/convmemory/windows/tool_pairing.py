@@ -39,8 +39,8 @@ def for_prompt_before(messages: Sequence[BaseMessage], given: Sequence[BaseMessa
     """As ``for_prompt``, where ``given`` is said next: the results in it may answer the last calls here."""
     if any(map(result_ids, given)):
         found = for_prompt([*messages, *given])
-        at = len(found) - len(given)
-        if all(one is other for one, other in zip(found[at:], given, strict=True)):
+        at = max(len(found) - len(given), 0)
+        if list(map(id, found[at:])) == list(map(id, given)):
             return found[:at]
     return for_prompt(messages)
 

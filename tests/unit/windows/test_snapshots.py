@@ -128,7 +128,7 @@ def test_of_a_repeat_only_what_was_new_is_told_to_the_window():
     stored, written = batch(known, new, known).outcome(KEY, (77, 4, 12, 3, 1, [3, 12], MOMENT))
 
     appended = stored.appended({})
-    assert (appended.seqs, appended.stored, stored.earlier) == ((3, 12, 3), 1, [3])
+    assert (appended.seqs, appended.stored, stored.earlier) == ((3, 12, 3), 1, stored.batch.ids[:1])
     assert (written.first_seq, written.human_seq) == (12, 0)
     assert [unpack(entry).content for entry in written.entries] == ["new"]
 
@@ -137,7 +137,12 @@ def test_a_whole_repeat_tells_no_messages():
     stored, written = batch(HumanMessage("known", id="k")).outcome(KEY, (77, 4, 12, 12, 0, [3], MOMENT))
 
     appended = stored.appended({})
-    assert (appended.seqs, appended.stored, stored.earlier, list(written.entries)) == ((3,), 0, [3], [])
+    assert (appended.seqs, appended.stored, stored.earlier, list(written.entries)) == (
+        (3,),
+        0,
+        stored.batch.ids,
+        [],
+    )
 
 
 def test_columns_nobody_has_a_value_for_are_not_sent():

@@ -82,16 +82,11 @@ DECLARE
     oldest timestamptz := now(); -- of the batch: a conversation is as old as its messages
     newest timestamptz := now();
 BEGIN
-    IF p_created IS NOT NULL THEN
-        SELECT least(now(), min(coalesce(given.at, now()))), least(now(), max(coalesce(given.at, now())))
-        INTO oldest, newest FROM unnest(p_created) AS given (at);
-    END IF;
     FOR attempt IN 1..100 LOOP -- a row that stays out of sight is hidden by a row-level security policy
         SELECT * INTO c FROM {schema}.conversations WHERE conversation_id = p_conversation FOR NO KEY UPDATE;
         EXIT WHEN FOUND;
-        INSERT INTO {schema}.conversations
-            (conversation_id, user_id, external_id, dept_id, incarnation, created_at, updated_at)
-        VALUES (p_conversation, p_user, p_external, p_dept, p_incarnation, oldest, newest) ON CONFLICT DO NOTHING;
+        INSERT INTO {schema}.conversations (conversation_id, user_id, external_id, dept_id, incarnation)
+        VALUES (p_conversation, p_user, p_external, p_dept, p_incarnation) ON CONFLICT DO NOTHING;
     END LOOP;
     IF c.user_id IS DISTINCT FROM p_user THEN
         RETURN;
@@ -137,16 +132,21 @@ BEGIN
         SELECT p_conversation, m.seq, x.position, x.doc_id, x.content, x.score, coalesce(x.metadata, '{{}}')
         FROM jsonb_to_recordset(p_contexts)
              AS x (n integer, position integer, doc_id text, content text, score double precision, metadata jsonb)
-        JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = p_ids[x.n]
+        JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = p_ids[x.n] AND m.seq > c.last_seq
         ON CONFLICT DO NOTHING;
     END IF;
 
     last_seq := c.last_seq + stored;
     IF stored > 0 THEN
+        IF p_created IS NOT NULL THEN
+            SELECT least(now(), min(m.created_at)), least(now(), max(m.created_at)) INTO oldest, newest
+            FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq;
+        END IF;
         version := c.version + 1;
         UPDATE {schema}.conversations AS now_ SET
             version = c.version + 1, last_seq = c.last_seq + stored, last_human_seq = append_v1.last_human_seq,
-            created_at = least(c.created_at, oldest), updated_at = greatest(c.updated_at, newest),
+            created_at = least(c.created_at, oldest), 
+            updated_at = CASE WHEN c.last_seq = 0 THEN newest ELSE greatest(c.updated_at, newest) END,
             title = CASE WHEN c.title_source = 'none' THEN coalesce(p_title, c.title) ELSE c.title END,
             title_source = CASE WHEN c.title_source = 'none' AND p_title IS NOT NULL THEN 'auto' ELSE c.title_source END
         WHERE now_.conversation_id = p_conversation;

@@ -1,0 +1,209 @@
+"""How statements reach PostgreSQL: over the connections of this place, once more where one broke, in time or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Self
+
+import psycopg
+from psycopg import sql
+from psycopg_pool import PoolTimeout
+from pydantic import SecretStr
+
+from convmemory._async.homes import AsyncHomes
+from convmemory._async.migrate import check_not_newer, install
+from convmemory._async.postgres_connections import (
+    MIGRATION,
+    AsyncBoundedConnection,
+    AsyncPool,
+    AsyncPostgresHome,
+    connect,
+)
+from convmemory._async.prober import AsyncProber
+from convmemory.errors import NotOpen, StorageUnavailable
+from convmemory.settings import Settings, libpq_url
+from convmemory.storage import postgres_rows
+from convmemory.storage.sql_and_lua import migrations, read_ahead
+from convmemory.storage.sql_and_lua import sql as statement
+from convmemory.tiers.breaker import TierHealth
+from convmemory.tiers.driver_errors import POSTGRES, connection_lost, out_of_reach, translated
+from convmemory.tiers.socket_checks import DeadlineExceeded, Deserted
+from convmemory.tiers.waiting import aheeded, aload
+
+_ANEW: Final = 1.0
+"""Seconds to wait for a connection after a statement that nobody answered: a server that is there takes a new one at once."""
+_BRIEF: Final = frozenset({"append"})
+"""Statements that answer with a few numbers, and come so often that a new cursor for each would be felt."""
+
+
+class AsyncStatements:
+    """Opened and closed, and in between a way to run each statement of ``sql/`` by its name."""
+
+    def __init__(self, conninfo: str | None = None, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.health = TierHealth(POSTGRES)
+        self._conninfo = SecretStr(libpq_url(conninfo) if conninfo else self.settings.postgres_conninfo())
+        self._homes = AsyncHomes(self._new_home, self._forked)
+        self._schema = sql.Identifier(self.settings.db_schema)
+        self._statements: dict[str, bytes] = {}
+
+    async def open(self) -> Self:
+        """Connect, and check that the schema is not newer than this library.
+
+        Raises:
+            StorageUnavailable: Nobody answers in time, or the password is wrong.
+            SchemaOutdated: The schema is newer than this library.
+        """
+        if self._homes.opened_here:
+            return self
+        await aload(read_ahead)
+        # the connection can break between being made and being used
+        with translated(POSTGRES, "open", self._wanted):
+            async with await self._connect() as conn:
+                await check_not_newer(conn, self.settings.db_schema)
+                await aload(
+                    lambda: conn.info.timezone
+                )  # else the first time that is read looks it up in a file
+            home = self._homes.here()
+            await home.open()
+            self._homes.open_here()
+        self.health.begin_anew()
+        return self
+
+    async def close(self) -> None:
+        """Close the connections; closing twice does nothing. Another event loop that opened the store keeps its own."""
+        await self._homes.close()
+
+    async def init_schema(self) -> list[str]:
+        """Create the schema or bring it up to date; names of the migrations that were applied.
+
+        Safe when several processes do it at once, and without the right to create when nothing is missing.
+        Migrations take as long as they need, and so does waiting for another process's: no time-out ends them.
+        """
+        await aload(read_ahead)
+        with translated(POSTGRES, "init_schema", self._wanted):
+            async with await self._connect() as conn:
+                if await check_not_newer(conn, self.settings.db_schema) == len(migrations()):
+                    return []
+                conn.deadline = MIGRATION
+                return await install(conn, self.settings.db_schema)
+
+    def _new_home(self) -> AsyncPostgresHome:
+        longest = self.settings.pool_timeout + self.settings.statement_timeout + _ANEW
+        prober = AsyncProber(self.health, self._sign_of_life, longest)
+        return AsyncPostgresHome(self._conninfo.get_secret_value(), self.settings, prober)
+
+    def _forked(self) -> None:
+        """What the other process knew of the server, this one has yet to learn."""
+        self.health.begin_anew()
+
+    @property
+    def _pool(self) -> AsyncPool:
+        return self._homes.here().pool
+
+    async def _connect(self) -> AsyncBoundedConnection:
+        return await connect(
+            self._conninfo.get_secret_value(), self.settings, self.settings.name_of("database_url")
+        )
+
+    async def ping(self) -> dict[str, Any]:
+        """Ask the server for a sign of life: how many windows wait to be dropped."""
+        [[dirty]] = await self._run("count_dirty", {})
+        return {"dirty_windows": dirty}
+
+    def figures(self) -> dict[str, Any]:
+        """What this process knows without asking: its counters, and the pool's statistics."""
+        return {**self.health.figures(), **self._pool.get_stats()}
+
+    async def _run(
+        self, name: str, parameters: Mapping[str, Any], *, fetch: bool = True, gone: Sequence[Any] = ()
+    ) -> Sequence[Any]:
+        """Run a statement; once more when its connection broke, since each of them may be repeated.
+
+        ``gone`` stands in for no rows at the second attempt: the first may have deleted them.
+        """
+        self._look_open()
+        if self.health.open and self._homes.here().prober.refuses():
+            raise StorageUnavailable(
+                POSTGRES, name, "it did not answer a moment ago and is left alone until it does"
+            )
+        return await self._attempt(name, parameters, fetch=fetch, gone=gone)
+
+    async def _attempt(
+        self, name: str, parameters: Mapping[str, Any], *, fetch: bool, gone: Sequence[Any]
+    ) -> Sequence[Any]:
+        query = self._statements.get(name) or self._compile(name)
+        with aheeded(), translated(POSTGRES, name, self._wanted, self._heard):
+            try:
+                return await self._send(query, parameters, fetch=fetch, brief=name in _BRIEF)
+            except psycopg.OperationalError as error:
+                return await self._send_again(error, query, parameters, fetch=fetch) or gone
+
+    async def _send_again(
+        self, error: psycopg.OperationalError, query: bytes, parameters: Mapping[str, Any], *, fetch: bool
+    ) -> Sequence[Any]:
+        """Send once more what may have been lost with its connection, and raise anything else.
+
+        No answer in time is such a case: a firewall forgets a connection without a word, and a server that is there
+        would have refused by then. Behind a transaction pooler it knows no time-out of ours, and may be at it still.
+        """
+        if connection_lost(error):
+            return await self._send(query, postgres_rows.again(parameters), fetch=fetch)
+        if not isinstance(error, DeadlineExceeded) or self.settings.prepare_threshold is None:
+            raise error
+        patience = min(_ANEW, self.settings.pool_timeout)
+        try:
+            return await self._send(query, postgres_rows.again(parameters), fetch=fetch, patience=patience)
+        except PoolTimeout:
+            raise error from None
+
+    async def _send(
+        self,
+        query: bytes,
+        parameters: Mapping[str, Any],
+        *,
+        fetch: bool,
+        brief: bool = False,
+        patience: float | None = None,
+    ) -> Sequence[Any]:
+        self._look_open()  # also those who ask again, and whoever looks after the server
+        home = self._homes.here()
+        if not home.ready:
+            await home.open()
+        for _ in range(home.pool.max_size + 1):  # a server that restarted leaves every idle connection dead
+            async with home.pool.connection(patience) as conn:
+                if not conn.usable:
+                    await conn.close()  # the pool's own check would sleep before it tries the next one
+                    continue
+                return await conn.run(query, parameters, fetch=fetch, brief=brief)
+        raise psycopg.OperationalError("the server closes every connection it accepts")
+
+    def _look_open(self) -> None:
+        if not self._homes.opened:
+            raise NotOpen("PostgreSQL: call open() first, and do not use it after close()")
+
+    def _heard(self, error: BaseException | None) -> None:
+        """Tell the breaker how it went. A pool is merely busy if nobody was refused since a statement last went through."""
+        home = self._homes.here()
+        if error is None:
+            home.refused = home.kind.refused
+            self.health.succeeded()
+            return
+        busy = isinstance(error, PoolTimeout) and home.refused == home.kind.refused
+        if isinstance(error, Deserted):  # who gave up on an answer has closed its connection
+            busy = home.busy
+        if out_of_reach(error) and not busy and self.health.failed(error):
+            home.prober.start(at_once=isinstance(error, Deserted))
+
+    async def _sign_of_life(self) -> None:
+        await self._attempt("count_dirty", {}, fetch=True, gone=())
+
+    def _compile(self, name: str) -> bytes:
+        query = sql.SQL(statement(name)).format(schema=self._schema).as_bytes(None)
+        self._statements[name] = query
+        return query
+
+    @property
+    def _wanted(self) -> tuple[str, int]:
+        """Which schema, and which version of it, a statement needs."""
+        return self.settings.db_schema, len(migrations())

@@ -1,0 +1,154 @@
+"""Callers who do not wait: they get away in time, the breaker learns of it, and no cancellation is lost."""
+
+import asyncio
+import time
+
+import pytest
+
+from convmemory import AsyncConversationMemory, StorageUnavailable
+from convmemory._async.prober import UNASKED
+from fix_memory import texts, until
+
+SOON = 0.15
+"""Seconds these callers wait; every time-out of the memory is longer."""
+
+
+@pytest.fixture
+async def open_memory(database_url, redis_url, schema, key_prefix):
+    """A function that opens an awaited memory over this test's schema and keys; closed in the end."""
+    made = []
+
+    async def opened(postgres=database_url, hot=redis_url, **settings):
+        settings = {"db_schema": schema, "key_prefix": key_prefix} | settings
+        made.append(AsyncConversationMemory.from_url(postgres, hot, **settings))
+        return await made[-1].open()
+
+    yield opened
+    for memory in made:
+        await memory.close()
+
+
+async def given_up(call) -> float:
+    """How long it took to get away from a call that nobody answers."""
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(SOON):
+            await call()
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+async def test_a_postgresql_that_hangs_holds_no_impatient_caller_and_opens_the_breaker(
+    open_memory, postgres_proxy, connections
+):
+    memory = await open_memory(postgres_proxy.url, None, pool_min=connections, pool_max=connections)
+    await memory.save_message("c", "one", user_id="ada")
+    postgres_proxy.mode = "blackhole"
+
+    assert max([await given_up(lambda: memory.get_history("c", user_id="ada")) for _ in range(3)]) < 1
+    assert memory.postgres.health.open
+    with pytest.raises(StorageUnavailable, match="left alone"):
+        await memory.get_history("c", user_id="ada")
+
+    postgres_proxy.mode = "pass"
+    postgres_proxy.reset_all()
+    await until(lambda: not memory.postgres.health.open)
+    assert texts(await memory.get_history("c", user_id="ada")) == ["one"]
+
+
+async def test_a_redis_that_hangs_costs_impatient_callers_three_calls(open_memory, redis_proxy):
+    memory = await open_memory(hot=redis_proxy.url, redis_timeout=5)
+    await memory.save_message("c", "one", user_id="ada")
+    assert texts(await memory.get_history("c", user_id="ada")) == ["one"]
+    redis_proxy.mode = "blackhole"
+
+    assert max([await given_up(lambda: memory.get_history("c", user_id="ada")) for _ in range(3)]) < 1
+    async with asyncio.timeout(2):
+        for _ in range(5):
+            assert texts(await memory.get_history("c", user_id="ada")) == ["one"]
+    assert memory.redis.health.open
+
+
+async def test_those_who_leave_a_server_that_is_well_open_no_breaker_for_long(open_memory, database):
+    memory = await open_memory(hot=None)
+    await memory.save_message("c", "one", user_id="ada")
+    with database.transaction():
+        database.execute("SELECT FROM conversations FOR UPDATE")
+        for _ in range(4):
+            began = time.monotonic()
+            with pytest.raises((TimeoutError, StorageUnavailable)):
+                async with asyncio.timeout(SOON):
+                    await memory.save_message("c", "two", user_id="ada")
+            assert time.monotonic() - began < 1
+        await until(lambda: not memory.postgres.health.open, within=UNASKED)
+
+
+async def test_those_who_leave_a_busy_pool_open_no_breaker(open_memory):
+    memory = await open_memory(hot=None, pool_max=1)
+    async with memory.postgres._pool.connection():
+        for _ in range(5):
+            await given_up(lambda: memory.list_user_conversations("ada"))
+
+    assert memory.postgres.health.counters.failures == 0
+
+
+async def test_a_caller_who_leaves_before_anybody_could_answer_is_no_failure(open_memory):
+    memory = await open_memory()
+    for _ in range(20):
+        task = asyncio.create_task(memory.save_message("c", "one", user_id="ada"))
+        await asyncio.sleep(0.001)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    assert memory.postgres.health.counters.failures == memory.redis.health.counters.failures == 0
+
+
+async def test_no_cancellation_is_lost_whenever_it_comes(open_memory):
+    memory = await open_memory(pool_max=2)
+    await memory.save_message("c", "one", user_id="ada")
+    ended = []
+    for number in range(120):
+        tasks = [asyncio.create_task(memory.save_message("c", "x", user_id="ada")) for _ in range(3)]
+        await asyncio.sleep(number * 0.0001)
+        asked = [task.cancel() for task in tasks]
+        ended += list(zip(asked, await asyncio.gather(*tasks, return_exceptions=True), strict=True))
+
+    kept = [found for asked, found in ended if asked and not isinstance(found, asyncio.CancelledError)]
+    assert kept == []
+    assert sum(asked for asked, _ in ended) > 100
+    assert (await memory.check()).postgres.breaker == "closed"
+
+
+async def test_a_task_that_was_cancelled_before_may_still_save_what_it_has(open_memory):
+    memory = await open_memory()
+
+    async def stream():
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            await memory.save_message("c", "the part that came", user_id="ada")
+            raise
+
+    task = asyncio.create_task(stream())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert texts(await memory.get_messages("c", user_id="ada")) == ["the part that came"]
+
+
+async def test_a_connection_that_a_firewall_forgot_costs_one_time_out_and_no_error(
+    schema, make_memory, postgres_proxy
+):
+    memory = await make_memory(postgres_proxy.url, None, pool_min=3, statement_timeout=0.5)
+    await memory.save_message("c", "before", user_id="ada")
+    postgres_proxy.forget_all()
+
+    begun = time.monotonic()
+    for number in range(5):
+        await memory.save_message("c", f"after {number}", user_id="ada")
+    assert time.monotonic() - begun < 2
+    found = await memory.get_messages("c", user_id="ada")
+    assert texts(found) == ["before", *(f"after {number}" for number in range(5))]
+    assert memory.postgres.health.counters.failures == 0
