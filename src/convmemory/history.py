@@ -28,7 +28,7 @@ from convmemory.errors import AsyncOnly, ConfigurationError, ConversationNotFoun
 from convmemory.models import Draft
 from convmemory.windows.cutting import recent, within_tokens
 from convmemory.windows.snapshots import Snapshot
-from convmemory.windows.tool_pairing import for_prompt
+from convmemory.windows.tool_pairing import for_prompt, for_prompt_before
 
 logger = logging.getLogger("convmemory.history")
 
@@ -102,7 +102,10 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]
-        """The recent window, oldest message first: read anew each time, but once a turn where a chain drives it."""
+        """The recent window, oldest message first: as it was stored, and read anew each time.
+
+        Where a ``RunnableWithMessageHistory`` reads it for its model it is what ``window()`` gives, and the same all turn long.
+        """
         store = self._sync("aget_messages()")
         step = step_of(self)
         if (pinned := _pinned(step)) is not None:
@@ -121,7 +124,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
     def window(
         self, max_tokens: int | None = None, token_counter: Callable[[list[BaseMessage]], int] | None = None
     ) -> list[BaseMessage]:
-        """The recent window as a prompt may hold it: no orphan tool results, no unanswered calls.
+        """The recent window as a prompt may hold it: each tool call with its result right behind it, and nothing without.
 
         With ``max_tokens`` only the newest whole turns that fit, as ``token_counter`` counts them.
         """
@@ -200,15 +203,23 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         """Cut a snapshot to the window; what a chain is shown as its turn begins is what it is shown again.
 
         It reads twice and de-duplicates by counting, so the two reads of one turn must agree; anybody else
-        wants to see what is there now.
+        wants to see what is there now. What it reads goes to a model as it is.
         """
         found = [unpack(entry) for entry in snapshot.entries]
         window = recent(found, self._max_messages, hard_max=self._hard_max, whole=snapshot.whole)
         if step is not None and step.entering:
+            window = for_prompt_before(window, self._given(step.inputs))
             step.turn.history = self
             step.turn.pinned = list(window)
             step.turn.keeper = self if self._keeps_input else None
         return window
+
+    def _given(self, inputs: Any) -> list[BaseMessage]:
+        """The messages a chain adds to its window, as far as that can be told."""
+        try:
+            return said_in(inputs, self._input_messages_key)
+        except InvalidArgument:
+            return []
 
     def _drafts(self, messages: Sequence[BaseMessage | Draft]) -> list[Draft]:
         """Messages on their way in; a chain's come with what its runs tell of them, and streamed ones as one chunk."""
@@ -284,4 +295,4 @@ def _fit(
         raise ConfigurationError(
             "token_counter: needed with max_tokens, e.g. model.get_num_tokens_from_messages"
         )
-    return within_tokens(window, max_tokens, token_counter)
+    return for_prompt(within_tokens(window, max_tokens, token_counter))
