@@ -32,6 +32,8 @@ def for_prompt(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     not there; what else their messages say stays, as a copy. Calls that were stored one by one, as the Agents SDK does, are
     one message again. Orders to delete and rows that could not be read are left out. Everything else is the same object.
     """
+    if all(map(_is_plain, messages)):
+        return list(messages)
     return [message for step in _steps(messages) for message in (*_joined(step.callers), *step.results)]
 
 
@@ -47,6 +49,8 @@ def for_prompt_before(messages: Sequence[BaseMessage], given: Sequence[BaseMessa
 
 def in_order(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     """As ``for_prompt``, but with calls that were stored one by one left as they are: for dialects, which join them."""
+    if all(map(_is_plain, messages)):
+        return list(messages)
     return [message for step in _steps(messages) for message in (*step.callers, *step.results)]
 
 
@@ -83,8 +87,6 @@ class _Step:
 
 
 def _steps(messages: Sequence[BaseMessage]) -> list[_Step]:
-    if all(map(_is_plain, messages)):
-        return [_Step([message], set()) for message in messages]
     steps: list[_Step] = []
     waiting: dict[str | None, _Step] = {}
     for message in _without_broken_server_calls(messages):
@@ -99,9 +101,11 @@ def _steps(messages: Sequence[BaseMessage]) -> list[_Step]:
 
 def _is_plain(message: BaseMessage) -> bool:
     """Whether a message is words alone: most are, and every read pays for this."""
-    if type(message.content) is not str or isinstance(message, _NOT_PLAIN):
+    if type(message.content) is not str:
         return False
-    return not (isinstance(message, AIMessage) and (message.tool_calls or message.invalid_tool_calls))
+    if isinstance(message, AIMessage):
+        return not (message.tool_calls or message.invalid_tool_calls)
+    return not isinstance(message, _NOT_PLAIN)
 
 
 def _file(message: BaseMessage, steps: list[_Step], waiting: dict[str | None, _Step]) -> None:
