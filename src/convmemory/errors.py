@@ -114,6 +114,7 @@ _WORDS: Final = {
     "read_all": "read messages",
     "read_messages": "read messages",
     "read_messages_at": "read messages",
+    "revise_messages": "take a message back",
     "read_window": "read messages",
     "update_conversation": "change the conversation",
     "count_dirty": "give a sign of life",

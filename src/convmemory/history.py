@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import EllipsisType
 from typing import Any
 
@@ -18,14 +19,18 @@ from convmemory._async.tiered import AsyncTieredStore
 from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
 from convmemory._sync.tiered import TieredStore
+from convmemory.agent_turn import AgentTurn
 from convmemory.arguments import ConversationRef, key_of, optional_id, window_size
 from convmemory.chains.lost_input import listen_for_failures, said_in
 from convmemory.chains.recorder import RECORDER, listen
 from convmemory.chains.steps import Step, step_of
+from convmemory.chains.turn import Run
 from convmemory.drafts import drafts_of
 from convmemory.encoding.codec import unpack
 from convmemory.errors import AsyncOnly, ConfigurationError, ConversationNotFound, InvalidArgument
+from convmemory.ids import ConversationKey
 from convmemory.models import Draft
+from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.windows.cutting import recent, within_tokens
 from convmemory.windows.snapshots import Snapshot
 from convmemory.windows.tool_pairing import for_prompt
@@ -91,6 +96,11 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         return repr(self) if self._blocking is None else super().__str__()
 
     @property
+    def key(self) -> ConversationKey:
+        """Which conversation, and on whose behalf: what two histories of one conversation have in common."""
+        return self._key
+
+    @property
     def conversation_id(self) -> str:
         """The conversation, as it was named."""
         return self._key.name
@@ -141,28 +151,66 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
             StorageUnavailable: PostgreSQL is out of reach; adding them again stores them once if they carry ids.
         """
         store = self._sync("aadd_messages()")
-        drafts = self._drafts(messages)
+        drafts, since = self._drafts(messages)
+        self._append(store, drafts, since)
+
+    def _append(self, store: TieredStore, drafts: Sequence[Draft], since: int | None) -> StoredBatch | None:
         if not drafts:
-            return
-        try:
-            store.append(self._key, drafts, dept_id=self._dept_id)
-        except Exception as error:
-            self._report(error)
-            raise
+            return None
+        with self._reported():
+            return store.append(self._key, drafts, dept_id=self._dept_id, since=since)
 
     async def aadd_messages(self, messages: Sequence[BaseMessage | Draft]) -> None:
         """Store messages in order; see ``add_messages``."""
         if self._awaited is None:
             await run_in_executor(None, self.add_messages, messages)
             return
-        drafts = self._drafts(messages)
+        drafts, since = self._drafts(messages)
+        await self._aappend(self._awaited, drafts, since)
+
+    async def _aappend(
+        self, store: AsyncTieredStore, drafts: Sequence[Draft], since: int | None
+    ) -> StoredBatch | None:
         if not drafts:
+            return None
+        with self._reported():
+            return await store.append(self._key, drafts, dept_id=self._dept_id, since=since)
+
+    def begin_turn(self, messages: Sequence[BaseMessage], run: Run | None) -> AgentTurn:
+        """The turn of an agent whose state holds ``messages``; ``ConversationMemoryMiddleware`` begins with it."""
+        store = self._sync("abegin_turn()")
+        snapshot = store.read(self._key, self._max_messages, self._hard_max)
+        return AgentTurn.begun(for_prompt(self._cut(snapshot)), snapshot.last_seq, messages, run)
+
+    async def abegin_turn(self, messages: Sequence[BaseMessage], run: Run | None) -> AgentTurn:
+        """The turn of an agent whose state holds ``messages``; see ``begin_turn``."""
+        if self._awaited is None:
+            return await run_in_executor(None, self.begin_turn, messages, run)
+        snapshot = await self._awaited.read(self._key, self._max_messages, self._hard_max)
+        return AgentTurn.begun(for_prompt(self._cut(snapshot)), snapshot.last_seq, messages, run)
+
+    def store_turn(self, turn: AgentTurn, drafts: Sequence[Draft]) -> None:
+        """Store ``drafts``, what is pending of an agent's turn, and what guardrails changed of what is stored."""
+        store = self._sync("astore_turn()")
+        if turn.changes:
+            with (
+                self._reported(),
+                suppress(ConversationNotFound),
+            ):  # deleted meanwhile: what is new begins it again
+                store.revise(self._key, turn.changes)
+            turn.changes = []
+        turn.settle(self._append(store, drafts, turn.said_since))
+
+    async def astore_turn(self, turn: AgentTurn, drafts: Sequence[Draft]) -> None:
+        """Store what is pending of an agent's turn; see ``store_turn``."""
+        if self._awaited is None:
+            await run_in_executor(None, self.store_turn, turn, drafts)
             return
-        try:
-            await self._awaited.append(self._key, drafts, dept_id=self._dept_id)
-        except Exception as error:
-            self._report(error)
-            raise
+        if turn.changes:
+            with self._reported(), suppress(ConversationNotFound):
+                await self._awaited.revise(self._key, turn.changes)
+            turn.changes = []
+        turn.settle(await self._aappend(self._awaited, drafts, turn.said_since))
 
     def add_message(self, message: BaseMessage) -> None:
         """Store one message; see ``add_messages``."""
@@ -202,26 +250,33 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         It reads twice and de-duplicates by counting, so the two reads of one turn must agree; anybody else
         wants to see what is there now.
         """
-        found = [unpack(entry) for entry in snapshot.entries]
-        window = recent(found, self._max_messages, hard_max=self._hard_max, whole=snapshot.whole)
+        window = self._cut(snapshot)
         if step is not None and step.entering:
             step.turn.history = self
+            step.turn.since = snapshot.last_seq
             step.turn.pinned = list(window)
             step.turn.keeper = self if self._keeps_input else None
         return window
 
-    def _drafts(self, messages: Sequence[BaseMessage | Draft]) -> list[Draft]:
-        """Messages on their way in; a chain's come with what its runs tell of them, and streamed ones as one chunk."""
+    def _cut(self, snapshot: Snapshot) -> list[BaseMessage]:
+        found = [unpack(entry) for entry in snapshot.entries]
+        return recent(found, self._max_messages, hard_max=self._hard_max, whole=snapshot.whole)
+
+    def _drafts(self, messages: Sequence[BaseMessage | Draft]) -> tuple[list[Draft], int | None]:
+        """Messages on their way in, and where the conversation stood when their turn began.
+
+        A chain's come with what its runs tell of them, and streamed ones as one chunk.
+        """
         step = step_of(self)
         if step is None:
-            return drafts_of(messages)
+            return drafts_of(messages), None
         step.turn.stored = True
         kept = len(step.turn.kept)  # a stream closed midway tells its part after what was said was kept
         new = messages[kept:] if list(messages[:kept]) == step.turn.kept else messages
         drafts = drafts_of(
             [message_chunk_to_message(m) if isinstance(m, BaseMessageChunk) else m for m in new]
         )
-        return RECORDER.tell(step.run, drafts) if self._telemetry else drafts
+        return (RECORDER.tell(step.run, drafts) if self._telemetry else drafts), step.turn.since
 
     def keep_input(self, inputs: Any) -> list[BaseMessage]:
         """Store what the user said in a turn that was not stored, and return it; for ``save_on_error="input"``."""
@@ -234,6 +289,14 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         said = said_in(inputs, self._input_messages_key)
         await self.aadd_messages(said)
         return said
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._report(error)
+            raise
 
     def _report(self, error: Exception) -> None:
         logger.error("messages of conversation %s were not stored: %s", self._key.uuid, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
@@ -70,6 +71,12 @@ def conversation_key(conversation_id: object, user_id: object) -> ConversationKe
 def message_key(conversation: UUID, message_id: str) -> UUID:
     """The row id of a message that brings a LangChain id: the same for every attempt to store it."""
     return uuid5(conversation, message_id.encode("utf-8", "surrogatepass").hex())
+
+
+def other_row_id(row_id: str, role: str, content: str, body: str) -> str:
+    """The row id of a message whose own is another's: from its words, as ``append_v1`` in PostgreSQL makes it."""
+    words = "/".join((str(UUID(hex=row_id)), role, content, body))
+    return hashlib.sha256(words.encode()).hexdigest()[:32]
 
 
 def new_uuid() -> UUID:

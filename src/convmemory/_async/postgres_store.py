@@ -10,8 +10,9 @@ from convmemory._async.statements import AsyncStatements
 from convmemory.errors import ConversationNotFound
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
-from convmemory.storage import postgres_rows
+from convmemory.storage import postgres_rows, revisions
 from convmemory.storage.postgres_rows import StoredBatch
+from convmemory.storage.revisions import Revision
 from convmemory.windows.snapshots import Snapshot, Written, snapshot_of
 
 _BIGGEST: Final = 2**62
@@ -36,11 +37,13 @@ class AsyncPostgresStore(AsyncStatements):
         drafts: Sequence[Draft],
         *,
         dept_id: str | None = None,
+        since: int | None = None,
         dirty: bool = False,
     ) -> tuple[StoredBatch, Written]:
         """Store a batch in order, in one statement; make and title the conversation if need be.
 
-        Messages that are there already (by LangChain id, or because this is a repeat) stay as they are.
+        Messages that are there already (of this LangChain id and these words, or because this is a repeat) stay as they
+        are. Where ``since`` tells the conversation's last seq when what is said here began, what is older is no repeat.
 
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
@@ -52,6 +55,7 @@ class AsyncPostgresStore(AsyncStatements):
             "external_id": key.external_id,
             "dept_id": dept_id,
             "new_incarnation": postgres_rows.new_incarnation(),
+            "since": since,
             "dirty": dirty,
         }
         found = await self._run("append", parameters)
@@ -178,6 +182,23 @@ class AsyncPostgresStore(AsyncStatements):
         the newest any more.
         """
         return await self._changed(key, "pop_message", {"id": message, "dirty": dirty})
+
+    async def revise_messages(
+        self,
+        key: ConversationKey,
+        changes: Sequence[Revision],
+        *,
+        dirty: bool = False,
+    ) -> Written:
+        """Put other words in the place of stored messages, or take the newest away; ``ConversationNotFound`` without one.
+
+        A message that is no more what the revision says was stored stays as it is, so it is safe to repeat.
+        """
+        described = revisions.parameters(changes) | {"dirty": dirty}
+        written = await self._changed(key, "revise_messages", described)
+        if written is None:
+            raise ConversationNotFound(key.name)
+        return written
 
     async def _change(self, key: ConversationKey, name: str, *, dirty: bool) -> Written:
         written = await self._changed(key, name, {"dirty": dirty})

@@ -15,6 +15,7 @@ from convmemory.errors import StorageError, StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.models import Draft, Message
 from convmemory.storage.postgres_rows import StoredBatch
+from convmemory.storage.revisions import Revision
 from convmemory.tiers.driver_errors import POSTGRES
 from convmemory.tiers.otel import traced
 from convmemory.windows.snapshots import NOT_ASKED, Reply, Snapshot, Written
@@ -97,9 +98,17 @@ class AsyncTieredStore:
 
     @traced("convmemory.append", size=attrgetter("stored"))
     async def append(
-        self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
+        self,
+        key: ConversationKey,
+        drafts: Sequence[Draft],
+        *,
+        dept_id: str | None = None,
+        since: int | None = None,
     ) -> StoredBatch:
         """Store a batch and tell the window; acknowledged means committed in PostgreSQL.
+
+        ``since``, where it is known, is the conversation's last seq when what is said here began: a message stored before
+        that is another one, whatever its LangChain id.
 
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
@@ -107,7 +116,9 @@ class AsyncTieredStore:
         """
         marked = self._marks_at_once
         try:
-            batch, written = await self.postgres.append(key, drafts, dept_id=dept_id, dirty=marked)
+            batch, written = await self.postgres.append(
+                key, drafts, dept_id=dept_id, since=since, dirty=marked
+            )
             await self._publish(key, written, marked=marked)
         except StorageError:
             self.postgres.health.counters.failed_writes += 1
@@ -125,6 +136,13 @@ class AsyncTieredStore:
         """Delete a conversation and what is cached of it."""
         marked = self._marks_at_once
         await self._publish(key, await self.postgres.delete_conversation(key, dirty=marked), marked=marked)
+
+    @traced("convmemory.revise")
+    async def revise(self, key: ConversationKey, changes: Sequence[Revision]) -> None:
+        """Put other words in the place of stored messages, or take the newest away, and drop what is cached of them."""
+        marked = self._marks_at_once
+        written = await self.postgres.revise_messages(key, changes, dirty=marked)
+        await self._publish(key, written, marked=marked)
 
     @traced("convmemory.pop")
     async def pop(self, key: ConversationKey) -> Message | None:

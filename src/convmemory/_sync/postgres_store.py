@@ -11,8 +11,9 @@ from convmemory._sync.statements import Statements
 from convmemory.errors import ConversationNotFound
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
-from convmemory.storage import postgres_rows
+from convmemory.storage import postgres_rows, revisions
 from convmemory.storage.postgres_rows import StoredBatch
+from convmemory.storage.revisions import Revision
 from convmemory.windows.snapshots import Snapshot, Written, snapshot_of
 
 _BIGGEST: Final = 2**62
@@ -37,11 +38,13 @@ class PostgresStore(Statements):
         drafts: Sequence[Draft],
         *,
         dept_id: str | None = None,
+        since: int | None = None,
         dirty: bool = False,
     ) -> tuple[StoredBatch, Written]:
         """Store a batch in order, in one statement; make and title the conversation if need be.
 
-        Messages that are there already (by LangChain id, or because this is a repeat) stay as they are.
+        Messages that are there already (of this LangChain id and these words, or because this is a repeat) stay as they
+        are. Where ``since`` tells the conversation's last seq when what is said here began, what is older is no repeat.
 
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
@@ -53,6 +56,7 @@ class PostgresStore(Statements):
             "external_id": key.external_id,
             "dept_id": dept_id,
             "new_incarnation": postgres_rows.new_incarnation(),
+            "since": since,
             "dirty": dirty,
         }
         found = self._run("append", parameters)
@@ -177,6 +181,23 @@ class PostgresStore(Statements):
         the newest any more.
         """
         return self._changed(key, "pop_message", {"id": message, "dirty": dirty})
+
+    def revise_messages(
+        self,
+        key: ConversationKey,
+        changes: Sequence[Revision],
+        *,
+        dirty: bool = False,
+    ) -> Written:
+        """Put other words in the place of stored messages, or take the newest away; ``ConversationNotFound`` without one.
+
+        A message that is no more what the revision says was stored stays as it is, so it is safe to repeat.
+        """
+        described = revisions.parameters(changes) | {"dirty": dirty}
+        written = self._changed(key, "revise_messages", described)
+        if written is None:
+            raise ConversationNotFound(key.name)
+        return written
 
     def _change(self, key: ConversationKey, name: str, *, dirty: bool) -> Written:
         written = self._changed(key, name, {"dirty": dirty})

@@ -16,6 +16,7 @@ from convmemory.errors import StorageError, StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.models import Draft, Message
 from convmemory.storage.postgres_rows import StoredBatch
+from convmemory.storage.revisions import Revision
 from convmemory.tiers.driver_errors import POSTGRES
 from convmemory.tiers.otel import traced
 from convmemory.windows.snapshots import NOT_ASKED, Reply, Snapshot, Written
@@ -94,9 +95,17 @@ class TieredStore:
 
     @traced("convmemory.append", size=attrgetter("stored"))
     def append(
-        self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
+        self,
+        key: ConversationKey,
+        drafts: Sequence[Draft],
+        *,
+        dept_id: str | None = None,
+        since: int | None = None,
     ) -> StoredBatch:
         """Store a batch and tell the window; acknowledged means committed in PostgreSQL.
+
+        ``since``, where it is known, is the conversation's last seq when what is said here began: a message stored before
+        that is another one, whatever its LangChain id.
 
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
@@ -104,7 +113,7 @@ class TieredStore:
         """
         marked = self._marks_at_once
         try:
-            batch, written = self.postgres.append(key, drafts, dept_id=dept_id, dirty=marked)
+            batch, written = self.postgres.append(key, drafts, dept_id=dept_id, since=since, dirty=marked)
             self._publish(key, written, marked=marked)
         except StorageError:
             self.postgres.health.counters.failed_writes += 1
@@ -122,6 +131,13 @@ class TieredStore:
         """Delete a conversation and what is cached of it."""
         marked = self._marks_at_once
         self._publish(key, self.postgres.delete_conversation(key, dirty=marked), marked=marked)
+
+    @traced("convmemory.revise")
+    def revise(self, key: ConversationKey, changes: Sequence[Revision]) -> None:
+        """Put other words in the place of stored messages, or take the newest away, and drop what is cached of them."""
+        marked = self._marks_at_once
+        written = self.postgres.revise_messages(key, changes, dirty=marked)
+        self._publish(key, written, marked=marked)
 
     @traced("convmemory.pop")
     def pop(self, key: ConversationKey) -> Message | None:

@@ -19,6 +19,7 @@ from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
+from langchain_core.messages import AIMessage
 from langchain_core.outputs import LLMResult
 
 from convmemory.chains.answer_matching import Answer, Event, Retrieval, answer_of, with_telemetry
@@ -56,7 +57,7 @@ class RunRecorder(BaseCallbackHandler):
 
     def __init__(self) -> None:
         self.keeps_inputs = False
-        "Whether a run's input is held while it is open; only ``FailedTurns`` wants it, and it can be large."
+        "Whether a run's input is held while it is open; only ``FailedTurns`` and agents want it, and it can be large."
         self._runs: dict[UUID, Run] = {}
         self._unkept: dict[UUID, Run] = {}
         self._here = threading.local()
@@ -81,9 +82,16 @@ class RunRecorder(BaseCallbackHandler):
         return self._unkept.pop(run_id, None)
 
     def tell(self, run: Run | None, drafts: list[Draft]) -> list[Draft]:
-        """Give messages about to be stored what happened in their turn, ``run``; as they are where that fails."""
+        """Give messages about to be stored what happened in their turn, ``run``; as they are where that fails.
+
+        What answers have been told is told once: an agent may store its turn in parts.
+        """
         try:
-            return drafts if run is None else with_telemetry(drafts, self.heard(run))
+            if run is None or not any(isinstance(draft.message, AIMessage) for draft in drafts):
+                return drafts
+            events = [event for event in self.heard(run) if event.order > run.told]
+            run.told = max((event.order for event in events), default=run.told)
+            return with_telemetry(drafts, events)
         except Exception as error:  # noqa: BLE001 - whatever it is, the turn is stored
             logger.warning("a turn is stored without its telemetry: %s", type(error).__name__)
             return drafts
@@ -93,7 +101,7 @@ class RunRecorder(BaseCallbackHandler):
         with self._lock:
             events = list(_inside(run))
             for above in run.above():
-                events += [event for event in above.events if isinstance(event, Retrieval)]
+                events += [e for e in above.events if isinstance(e, Retrieval) and e.order > above.settled]
         return sorted(events, key=lambda event: event.order)
 
     @_quietly
@@ -179,6 +187,8 @@ class RunRecorder(BaseCallbackHandler):
             run = Run(run_id, kind, name, parent, next(self._orders), **known)
             if parent is not None:
                 parent.children[run_id] = run
+                if parent.first_inputs is None:
+                    parent.first_inputs = run.inputs
             _put(self._runs, run_id, run)
 
     def _abandon(self, run_id: UUID) -> None:

@@ -35,13 +35,16 @@ class Turn:
     """
 
     history: object = None
+    conversation: object = None
+    since: int | None = None
+    "The conversation's last seq when the turn began."
     pinned: list[BaseMessage] | None = None
     stored: bool = False
     keeper: InputKeeper | None = None
     kept: list[BaseMessage] = field(default_factory=list)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Run:
     """A run that is going on, and what happened in it so far."""
 
@@ -51,6 +54,8 @@ class Run:
     parent: Run | None
     order: int
     inputs: Any = None
+    first_inputs: Any = None
+    "What the first run inside it was given: the state of a graph as it begins."
     model: str | None = None
     began: float = field(default_factory=time.perf_counter)
     first_token: float | None = None
@@ -59,6 +64,8 @@ class Run:
     "Those still open."
     ended: bool = False
     turn: Turn | None = None
+    told: int = -1
+    "Up to where what happened was told to the messages of this turn that are stored already."
     settled: int = -1
     "What was retrieved here before this was a turn's in here, and is not the next one's elsewhere."
 

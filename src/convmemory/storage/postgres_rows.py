@@ -12,9 +12,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from convmemory.encoding.codec import Encoded, encode, pack
+from convmemory.encoding.same_words import says_the_same
 from convmemory.encoding.storable_text import clean_json, clean_text
 from convmemory.errors import InvalidArgument
-from convmemory.ids import ConversationKey, message_key, new_row_id
+from convmemory.ids import ConversationKey, message_key, new_row_id, other_row_id
 from convmemory.models import Appended, Conversation, Draft, Message, RetrievedContext
 from convmemory.storage.titles import title_from
 from convmemory.windows.snapshots import Written
@@ -27,8 +28,8 @@ _LAST_ID: Final = UUID(int=(1 << 128) - 1)
 class Batch:
     """Messages encoded and given their row ids once, so that every attempt to store them is the same.
 
-    ``places`` maps each message given to its row: two with one LangChain id are one row. ``known`` are those of the row
-    ids that follow from a LangChain id, and may be there already.
+    ``places`` maps each message given to its row: one that says again what another of its LangChain id says is one row with
+    it. ``known`` are those of the row ids that follow from a LangChain id, and may be there already.
     """
 
     ids: list[str]
@@ -69,7 +70,7 @@ class Batch:
         by_row: Sequence[int] = range(first, last_seq + 1)
         fresh = self.encoded
         if seqs is not None:
-            by_row, fresh = seqs, [e for e, seq in zip(fresh, seqs, strict=True) if seq >= first]
+            by_row, fresh = seqs, [e for e, seq in zip(fresh, seqs, strict=True) if abs(seq) >= first]
         human = human_seq if human_seq >= first else 0
         batch = StoredBatch(key.name, version, stored, first, by_row, moment, self)
         return batch, Written(str(incarnation), version, first, human, [pack(e) for e in fresh])
@@ -82,7 +83,8 @@ class Batch:
 class StoredBatch:
     """What became of a batch: ``seqs`` has the place of each row; those from ``first`` on were stored at ``moment``.
 
-    ``moment`` is in microseconds since 1970.
+    ``moment`` is in microseconds since 1970. A seq with a minus sign is that of a row under an id which PostgreSQL made: its
+    LangChain id was another message's already.
     """
 
     conversation_id: str
@@ -95,12 +97,12 @@ class StoredBatch:
 
     @property
     def earlier(self) -> list[int]:
-        """The seqs of the rows that were there already, and hold what was stored then."""
-        return [seq for seq in self.seqs if seq < self.first]
+        """The seqs of the rows that have to be read to know what they hold: they were there already, or got another id."""
+        return [abs(seq) for seq in self.seqs if seq < self.first]
 
     def appended(self, earlier: Mapping[int, Message]) -> Appended:
         """What the caller is told; ``earlier`` has the messages of the seqs of that name."""
-        rows = [earlier.get(seq) or self._message(n, seq) for n, seq in enumerate(self.seqs)]
+        rows = [earlier.get(abs(seq)) or self._message(n, abs(seq)) for n, seq in enumerate(self.seqs)]
         return Appended.built(
             conversation_id=self.conversation_id,
             version=self.version,
@@ -126,21 +128,27 @@ class StoredBatch:
 
 
 def prepare(key: ConversationKey, drafts: Sequence[Draft]) -> Batch:
-    """Encode a batch for one conversation; a LangChain id that occurs twice is stored once, the first time."""
+    """Encode a batch for one conversation; a LangChain id whose message says the same twice is stored once, the first time."""
     rows: dict[str, int] = {}
     known: list[str] = []
     places: list[int] = []
     kept: list[Draft] = []
+    encoded: list[Encoded] = []
     for draft in drafts:
         given = draft.message.id
         row_id = message_key(key.uuid, str(given)).hex if given else new_row_id()
+        told = None
+        if row_id in rows and not says_the_same(kept[rows[row_id]].message, draft.message):
+            told = encode(draft.message)
+            row_id = other_row_id(row_id, told.role, told.content, told.body)
         if row_id not in rows:
             rows[row_id] = len(kept)
             kept.append(draft)
+            encoded.append(told or encode(draft.message))
             if given:
                 known.append(row_id)
         places.append(rows[row_id])
-    return Batch(list(rows), known, [encode(d.message) for d in kept], kept, places)
+    return Batch(list(rows), known, encoded, kept, places)
 
 
 def array(texts: Sequence[str]) -> str:
