@@ -6,6 +6,8 @@ stored is the state as it stands after their hooks, looked at before each call o
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +40,8 @@ class AgentTurn:
     pending: dict[str, BaseMessage] = field(default_factory=dict)
     stored: dict[str, tuple[int, Encoded]] = field(default_factory=dict)
     changes: list[Revision] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    async_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _order: list[str] = field(default_factory=list)
     _answer: list[BaseMessage] = field(default_factory=list)
     _asked: bool = False

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import EllipsisType
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
@@ -20,21 +20,23 @@ from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
 from convmemory._sync.tiered import TieredStore
 from convmemory.agent_turn import AgentTurn
-from convmemory.arguments import ConversationRef, key_of, optional_id, window_size
+from convmemory.arguments import ConversationRef, Size, checked_limit, key_of, optional_id, window_size
 from convmemory.chains.lost_input import listen_for_failures, said_in
 from convmemory.chains.recorder import RECORDER, listen
 from convmemory.chains.steps import Step, step_of
 from convmemory.chains.turn import Run
 from convmemory.drafts import drafts_of
-from convmemory.encoding.codec import unpack
 from convmemory.errors import AsyncOnly, ConfigurationError, ConversationNotFound, InvalidArgument
 from convmemory.ids import ConversationKey
 from convmemory.models import Draft
+from convmemory.settings import Settings
 from convmemory.storage.postgres_rows import StoredBatch
-from convmemory.windows.cutting import recent, within_tokens
+from convmemory.windows.cutting import within_tokens
 from convmemory.windows.snapshots import Snapshot
 from convmemory.windows.tool_pairing import for_prompt
+from convmemory.windows.window_size import TokenCounter, WindowSize
 
+_NO_COUNTER: Final = "token_counter: needed with max_tokens, e.g. model.get_num_tokens_from_messages"
 logger = logging.getLogger("convmemory.history")
 
 WriteErrorHook = Callable[[Exception, "TieredChatMessageHistory"], None]
@@ -51,6 +53,9 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         redis: The ``RedisStore`` of the same colour; ``None`` reads PostgreSQL every time.
         max_messages: How many of the newest messages ``messages`` returns, in whole turns (default: the
             setting ``max_history_messages``, 6); ``None`` for all of them.
+        max_turns: How many of the newest turns it returns, all of them within the setting ``hard_max_messages``, or
+            within ``max_messages`` where that is given too.
+        max_tokens: How many tokens it returns at most, in whole turns, as ``token_counter`` counts them.
         on_write_error: Called with the error and this history when a write fails, before the error is raised:
             ``RunnableWithMessageHistory`` swallows it.
         save_on_error: ``"input"`` stores what the user said also when the turn of a
@@ -68,6 +73,9 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         postgres: PostgresStore | AsyncPostgresStore,
         redis: RedisStore | AsyncRedisStore | None = None,
         max_messages: int | EllipsisType | None = ...,
+        max_turns: int | None = None,
+        max_tokens: int | None = None,
+        token_counter: TokenCounter | None = None,
         dept_id: str | None = None,
         on_write_error: WriteErrorHook | None = None,
         save_on_error: str | None = None,
@@ -76,8 +84,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
     ) -> None:
         self._blocking, self._awaited = _tiered(postgres, redis)
         self._key = key_of(conversation_id, user_id)
-        self._max_messages = window_size("max_messages", max_messages, postgres.settings.max_history_messages)
-        self._hard_max = max(postgres.settings.hard_max_messages, self._max_messages or 1)
+        self._size = _size(postgres.settings, max_messages, max_turns, max_tokens, token_counter)
         self._dept_id = optional_id("dept_id", dept_id)
         self._on_write_error = on_write_error
         self._keeps_input = _keeps_input(save_on_error)
@@ -117,7 +124,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         step = step_of(self)
         if (pinned := _pinned(step)) is not None:
             return pinned
-        return self._remember(store.read(self._key, self._max_messages, self._hard_max), step)
+        return self._remember(store.read(self._key, *self._asked), step)
 
     async def aget_messages(self) -> list[BaseMessage]:
         """The recent window; see ``messages``."""
@@ -126,10 +133,10 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         step = step_of(self)
         if (pinned := _pinned(step)) is not None:
             return pinned
-        return self._remember(await self._awaited.read(self._key, self._max_messages, self._hard_max), step)
+        return self._remember(await self._awaited.read(self._key, *self._asked), step)
 
     def window(
-        self, max_tokens: int | None = None, token_counter: Callable[[list[BaseMessage]], int] | None = None
+        self, max_tokens: int | None = None, token_counter: TokenCounter | None = None
     ) -> list[BaseMessage]:
         """The recent window as a prompt may hold it: no orphan tool results, no unanswered calls.
 
@@ -138,7 +145,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         return _fit(self.messages, max_tokens, token_counter)
 
     async def awindow(
-        self, max_tokens: int | None = None, token_counter: Callable[[list[BaseMessage]], int] | None = None
+        self, max_tokens: int | None = None, token_counter: TokenCounter | None = None
     ) -> list[BaseMessage]:
         """The recent window as a prompt may hold it; see ``window``."""
         return _fit(await self.aget_messages(), max_tokens, token_counter)
@@ -179,15 +186,15 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
     def begin_turn(self, messages: Sequence[BaseMessage], run: Run | None) -> AgentTurn:
         """The turn of an agent whose state holds ``messages``; ``ConversationMemoryMiddleware`` begins with it."""
         store = self._sync("abegin_turn()")
-        snapshot = store.read(self._key, self._max_messages, self._hard_max)
-        return AgentTurn.begun(for_prompt(self._cut(snapshot)), snapshot.last_seq, messages, run)
+        snapshot = store.read(self._key, *self._asked)
+        return AgentTurn.begun(for_prompt(self._size.cut(snapshot)), snapshot.last_seq, messages, run)
 
     async def abegin_turn(self, messages: Sequence[BaseMessage], run: Run | None) -> AgentTurn:
         """The turn of an agent whose state holds ``messages``; see ``begin_turn``."""
         if self._awaited is None:
             return await run_in_executor(None, self.begin_turn, messages, run)
-        snapshot = await self._awaited.read(self._key, self._max_messages, self._hard_max)
-        return AgentTurn.begun(for_prompt(self._cut(snapshot)), snapshot.last_seq, messages, run)
+        snapshot = await self._awaited.read(self._key, *self._asked)
+        return AgentTurn.begun(for_prompt(self._size.cut(snapshot)), snapshot.last_seq, messages, run)
 
     def store_turn(self, turn: AgentTurn, drafts: Sequence[Draft]) -> None:
         """Store ``drafts``, what is pending of an agent's turn, and what guardrails changed of what is stored."""
@@ -250,7 +257,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         It reads twice and de-duplicates by counting, so the two reads of one turn must agree; anybody else
         wants to see what is there now.
         """
-        window = self._cut(snapshot)
+        window = self._size.cut(snapshot)
         if step is not None and step.entering:
             step.turn.history = self
             step.turn.since = snapshot.last_seq
@@ -258,9 +265,9 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
             step.turn.keeper = self if self._keeps_input else None
         return window
 
-    def _cut(self, snapshot: Snapshot) -> list[BaseMessage]:
-        found = [unpack(entry) for entry in snapshot.entries]
-        return recent(found, self._max_messages, hard_max=self._hard_max, whole=snapshot.whole)
+    @property
+    def _asked(self) -> tuple[int | None, int, int | None]:
+        return self._size.messages, self._size.hard, self._size.turns
 
     def _drafts(self, messages: Sequence[BaseMessage | Draft]) -> tuple[list[Draft], int | None]:
         """Messages on their way in, and where the conversation stood when their turn began.
@@ -335,16 +342,34 @@ def _keeps_input(save_on_error: str | None) -> bool:
     return save_on_error is not None
 
 
+def _size(
+    settings: Settings,
+    max_messages: Size,
+    max_turns: int | None,
+    max_tokens: int | None,
+    token_counter: TokenCounter | None,
+) -> WindowSize:
+    hard = settings.hard_max_messages
+    if max_turns is None:
+        messages = window_size("max_messages", max_messages, settings.max_history_messages)
+    else:
+        messages = window_size("max_messages", max_messages, hard) or hard
+        max_turns = checked_limit("max_turns", max_turns)
+    if max_tokens is not None:
+        checked_limit("max_tokens", max_tokens, 2**31)
+        if token_counter is None:
+            raise ConfigurationError(_NO_COUNTER)
+    return WindowSize(messages, max(hard, messages or 1), max_turns, max_tokens, token_counter)
+
+
 def _fit(
     messages: list[BaseMessage],
     max_tokens: int | None,
-    token_counter: Callable[[list[BaseMessage]], int] | None,
+    token_counter: TokenCounter | None,
 ) -> list[BaseMessage]:
     window = for_prompt(messages)
     if max_tokens is None:
         return window
     if token_counter is None:
-        raise ConfigurationError(
-            "token_counter: needed with max_tokens, e.g. model.get_num_tokens_from_messages"
-        )
+        raise ConfigurationError(_NO_COUNTER)
     return within_tokens(window, max_tokens, token_counter)

@@ -8,25 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from types import EllipsisType
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 from weakref import WeakKeyDictionary
+
+from langchain_core.messages import AIMessage, BaseMessage
 
 from convmemory._async.memory import AsyncConversationMemory
 from convmemory._sync.memory import ConversationMemory
 from convmemory.agent_turn import AgentTurn
+from convmemory.arguments import Size
+from convmemory.chains.lost_input import listen_for_failures
 from convmemory.chains.recorder import RECORDER, listen
 from convmemory.chains.run_config import conversation_missing, told_conversation
-from convmemory.chains.turn import Run, Turn
+from convmemory.chains.turn import Partial, Run, Turn
 from convmemory.drafts import drafts_of
 from convmemory.errors import AsyncOnly, ConfigurationError, InvalidArgument, MissingExtra
 from convmemory.history import TieredChatMessageHistory
 from convmemory.ids import ConversationKey
 from convmemory.models import Draft
+from convmemory.windows.window_size import TokenCounter
 
 try:
     from langchain.agents.middleware import AgentMiddleware, AgentState
-    from langchain.agents.middleware.types import ModelRequest, ModelResponse
+    from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
     from langgraph.config import get_config
     from langgraph.runtime import Runtime
 except ImportError as error:
@@ -36,7 +41,36 @@ __all__ = ["ConversationMemoryMiddleware"]
 
 Mode = Literal["window", "log-only"]
 Store = Literal["turn", "step"]
+PARTIAL_KEY = "partial"
+"""In ``response_metadata`` of an answer that was broken off."""
 _NO_USER = "user_id: the run does not say; run the agent with config=memory.run_config(conversation_id=..., user_id=...)"
+
+
+@dataclass(frozen=True, slots=True)
+class HalfAnswer:
+    """Stores what an agent said and did in a run that ended too early: its steps, and the part of an answer that came."""
+
+    history: TieredChatMessageHistory
+    agent_turn: AgentTurn
+    turn: Turn
+
+    def keep_input(self, inputs: Any) -> list[BaseMessage]:  # noqa: ARG002 - see below
+        """Nothing: what ended without an error was interrupted, and goes on."""
+        return []
+
+    async def akeep_input(self, inputs: Any) -> list[BaseMessage]:  # noqa: ARG002 - what was given is stored
+        """Store it."""
+        if said := self._said():
+            await self.history.aadd_messages(said)
+        return []
+
+    def _said(self) -> list[BaseMessage]:
+        partial = self.turn.partial
+        text = "".join(partial.pieces) if partial is not None else ""
+        if partial is None or not text:
+            return []
+        half = AIMessage(text, id=partial.message_id, response_metadata={PARTIAL_KEY: True})
+        return [*self.agent_turn.pending.values(), half]
 
 
 class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
@@ -50,14 +84,26 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         conversation_id: Fixed for this agent; by default each run's config names it, see ``memory.run_config``, or
             else its ``thread_id`` does.
         user_id: Whose conversation it is; by default each run's config says.
-        max_messages: The size of the window, as ``memory.history`` takes it.
+        max_messages: The size of the window in messages; by default it is counted in turns.
+        max_turns: The size of the window in turns (default: the number of the setting ``max_history_messages``, 6), all
+            of them within ``hard_max_messages``.
+        max_tokens: The size of the window in tokens, in whole turns, as ``token_counter`` counts them.
         mode: ``"window"`` shows the model the window; ``"log-only"`` only stores, for an agent whose
             checkpointer has the conversation already.
         telemetry: Store tokens, latency and retrieved documents beside the replies.
+        store: ``"turn"`` stores a turn when it is done; ``"step"`` after each step, and a call before its tool runs.
+        save_partial: Keep what came of an answer whose reader went away or whose model broke off, marked
+            ``response_metadata["partial"]``. No guardrail has seen it.
 
     Raises:
         InvalidArgument: ``memory`` is none, or ``mode`` is neither.
     """
+
+    def __new__(cls, *_: Any, store: Store = "turn", **__: Any) -> Self:
+        """The middleware; one that stores each step also goes around the tools, which others need not pay for."""
+        chosen: Any = StepwiseMiddleware if cls is ConversationMemoryMiddleware and store == "step" else cls
+        made: Self = super().__new__(chosen)
+        return made
 
     def __init__(
         self,
@@ -65,10 +111,14 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         *,
         conversation_id: str | None = None,
         user_id: str | None = None,
-        max_messages: int | EllipsisType | None = ...,
+        max_messages: Size = ...,
+        max_turns: int | None = None,
+        max_tokens: int | None = None,
+        token_counter: TokenCounter | None = None,
         mode: Mode = "window",
         telemetry: bool = True,
         store: Store = "turn",
+        save_partial: bool = False,
     ) -> None:
         super().__init__()
         if not isinstance(memory, ConversationMemory | AsyncConversationMemory):
@@ -81,11 +131,19 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self._memory = memory
         self._stepwise = store == "step"
         self._named = {"conversation_id": conversation_id, "user_id": user_id}
-        self._max_messages = max_messages
+        if max_messages is ... and max_turns is None:
+            max_turns = (
+                memory.settings.max_history_messages
+            )  # in turns: one of an agent's may be many messages
+        self._window: dict[str, Any] = {"max_messages": max_messages, "max_turns": max_turns}
+        self._window |= {"max_tokens": max_tokens, "token_counter": token_counter}
+        self._saves_partial = save_partial
         self._injects = mode == "window"
         self._telemetry = telemetry
         self._turns: WeakKeyDictionary[Run, AgentTurn] = WeakKeyDictionary()
         listen()
+        if save_partial:
+            listen_for_failures()
         RECORDER.keeps_inputs = True  # what a run was given is new, and what a checkpointer brought is not
 
     def before_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:  # noqa: ARG002 - LangChain's
@@ -103,7 +161,7 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         turn = self._turn(request.state)
         if turn.alone:
             return handler(request)
-        turn.look(request.state["messages"])
+        self._look(turn, request.state)
         if self._is_due(turn):
             self._blocking_history().store_turn(turn, self._drafts(turn))
         with self._shown(request, turn) as shown:
@@ -120,7 +178,7 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         turn = await self._aturn(request.state)
         if turn.alone:
             return await handler(request)
-        turn.look(request.state["messages"])
+        self._look(turn, request.state)
         if self._is_due(turn):
             await self._history().astore_turn(turn, self._drafts(turn))
         with self._shown(request, turn) as shown:
@@ -132,15 +190,22 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         """Store what the agent said and did."""
         turn = self._turn(state)
         if not turn.alone:
-            turn.look(state["messages"])
+            self._look(turn, state, done=True)
             self._blocking_history().store_turn(turn, self._drafts(turn))
 
     async def aafter_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:  # noqa: ARG002 - LangChain's
         """Store what the agent said and did."""
         turn = await self._aturn(state)
         if not turn.alone:
-            turn.look(state["messages"])
+            self._look(turn, state, done=True)
             await self._history().astore_turn(turn, self._drafts(turn))
+
+    def _look(self, turn: AgentTurn, state: Any, *, done: bool = False) -> None:
+        turn.look(state["messages"])
+        run = _agent_run()
+        if self._saves_partial and run is not None and run.turn is not None:
+            run.turn.partial = Partial()  # what was said so far is in the state
+            run.turn.keeper = None if done else HalfAnswer(self._history(), turn, run.turn)
 
     def _turn(self, state: Any) -> AgentTurn:
         """This run's turn; one that was resumed, or sent here past its beginning, begins it now."""
@@ -202,7 +267,7 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
     def _history(self) -> TieredChatMessageHistory:
         return self._memory.history(
-            self._given("conversation_id"), user_id=self._given("user_id"), max_messages=self._max_messages
+            self._given("conversation_id"), user_id=self._given("user_id"), **self._window
         )
 
     def _given(self, name: str) -> Any:
@@ -215,6 +280,35 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             why = conversation_missing(told) if name == "conversation_id" else _NO_USER
             raise ConfigurationError(f"{why}, or give {name} to the middleware")
         return value
+
+
+class StepwiseMiddleware(ConversationMemoryMiddleware):
+    """Stores the calls of a step before a tool is called: what has effects is on record even if the run dies in it."""
+
+    @property
+    def name(self) -> str:
+        """The name of the middleware in the agent's graph."""
+        return ConversationMemoryMiddleware.__name__
+
+    def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
+        """Store what the agent has done so far, then call the tool."""
+        turn = self._turn(request.state)
+        with turn.lock:  # calls of one step run side by side
+            turn.look(request.state["messages"])
+            if turn.pending and not turn.alone:
+                self._blocking_history().store_turn(turn, self._drafts(turn))
+        return handler(request)
+
+    async def awrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Any]]
+    ) -> Any:
+        """Store what the agent has done so far, then call the tool."""
+        turn = await self._aturn(request.state)
+        async with turn.async_lock:
+            turn.look(request.state["messages"])
+            if turn.pending and not turn.alone:
+                await self._history().astore_turn(turn, self._drafts(turn))
+        return await handler(request)
 
 
 def _agent_run() -> Run | None:

@@ -129,7 +129,7 @@ class AsyncRedisStore:
     async def read_window(self, key: ConversationKey, want: int, hard: int, token: str) -> Reply:
         """The newest ``want`` messages if the window has them, else the lease to fill it if nobody holds it.
 
-        ``token`` names the reader; ``fill`` takes the token of the reply.
+        A ``want`` below 0 is a number of turns, and those up to ``hard`` messages are meant. ``token`` names the reader; ``fill`` takes the token of the reply.
         """
         name = self._keys.window(key.uuid)
         return parse_reply(

@@ -44,8 +44,12 @@ class AsyncTieredStore:
         self.redis = redis
 
     @traced("convmemory.read", size=_messages)
-    async def read(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
+    async def read(
+        self, key: ConversationKey, want: int | None, hard: int, turns: int | None = None
+    ) -> Snapshot:
         """The newest ``want`` messages (``None``: all), or the newest turn up to ``hard`` messages if it is longer.
+
+        Of ``turns`` the newest so many are meant, within the newest ``want`` messages; there may be more of them here.
 
         Raises:
             ConversationNotFound: The conversation is somebody else's. One that is not there reads empty.
@@ -57,14 +61,15 @@ class AsyncTieredStore:
             snapshot = await self._read_durable(key, want, hard)
             await self._tell(self.redis, key, snapshot)
             return snapshot
-        return await self._read_tiered(self.redis, key, want, hard)
+        return await self._read_tiered(self.redis, key, want, hard, turns)
 
     async def _read_tiered(
-        self, redis: AsyncRedisStore, key: ConversationKey, want: int, hard: int
+        self, redis: AsyncRedisStore, key: ConversationKey, want: int, hard: int, turns: int | None
     ) -> Snapshot:
         token = secrets.token_hex(8)
+        asked = (want, hard) if turns is None else (-turns, want)
         trusts = await self._trusts(redis)
-        reply = await self._look(redis, key, want, hard, token) if trusts else NOT_ASKED
+        reply = await self._look(redis, key, asked, token) if trusts else NOT_ASKED
         if reply.snapshot is not None:
             return reply.snapshot
         redis.health.counters.misses += 1
@@ -75,7 +80,7 @@ class AsyncTieredStore:
             if trusts or not redis.trust.serves(time.monotonic()):
                 raise
             # PostgreSQL failed another caller's look at the marks as well, so windows are served after all
-            reply = await self._look(redis, key, want, hard, token)
+            reply = await self._look(redis, key, asked, token)
             if reply.snapshot is None:
                 raise
             return reply.snapshot
@@ -86,11 +91,11 @@ class AsyncTieredStore:
         return snapshot.newest(want, hard)
 
     async def _look(
-        self, redis: AsyncRedisStore, key: ConversationKey, want: int, hard: int, token: str
+        self, redis: AsyncRedisStore, key: ConversationKey, asked: tuple[int, int], token: str
     ) -> Reply:
         """Ask for the window; a Redis that is away has none."""
         try:
-            reply = await redis.read_window(key, want, hard, token)
+            reply = await redis.read_window(key, *asked, token)
         except StorageError:
             return NOT_ASKED
         redis.health.counters.hits += reply.snapshot is not None

@@ -130,7 +130,7 @@ class RedisStore:
     def read_window(self, key: ConversationKey, want: int, hard: int, token: str) -> Reply:
         """The newest ``want`` messages if the window has them, else the lease to fill it if nobody holds it.
 
-        ``token`` names the reader; ``fill`` takes the token of the reply.
+        A ``want`` below 0 is a number of turns, and those up to ``hard`` messages are meant. ``token`` names the reader; ``fill`` takes the token of the reply.
         """
         name = self._keys.window(key.uuid)
         return parse_reply(self._run("window_read", name, key.user_id, want, hard, self._ttl, token, LEASE))

@@ -45,8 +45,10 @@ class TieredStore:
         self.redis = redis
 
     @traced("convmemory.read", size=_messages)
-    def read(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
+    def read(self, key: ConversationKey, want: int | None, hard: int, turns: int | None = None) -> Snapshot:
         """The newest ``want`` messages (``None``: all), or the newest turn up to ``hard`` messages if it is longer.
+
+        Of ``turns`` the newest so many are meant, within the newest ``want`` messages; there may be more of them here.
 
         Raises:
             ConversationNotFound: The conversation is somebody else's. One that is not there reads empty.
@@ -58,12 +60,15 @@ class TieredStore:
             snapshot = self._read_durable(key, want, hard)
             self._tell(self.redis, key, snapshot)
             return snapshot
-        return self._read_tiered(self.redis, key, want, hard)
+        return self._read_tiered(self.redis, key, want, hard, turns)
 
-    def _read_tiered(self, redis: RedisStore, key: ConversationKey, want: int, hard: int) -> Snapshot:
+    def _read_tiered(
+        self, redis: RedisStore, key: ConversationKey, want: int, hard: int, turns: int | None
+    ) -> Snapshot:
         token = secrets.token_hex(8)
+        asked = (want, hard) if turns is None else (-turns, want)
         trusts = self._trusts(redis)
-        reply = self._look(redis, key, want, hard, token) if trusts else NOT_ASKED
+        reply = self._look(redis, key, asked, token) if trusts else NOT_ASKED
         if reply.snapshot is not None:
             return reply.snapshot
         redis.health.counters.misses += 1
@@ -74,7 +79,7 @@ class TieredStore:
             if trusts or not redis.trust.serves(time.monotonic()):
                 raise
             # PostgreSQL failed another caller's look at the marks as well, so windows are served after all
-            reply = self._look(redis, key, want, hard, token)
+            reply = self._look(redis, key, asked, token)
             if reply.snapshot is None:
                 raise
             return reply.snapshot
@@ -84,10 +89,10 @@ class TieredStore:
             self._tell(redis, key, snapshot)
         return snapshot.newest(want, hard)
 
-    def _look(self, redis: RedisStore, key: ConversationKey, want: int, hard: int, token: str) -> Reply:
+    def _look(self, redis: RedisStore, key: ConversationKey, asked: tuple[int, int], token: str) -> Reply:
         """Ask for the window; a Redis that is away has none."""
         try:
-            reply = redis.read_window(key, want, hard, token)
+            reply = redis.read_window(key, *asked, token)
         except StorageError:
             return NOT_ASKED
         redis.health.counters.hits += reply.snapshot is not None

@@ -23,7 +23,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.outputs import LLMResult
 
 from convmemory.chains.answer_matching import Answer, Event, Retrieval, answer_of, with_telemetry
-from convmemory.chains.turn import Run
+from convmemory.chains.turn import Partial, Run
 from convmemory.models import Draft
 
 logger = logging.getLogger("convmemory.chains.recorder")
@@ -148,11 +148,18 @@ class RunRecorder(BaseCallbackHandler):
         self._begin("model", run_id, parent_run_id, model=(more.get("metadata") or {}).get("ls_model_name"))
 
     @_quietly
-    def on_llm_new_token(self, *_: Any, run_id: UUID, **__: Any) -> None:
-        """A piece of a streamed answer came; only the first one's time matters."""
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **__: Any) -> None:
+        """A piece of a streamed answer came; the first one's time matters, and its words to who keeps half an answer."""
         run = self.find(run_id)
-        if run is not None and run.first_token is None:
+        if run is None:
+            return
+        if run.first_token is None:
             run.first_token = time.perf_counter()
+        partial = _partial_of(run)
+        if partial is not None:
+            message = getattr(chunk, "message", None)
+            text = token if isinstance(token, str) else getattr(chunk, "text", "")
+            partial.hear(run_id, getattr(message, "id", None), text)
 
     @_quietly
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **__: Any) -> None:
@@ -257,6 +264,13 @@ def _inside(run: Run) -> Iterator[Event]:
     for child in run.children.values():
         if child.turn is None:
             yield from _inside(child)
+
+
+def _partial_of(run: Run) -> Partial | None:
+    """Where the agent keeps half an answer whose model this is, called by its own step and by no tool or hook."""
+    step = run.parent
+    agent = None if step is None or step.name != "model" else step.parent
+    return None if agent is None or agent.turn is None else agent.turn.partial
 
 
 def _is_lost(run: Run) -> bool:

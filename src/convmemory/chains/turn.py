@@ -27,6 +27,21 @@ class InputKeeper(Protocol):
 
 
 @dataclass(slots=True, eq=False)
+class Partial:
+    """What an agent's model said of an answer so far: the run that is saying it, its message's id, its pieces."""
+
+    run_id: UUID | None = None
+    message_id: str | None = None
+    pieces: list[str] = field(default_factory=list)
+
+    def hear(self, run_id: UUID, message_id: str | None, text: str) -> None:
+        """Note a piece; another call of the model begins anew."""
+        if run_id != self.run_id:
+            self.run_id, self.message_id, self.pieces = run_id, message_id, []
+        self.pieces.append(text)
+
+
+@dataclass(slots=True, eq=False)
 class Turn:
     """One pass through a chain or an agent: from the user's message until the answer is stored.
 
@@ -42,6 +57,8 @@ class Turn:
     stored: bool = False
     keeper: InputKeeper | None = None
     kept: list[BaseMessage] = field(default_factory=list)
+    partial: Partial | None = None
+    "Where half an answer is to be kept."
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
