@@ -53,18 +53,16 @@ class AgentTurn:
         """The turn of an agent whose state holds ``messages``, over a conversation that shows ``window``."""
         stored = {message.id: message for message in window if message.id}
         asked = given_last(run, messages)
-        if (
-            isinstance(asked, HumanMessage)
-            and asked.id in stored
-            and not says_the_same(stored[asked.id], asked)
-        ):
-            del stored[
-                asked.id
-            ]  # other words under an old id: an edit, or a client that counts from 1 each time
+        before = stored.get(asked.id or "") if isinstance(asked, HumanMessage) else None
+        if asked is None or before is None or says_the_same(before, asked):
+            asked = None
+        else:  # other words under an old id: an edit, or a client that counts from 1 each time
+            del stored[asked.id or ""]
         newest = max((at + 1 for at, message in enumerate(messages) if message.id in stored), default=0)
         resumed = is_resumed(run)
         if newest:
-            known = _ids(messages[:newest]) & (stored.keys() | _ids(m for m in messages if m is not asked))
+            newest = max(newest, given_again(window, messages)[0])  # a transcript may have ids here and there
+            known = _ids(message for message in messages[:newest] if message is not asked)
             shown = next(at for at, message in enumerate(window) if message.id in known)
             return cls(list(window[:shown]), since, known, resumed)
         thread = threads_ids(run)

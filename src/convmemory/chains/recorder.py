@@ -74,8 +74,9 @@ class RunRecorder(BaseCallbackHandler):
         return None if run_id is None else self._runs.get(run_id)
 
     def closed_early(self) -> Run | None:
-        """The turn that ended last in this thread with something still going on in it: a stream its reader closed."""
-        return getattr(self._here, "closed_early", None)
+        """The turn that ended last in this thread while something still goes on in it: a stream its reader is closing."""
+        run: Run | None = getattr(self._here, "closed_early", None)
+        return run if run is not None and self._runs.get(run.run_id) is run else None
 
     def take_unkept(self, run_id: UUID) -> Run | None:
         """The turn that failed with this run and whose input is to be kept; once."""
@@ -115,15 +116,34 @@ class RunRecorder(BaseCallbackHandler):
     @_quietly
     def on_chain_end(self, *_: Any, run_id: UUID, **more: Any) -> None:
         """It came to its end; a streamed one says only now what its input was."""
-        _keep_at_once(self._end(run_id, more.get("inputs")))
+        run = self.find(run_id)
+        lost = self._end(run_id, more.get("inputs"))
+        lost = (None if run is None else run.deferred) or lost
+        if lost is not None and in_event_loop():  # only FailedTurns can wait there
+            self._leave(run_id, lost)
+        else:
+            _keep_at_once(lost)
 
     @_quietly
     def on_chain_error(self, *_: Any, run_id: UUID, **more: Any) -> None:
         """It failed, or was cancelled; a turn whose input is to be kept waits for ``FailedTurns``."""
         self._abandon(run_id)
-        if (lost := self._end(run_id, more.get("inputs"))) is not None:
-            with self._lock:
-                _put(self._unkept, run_id, lost)
+        run = self.find(run_id)
+        lost = self._end(run_id, more.get("inputs"))
+        lost = (None if run is None else run.deferred) or lost
+        if run is None or lost is None:
+            return
+        around = run.parent
+        if around is not None and not around.ended and around.inputs is run.inputs is not None:
+            around.deferred = (
+                lost  # given the same input: it may try again, or another, and the turn is not over
+            )
+        else:
+            self._leave(run_id, lost)
+
+    def _leave(self, run_id: UUID, lost: Run) -> None:
+        with self._lock:
+            _put(self._unkept, run_id, lost)
 
     @_quietly
     def on_tool_start(self, *_: Any, run_id: UUID, parent_run_id: UUID | None = None, **__: Any) -> None:
@@ -234,6 +254,8 @@ class RunRecorder(BaseCallbackHandler):
                     parent.add(run.left())
             if run.turn is not None:
                 self._settle(run)
+                if run.turn.stored and parent is not None:
+                    parent.deferred = None  # another try was stored
             run = parent
         return lost
 
@@ -283,11 +305,12 @@ def _keep_at_once(lost: Run | None) -> None:
 
     Only from blocking code; a stream closed under asyncio ends with an error, and is kept by ``FailedTurns``.
     """
-    if lost is not None and lost.turn is not None and lost.turn.keeper is not None and not _in_event_loop():
+    if lost is not None and lost.turn is not None and lost.turn.keeper is not None and not in_event_loop():
         lost.turn.kept = lost.turn.keeper.keep_input(lost.inputs)
 
 
-def _in_event_loop() -> bool:
+def in_event_loop() -> bool:
+    """Whether this thread runs an event loop, in which nothing may block."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -81,6 +81,8 @@ class Run:
     "Those still open."
     ended: bool = False
     turn: Turn | None = None
+    deferred: Run | None = None
+    "A turn in here that failed and that another try may still store."
     told: int = -1
     "Up to where what happened was told to the messages of this turn that are stored already."
     settled: int = -1
