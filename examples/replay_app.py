@@ -29,7 +29,7 @@ def replay(memory: ConversationMemory, steps: Sequence[Step], run: str, start: i
         session = visit(memory, owner(run, step.talk), step)
         history = memory.history(session.conversation_id, user_id=session.user_id)
         wrong = misfit(memory, history.messages, step, sent_again=number == start)
-        report({"step": number, "session": session.session_id, "wrong": wrong})
+        report({"step": number, "session": session.handle, "wrong": wrong})
         history.add_messages(step.messages)
         report({"stored": number})
 
@@ -38,8 +38,8 @@ def visit(memory: ConversationMemory, user: str, step: Step) -> Session:
     """The user's live session, also after a restart; at a new sitting a new one, in the same conversation."""
     for session in memory.list_user_sessions(user):
         if session.metadata["sitting"] == step.sitting:
-            return memory.extend_session(session.session_id) or session
-        memory.end_session(session.session_id)
+            return session  # under its handle: a browser would bring the id back in its cookie
+        memory.end_session(session.handle)
     return memory.create_session(user, conversation_id=step.talk.name, metadata={"sitting": step.sitting})
 
 

@@ -7,6 +7,7 @@ import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property
 from typing import Any
 
 import psycopg
@@ -28,6 +29,7 @@ from convmemory import (
 )
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory._sync.tiered import TieredStore
+from convmemory.storage.redis_keys import Keys
 
 try:
     from blockbuster import blockbuster_ctx
@@ -188,23 +190,36 @@ def database(database_url: str, schema_name: str) -> Iterator[psycopg.Connection
 
 
 @pytest.fixture
-def keyspace(redis_url: str, key_prefix: str) -> Iterator[Keyspace]:
+def keyspace(redis_url: str, key_prefix: str, database_url: str, schema_name: str) -> Iterator[Keyspace]:
     with Redis.from_url(redis_url) as client:
-        yield Keyspace(client, key_prefix)
+        yield Keyspace(client, key_prefix, lambda: installation(database_url, schema_name))
+
+
+def installation(database_url: str, schema: str) -> str:
+    """Which installation a schema is: what the keys in Redis carry."""
+    with psycopg.connect(database_url) as conn:
+        [[found]] = conn.execute(f"SELECT id::text FROM {schema}.installation").fetchall()
+    return str(found)
 
 
 class Keyspace:
     """This test's keys in Redis, looked at from outside."""
 
-    def __init__(self, client: Redis, prefix: str) -> None:
+    def __init__(self, client: Redis, prefix: str, whose: Callable[[], str]) -> None:
         self.client = client
         self.prefix = prefix
+        self._whose = whose
+
+    @cached_property
+    def keys(self) -> Keys:
+        """How the library names them."""
+        return Keys(self.prefix, self._whose())
 
     def names(self) -> list[bytes]:
         return sorted(self.client.scan_iter(match=f"{self.prefix}*", count=1000))
 
     def window(self, conversation: Any) -> bytes:
-        return f"{self.prefix}history:{{{conversation}}}:recent".encode()
+        return self.keys.window(conversation).encode()
 
     def immortal(self) -> list[bytes]:
         """The keys that would never go away."""

@@ -7,8 +7,9 @@ from types import EllipsisType
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from convmemory.encoding.storable_text import clean_text
-from convmemory.errors import InvalidArgument
+from convmemory.encoding.storable_text import clean_text, outline
+from convmemory.environment import PLACES
+from convmemory.errors import ConversationNotFound, InvalidArgument
 from convmemory.ids import ConversationKey, checked_id, conversation_key
 from convmemory.models import Conversation, Session
 
@@ -33,7 +34,7 @@ def checked_limit(argument: str, value: object, most: int = MOST) -> int:
         InvalidArgument: Not a whole number from 1 to ``most``.
     """
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise InvalidArgument(argument, f"must be a whole number from 1 to {most:,}, not {value!r:.40}")
+        raise InvalidArgument(argument, f"must be a whole number from 1 to {most:,}, not {_shown(value)}")
     return value
 
 
@@ -47,7 +48,7 @@ def window_size(argument: str, value: Size, default: int | None) -> int | None:
 def wants_openai(value: object) -> bool:
     """Whether messages are asked for as OpenAI's dicts."""
     if value not in ("langchain", "openai"):
-        raise InvalidArgument("format", f"must be 'langchain' or 'openai', not {value!r:.40}")
+        raise InvalidArgument("format", f"must be 'langchain' or 'openai', not {_shown(value)}")
     return value == "openai"
 
 
@@ -65,6 +66,17 @@ def given_url(value: Any) -> Any:
     if value is None or value == "":
         raise InvalidArgument("postgres", "must be a URL; from_env() takes it from the environment")
     return value
+
+
+def refuse_parts(settings: Mapping[str, Any]) -> None:
+    """See that nothing names a server beside the URLs, which name it whole.
+
+    Raises:
+        InvalidArgument: Something does.
+    """
+    for name in settings:
+        if name in ("database_url", "redis_url") or any(name in parts for parts in PLACES.values()):
+            raise InvalidArgument(name, "belongs into the URL; from_env() takes servers in parts")
 
 
 def checked_stores(maker: str, postgres: tuple[object, type], redis: tuple[object, type]) -> None:
@@ -102,6 +114,7 @@ def key_of(conversation: object, user_id: object) -> ConversationKey:
     """The conversation that is meant, on behalf of a user.
 
     Raises:
+        ConversationNotFound: It is another user's ``Conversation``.
         InvalidArgument: One of the two is nothing that can name a conversation or a user.
     """
     if not isinstance(conversation, Conversation):
@@ -110,14 +123,17 @@ def key_of(conversation: object, user_id: object) -> ConversationKey:
                 "conversation_id", "is a Session: pass its conversation_id, which is None until it has one"
             )
         return conversation_key(conversation, user_id)
-    named = None if conversation.id == str(conversation.uuid) else conversation.id
-    return ConversationKey(conversation.uuid, checked_id("user_id", user_id), named)
+    if conversation.user_id != checked_id("user_id", user_id):
+        raise ConversationNotFound(conversation.id)
+    return conversation_key(conversation.id, user_id)  # what its uuid says is no more than what its id does
 
 
 def name_of(conversation: object) -> str:
     """A conversation as it is called."""
     if isinstance(conversation, Conversation):
         return conversation.id
+    if isinstance(conversation, Session):
+        raise InvalidArgument("conversation_id", "is a Session: pass its conversation_id")
     return checked_id(
         "conversation_id", str(conversation) if isinstance(conversation, UUID) else conversation
     )
@@ -133,3 +149,8 @@ def checked_metadata(value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidArgument("metadata", f"must be a mapping, not {type(value).__name__}")
     return value
+
+
+def _shown(value: object) -> str:
+    """A value as an error may show it: of any size, and whatever its own ``repr`` does."""
+    return outline(value)[:40]

@@ -8,11 +8,10 @@ from typing import Any, Final
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 
-from convmemory.chains.answer_matching import context_of
 from convmemory.dialects.message_likes import as_messages, is_one, unknown_role
 from convmemory.encoding.message_classes import CLASSES
 from convmemory.errors import InvalidArgument
-from convmemory.models import Draft, RetrievedContext
+from convmemory.models import Draft, Message, RetrievedContext
 
 
 def drafts_of(messages: Any) -> list[Draft]:
@@ -25,9 +24,11 @@ def drafts_of(messages: Any) -> list[Draft]:
         return [Draft.bare(message) for message in messages]  # the usual case, and every append pays for it
     if isinstance(messages, Draft):
         return [messages]
+    if isinstance(messages, Message):
+        return [_again(messages)]
     if not (is_one(messages) or isinstance(messages, tuple)) and isinstance(messages, Iterable):
         items = list(messages)
-        if any(isinstance(item, Draft) for item in items):
+        if any(isinstance(item, (Draft, Message)) for item in items):
             return [draft for item in items for draft in drafts_of(item)]
         messages = items
     return [Draft.bare(message) for message in as_messages(messages)]
@@ -39,8 +40,9 @@ def draft_of(role_or_message: Any, content: Any, known: Mapping[str, Any]) -> Dr
     Raises:
         InvalidArgument: It is no message, or more than one; a fact about it cannot be stored.
     """
-    if isinstance(role_or_message, Draft):
-        raise InvalidArgument("message", "is a Draft, which brings its own facts: pass it to save_messages")
+    if isinstance(role_or_message, (Draft, Message)):
+        kind = type(role_or_message).__name__
+        raise InvalidArgument("message", f"is a {kind}, which brings its own facts: pass it to save_messages")
     if content is None:
         raise InvalidArgument(
             "content", "is None: a role goes with what was said, a whole message with nothing"
@@ -59,6 +61,18 @@ def draft_of(role_or_message: Any, content: Any, known: Mapping[str, Any]) -> Dr
     return Draft(role_or_message, **{**known, "contexts": contexts})
 
 
+def _again(message: Message) -> Draft:
+    """A stored message on its way into another conversation, with all that is known of it."""
+    return Draft.built(
+        message=message.message,
+        tokens_used=message.tokens_used,
+        latency_ms=message.latency_ms,
+        contexts=message.contexts,
+        metadata=message.metadata,
+        created_at=message.created_at,
+    )
+
+
 def contexts_of(contexts: Any) -> tuple[RetrievedContext, ...]:
     """What an answer leaned on: contexts, or the documents of a retriever.
 
@@ -74,7 +88,7 @@ def contexts_of(contexts: Any) -> tuple[RetrievedContext, ...]:
 
 def _context(context: object) -> RetrievedContext:
     if isinstance(context, Document):
-        return context_of(context)
+        return RetrievedContext.of_document(context)
     if not isinstance(context, RetrievedContext):
         raise InvalidArgument("contexts", f"must be RetrievedContext or Document values, {_not(context)}")
     return context

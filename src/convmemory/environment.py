@@ -76,8 +76,27 @@ def _choose(
     if whole < _nearness(parts[0], found, given):
         found.pop(url, None)
     elif whole:
+        _refuse_beside(url, whole, parts, found, given)
         for part in parts:
             found.pop(part, None)
+
+
+def _refuse_beside(
+    url: str,
+    whole: int,
+    parts: tuple[str, ...],
+    found: dict[str, tuple[str, str]],
+    given: Mapping[str, Any],
+) -> None:
+    """A part that was named nearer by than the URL is meant to count, and cannot: the URL names the whole server."""
+    nearer = [part for part in parts if _nearness(part, found, given) > whole]
+    if nearer:
+        named = [found[part][0] if part in found else part for part in nearer]
+        where = found[url][0] if url in found else url
+        raise ConfigurationError(
+            f"{', '.join(named)}: stands beside {where}, which names the whole server; "
+            f"put it into the URL, or give {parts[0]} as well"
+        )
 
 
 def _nearness(setting: str, found: Mapping[str, tuple[str, str]], given: Mapping[str, Any]) -> int:

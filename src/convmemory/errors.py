@@ -77,12 +77,16 @@ class StorageError(ConvMemoryError):
 
     def __init__(self, tier: str, operation: str, why: str) -> None:
         self.tier = tier
-        self.operation = _in_words(operation)
+        self.operation = in_words(operation)
         super().__init__(f"{tier} failed to {self.operation}: {why}")
 
 
 class StorageUnavailable(StorageError):
-    """A tier could not be reached in time. Trying again is safe: nothing was half-written."""
+    """A tier could not be reached in time.
+
+    Nothing was half-written. A write may have been stored all the same, if only its answer was lost: try again with
+    the same ``idempotency_key``, or with messages that bring ids, and it is stored once. Reads may be tried again.
+    """
 
 
 class SchemaOutdated(StorageError):
@@ -113,19 +117,25 @@ _WORDS: Final = {
     "pop_message": "remove the newest message",
     "read_all": "read messages",
     "read_messages": "read messages",
-    "read_messages_at": "read messages",
+    "read_messages_by_id": "read messages",
     "revise_messages": "take a message back",
     "read_window": "read messages",
     "update_conversation": "change the conversation",
-    "count_dirty": "give a sign of life",
-    "mark_dirty": "note that a cached window is behind",
-    "read_dirty": "check the cached windows",
-    "clear_dirty": "check the cached windows",
+    "count_marks": "give a sign of life",
+    "installed": "check the schema",
+    "look": "check the cached windows",
+    "register": "note who caches windows",
+    "mark": "note that a cached window is behind",
+    "clear_marks": "check the cached windows",
+    "tidy_caches": "check the cached windows",
+    "forget_caches": "forget the caches",
     # scripts and commands
     "window_fill": "fill the window",
     "window_publish": "add messages to the window",
     "window_read": "read the window",
     "drop": "drop windows",
+    "window_drop": "drop windows",
+    "info": "learn which server it is",
     "session_list": "keep the list of sessions",
     "session_write": "keep the session",
     "end_session": "end the session",
@@ -138,5 +148,6 @@ _WORDS: Final = {
 """What the files and calls that a tier is asked by are for, as whoever reads an error would put it."""
 
 
-def _in_words(operation: str) -> str:
+def in_words(operation: str) -> str:
+    """What a tier was asked to do, as whoever reads an error would put it."""
     return _WORDS.get(operation) or operation.replace("_", " ")

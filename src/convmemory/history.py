@@ -27,7 +27,6 @@ from convmemory.chains.steps import Step, step_of
 from convmemory.chains.turn import Run
 from convmemory.drafts import drafts_of
 from convmemory.errors import AsyncOnly, ConfigurationError, ConversationNotFound, InvalidArgument
-from convmemory.ids import ConversationKey
 from convmemory.models import Draft
 from convmemory.settings import Settings
 from convmemory.storage.postgres_rows import StoredBatch
@@ -101,11 +100,6 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
     def __str__(self) -> str:
         """The messages as text, as LangChain has it; where reading must be awaited, no more than whose they are."""
         return repr(self) if self._blocking is None else super().__str__()
-
-    @property
-    def key(self) -> ConversationKey:
-        """Which conversation, and on whose behalf: what two histories of one conversation have in common."""
-        return self._key
 
     @property
     def conversation_id(self) -> str:
@@ -306,7 +300,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
             raise
 
     def _report(self, error: Exception) -> None:
-        logger.error("messages of conversation %s were not stored: %s", self._key.uuid, error)
+        logger.error("messages of conversation %s were not stored: %s", self._key.known, error)
         if self._on_write_error is not None:
             self._on_write_error(error, self)
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID, uuid5
 
-from convmemory.errors import InvalidArgument
+from convmemory.errors import InvalidArgument, NotOpen
 
 ID_LENGTH: Final = 255
-_NAMESPACE: Final = UUID("6d0c6f4e-3c5a-5a1e-9d0a-6c1f6d0b7a11")
 _VARIANT: Final = dict(zip("0123456789abcdef", 4 * "89ab", strict=True))
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{24})")
+
+_HANDLE: Final = re.compile(r"handle-[A-Za-z0-9_-]{43}")
 
 
 def checked_id(argument: str, value: object) -> str:
@@ -36,25 +38,50 @@ def checked_id(argument: str, value: object) -> str:
     return value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ConversationKey:
-    """Which conversation, and on whose behalf: what every statement and every cached window is asked with."""
+    """Which conversation, and on whose behalf: what every statement and every cached window is asked with.
 
-    uuid: UUID
+    Which row a name means only the installation can tell: its id, which the first migration draws, is the namespace of
+    all names. ``settle`` is told it by whoever is about to ask a store. Nobody else can compute the row of another
+    user's name, and take it first.
+    """
+
+    known: UUID | None
     user_id: str
     external_id: str | None = None
+    _installation: str | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def uuid(self) -> UUID:
+        """The row's own key.
+
+        Raises:
+            NotOpen: It follows from a name, and no open store was asked with this key yet.
+        """
+        if self.known is None:
+            raise NotOpen("which row a conversation's name means is known once the memory is open")
+        return self.known
 
     @property
     def name(self) -> str:
         """The conversation as its caller names it."""
-        return self.external_id or str(self.uuid)
+        return self.external_id or str(self.known)
+
+    def settle(self, installation: str) -> None:
+        """Have the row of a name be the one that this installation has for it; a row that was given stays as it is."""
+        if self.external_id is None or self._installation == installation:
+            return
+        if self.known is None or self._installation is not None:
+            scoped = f"{len(self.user_id)}:{self.user_id}{self.external_id}"
+            self.known, self._installation = uuid5(UUID(installation), scoped), installation
 
 
 def conversation_key(conversation_id: object, user_id: object) -> ConversationKey:
     """The conversation an id means to a user.
 
-    A UUID (object or text) is the row's own key. Any other string is scoped to its owner, so that two
-    users' ``"session-1"`` are two conversations; it is kept as ``external_id``.
+    A UUID (object or text, with its dashes or without) is the row's own key. Any other string is scoped to its owner, so
+    that two users' ``"session-1"`` are two conversations; it is kept as ``external_id``.
 
     Raises:
         InvalidArgument: One of the two is empty, too long, or no string that PostgreSQL can store.
@@ -63,9 +90,7 @@ def conversation_key(conversation_id: object, user_id: object) -> ConversationKe
     if isinstance(conversation_id, UUID):
         return ConversationKey(conversation_id, user)
     name = checked_id("conversation_id", conversation_id)
-    if _UUID.fullmatch(name):
-        return ConversationKey(UUID(name), user)
-    return ConversationKey(uuid5(_NAMESPACE, f"{len(user)}:{user}{name}"), user, name)
+    return ConversationKey(UUID(name), user) if _UUID.fullmatch(name) else ConversationKey(None, user, name)
 
 
 def message_key(conversation: UUID, message_id: str) -> UUID:
@@ -73,10 +98,27 @@ def message_key(conversation: UUID, message_id: str) -> UUID:
     return uuid5(conversation, message_id.encode("utf-8", "surrogatepass").hex())
 
 
-def other_row_id(row_id: str, role: str, content: str, body: str) -> str:
+def other_row_id(row_id: str, since: int | None, role: str, content: str, body: str) -> str:
     """The row id of a message whose own is another's: from its words, as ``append_v1`` in PostgreSQL makes it."""
-    words = "/".join((str(UUID(hex=row_id)), role, content, body))
-    return hashlib.sha256(words.encode()).hexdigest()[:32]
+    told = [str(UUID(hex=row_id)), *([] if since is None else [str(since)]), role, content, body]
+    return hashlib.sha256("/".join(told).encode()).hexdigest()[:32]
+
+
+def session_handle(session_id: str) -> str:
+    """What a session is stored and listed under: enough to end it, and of no use to act as it; a handle's is itself."""
+    if _HANDLE.fullmatch(session_id):
+        return session_id
+    digest = hashlib.sha256(session_id.encode()).digest()
+    return f"handle-{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
+
+
+def repeat_key(conversation: UUID, idempotency_key: str, place: int) -> UUID:
+    """The row id of a message without one in a batch that may be sent again: the same for every attempt with that key.
+
+    No message's own id leads there, since a name made of one has hexadecimal digits only.
+    """
+    name = idempotency_key.encode("utf-8", "surrogatepass").hex()
+    return uuid5(conversation, f"key:{place}:{name}")
 
 
 def new_uuid() -> UUID:

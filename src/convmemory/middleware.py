@@ -25,7 +25,6 @@ from convmemory.chains.turn import Partial, Run, Turn
 from convmemory.drafts import drafts_of
 from convmemory.errors import AsyncOnly, ConfigurationError, InvalidArgument, MissingExtra
 from convmemory.history import TieredChatMessageHistory
-from convmemory.ids import ConversationKey
 from convmemory.models import Draft
 from convmemory.windows.window_size import TokenCounter
 
@@ -210,22 +209,24 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     def _turn(self, state: Any) -> AgentTurn:
         """This run's turn; one that was resumed, or sent here past its beginning, begins it now."""
         history, run = self._blocking_history(), _agent_run()
-        turn = self._found(run, history.key)
+        turn = self._found(run, (history.user_id, history.conversation_id))
         return turn or self._noted(run, history.begin_turn(state["messages"], run))
 
     async def _aturn(self, state: Any) -> AgentTurn:
         history, run = self._history(), _agent_run()
-        turn = self._found(run, history.key)
+        turn = self._found(run, (history.user_id, history.conversation_id))
         return turn or self._noted(run, await history.abegin_turn(state["messages"], run))
 
-    def _found(self, run: Run | None, key: ConversationKey) -> AgentTurn | None:
+    def _found(self, run: Run | None, conversation: object) -> AgentTurn | None:
         """The turn of a run; an agent that another one calls on the same conversation is left alone."""
         if run is None:
             return None
         if run not in self._turns and run.turn is None:
-            if any(above.turn is not None and above.turn.conversation == key for above in run.above()):
+            if any(
+                above.turn is not None and above.turn.conversation == conversation for above in run.above()
+            ):
                 return self._noted(run, AgentTurn(alone=True))
-            run.turn = Turn(conversation=key)
+            run.turn = Turn(conversation=conversation)
         return self._turns.get(run)
 
     def _noted(self, run: Run | None, turn: AgentTurn) -> AgentTurn:

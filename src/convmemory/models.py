@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Generic, Literal, Self, TypeVar, overload
+from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar, overload
 from uuid import UUID
 
+from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
-from pydantic import (
-    AwareDatetime,
-    Field,
-    computed_field,
-)
+from pydantic import BeforeValidator, Field, computed_field
 
 from convmemory.encoding.codec import decode
-from convmemory.value_fields import AnyMessage, Count, Metadata, Score, Value, set_at_once
+from convmemory.ids import session_handle
+from convmemory.value_fields import (
+    AnyMessage,
+    Count,
+    Metadata,
+    Milliseconds,
+    Moment,
+    Score,
+    Value,
+    set_at_once,
+)
 
 T = TypeVar("T")
 
@@ -26,6 +35,7 @@ _BARE: Final[dict[str, Any]] = {
     "metadata": None,
     "created_at": None,
 }
+_LOSSES: Final = '"l":'  # what the codec writes of a message that lost something
 _ONLY_MESSAGE: Final = {"message"}  # shared: a frozen model never adds to it
 _OPENAI_ROLES: Final = {"human": "user", "ai": "assistant"}
 
@@ -34,10 +44,10 @@ class Session(Value):
     """A user's visit: lives in Redis for ``SESSION_TTL_MINUTES`` after its last use.
 
     Times are UTC. ``conversation_id`` is the conversation the session is in, as the caller named it.
-    Whoever knows ``id`` holds the session.
+    Whoever knows ``id`` acts as the user, so a list of sessions has the ``handle`` in its place.
     """
 
-    id: str
+    id: str = Field(repr=False)
     user_id: str
     dept_id: str | None = None
     created_at: datetime
@@ -49,6 +59,11 @@ class Session(Value):
     def session_id(self) -> str:
         """The same as ``id``, as arguments call it."""
         return self.id
+
+    @property
+    def handle(self) -> str:
+        """What lists name this session by: ``end_session`` takes it, and nothing else does."""
+        return session_handle(self.id)
 
 
 class RetrievedContext(Value):
@@ -69,7 +84,43 @@ class RetrievedContext(Value):
         score: Any = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(content=content, doc_id=doc_id, score=score, metadata=metadata or {})
+        super().__init__(
+            content=content, doc_id=doc_id, score=score, metadata={} if metadata is None else metadata
+        )
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # as of every value
+
+    @classmethod
+    def of_document(cls, document: Document) -> Self:
+        """A retrieved document as it is stored; its score is looked for in its metadata."""
+        metadata = dict(document.metadata or {})
+        named = document.id or metadata.get("doc_id") or metadata.get("id")
+        return cls.built(
+            content=str(document.page_content),
+            doc_id=None if named is None else str(named),
+            score=next(_numbers(metadata), None),
+            metadata=metadata,
+        )
+
+
+_SCORES: Final = ("score", "relevance_score", "similarity_score", "_score", "@search.score")
+"""Where retrievers and rerankers leave a document's score, in its metadata."""
+
+
+def _numbers(metadata: Mapping[Any, Any]) -> Iterator[float]:
+    for name in _SCORES:
+        try:
+            number = float(metadata[name])
+        except Exception:  # noqa: BLE001, S112 - a vector store's own type, or none at all: the next name may have one
+            continue
+        if math.isfinite(number):
+            yield number
+
+
+def _with_documents(contexts: Any) -> Any:
+    if not isinstance(contexts, (list, tuple)):
+        return contexts
+    return [RetrievedContext.of_document(c) if isinstance(c, Document) else c for c in contexts]
 
 
 class Draft(Value):
@@ -82,17 +133,17 @@ class Draft(Value):
 
     message: AnyMessage
     tokens_used: Count | None = None
-    latency_ms: Count | None = None
-    contexts: tuple[RetrievedContext, ...] = ()
+    latency_ms: Milliseconds | None = None
+    contexts: Annotated[tuple[RetrievedContext, ...], BeforeValidator(_with_documents)] = ()
     metadata: Metadata | None = None
-    created_at: AwareDatetime | None = None
+    created_at: Moment | None = None
 
     def __init__(  # noqa: PLR0917 - in the order in which a message is told of
         self,
         message: Any,
         tokens_used: int | None = None,
-        latency_ms: int | None = None,
-        contexts: Sequence[RetrievedContext] = (),
+        latency_ms: float | None = None,
+        contexts: Sequence[RetrievedContext | Document] = (),
         metadata: Mapping[str, Any] | None = None,
         created_at: datetime | None = None,
     ) -> None:
@@ -104,6 +155,8 @@ class Draft(Value):
             metadata=metadata,
             created_at=created_at,
         )
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # as of every value
 
     @classmethod
     def bare(cls, message: BaseMessage) -> Self:
@@ -152,7 +205,7 @@ class Message(Value):
     @property
     def lossy(self) -> bool:
         """Whether some part of the message came back as text instead of what it was (``metadata["lossy"]`` says which)."""
-        return "lossy" in self.metadata
+        return _LOSSES in self.body and "l" in json.loads(self.body)
 
 
 class Conversation(Value):
@@ -214,6 +267,8 @@ class Page(Value, Generic[T]):
     def __init__(self, items: Iterable[T] = (), next_cursor: str | None = None) -> None:
         super().__init__(items=tuple(items), next_cursor=next_cursor)
 
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # as of every value
+
     def __iter__(self) -> Iterator[T]:  # type: ignore[override]
         return iter(self.items)
 
@@ -253,7 +308,8 @@ class Page(Value, Generic[T]):
 class TierReport(Value):
     """How one tier does, as this process sees it.
 
-    ``breaker`` is ``"closed"`` or ``"open"`` (the tier is left alone and asked in the background);
+    ``breaker`` is ``"closed"``, ``"open"`` (the tier is left alone and asked in the background) or ``"refused"``: Redis
+    answers, but does not allow or tell what ``problem`` names, and windows are left alone where they need it.
     ``figures`` holds counters since the process began, for PostgreSQL the pool's statistics, and what only a tier
     that answers can say.
     """
@@ -269,8 +325,8 @@ class TierReport(Value):
 class Check(Value):
     """What ``check()`` found: a report a tier; ``redis`` is ``None`` where there is no Redis tier.
 
-    ``status`` is ``"ok"``; ``"degraded"`` when only Redis is away: conversations are served, slower, and sessions are
-    not; ``"down"`` when PostgreSQL is. A readiness probe asks ``ok``, an alert asks ``status``.
+    ``status`` is ``"ok"``; ``"degraded"`` when only Redis is away, or refuses what is needed: conversations are served, slower,
+    and sessions may not be; ``"down"`` when PostgreSQL is. A readiness probe asks ``ok``, an alert asks ``status``.
     """
 
     postgres: TierReport
@@ -282,13 +338,16 @@ class Check(Value):
         """One word for both tiers."""
         if not self.postgres.reachable:
             return "down"
-        return "ok" if self.redis is None or self.redis.reachable else "degraded"
+        whole = self.redis is None or (self.redis.reachable and self.redis.breaker != "refused")
+        return "ok" if whole else "degraded"
 
+    @computed_field(repr=False)  # type: ignore[prop-decorator]
     @property
     def ok(self) -> bool:
         """Whether conversations can be read and written: also when only Redis is away."""
         return self.status != "down"
 
+    @computed_field(repr=False)  # type: ignore[prop-decorator]
     @property
     def degraded(self) -> bool:
         """Whether Redis is away: what is served comes from PostgreSQL, and there are no sessions."""

@@ -91,7 +91,7 @@ class ConversationSession:
         Raises:
             InvalidArgument: Something among them is no item; nothing was stored.
             ConversationNotFound: The conversation is somebody else's.
-            StorageUnavailable: PostgreSQL is out of reach; nothing was half-written.
+            StorageUnavailable: PostgreSQL is out of reach; nothing was half-written, and all of it may be stored.
         """
         given: Any = items
         if isinstance(given, (str, bytes, dict)) or not isinstance(given, Iterable):

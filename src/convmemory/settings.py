@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     redis_password: SecretStr | None = None
     redis_db: int = Field(0, ge=0)
 
-    session_ttl_minutes: float = Field(30, gt=0, le=525_600)
+    session_ttl_minutes: float = Field(30, ge=0.001, le=525_600)
     max_history_messages: int | None = Field(6, ge=1, le=10_000)
     hard_max_messages: int = Field(200, ge=1, le=10_000)
 
@@ -60,7 +60,9 @@ class Settings(BaseSettings):
     pool_timeout: float = Field(5, gt=0, le=_DAY)
     connect_timeout: float = Field(3, gt=0, le=_DAY)
     statement_timeout: float = Field(10, gt=0, le=_DAY)
+    lock_timeout: float = Field(1, gt=0, le=_DAY)
     redis_timeout: float = Field(0.5, gt=0, le=_DAY)
+    redis_pool_max: int = Field(50, ge=1, le=10_000)
     prepare_threshold: int | None = Field(1, ge=0)
     max_window_bytes: int = Field(1_000_000, ge=0)
 
@@ -84,7 +86,7 @@ class Settings(BaseSettings):
     @field_validator("max_history_messages", "prepare_threshold", mode="before")
     @classmethod
     def _none_is_a_word(cls, value: Any) -> Any:
-        return None if isinstance(value, str) and value.strip().lower() in {"none", ""} else value
+        return None if isinstance(value, str) and value.strip().lower() == "none" else value
 
     @field_validator("database_url", "redis_url", mode="before")
     @classmethod
@@ -145,7 +147,12 @@ class Settings(BaseSettings):
     @property
     def window_messages(self) -> int:
         """How many of the newest messages stay in Redis: two default windows, so that the newest turns always fit."""
-        return min(2 * (self.max_history_messages or 6), self.hard_max_messages)
+        return min(2 * (self.max_history_messages or 6), self.window_limit)
+
+    @property
+    def window_limit(self) -> int:
+        """How many messages a window in Redis may hold: a default read always fits, unless it is of everything."""
+        return max(self.hard_max_messages, self.max_history_messages or 1)
 
     @property
     def session_ttl(self) -> float:
@@ -160,7 +167,7 @@ class Settings(BaseSettings):
             f":{quote(self.postgres_password.get_secret_value(), safe='')}" if self.postgres_password else ""
         )
         user, database = quote(self.postgres_user, safe=""), quote(self.postgres_db, safe="")
-        return f"postgresql://{user}{secret}@{_host(self.postgres_host)}:{self.postgres_port}/{database}"
+        return f"postgresql://{user}{secret}@{_hosts(self.postgres_host, self.postgres_port)}/{database}"
 
     def redis_conninfo(self) -> str | None:
         """The Redis URL to connect to, password included; ``None`` when there is no Redis tier."""
@@ -175,6 +182,11 @@ class Settings(BaseSettings):
 def _host(host: str) -> str:
     """A host as URLs want it: IPv6 in brackets, a socket directory quoted."""
     return f"[{host}]" if ":" in host else quote(host, safe="")
+
+
+def _hosts(hosts: str, port: int) -> str:
+    """One host, or several with a comma between them, as libpq wants them in a URL."""
+    return ",".join(f"{_host(host.strip())}:{port}" for host in hosts.split(","))
 
 
 def libpq_url(url: str) -> str:

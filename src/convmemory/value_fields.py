@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Self
 
 from langchain_core.messages import BaseMessage
 from pydantic import (
+    AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,8 +23,12 @@ from pydantic import (
 )
 
 from convmemory.dialects.message_likes import as_messages
-from convmemory.encoding.codec import decode, encode
+from convmemory.encoding.codec import UNREADABLE_KEY, decode, encode
 from convmemory.errors import InvalidArgument
+
+_FIRST: Final = datetime(1, 1, 3, tzinfo=UTC)
+_LAST: Final = datetime(9999, 12, 29, tzinfo=UTC)
+_TIMES: Final = "must be a datetime with a time zone, of the years 1 to 9999"
 
 set_at_once = object.__setattr__
 """How a frozen model is filled: its own refuses."""
@@ -55,6 +63,8 @@ class Value(BaseModel):
             # pydantic's own text is left out on purpose: it is about this class, and callers gave an argument
             raise _first_problem(error) from None
 
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # for people: validation needs none of it
+
     @classmethod
     def built(cls, **fields: Any) -> Self:
         """Make one of fields that are right already, all of them: nothing is checked, copied or set to a default."""
@@ -80,7 +90,7 @@ def _plain_number(value: Any) -> Any:
         return value
     try:
         return float(value)
-    except TypeError as error:
+    except Exception as error:  # a number type is the caller's code and may raise anything
         raise ValueError("must be a number or None") from error
 
 
@@ -91,6 +101,11 @@ def _whole_number(value: Any) -> int:
     return operator.index(value)
 
 
+def _rounded(value: Any) -> Any:
+    """Clocks give fractions, and nobody wants them here."""
+    return round(value) if isinstance(value, float) and math.isfinite(value) else value
+
+
 def _as_dict(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
@@ -98,8 +113,11 @@ def _as_dict(value: Any) -> Any:
 def _as_message(value: Any) -> BaseMessage:
     if isinstance(value, BaseMessage):
         return value
-    if isinstance(value, Mapping) and "body" in value:
-        return decode(str(value["body"]), str(value.get("content", "")))
+    if _is_stored(value):
+        message = decode(value["body"], value["content"])
+        if UNREADABLE_KEY in message.response_metadata:
+            raise ValueError("has a body that is no stored message")
+        return message
     try:
         messages = as_messages(value)
     except InvalidArgument as error:
@@ -107,6 +125,15 @@ def _as_message(value: Any) -> BaseMessage:
     if len(messages) != 1:
         raise ValueError(f"must be one message, not {len(messages)}")
     return messages[0]
+
+
+def _is_stored(value: Any) -> bool:
+    """Whether this is what ``_as_stored`` made, and no dict of somebody else's that has a ``body`` of its own."""
+    return (
+        isinstance(value, Mapping)
+        and value.keys() == {"role", "content", "body"}
+        and all(isinstance(part, str) for part in value.values())
+    )
 
 
 def _as_stored(message: BaseMessage) -> dict[str, str]:
@@ -117,8 +144,26 @@ def _as_stored(message: BaseMessage) -> dict[str, str]:
 Metadata = Annotated[dict[Any, Any], BeforeValidator(_as_dict)]
 """Anything JSON can hold, by name; what it cannot hold is stored as text."""
 
+
+def _in_utc(value: datetime) -> datetime:
+    """A time that every zone of the world has a date for: drivers write and read it in their own."""
+    try:
+        time = value.astimezone(UTC)
+    except (OverflowError, ValueError) as error:
+        raise ValueError(_TIMES) from error
+    if not _FIRST <= time <= _LAST:
+        raise ValueError(_TIMES)
+    return time
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A time with a zone, kept in UTC."""
+
 Count = Annotated[int, BeforeValidator(_whole_number), Field(ge=0, le=_MOST)]
 """A whole number that fits a PostgreSQL integer."""
+
+Milliseconds = Annotated[Count, BeforeValidator(_rounded)]
+"""A duration; a fraction of a millisecond is rounded."""
 
 AnyMessage = Annotated[
     BaseMessage,

@@ -21,7 +21,7 @@ from redis.sentinel import SentinelConnectionPool
 from convmemory import Settings
 from convmemory._sync.redis_connections import RedisLink
 from convmemory.ids import conversation_key
-from fix_memory import Keyspace, MakeMemory
+from fix_memory import Keyspace, MakeMemory, installation
 from fix_servers import REDIS_URL, same_binaries
 from torture.servers import READY, Hot, wait_for
 
@@ -42,9 +42,9 @@ async def memory(schema: str, make_memory: MakeMemory, as_set: dict[str, Any]) -
 
 
 @pytest.fixture
-def keyspace(redis_url: str, key_prefix: str) -> Iterator[Keyspace]:
+def keyspace(redis_url: str, key_prefix: str, database_url: str, schema_name: str) -> Iterator[Keyspace]:
     with _admin(os.environ.get("CONVMEMORY_TEST_REDIS_ADMIN_URL") or redis_url) as client:
-        yield Keyspace(client, key_prefix)
+        yield Keyspace(client, key_prefix, lambda: installation(database_url, schema_name))
 
 
 @pytest.fixture
@@ -66,12 +66,15 @@ def mortal_redis(tmp_path: Path, redis_url: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def shut_down(mortal_redis: str, key_prefix: str) -> Iterator[Outage]:
+def shut_down(mortal_redis: str, key_prefix: str, database_url: str, schema_name: str) -> Iterator[Outage]:
     """Shut down the server that holds a conversation's window; it returns, or another takes over."""
     with _admin(mortal_redis) as client:
 
         def shut(conversation_id: str, user_id: str) -> None:
-            window = Keyspace(client, key_prefix).window(conversation_key(conversation_id, user_id).uuid)
+            keyspace = Keyspace(client, key_prefix, lambda: installation(database_url, schema_name))
+            key = conversation_key(conversation_id, user_id)
+            key.settle(installation(database_url, schema_name))
+            window = keyspace.window(key.uuid)
             if isinstance(client, RedisCluster):
                 client.get_redis_connection(client.get_node_from_key(window)).shutdown(nosave=True)
                 return

@@ -112,7 +112,7 @@ def pgbouncer(directory: Path) -> Iterator[Place]:
         url = f"postgresql://postgres@127.0.0.1:{port}/convmemory"
         version = _words([str(program), "--version"])[1]
         said = f"{_named(server.description)} behind PgBouncer {version}, transaction mode"
-        yield Place(url, said, environment={"CONVMEMORY_PREPARE_THRESHOLD": "none"})
+        yield Place(url, said)
 
 
 @contextmanager

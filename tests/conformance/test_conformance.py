@@ -249,14 +249,14 @@ async def test_sessions_live_expire_and_end(memory, keyspace):
     made = [await memory.create_session("ana", conversation_id=f"c{n}", metadata={"n": n}) for n in range(9)]
     extended = await memory.extend_session(made[0].session_id, conversation_id="other")
     ended = await memory.end_session(made[1].session_id)
-    keyspace.client.unlink(next(key for key in keyspace.names() if made[2].session_id.encode() in key))
+    keyspace.client.unlink(next(key for key in keyspace.names() if made[2].handle.encode() in key))
 
     assert extended.conversation_id == "other"
     assert (ended, await memory.end_session(made[1].session_id)) == (True, False)
     assert await memory.get_session(made[2].session_id) is None
     assert (await memory.get_session(made[3].session_id)).metadata == {"n": 3}
     listed = await memory.list_user_sessions("ana")
-    assert [s.session_id for s in listed] == [s.session_id for s in reversed(made) if s not in made[1:3]]
+    assert [s.handle for s in listed] == [s.handle for s in reversed(made) if s not in made[1:3]]
 
 
 async def test_every_key_has_a_time_to_live(memory, keyspace):

@@ -115,7 +115,7 @@ async def test_other_words_under_an_id_are_another_message(memory):
 async def test_other_words_under_an_id_of_the_same_batch_are_another_message(memory):
     batch = [
         AIMessage("one", id="x"),
-        HumanMessage("and?"),
+        HumanMessage("and?", id="y"),
         AIMessage("two", id="x"),
         AIMessage("one", id="x"),
     ]

@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from uuid import UUID
 
 import psycopg
@@ -128,19 +129,20 @@ async def test_connections_killed_in_use_store_each_message_exactly_once(
         acknowledged = []
         for number in range(40):
             said = f"{writer} {number}"
-            try:
-                memory.save_message("c", HumanMessage(said, id=said), user_id="ana")
-            except StorageUnavailable:  # the second connection was killed as well
-                memory.save_message("c", HumanMessage(said, id=said), user_id="ana")
-            acknowledged.append(said)
+            while len(acknowledged) == number:
+                with suppress(StorageUnavailable):  # the second connection was killed as well
+                    memory.save_message("c", HumanMessage(said, id=said), user_id="ana")
+                    acknowledged.append(said)
         return acknowledged
 
     memory = ConversationMemory.from_url(database_url, redis_url, db_schema=schema, key_prefix=key_prefix)
     with memory, ThreadPoolExecutor(5) as threads:
         killer = threads.submit(kill)
         writers = [threads.submit(write, writer) for writer in range(4)]
-        acknowledged = [said for writer in writers for said in writer.result()]
-        done.set()
+        try:
+            acknowledged = [said for writer in writers for said in writer.result()]
+        finally:
+            done.set()
         assert killer.result() > 0
         found = texts(memory.get_messages("c", user_id="ana", limit=1000))
 
@@ -149,33 +151,142 @@ async def test_connections_killed_in_use_store_each_message_exactly_once(
 
 # Marks
 
+HERS = "replication-id/0/hers:"
 
-async def test_a_dirty_append_leaves_its_mark_in_the_same_commit(memory, database):
-    appended, written = await memory.postgres.append(KEY, [Draft(HumanMessage("x"))], dirty=True)
-    await memory.postgres.append(KEY, [Draft(HumanMessage("y"))])
 
-    marks = await memory.postgres.read_dirty(10)
-    assert marks == [(KEY.uuid, int(written.incarnation), appended.version)]
+@pytest.fixture
+async def registered(memory):
+    """A cache that is there beside the memory's own, and how its marks are looked at."""
+    await memory.postgres.register([HERS])
+
+    async def marks() -> list[UUID]:
+        return [mark.conversation for mark in (await memory.postgres.look([HERS])).marks]
+
+    return marks
+
+
+def one(text: str) -> list[Draft]:
+    return [Draft(HumanMessage(text))]
+
+
+async def test_a_write_marks_every_cache_but_its_own_in_the_same_commit(memory, registered):
+    await memory.postgres.register(["mine"])
+    await memory.postgres.append(KEY, one("x"), own=["mine"])
+
+    assert await registered() == [KEY.uuid]
+    assert (await memory.postgres.look(["mine"])).marks == []
+    await memory.postgres.append(KEY, one("y"))
+    assert len((await memory.postgres.look(["mine", HERS])).marks) == 2
 
 
 async def test_a_mark_made_again_meanwhile_is_not_cleared(memory):
-    await memory.postgres.append(KEY, [Draft(HumanMessage("x"))], dirty=True)
-    marks = await memory.postgres.read_dirty(10)
-    await memory.postgres.append(KEY, [Draft(HumanMessage("y"))], dirty=True)
-    await memory.postgres.clear_dirty(marks)
-    newer = await memory.postgres.read_dirty(10)
+    await memory.postgres.register([HERS])
+    await memory.postgres.append(KEY, one("x"))
+    first = (await memory.postgres.look([HERS])).marks
+    await memory.postgres.append(KEY, one("y"))
+    await memory.postgres.clear_marks(first)
+    second = (await memory.postgres.look([HERS])).marks
 
-    assert [version for _, _, version in newer] == [2]
-    await memory.postgres.clear_dirty(newer)
-    assert await memory.postgres.read_dirty(10) == []
+    assert [mark.conversation for mark in second] == [KEY.uuid]
+    assert second != first
+    await memory.postgres.clear_marks(second)
+    assert (await memory.postgres.look([HERS])).marks == []
 
 
 @pytest.mark.parametrize("verb", ["clear_conversation", "delete_conversation"])
-async def test_a_dirty_clear_or_delete_is_marked_too(memory, verb):
-    _, written = await memory.postgres.append(KEY, [Draft(HumanMessage("x"))])
-    await getattr(memory.postgres, verb)(KEY, dirty=True)
+async def test_a_clear_or_delete_marks_too_and_only_those_it_does_not_tell(memory, registered, verb):
+    await memory.postgres.register(["mine"])
+    await memory.postgres.append(KEY, one("x"), own=["mine", HERS])
+    assert await registered() == []
+    await getattr(memory.postgres, verb)(KEY, own=["mine"])
 
-    assert await memory.postgres.read_dirty(10) == [(KEY.uuid, int(written.incarnation), 2)]
+    assert await registered() == [KEY.uuid]
+    assert (await memory.postgres.look(["mine"])).marks == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM conversations",
+        "DELETE FROM messages",
+        "UPDATE messages SET content = 'redacted'",
+        "UPDATE conversations SET user_id = 'eve'",
+    ],
+)
+async def test_what_is_changed_by_hand_is_marked_for_everybody(memory, registered, database, statement):
+    await memory.postgres.append(KEY, one("x"), own=[HERS])
+    before = (await memory.postgres.read_all(KEY)).stamp
+    database.execute(statement)
+
+    assert await registered() == [KEY.uuid]
+    if "messages" in statement:
+        assert (await memory.postgres.read_all(KEY)).stamp != before
+
+
+@pytest.mark.parametrize("table", ["conversations", "messages"])
+async def test_a_table_emptied_by_hand_makes_every_cache_unknown(memory, registered, database, table):
+    database.execute(f"TRUNCATE {table} CASCADE")
+
+    assert (await memory.postgres.look([HERS])).eras == {}
+
+
+async def test_a_cache_that_was_forgotten_comes_back_in_another_era(memory, registered):
+    before = (await memory.postgres.look([HERS])).eras
+    await memory.postgres.register([HERS])
+    assert (await memory.postgres.look([HERS])).eras == before
+    assert await memory.postgres.forget_caches() == 1
+    await memory.postgres.register([HERS])
+
+    assert (await memory.postgres.look([HERS])).eras.keys() == before.keys()
+    assert (await memory.postgres.look([HERS])).eras != before
+
+
+async def test_a_database_of_another_past_knows_none_of_its_caches(memory, registered, database):
+    before = (await memory.postgres.look([HERS])).eras
+    database.execute("UPDATE caches SET history = 'before the fail-over'")
+
+    assert (await memory.postgres.look([HERS])).eras == {}
+    await memory.postgres.register([HERS])
+    assert (await memory.postgres.look([HERS])).eras != before
+
+
+async def test_registering_waits_for_a_write_that_did_not_see_it_and_not_for_long(
+    memory, registered, database_url, schema
+):
+    with psycopg.connect(database_url, options=f"-c search_path={schema}") as writer:
+        writer.execute("DELETE FROM conversations")
+        began = time.monotonic()
+        with pytest.raises(StorageUnavailable, match="lock timeout"):
+            await memory.postgres.register(["late"])
+        assert 0.05 < time.monotonic() - began < 5
+        writer.commit()
+    await memory.postgres.register(["late"])
+    assert memory.postgres.health.counters.failures == 0
+
+
+async def test_registering_does_not_wait_for_a_backup(memory, database_url, schema):
+    with psycopg.connect(database_url, options=f"-c search_path={schema}") as backup:
+        backup.execute("LOCK TABLE conversations, messages, caches, marks IN ACCESS SHARE MODE")
+        await memory.postgres.register(["meanwhile"])
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+async def test_writes_refuse_what_would_not_see_a_new_cache(memory, registered, database_url, schema, level):
+    await memory.postgres.append(KEY, one("x"))
+    with psycopg.connect(database_url, options=f"-c search_path={schema}") as conn:
+        conn.execute(f"SET default_transaction_isolation = '{level}'")
+        conn.commit()
+        for statement in (
+            "SELECT clear_v1(%(c)s, 'ana', '{}')",
+            "SELECT delete_v1(%(c)s, 'ana', '{}')",
+            "SELECT pop_v1(%(c)s, 'ana', %(c)s, '{}')",
+            "SELECT append_v1(%(c)s, 'ana', NULL, NULL, NULL, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, '{}', '{}')",
+            "SELECT register_v1('{a}')",
+            "DELETE FROM conversations",
+        ):
+            with pytest.raises(psycopg.errors.InvalidTransactionState, match="read committed"):
+                conn.execute(statement, {"c": KEY.uuid})
+            conn.rollback()
 
 
 async def test_marks_are_drained_before_windows_are_trusted_again(memory, database, keyspace):
@@ -191,7 +302,7 @@ async def test_marks_are_drained_before_windows_are_trusted_again(memory, databa
         len(keyspace.client.hgetall(keyspace.window(KEY.uuid))) > 0
     )  # which is older than what was acknowledged
     assert texts(await read(history)) == ["old", "unseen by Redis"]
-    assert database.execute("SELECT count(*) FROM dirty_windows").fetchone() == (0,)
+    assert database.execute("SELECT count(*) FROM marks").fetchone() == (0,)
     report = await memory.check()
     assert (report.redis.figures["drained"], report.redis.figures["dirty_marks"]) == (1, 1)
     assert report.redis.figures["windows_trusted"] is True
@@ -208,7 +319,7 @@ async def test_a_publish_that_fails_is_marked_before_the_write_is_acknowledged(
             assert texts(await memory.get_history("c", user_id="ana")) == ["old"]
             redis_proxy.mode = "blackhole"
 
-    assert database.execute("SELECT version FROM dirty_windows").fetchall() == [(2,)]
+    assert database.execute("SELECT conversation FROM marks").fetchall() == [(KEY.uuid,)]
     assert memory.redis.health.breaker == "closed"  # one failure is none yet
     assert texts(await other.get_history("c", user_id="ana")) == ["old", "new"]
 
@@ -217,7 +328,7 @@ async def test_a_process_that_lost_nothing_finds_the_marks_of_others_within_a_se
     history = memory.history("c", user_id="ana")
     await add(history, [HumanMessage("old")])
     await read(history)
-    await memory.postgres.append(KEY, [Draft(HumanMessage("of a process without Redis"))], dirty=True)
+    await memory.postgres.append(KEY, [Draft(HumanMessage("of a process without Redis"))])
     memory.redis.trust._began -= 1.0  # a second later
 
     assert texts(await read(history)) == ["old", "of a process without Redis"]
@@ -227,7 +338,7 @@ async def test_a_late_look_of_another_caller_sends_readers_to_postgresql(memory)
     history = memory.history("c", user_id="ana")
     await add(history, [HumanMessage("old")])
     await read(history)
-    await memory.postgres.append(KEY, [Draft(HumanMessage("of a process without Redis"))], dirty=True)
+    await memory.postgres.append(KEY, [Draft(HumanMessage("of a process without Redis"))])
     memory.redis.trust._began -= 10
     memory.redis.trust.begin(time.monotonic())  # and takes its time
 
@@ -253,11 +364,39 @@ async def test_a_look_that_fails_for_want_of_postgresql_costs_nobody_the_window(
     other.join()
 
 
-async def test_more_marks_than_one_bite_are_all_drained(memory, database):
-    rows = [(UUID(int=n), n, n) for n in range(1, 1_201)]
-    with database.cursor() as cursor:
-        cursor.executemany("INSERT INTO dirty_windows VALUES (%s, %s, %s)", rows)
-    await read(memory.history("c", user_id="ana"))
+async def test_more_marks_than_one_bite_are_drained_by_one_reader_after_the_other(memory, database):
+    history = memory.history("c", user_id="ana")
+    await read(history)
+    database.execute(
+        "INSERT INTO marks (cache, conversation, registered_by)"
+        " SELECT name, gen_random_uuid(), registered_by FROM caches, generate_series(1, 1200)"
+    )
+    memory.redis.trust.lost()
+    left = []
+    for _ in range(6):
+        await read(history)
+        left += database.execute("SELECT count(*) FROM marks").fetchone()
 
-    assert database.execute("SELECT count(*) FROM dirty_windows").fetchone() == (0,)
+    assert left == [950, 700, 450, 200, 0, 0]
     assert memory.redis.health.counters.drained == 1_200
+    assert memory.redis.trust.trusted
+
+
+async def test_what_is_marked_while_others_are_drained_is_left_for_the_next_look(memory, database):
+    history = memory.history(KEY.uuid, user_id="ana")
+    await add(history, [HumanMessage("old")])
+    await read(history)
+    database.execute(
+        "INSERT INTO marks (cache, conversation, registered_by)"
+        " SELECT name, ('ffffffff-0000-0000-0000-' || lpad(n::text, 12, '0'))::uuid, registered_by"
+        " FROM caches, generate_series(1, 400) AS n"
+    )
+    memory.redis.trust.lost()
+    await read(history)  # the first of them; behind its back one with a smaller id is marked
+    await memory.postgres.append(KEY, [Draft(HumanMessage("new"))])
+
+    await read(history)  # the rest, and the marks there were when the first began are drained
+    memory.redis.trust._began -= 1.0  # a second later
+
+    assert texts(await read(history)) == ["old", "new"]
+    assert texts(await read(history)) == ["old", "new"]

@@ -504,3 +504,20 @@ def test_a_reader_that_goes_away_early_is_no_traceback(memory, database_url, sch
         with suppress(subprocess.TimeoutExpired):
             process.wait(30)
         assert "Traceback" not in process.stderr.read()
+
+
+def test_cache_invalidate_has_every_window_read_anew(run, memory):
+    memory.save_message("c", "x", user_id="ana")
+    for _ in range(2):
+        memory.get_history("c", user_id="ana")
+    hits, eras = memory.redis.health.counters.hits, memory.redis.trust.standing.eras
+    done = run("cache", "invalidate")
+
+    assert (done.exit_code, done.output) == (
+        0,
+        "1 cache forgotten; windows from before are not served any more\n",
+    )
+    memory.redis.trust._began -= 1.0  # a second later
+    assert [m.content for m in memory.get_history("c", user_id="ana")] == ["x"]
+    assert memory.redis.health.counters.hits == hits
+    assert memory.redis.trust.standing.eras != eras

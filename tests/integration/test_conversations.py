@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from uuid import uuid4
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
@@ -171,14 +172,6 @@ async def test_a_conversation_moved_in_is_as_old_as_its_messages(ana):
     assert [c.id for c in await ana.list_user_conversations()] == ["new", "old"]
 
 
-async def test_one_made_first_and_moved_into_later_is_no_younger_than_its_messages(ana):
-    made = await ana.create_conversation(conversation_id="c")
-    await ana.save_message("c", "user", "then", created_at=THEN)
-    found = await ana.get_conversation("c")
-
-    assert (found.created_at, found.updated_at) == (THEN, made.updated_at)
-
-
 async def test_a_date_to_come_puts_nothing_before_what_is_newest(ana):
     await ana.save_message("c", "user", "in a while", created_at=datetime.now(UTC) + timedelta(days=300))
     [message] = await ana.get_messages("c")
@@ -214,3 +207,182 @@ async def test_a_page_of_a_list_travels(ana):
     again = pickle.loads(pickle.dumps(page))  # noqa: S301 - our own
     assert again == page == copy.deepcopy(page)
     assert [c.id for c in await ana.list_user_conversations(2, cursor=again.next_cursor)] == ["a"]
+
+
+# What the world does to it
+
+
+FAR = [
+    datetime.min.replace(tzinfo=timezone(timedelta(hours=1))),
+    datetime.max.replace(tzinfo=timezone(-timedelta(hours=12))),
+    datetime(1, 1, 1, tzinfo=UTC),
+    datetime(9999, 12, 31, tzinfo=UTC),
+]
+
+
+@pytest.mark.parametrize("when", FAR, ids=str)
+async def test_a_time_that_some_zone_has_no_date_for_is_refused(ana, when):
+    with pytest.raises(InvalidArgument, match=r"^created_at: must be a datetime .* of the years 1 to 9999"):
+        await ana.save_message("c", "user", "x", created_at=when)
+    assert await ana.list_user_conversations() == []
+
+
+@pytest.mark.parametrize("when", [datetime(1, 1, 3, tzinfo=UTC), datetime(9999, 12, 29, tzinfo=UTC)], ids=str)
+async def test_any_other_time_is_kept_wherever_the_server_stands(ana, when, memory, database):
+    database.execute("ALTER ROLE CURRENT_USER SET TimeZone = 'America/New_York'")
+    try:
+        saved = await ana.save_message("c", "user", "x", created_at=when)
+        assert saved.created_at == (await ana.get_messages("c"))[0].created_at == when
+        assert len(await ana.list_user_conversations()) == 1
+    finally:
+        database.execute("ALTER ROLE CURRENT_USER RESET TimeZone")
+
+
+async def test_a_conversation_of_another_user_is_none_also_when_it_is_gone(ana, memory):
+    bobs = await memory.create_conversation("bob", conversation_id="session-1")
+    await memory.delete_conversation(bobs, user_id="bob")
+    with pytest.raises(ConversationNotFound):
+        await ana.save_message(bobs, "user", "x")
+    assert (await memory.save_message("session-1", "user", "hi", user_id="bob")).seq == 1
+
+
+async def test_a_value_that_was_tampered_with_means_what_its_id_does(ana):
+    mine = await ana.create_conversation(conversation_id="mine")
+    other = mine.model_copy(update={"uuid": uuid4()})
+    await ana.save_message(other, "user", "x")
+
+    assert (await ana.get_conversation("mine")).message_count == 1
+    assert len(await ana.list_user_conversations()) == 1
+
+
+async def test_a_repeat_beside_a_clear_is_no_other_message(ana, memory, monkeypatch):
+    sent = HumanMessage("mine", id="1")
+    await ana.save_message("c", sent)
+    store = getattr(memory, "blocking", memory).postgres
+    read = store.read_messages_by_id
+
+    if hasattr(memory, "blocking"):
+
+        def late(*asked):
+            memory.blocking.clear("c", user_id="ana")
+            memory.blocking.save_message("c", "user", "other words", user_id="ana")
+            return read(*asked)
+    else:
+
+        async def late(*asked):
+            await memory.clear("c", user_id="ana")
+            await memory.save_message("c", "user", "other words", user_id="ana")
+            return await read(*asked)
+
+    monkeypatch.setattr(store, "read_messages_by_id", late)
+    assert (await ana.save_message("c", sent)).content == "mine"
+
+
+async def test_a_repeat_adds_no_documents_to_what_is_stored(ana):
+    first = await ana.save_message("c", AIMessage("one", id="i"), contexts=[RetrievedContext("A")])
+    again = await ana.save_message(
+        "c", AIMessage("two", id="i"), contexts=[RetrievedContext("B"), RetrievedContext("C")]
+    )
+
+    assert again == first == (await ana.get_messages("c"))[0]
+
+
+async def test_the_date_of_a_repeat_ages_nothing(ana):
+    await ana.save_message("c", HumanMessage("x", id="1"))
+    await ana.save_messages("c", [Draft(HumanMessage("x", id="1"), created_at=THEN), "new"])
+
+    assert (await ana.get_conversation("c")).created_at.year > THEN.year
+
+
+async def test_one_made_and_then_moved_into_stands_where_its_messages_do(ana):
+    made = await ana.create_conversation(title="Old chat")
+    await ana.save_messages(made, [Draft("hi", created_at=THEN)])
+    found = await ana.get_conversation(made)
+
+    assert (found.created_at, found.updated_at) == (THEN, THEN)
+
+
+async def test_messages_are_moved_to_another_conversation_with_all_that_is_known(ana):
+    await ana.save_message("src", "user", "hi", {"a": 1}, created_at=THEN, contexts=[RetrievedContext("A")])
+    await ana.save_messages("dst", await ana.get_messages("src"))
+    [there], [here] = await ana.get_messages("src"), await ana.get_messages("dst")
+
+    assert here.model_dump(exclude={"id", "conversation_id"}) == there.model_dump(
+        exclude={"id", "conversation_id"}
+    )
+    with pytest.raises(InvalidArgument, match=r"^message: is a Message, .* save_messages"):
+        await ana.save_message("dst", there)
+
+
+async def test_the_callers_metadata_counts_and_no_name_of_it_is_taken(ana):
+    message = AIMessage("x", name="bot", response_metadata={"model_name": "gpt"})
+    saved = await ana.save_message("c", message, metadata={"model": "mine", "lossy": "ha"})
+
+    assert saved.metadata == {"model": "mine", "name": "bot", "lossy": "ha"}
+    assert saved == (await ana.get_messages("c"))[0]
+    assert not saved.lossy
+
+
+@pytest.mark.parametrize("number", [1e25, 1.5e300, 12345678901234567890.0, 1e-7, 0.1, -1e22, 5e-324])
+async def test_a_number_comes_back_as_it_is_returned(ana, number):
+    saved = await ana.save_message("c", "user", "x", {"n": number, "deep": [{"n": number}]})
+
+    assert saved == (await ana.get_messages("c"))[0]
+    assert float(saved.metadata["n"]) == number
+
+
+async def test_names_to_take_out_are_written_as_the_stored_ones_are(ana):
+    odd = {"half\ud800": 1, "nul\0": 1, 1: 1, ("a", 2): 1, "stays": 1}
+    made = await ana.create_conversation(metadata=odd)
+    found = await ana.update_conversation(made, metadata={**dict.fromkeys(odd), "stays": 2, "new": 3})
+
+    assert len(made.metadata) == 5
+    assert found.metadata == {"stays": 2, "new": 3}
+
+
+async def test_a_session_is_returned_as_it_is_stored(ana):
+    metadata = {"deep": {"b": 1}, "bytes": b"\xff", "half": "\ud800", "tuple": (1, 2)}
+    session = await ana.create_session(metadata=metadata)
+    metadata["deep"]["b"] = 2
+
+    assert session.metadata == (await ana.get_session(session)).metadata
+    assert session.metadata["deep"] == {"b": 1}
+    assert session.model_dump_json()
+
+
+async def test_one_deleted_while_it_is_updated_is_made_after_all(ana, memory, monkeypatch):
+    await ana.create_conversation(conversation_id="e")
+    store = getattr(memory, "blocking", memory).postgres
+    update, times = store.update_conversation, []
+
+    if hasattr(memory, "blocking"):
+
+        def late(*asked):
+            times.append(1)
+            memory.blocking.delete_conversation("e", user_id="ana")
+            return update(*asked)
+    else:
+
+        async def late(*asked):
+            times.append(1)
+            await memory.delete_conversation("e", user_id="ana")
+            return await update(*asked)
+
+    monkeypatch.setattr(store, "update_conversation", late)
+    found = await ana.create_conversation(conversation_id="e", title="t", exists="update")
+    assert (found.title, found.message_count, len(times)) == ("t", 0, 1)
+
+
+async def test_a_new_title_or_metadata_moves_nothing_in_the_list(ana):
+    for name in "ab":
+        await ana.save_message(name, "user", "hi")
+    before = await ana.get_conversation("a")
+    await ana.rename_conversation("a", "mine")
+    after = await ana.update_conversation("a", metadata={"pinned": True})
+
+    assert (after.updated_at, after.version) == (before.updated_at, before.version + 2)
+    assert [c.id for c in await ana.list_user_conversations()] == ["b", "a"]
+
+
+async def test_a_duration_is_rounded_to_milliseconds(ana):
+    assert (await ana.save_message("c", "assistant", "x", latency_ms=12.6)).latency_ms == 13

@@ -113,9 +113,9 @@ def test_the_tables_say_what_a_turn_costs_and_where_everything_lies(kept):
     )
     keys = [name for name in lying if name.startswith("convmemory:")]
     assert [re.sub(r"\{.*\}", "", name) for name in keys] == [
-        "convmemory:history::recent",
-        "convmemory:session:",
-        "convmemory:user::sessions",
+        "convmemory:…:history::recent",
+        "convmemory:…:session:",
+        "convmemory:…:user::sessions",
     ]
 
 

@@ -1,10 +1,11 @@
-"""Who runs the embedded servers: root, an ordinary user, and one over the data of the other."""
+"""Who runs the embedded servers: root, or an ordinary user, and neither over the data of the other."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from convmemory import ConfigurationError
 from convmemory.embedded import EmbeddedServers
+from convmemory.embedded.plan import CONTROL_SOCKET, RUN_LINK
 from fix_embedded import NOBODY, OWNER, SOURCE, Owner, ask, wait_until_ended, wheel_bin
 
 pytestmark = [
@@ -112,17 +115,45 @@ def test_a_process_id_that_is_somebody_elses_now_does_not_block(
     assert ask(database_url, "SELECT 1") == 1
 
 
-def test_root_serves_an_ordinary_users_data_as_that_user(
+def test_root_leaves_an_ordinary_users_data_alone(
     ordinary_home: Path, owner: Callable[..., Owner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = owner(ordinary_home / "data", **as_ordinary_user(ordinary_home))
     program.report()
-    program.leave()
     monkeypatch.setenv("CONVMEMORY_POSTGRES_BIN", str(wheel_bin()))
-    with EmbeddedServers.start(ordinary_home / "data", redis=False) as servers:
-        assert Path(f"/proc/{servers.processes['postgres']}").stat().st_uid == NOBODY
+    for _ in range(2):  # while it is served, and afterwards
+        with pytest.raises(
+            ConfigurationError, match=rf"^directory: .*data belongs to another user .*{NOBODY}"
+        ):
+            EmbeddedServers.start(ordinary_home / "data", redis=False)
+        program.leave()
     again = owner(ordinary_home / "data", **as_ordinary_user(ordinary_home))
     assert ask(again.report()[1], "SELECT 1") == 1
+
+
+@pytest.mark.parametrize("whose", ["the directory", "the link", "what it leads to"])
+def test_nobody_is_led_to_a_strangers_servers(tmp_path: Path, ordinary_home: Path, whose: str) -> None:
+    directory, trap = tmp_path / "data", ordinary_home / "convmemory-trap"
+    for path in (directory, trap):
+        path.mkdir(mode=0o755)
+    os.chown(trap, NOBODY, NOBODY)
+    (directory / RUN_LINK).symlink_to(trap)
+    if whose == "the directory":
+        os.chown(directory, NOBODY, NOBODY)
+    if whose == "the link":
+        os.chown(directory / RUN_LINK, NOBODY, NOBODY, follow_symlinks=False)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(trap / CONTROL_SOCKET))
+        listener.listen()
+        listener.settimeout(0.2)
+        if whose == "what it leads to":  # a link of ours that a killed supervisor left
+            with EmbeddedServers.start(directory, redis=False) as servers:
+                assert ask(servers.database_url, "SELECT 1") == 1
+        else:
+            with pytest.raises(ConfigurationError, match="belongs to another user"):
+                EmbeddedServers.start(directory, redis=False)
+        with pytest.raises(TimeoutError):  # and nobody came by
+            listener.accept()
 
 
 def test_another_users_directory_is_refused(ordinary_home: Path) -> None:
@@ -131,4 +162,4 @@ def test_another_users_directory_is_refused(ordinary_home: Path) -> None:
     command = [options.pop("python"), "-c", OWNER, str(ordinary_home / "data")]
     outcome = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False, **options)
     assert "ConfigurationError: directory: " in outcome.stderr
-    assert "Permission denied" in outcome.stderr
+    assert "belongs to another user (uid 0)" in outcome.stderr

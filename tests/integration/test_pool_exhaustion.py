@@ -1,9 +1,9 @@
 """Many at once over few connections: nobody waits for ever, nobody is passed over, and who gives up is told why."""
 
 import asyncio
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from statistics import mean
 
 import psycopg
@@ -24,13 +24,14 @@ def options(schema, key_prefix):
 
 
 @pytest.fixture
-def busy_conversation(database, schema):
-    """A conversation whose row somebody holds on to; whoever writes to it waits, with a connection in hand."""
+def held(database, schema):
+    """Somebody holds on to the rows of a user's conversations; whoever writes to them waits, with a connection in hand."""
 
-    def hold(uuid):
-        transaction = psycopg.connect(database.info.dsn, options=f"-c search_path={schema}")
-        transaction.execute("SELECT 1 FROM conversations WHERE conversation_id = %s FOR UPDATE", [uuid])
-        return transaction
+    @contextmanager
+    def hold(user_id):
+        with psycopg.connect(database.info.dsn, options=f"-c search_path={schema}") as transaction:
+            transaction.execute("SELECT 1 FROM conversations WHERE user_id = %s FOR UPDATE", [user_id])
+            yield transaction
 
     return hold
 
@@ -69,6 +70,7 @@ async def test_1000_tasks_share_8_connections_in_the_order_they_came(database_ur
             stored.append(number)
             assert (await history.aget_messages())[-2:]
 
+        await memory.history("c0", user_id="ana").aget_messages()  # whoever looks first comes later
         await asyncio.gather(*map(work, range(TASKS)))
         found = [await memory.get_messages(f"c{n}", user_id="ana", limit=1_000) for n in range(CONVERSATIONS)]
     assert sum(map(len, found)) == 2 * TASKS
@@ -76,40 +78,80 @@ async def test_1000_tasks_share_8_connections_in_the_order_they_came(database_ur
     assert overtaken <= TASKS / 10, f"one task stood {overtaken} places from where it came"
 
 
-def test_who_waits_too_long_for_a_connection_is_told_so(database_url, redis_url, options, busy_conversation):
-    options |= {"pool_timeout": PATIENCE, "pool_min": POOL}
+def write(memory, conversation, results):
+    """Write to a conversation, and note how long that took and what came of it."""
+    begin, error = time.monotonic(), None
+    try:
+        memory.save_message(conversation, "Is there room?", user_id="ana")
+    except StorageUnavailable as refused:
+        error = str(refused)
+    results.append((time.monotonic() - begin, error))
+
+
+def test_who_waits_too_long_for_a_connection_is_told_so(database_url, redis_url, options, held):
+    options |= {"pool_timeout": PATIENCE, "pool_min": POOL, "lock_timeout": 60.0}
     with ConversationMemory.from_url(database_url, redis_url, **options) as memory:
         memory.postgres._pool.wait()  # a busy machine may need longer than PATIENCE for eight connections
-        uuid = memory.create_conversation("ana", conversation_id="busy").uuid
-        history = memory.history("busy", user_id="ana")
-        refused: list[tuple[float, StorageUnavailable]] = []
-        ready = threading.Barrier(THREADS + 1)
-
-        def work(number):
-            ready.wait()
-            begin = time.monotonic()
-            try:
-                history.add_messages([HumanMessage(f"{number}")])
-            except StorageUnavailable as error:
-                refused.append((time.monotonic() - begin, error))
-
-        transaction = busy_conversation(uuid)
-        with ThreadPoolExecutor(THREADS) as threads:
-            waiting = [threads.submit(work, number) for number in range(THREADS)]
-            ready.wait()
+        for number in range(THREADS):
+            memory.create_conversation("ana", conversation_id=f"busy {number}")
+        assert (
+            memory.history("busy 0", user_id="ana").messages == []
+        )  # and its process has looked who its caches are
+        results: list[tuple[float, str | None]] = []
+        with ThreadPoolExecutor(THREADS) as threads, held("ana"):
+            for number in range(THREADS):
+                threads.submit(write, memory, f"busy {number}", results)
             time.sleep(3 * PATIENCE)
-            transaction.rollback()
-            transaction.close()
-            for one in waiting:
-                one.result()
+            assert len(results) == THREADS - POOL
 
+        refused = [(seconds, error) for seconds, error in results if error]
         assert len(refused) == THREADS - POOL
         assert all(PATIENCE * 0.9 < seconds < PATIENCE + 1 for seconds, _ in refused)
-        assert {str(error) for _, error in refused} == {
+        assert {error for _, error in refused} == {
             "PostgreSQL failed to save messages: no connection became free in time: all are busy, or the server takes no new one"
         }
         assert memory.check().postgres.breaker == "closed", (
             "a pool that is merely busy is no sign of a dead server"
         )
-        assert len(history.messages) == min(POOL, 6)
-        assert len(memory.get_messages("busy", user_id="ana")) == POOL
+
+
+def test_a_locked_conversation_keeps_nobody_from_another(database_url, redis_url, options, held):
+    options |= {"pool_timeout": PATIENCE, "lock_timeout": 60.0}
+    with ConversationMemory.from_url(database_url, redis_url, **options) as memory:
+        memory.create_conversation("ana", conversation_id="busy")
+        results: list[tuple[float, str | None]] = []
+        with ThreadPoolExecutor(THREADS) as threads, held("ana"):
+            for _ in range(THREADS):
+                threads.submit(write, memory, "busy", results)
+            time.sleep(PATIENCE / 2)
+            begin = time.monotonic()
+            memory.save_message("free", "And me?", user_id="ben")
+            assert time.monotonic() - begin < PATIENCE
+            time.sleep(2 * PATIENCE)
+
+        refused = {error for _, error in results if error}
+        assert refused == {
+            "PostgreSQL failed to save messages: the conversation is busy: other writes to it were waiting all the time"
+        }
+        assert [error for _, error in results].count(None) == 3
+        assert len(memory.get_messages("busy", user_id="ana")) == 3
+        assert memory.check().postgres.breaker == "closed"
+
+
+async def test_who_waits_for_a_lock_is_told_so_in_time(make_memory, schema, held):
+    memory = await make_memory(lock_timeout=PATIENCE)
+    await memory.create_conversation("ana", conversation_id="busy")
+    with held("ana"):
+        begin = time.monotonic()
+        for change in (
+            memory.save_message("busy", "Is there room?", user_id="ana"),
+            memory.rename_conversation("busy", "Room", user_id="ana"),
+            memory.delete_conversation("busy", user_id="ana"),
+        ):
+            with pytest.raises(
+                StorageUnavailable, match="held the conversation for longer than lock_timeout"
+            ):
+                await change
+        assert 3 * PATIENCE <= time.monotonic() - begin < 3 * PATIENCE + 2
+    await memory.save_message("busy", "There is.", user_id="ana")
+    assert (await memory.check()).postgres.breaker == "closed"

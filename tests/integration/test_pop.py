@@ -9,8 +9,9 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from convmemory import ConversationMemory, ConversationNotFound, Draft, RetrievedContext
 from convmemory.ids import conversation_key
-from convmemory.windows.snapshots import Written
+from convmemory.windows.snapshots import NO_CONVERSATION, Written
 from fix_memory import read, texts
+from window_steps import lease, publish
 
 KEY = conversation_key("c", "ana")
 ANA = {"user_id": "ana"}
@@ -63,11 +64,12 @@ async def test_a_message_without_a_conversation_of_the_users_is_not_found(memory
     with pytest.raises(ConversationNotFound):
         await memory._store.pop(KEY)
     await saved(memory, "hers")
+    anas = (await memory.get_conversation("c", user_id="ana")).uuid
 
     with pytest.raises(ConversationNotFound):
-        await memory._store.pop(conversation_key(KEY.uuid, "eve"))
+        await memory._store.pop(conversation_key(anas, "eve"))
     message = await newest(memory)
-    assert await memory.postgres.pop_message(conversation_key(KEY.uuid, "eve"), message.id) is None
+    assert await memory.postgres.pop_message(conversation_key(anas, "eve"), message.id) is None
     assert await there(memory) == ["hers"]
 
 
@@ -97,7 +99,7 @@ async def test_only_the_newest_goes_and_only_by_its_own_name(memory):
     first, second = await memory.get_messages("c", **ANA)
 
     assert await memory.postgres.pop_message(KEY, first.id) is None  # not the newest
-    assert (await memory.postgres.pop_message(KEY, second.id)).version == 2
+    assert (await memory.postgres.pop_message(KEY, second.id)).stamp
     assert await memory.postgres.pop_message(KEY, second.id) is None  # said again
     await saved(memory, "another", "at its place")
     assert await memory.postgres.pop_message(KEY, second.id) is None
@@ -123,8 +125,8 @@ async def test_a_reply_lost_takes_one_message_and_no_second(schema, make_memory,
     postgres_proxy.mode = "cut_reply"
     written = await memory.postgres.pop_message(KEY, message.id)
 
-    assert written == Written("0", 0)  # done, by the attempt that was not heard of
-    assert await memory.redis.publish(KEY, written) == "told"
+    assert written == Written(NO_CONVERSATION)  # done, by the attempt that was not heard of
+    assert await publish(memory.redis, written, key=KEY) == "dropped"
     assert await there(memory) == texts(await read(history)) == ["one", "two"]
 
 
@@ -160,9 +162,9 @@ async def test_a_pop_that_redis_did_not_hear_of_is_marked(memory, database):
     memory.redis.health.open = False
     memory.redis.trust.lost()
 
-    assert database.execute("SELECT version FROM dirty_windows").fetchone() == (2,)
+    assert database.execute("SELECT conversation FROM marks").fetchone() == (KEY.uuid,)
     assert texts(await read(history)) == ["one"]
-    assert database.execute("SELECT count(*) FROM dirty_windows").fetchone() == (0,)
+    assert database.execute("SELECT count(*) FROM marks").fetchone() == (0,)
 
 
 async def test_a_pop_while_redis_refuses_is_marked_afterwards(schema, make_memory, redis_proxy, database):
@@ -172,12 +174,12 @@ async def test_a_pop_while_redis_refuses_is_marked_afterwards(schema, make_memor
     redis_proxy.reset_all()
 
     assert (await memory._store.pop(KEY)).content == "two"
-    assert database.execute("SELECT count(*) FROM dirty_windows").fetchone() == (1,)
+    assert database.execute("SELECT count(*) FROM marks").fetchone() == (1,)
 
 
 async def test_a_filler_that_is_late_does_not_bring_it_back(memory):
     await saved(memory, "one", "two")
-    slow = (await memory.redis.read_window(KEY, 6, 200, "slow")).token
+    slow = await lease(memory.redis, KEY)
     old = await memory.postgres.read_window(KEY, 50, 200)
     await memory._store.pop(KEY)
 

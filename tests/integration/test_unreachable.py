@@ -81,9 +81,7 @@ async def test_the_right_password_opens_and_stays_secret(make_memory, locked_ser
             assert "s3cr3t" not in said
 
 
-async def test_the_wrong_password_is_told_without_being_repeated(
-    make_memory, locked_servers, schema_name, caplog
-):
+async def test_the_wrong_password_is_told_without_being_repeated(make_memory, locked_servers, caplog):
     wrong = "wr0ng-" + SECRET
     database, redis = locked(locked_servers, wrong)
     right, _ = locked(locked_servers, SECRET)
@@ -91,6 +89,7 @@ async def test_the_wrong_password_is_told_without_being_repeated(
         await make_memory(database, redis)
     said = everything_said_by(caught.value)
     memory = await make_memory(right, redis)
+    await memory.init_schema()
     with pytest.raises(StorageUnavailable) as caught:
         await memory.create_session("ana")
     said += everything_said_by(caught.value) + repr(await memory.check()) + caplog.text
@@ -155,7 +154,7 @@ async def test_a_malformed_redis_url_is_told_without_being_repeated(make_memory,
 async def test_before_open_and_after_close_the_error_says_so(memory, database_url):
     never = PostgresStore(database_url, Settings())
     with pytest.raises(NotOpen, match=r"call open\(\) first"):
-        never.read_dirty(1)
+        never.look([])
     await memory.close()
     for verb in (lambda: memory.get_history("c", user_id="ana"), memory.check):
         with pytest.raises(NotOpen, match=r"after close\(\)"):
@@ -320,20 +319,26 @@ async def test_every_verb_says_in_words_what_it_could_not_do(
 ):
     memory = await make_memory(postgres_proxy.url, redis_proxy.url, pool_timeout=0.2)
     session = (await memory.create_session("ana")).session_id
+    mine = {"user_id": "ana"}
+    await memory.save_message("c", "x", **mine)
     for proxy in (postgres_proxy, redis_proxy):
         proxy.mode = "refuse"
         proxy.reset_all()
-    mine = {"user_id": "ana"}
+
+    async def looking():
+        memory.redis.trust.lost()  # and PostgreSQL must be looked at before a window is served
+        await memory.get_history("c", **mine)
+
     words = {
         "save messages": lambda: memory.save_message("c", "x", **mine),
         "read messages": lambda: memory.get_messages("c", **mine),
-        "check the cached windows": lambda: memory.get_history("c", **mine),
         "create the conversation": lambda: memory.create_conversation("ana"),
         "read the conversation": lambda: memory.get_conversation("c", **mine),
         "list conversations": lambda: memory.list_user_conversations("ana"),
         "change the conversation": lambda: memory.rename_conversation("c", "x", **mine),
         "clear the conversation": lambda: memory.clear("c", **mine),
         "delete the conversation": lambda: memory.delete_conversation("c", **mine),
+        "check the cached windows": looking,
         "keep the session": lambda: memory.get_session(session),
         "end the session": lambda: memory.end_session(session),
         "list sessions": lambda: memory.list_user_sessions("ana"),
@@ -364,7 +369,7 @@ async def test_a_value_of_somebody_elses_making_where_a_window_belongs_is_no_obs
 async def test_a_value_of_somebody_elses_making_where_sessions_are_listed_is_told_and_is_no_outage(
     memory, keyspace
 ):
-    keyspace.client.set(f"{keyspace.prefix}user:{{ana}}:sessions", "not a list of sessions")
+    keyspace.client.set(keyspace.keys.user_sessions("ana"), "not a list of sessions")
 
     for verb in (memory.create_session, memory.list_user_sessions):
         for _ in range(FAILURES_TO_OPEN):
@@ -372,7 +377,7 @@ async def test_a_value_of_somebody_elses_making_where_sessions_are_listed_is_tol
                 await verb("ana")
     report = (await memory.check()).redis
     assert (report.reachable, report.breaker, report.figures["failures"]) == (True, "closed", 0)
-    assert keyspace.client.get(f"{keyspace.prefix}user:{{ana}}:sessions") == b"not a list of sessions"
+    assert keyspace.client.get(keyspace.keys.user_sessions("ana")) == b"not a list of sessions"
 
 
 async def test_every_error_has_the_one_root(memory):

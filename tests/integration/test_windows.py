@@ -7,8 +7,9 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from convmemory import ConversationNotFound, StorageUnavailable
+from convmemory.windows.trust import NOWHERE
 from fix_memory import add, read, texts
-from window_steps import HARD, KEEP, KEY, LIFE, drafts, lease, say
+from window_steps import HARD, KEEP, KEY, LIFE, ask, drafts, lease, publish, say
 
 
 @pytest.fixture
@@ -33,14 +34,14 @@ async def test_a_write_before_the_first_read_after_expiry_is_no_whole_window(mem
 
 async def test_two_readers_that_miss_together_both_see_everything(memory, history, store):
     await add(history, say("one"))
-    first, second = [await store.read_window(KEY, 6, HARD, token) for token in ("1", "2")]
+    first, second = [await ask(store) for _ in range(2)]
     early = await memory.postgres.read_window(KEY, KEEP, HARD)
     await add(history, say("two"))
     late = await memory.postgres.read_window(KEY, KEEP, HARD)
-    await store.tell(KEY, late.incarnation, late.version)  # the second reader is done first
+    await store.tell(KEY, late.stamp)  # the second reader is done first
 
     assert (first.verdict, second.verdict) == ("lease", "miss")
-    assert await store.fill(KEY, early, first.token, KEEP) == "absent"
+    assert await store.fill(KEY, early, first, KEEP) == "absent"
     assert texts(await read(history)) == ["one", "two"]
 
 
@@ -95,7 +96,7 @@ async def test_a_delayed_publish_is_caught_up_by_whoever_reads_the_newer_version
     full = memory.history(KEY.uuid, user_id="ana", max_messages=None)
     assert texts(await read(full)) == ["one", "two"]  # a read of PostgreSQL tells
     assert texts(await read(history)) == ["one", "two"]
-    assert await store.publish(KEY, second) == "kept"
+    assert await publish(store, second, era_of(memory)) == "kept"
     assert texts(await read(history)) == ["one", "two"]
 
 
@@ -105,9 +106,9 @@ async def test_publishes_that_overtake_each_other_lose_nothing(memory, history, 
     _, second = await memory.postgres.append(KEY, drafts("two"))
     _, third = await memory.postgres.append(KEY, drafts("three"))
 
-    assert await store.publish(KEY, third) == "dropped"
+    assert await publish(store, third, era_of(memory)) == "dropped"
     assert texts(await read(history)) == ["one", "two", "three"]
-    assert await store.publish(KEY, second) == "kept"
+    assert await publish(store, second, era_of(memory)) == "dropped"  # late, or of another history
     assert texts(await read(history)) == ["one", "two", "three"]
 
 
@@ -127,9 +128,8 @@ async def test_a_conversation_made_again_never_mixes_with_its_former_life(memory
     await memory.postgres.delete_conversation(KEY)
     await memory.postgres.append(KEY, drafts("second"))  # as another process, which published long ago
 
-    assert (
-        await store.publish(KEY, late) == "extended"
-    )  # of a life that ended: nobody was promised otherwise yet
+    # of a life that ended: nobody was promised otherwise yet
+    assert await publish(store, late, era_of(memory)) == "extended"
     await add(history, say("now"))
     assert texts(await read(history)) == ["second", "now"]
 
@@ -137,7 +137,7 @@ async def test_a_conversation_made_again_never_mixes_with_its_former_life(memory
 async def test_a_warm_window_is_served_without_postgresql(memory, history, database):
     await add(history, say("kept in Redis"))
     await read(history)
-    database.execute("DELETE FROM messages")
+    database.execute("ALTER TABLE messages RENAME TO gone")
 
     assert texts(await read(history)) == ["kept in Redis"]
     assert memory.redis.health.counters.hits == 1
@@ -264,18 +264,24 @@ async def test_every_key_has_an_end_after_every_verb(memory, history, keyspace):
     assert len(keyspace.names()) == 3
 
 
+def era_of(memory) -> str:
+    """The era this process is in."""
+    return memory.redis.trust.standing.eras[1]
+
+
 @pytest.mark.parametrize("prefix", ["", "app:", "ünï cödé/"])
-async def test_keys_are_named_as_documented(schema, make_memory, keyspace, prefix):
+async def test_keys_are_named_as_documented(schema, make_memory, keyspace, database, prefix):
     memory = await make_memory(key_prefix=prefix)
     conversation, user = uuid4(), uuid4().hex
     await memory.save_message(conversation, "hello", user_id=user)
     await memory.get_history(conversation, user_id=user)
     session = await memory.create_session(user)
 
+    [[installation]] = database.execute("SELECT id FROM installation").fetchall()
     wanted = [
-        f"{prefix}history:{{{conversation}}}:recent",
-        f"{prefix}session:{{{session.session_id}}}",
-        f"{prefix}user:{{{user}}}:sessions",
+        f"{prefix}1:{installation}:history:{{{conversation}}}:recent",
+        f"{prefix}1:{installation}:session:{{{session.handle}}}",
+        f"{prefix}1:{installation}:user:{{{user}}}:sessions",
     ]
     assert keyspace.client.exists(*wanted) == 3
     assert keyspace.client.unlink(*wanted) == 3
@@ -297,7 +303,7 @@ async def test_a_request_that_is_cut_off_leaves_no_key_without_an_end(
     for call in (
         lambda: store.create_session("ana"),
         lambda: store.get_session(session.session_id),
-        lambda: store.read_window(KEY, 6, HARD, "t"),
+        lambda: store.read_window(KEY, 6, HARD, "t", NOWHERE),
         lambda: store._keep_listed(session),  # the second step of create_session, reached by itself
     ):
         redis_proxy.mode = "pass"

@@ -1,22 +1,22 @@
 """The coherence protocol as a model that is small enough to be explored whole: every order of every step.
 
-    PYTHONPATH=tests python -m model [--wide]
+    PYTHONPATH=tests python -m model [--wide] [RULE ...]
 
 prints which scopes hold, and for every rule of the protocol the shortest way in which leaving it out breaks the
-promise. Half a minute; ``--wide`` has more of everybody and takes ten.
+promise.
 
-The promise: a read returns the conversation as it stood no earlier than (a) the newest write acknowledged and (b) the
-newest read finished before it began. What counts is said precisely, so that it also holds while Redis is away:
+A read returns a state that PostgreSQL has had, with every commit that it owes:
 
-- a write that could only be *marked* counts at once for a process that missed something, and for the others from
-  their next look at the marks on ("a second passes");
-- a read counts if it could tell Redis what it saw, or was served by it.
+1. *own*: every write acknowledged before it began whose writer told the server that it reads from, everything that a
+   read which told that server had returned before, and everything that its own process acknowledged;
+2. *others*: every other acknowledged write, as soon as a look of its process is over that began after the commit or,
+   if its writer was cut off from its cache, after the mark ("a look at most a second ago" makes this a second);
+3. *back*: when PostgreSQL went back, the commits that it lost are owed no more, all others are, those acknowledged
+   after it among them; and a process that has looked since shows nothing that was lost.
 
-The model: conversations do not touch one another, so there is one. Its content is (life, version), which a log of
-appends, clears and deletes determines: moment n is the state after n commits. A statement of PostgreSQL and a script
-of Redis are one step each, and a step that only its own actor can see is part of the one before it. ``look``,
-``publish``, ``fill``, ``tell`` say what the scripts do to the conversation's key; tests/model/test_real_protocol.py
-holds the real ones against them.
+A statement and a look are split where it matters, a script of Redis is one step. Not here: outages that everybody
+sees, deadlines of leases (under ``late`` one can be taken over at any moment), two databases, the nodes of a cluster.
+``test_real_protocol.py`` holds the real scripts, statements and code against the same promise.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from model.protocol import Broken, Protocol, Scope, State
-from model.window_model import shown
+from model.looks import Protocol
+from model.parties import Broken, Scope, State
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,17 @@ class Found:
 
     states: int
     trace: list[str] | None
+    finished: bool = True
 
     def __str__(self) -> str:
-        return f"{self.states:8} states: " + ("holds" if self.trace is None else " > ".join(self.trace))
+        said = "holds" if self.finished else "NOT FINISHED"
+        return f"{self.states:9,} states: " + (said if self.trace is None else " > ".join(self.trace))
 
 
-def explore(scope: Scope, without: str = "") -> Found:
-    """Walk through every state, breadth first."""
+def explore(scope: Scope, without: str = "", limit: int = 10**9) -> Found:
+    """Walk through every state, breadth first, up to a limit."""
     protocol = Protocol(scope, without)
-    came: dict[State, tuple[State, str] | None] = dict.fromkeys(scope.starts())
+    came: dict[State, tuple[State, str] | None] = {protocol.start(cold=cold): None for cold in (False, True)}
     queue = deque(came)
     while queue:
         s = queue.popleft()
@@ -53,6 +55,8 @@ def explore(scope: Scope, without: str = "") -> Found:
                     queue.append(n)
         except Broken as broken:
             return Found(len(came), [*_way(came, s), str(broken)])
+        if len(came) > limit:
+            return Found(len(came), None, finished=False)
     return Found(len(came), None)
 
 
@@ -61,60 +65,81 @@ def _way(came: dict[State, tuple[State, str] | None], s: State) -> list[str]:
     while (link := came[s]) is not None:
         s, what = link
         steps.append(what)
-    start = f"{shown(s.key)} cached after {len(s.log)} appends"
-    return [start, *reversed(steps)]
+    return steps[::-1]
+
+
+def attack(rule: str) -> tuple[str, Found]:
+    """The first of the attacks that shows what comes of leaving out a rule."""
+    found = Found(0, None)
+    for title, scope in ATTACKS.items():
+        found = explore(scope, rule, 300_000)
+        if found.trace is not None:
+            return title, found
+    return "", found
 
 
 HOLDS = {
-    "writers race": Scope(writers=2, what="acd", writes=1, kinds="late"),
-    "one writer, again and again": Scope(what="acd", writes=3, kinds="late"),
-    "full histories": Scope(writers=2, full=1, what="ad"),
-    "crash": Scope(writers=2, what="ad", kinds="crash"),
-    "evict": Scope(writers=2, what="ad", kinds="evict late"),
-    "restart": Scope(writers=2, kinds="restart late"),
-    "questions on their way twice": Scope(writers=2, kinds="twice late"),
-    "outage": Scope(writes=2, kinds="outage"),
-    "partition": Scope(writers=2, kinds="partition"),
-    "one process": Scope(readers=2, shared=True, kinds="partition outage"),
+    "one cache": Scope(((0, "a"), (0, "a")), ((0, "w"), (0, "w")), (0,), "cut"),
+    "one cache, Redis loses": Scope(((0, "a"), (0, "a")), ((0, "ww"),), (0,), "restart evict"),
+    "and loses twice": Scope(((0, "a"),), ((0, "ww"),), (0,), "restart evict", 2),
+    "and is forgotten": Scope(((0, "a"),), ((0, "ww"),), (0,), "restart forget", 2),
+    "one cache, full reads": Scope(((0, "a"),), ((0, "ww"), (0, "f")), (0,), "cut evict late deaf", 2),
+    "a writer without cache": Scope(((-1, "a"), (0, "a")), ((0, "w"), (1, "w")), (0, 0), "late"),
+    "and a cache forgotten": Scope(((-1, "a"), (0, "a")), ((0, "w"),), (0, 0), "cut forget"),
+    "deletes, one by hand": Scope(((0, "da"), (-1, "D")), ((0, "ww"),), (0,), "cut again deaf", 2),
+    "deletes without a cache": Scope(((-1, "DaD"),), ((0, "ww"),), (0,), "forget"),
+    "makes and deletes": Scope(((0, "aa"), (0, "d")), ((0, "ww"),), (0,), "cut", 1, empty=True),
+    "two caches": Scope(((0, "a"), (1, "a")), ((0, "w"), (1, "w")), (0, 1)),
+    "two caches, cut off": Scope(((0, "a"), (1, "a")), ((0, "w"),), (0, 1), "cut deaf", 2),
+    "two caches, forgotten": Scope(((0, "a"), (1, "a")), ((0, "w"),), (0, 1), "forget deaf"),
+    "two caches, led astray": Scope(((0, "a"), (1, "a")), ((0, "w"),), (0, 1), "move restart"),
+    "a copy": Scope(((0, "a"),), ((0, "w"), (1, "w")), (0, 0), "copy move deaf", 2),
+    "a copy, and a bare writer": Scope(((-1, "a"), (0, "a")), ((1, "ww"),), (0, 0), "copy move"),
+    "registering": Scope(((0, "a"), (-1, "a")), ((0, "w"), (1, "w")), (0, 0), "", 0, fresh=True),
+    "and again": Scope(((0, "a"), (-1, "a")), ((0, "ww"),), (0,), "cut forget", 1, fresh=True),
+    "PostgreSQL back": Scope(((0, "aa"), (0, "a")), ((0, "w"), (0, "w")), (0,), "back"),
+    "back, sent again": Scope(((0, "a"), (0, "a")), ((0, "wfw"),), (0,), "back again cut", 3),
+    "back, forgotten, deaf": Scope(((0, "a"), (-1, "a")), ((0, "w"),), (0,), "back forget deaf", 3),
+    "back, two caches": Scope(((0, "a"), (1, "a")), ((1, "w"),), (0, 1), "back deaf", 2),
+    "back, a copy": Scope(((0, "a"),), ((0, "w"), (1, "w")), (0, 0), "back copy", 2),
+    "back, deleted": Scope(((0, "ad"), (0, "a")), ((0, "ww"),), (0,), "back cut", 2),
+    "across two caches": Scope(((0, "a"),), ((0, "w"), (1, "wf")), (0, 1), "cut", 1, across=True),
 }
-"""Small scopes: a few seconds together."""
+"""Writers and readers by process, where each process's connections lead, and which faults: minutes together."""
 
-_ALL = "crash evict restart late outage partition twice"
 MORE = {
-    "writers race, any two faults": Scope(writers=2, faults=2, kinds=_ALL),
-    "clear and delete, any fault": Scope(writers=2, what="acd", kinds=_ALL),
-    "three readers, one of them full": Scope(readers=3, full=1, what="ad", kinds="crash evict restart"),
-    "two reads each": Scope(reads=2, what="ad", kinds=_ALL),
-    "two writes each": Scope(writers=2, writes=2, kinds="crash evict late"),
-    "after an outage": Scope(reads=2, what="ad", kinds=_ALL, after=True),
-    "one process, any two faults": Scope(reads=2, faults=2, kinds=_ALL, shared=True),
+    "one cache, wide": Scope(((0, "aa"), (0, "a")), ((0, "w"), (0, "w")), (0,), "cut evict", 2),
+    "two caches and a bare writer": Scope(((0, "a"), (1, "a"), (-1, "a")), ((0, "w"),), (0, 1), "cut", 1),
+    "two caches, wide": Scope(((0, "a"), (1, "a")), ((0, "w"), (1, "w")), (0, 1), "cut deaf"),
+    "two caches, forgotten twice": Scope(((0, "a"), (1, "a")), ((0, "w"),), (0, 1), "forget deaf", 2),
+    "a copy, wide": Scope(((0, "a"), (1, "a")), ((0, "w"), (1, "w")), (0, 0), "copy move deaf", 2),
+    "back, wide": Scope(((0, "aa"), (-1, "a")), ((0, "ww"), (1, "w")), (0, 0), "back forget", 2),
 }
+"""Larger ones: long, and some gigabytes."""
 
-_OUT = "outage"
-MUTANTS = {
-    "fill without lease": Scope(),
-    "publish keeps the lease": Scope(),
-    "publish without version check": Scope(writers=2),
-    "no run check": Scope(kinds="restart"),
-    "lease without run": Scope(kinds="restart"),
-    "silent miss": Scope(readers=3),
-    "silent full read": Scope(full=1),
-    "failed publish not marked": Scope(kinds=_OUT),
-    "trust without draining": Scope(kinds=_OUT),
-    "delete without publish": Scope(what="ad"),
-    "incarnation ignored": Scope(writers=2, what="ad"),
-    "clear keeps the window": Scope(what="ac"),
-    "any lease fills": Scope(readers=3),
-    "drain clears a newer mark": Scope(reads=2, faults=0, after=True),
-    "mark after ack": Scope(kinds=_OUT),
-    "creation extends no conversation": Scope(writers=2, what="ad"),
-    "publish vouches for the run": Scope(writers=3, readers=1, kinds="restart"),
-    "degraded write not marked": Scope(writes=2, kinds=_OUT),
-    "mark cleared first": Scope(kinds=_OUT),
-    "publish after ack": Scope(),
-    "look under way counts": Scope(shared=True, kinds="partition"),
-    "no look while trusted": Scope(kinds="partition"),
-    "a lease is given twice": Scope(kinds="twice"),
-    "look counts from its end": Scope(reads=2, faults=0, after=True),
+ATTACKS = {
+    "one": Scope(((0, "a"),), ((0, "w"), (0, "w")), (0,), "cut"),
+    "full": Scope(((0, "a"),), ((0, "w"), (0, "f")), (0,), "cut"),
+    "miss": Scope(((0, "a"),), ((0, "w"), (0, "ww")), (0,)),
+    "bare": Scope(((-1, "a"), (0, "a")), ((0, "w"),), (0,)),
+    "bare, two": Scope(((-1, "a"), (-1, "a")), ((0, "ww"),), (0,)),
+    "bare, slow": Scope(((-1, "a"),), ((0, "w"), (0, "w")), (0,)),
+    "hand": Scope(((0, "a"), (-1, "D")), ((0, "ww"),), (0,)),
+    "hands": Scope(((-1, "DaD"),), ((0, "ww"),), (0,)),
+    "deleted": Scope(((0, "a"), (0, "d")), ((0, "ww"),), (0,), empty=True),
+    "again": Scope(((0, "a"),), ((0, "w"),), (0,), "again"),
+    "deaf": Scope(((0, "a"),), ((0, "w"),), (0,), "deaf"),
+    "deaf, bare": Scope(((0, "a"), (-1, "a")), ((0, "w"),), (0,), "deaf"),
+    "two": Scope(((0, "a"),), ((1, "w"),), (0, 1)),
+    "fresh": Scope(((-1, "a"),), ((0, "ww"),), (0,), "", fresh=True),
+    "forget": Scope(((-1, "a"),), ((0, "w"), (0, "w")), (0,), "forget"),
+    "two processes": Scope(((-1, "a"),), ((0, "w"), (1, "w")), (0, 0)),
+    "copy, bare": Scope(((-1, "a"),), ((1, "w"),), (0, 0), "copy"),
+    "copy": Scope(((0, "a"),), ((1, "w"),), (0, 0), "copy move", 2),
+    "back, deaf": Scope(((0, "a"),), ((0, "w"),), (0,), "back deaf", 2),
+    "back, again": Scope(((0, "a"), (0, "a")), ((0, "wfw"),), (0,), "back again", 2),
+    "back": Scope(((0, "a"), (0, "a")), ((0, "w"), (0, "w")), (0,), "back"),
+    "back, forget": Scope(((0, "a"),), ((0, "w"), (0, "w")), (0,), "back forget", 2),
+    "across": Scope(((0, "a"),), ((0, "w"), (1, "f")), (0, 1), "cut", 1, across=True),
 }
-"""Every rule of the protocol, left out, and a small scope that shows what comes of it."""
+"""Small ones, each to show what comes of leaving out some rule."""

@@ -48,6 +48,7 @@ def make_world(
         world = World(loop, database_url, settings, hot)
         worlds.append(world)
         monkeypatch.setattr("convmemory._async.tiered.time", world)
+        monkeypatch.setattr("convmemory._async.lookout.time", world)
         monkeypatch.setattr("convmemory._async.prober.asleep", world.asleep)
         monkeypatch.setattr("convmemory._async.redis_store.LEASE", AGES)
         return world

@@ -13,9 +13,9 @@ import redis
 import redis.asyncio
 
 from convmemory.storage.sql_and_lua import lua
-from model.window_model import Key, Lease, Window, fill, look, publish, tell
+from model.window_model import Key, Lease, Window, fill, look, publish
 
-READ = "window_read"
+READ, DROP = "window_read", "window_drop"
 WHO = "redis.call('INFO', 'replication')"
 LIFE = 1_800_000
 
@@ -87,13 +87,11 @@ class Hot:
 
     def happened(self, what: str, key: str, arguments: Sequence[Any], answer: Any, now: float) -> None:
         """Note a command that was carried out, and hold its answer against the model's."""
-        if not what.startswith(("window", "drop")):
+        if not what.startswith("window"):
             return
         before = self.shadows.get(key, Shadow())
-        expected, after = "dropped", Shadow()
-        if what != "drop":
-            expected, after = self._predicted(what, before, words(arguments), answer, now)
-        if self.compare and what != "drop" and (given := _verdict(answer, expected)) != expected:
+        expected, after = self._predicted(what, before, words(arguments), answer, now)
+        if self.compare and (given := _verdict(answer, expected)) != expected:
             raise Differs(f"{what} {words(arguments)} on {before.key} answered {given}, the model {expected}")
         self._changed(key, before, after)
 
@@ -101,23 +99,36 @@ class Hot:
         self, what: str, before: Shadow, said: list[str], given: Any, now: float
     ) -> tuple[str, Shadow]:
         owner, key = said[0], before.key
-        mine = before.owner == owner
-        if what == READ:
-            if isinstance(key, Window) and not mine:
+        era, meant = self._meant(what, said)
+        if not meant:
+            return "elsewhere", before
+        if what == DROP:
+            return "dropped", Shadow()
+        if isinstance(key, Window) and before.owner != owner:
+            if what == READ:
                 return "foreign", before
-            answer, key = look(key, self.run, given[1].decode() if given[0] == b"lease" else "")
-            fits = f"hit {key.life} {key.version}" if isinstance(key, Window) else answer
+            key = key._replace(stamp=None)
+        if what == READ:
+            answer, key = look(key, era, given[1].decode() if given[0] == b"lease" else "")
+            fits = f"hit {key.stamp}" if isinstance(key, Window) else answer
             return fits, Shadow(key, owner, now) if answer == "lease" else before
-        life, version = said[1], int(said[2])
-        if isinstance(key, Window) and not mine:
-            key = key._replace(life=None)
-        if what == "window_publish":
-            answer, key = publish(key, self.run, life, version)
-        elif said[4] and mine:
-            answer, key = fill(key, self.run, said[4], life, version)
+        stamp = said[1]
+        if what == "window_fill":
+            holder = said[3] if before.owner == owner else ""
+            answer, key = fill(key, holder, era, stamp)
         else:
-            answer, key = tell(key, life, version)
+            answer, key = publish(key, era, stamp, said[2])
         return answer, Shadow(key, owner)
+
+    def _meant(self, what: str, said: list[str]) -> tuple[str | None, bool]:
+        """The era that goes with this server in a script's arguments, and whether the server is meant at all."""
+        if what == "window_fill":
+            return said[4], True
+        if what == DROP:
+            return None, said[0] in ("", self.run)
+        servers = said[6:] if what == READ else said[9 : 9 + 2 * int(said[8])]
+        eras = dict(zip(servers[::2], servers[1::2], strict=True))
+        return eras.get(self.run), self.run in eras or (what != READ and not eras)
 
     def _changed(self, key: str, before: Shadow, after: Shadow) -> None:
         content = self.eye.dump(key)
@@ -167,11 +178,13 @@ class Hot:
 
     # Looking ahead
 
-    def would_serve(self, key: str, owner: str, want: int, hard: int) -> list[bytes] | None:
+    def would_serve(
+        self, key: str, owner: str, want: int, hard: int, eras: Sequence[str]
+    ) -> list[bytes] | None:
         """What the real script would serve now, if anything; the key is left as it was."""
         with self.eye.pipeline(transaction=True) as pipe:
             pipe.dump(key)
-            pipe.eval(self.texts[READ], 1, key, owner, want, hard, LIFE, secrets.token_hex(8), 1)
+            pipe.eval(self.texts[READ], 1, key, owner, want, hard, LIFE, secrets.token_hex(8), 1, *eras)
             pipe.unlink(key)
             content, answer, _ = pipe.execute()
         if content is not None:
@@ -220,5 +233,5 @@ def _digest(text: str) -> str:
 def _verdict(answer: Any, expected: str) -> str:
     if isinstance(answer, bytes):
         return answer.decode()
-    given = [bytes(part).decode() if isinstance(part, bytes) else str(part) for part in answer[:3]]
+    given = [bytes(part).decode() if isinstance(part, bytes) else str(part) for part in answer[:2]]
     return " ".join(given) if given[0] == "hit" else given[0]

@@ -20,8 +20,7 @@ class Moment(NamedTuple):
     """The conversation between two commits; ``owner`` is ``None`` while it is not there."""
 
     owner: str | None = None
-    life: str = ""
-    version: int = 0
+    stamp: str = ""
     last: int = 0
     human: int = 0
     entries: tuple[bytes, ...] = ()
@@ -33,15 +32,15 @@ class Moment(NamedTuple):
         if self.owner != user:
             return FOREIGN
         first = 1 if want is None else span(self.last, self.human, want, hard)
-        return Snapshot(self.life, self.version, self.last, self.human, self.entries[first - 1 :])
+        return Snapshot(self.stamp, self.last, self.human, self.entries[first - 1 :])
 
 
 class Ack(NamedTuple):
-    """An acknowledged write: the moment it made, when, and whether Redis was told or a mark was left."""
+    """An acknowledged write: the moment it made, when, and which cache was told; the others had a mark left for them."""
 
     moment: int
     at: float
-    told: bool
+    told: str = ""
 
 
 @dataclass
@@ -50,7 +49,8 @@ class Ledger:
 
     moments: list[Moment] = field(default_factory=lambda: [Moment()])
     acks: list[Ack] = field(default_factory=list)
-    seen: int = 0
+    seen: dict[str, int] = field(default_factory=dict)
+    """By cache: the moment it was told of by a read."""
 
     @property
     def now(self) -> int:
@@ -66,13 +66,13 @@ class Ledger:
     def acknowledged(self, ack: Ack) -> None:
         self.acks.append(ack)
 
-    def owed(self, marked_before: float) -> int:
-        """The moment no read may fall behind: the newest one acknowledged, or seen by a read that told Redis of it.
+    def owed(self, marked_before: float, cache: str) -> int:
+        """The moment no read through a cache may fall behind: the newest one that it was told of.
 
-        Writes that were only marked count if they were acknowledged before the time given.
+        Writes that were only marked for it count if they were acknowledged before the time given.
         """
-        acked = (ack.moment for ack in self.acks if ack.told or ack.at < marked_before)
-        return max(self.seen, *acked, 0)
+        acked = (ack.moment for ack in self.acks if ack.told == cache or ack.at < marked_before)
+        return max(self.seen.get(cache, 0), *acked, 0)
 
     def check(
         self, answer: Snapshot | str, user: str, want: int | None, hard: int, owed: int, who: str
@@ -93,13 +93,13 @@ class Ledger:
 
     def _story(self) -> str:
         return " > ".join(
-            f"{at}: life {m.life[-4:]} version {m.version} of {len(m.entries)}" if m.owner else f"{at}: gone"
+            f"{at}: stamp {m.stamp[:4]} of {len(m.entries)}" if m.owner else f"{at}: gone"
             for at, m in enumerate(self.moments)
         )
 
 
-def _plain(answer: Snapshot | str) -> tuple[str, int, int, int, tuple[bytes, ...]] | str:
+def _plain(answer: Snapshot | str) -> tuple[str, int, int, tuple[bytes, ...]] | str:
     if isinstance(answer, str):
         return answer
     entries: Sequence[bytes] = answer.entries
-    return answer.incarnation, answer.version, answer.last_seq, answer.human_seq, tuple(entries)
+    return answer.stamp, answer.last_seq, answer.human_seq, tuple(entries)

@@ -16,8 +16,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from model.processes import BARE, Process
 from model.stage import Actor, Order
-from model.world import FAR, KEPT, Process, World, batch
+from model.world import FAR, HERE, KEPT, World, batch
 
 T = TypeVar("T")
 OWNER, STRANGER = "ana", "eve"
@@ -38,6 +39,7 @@ class Topic(NamedTuple):
     ``apart``: what becomes of the first process before it begins: ``cut`` off from Redis, and perhaps so long ago
     that it has ``marked`` a write which everybody is owed. ``begun``: a call of the last process that is on its way
     already, where it stands, and perhaps what it asked is on its way twice. ``meanwhile``: what another process did since.
+    ``places``: where each process keeps its windows; those of one place share a cache.
     """
 
     writes: tuple[str, ...] = ("append",)
@@ -49,12 +51,17 @@ class Topic(NamedTuple):
     begun: tuple[tuple[str, ...] | None, ...] = (None,)
     meanwhile: tuple[str, ...] = ("",)
     processes: int = 3
+    places: tuple[str, ...] = HERE
     users: tuple[str, ...] = (OWNER,)
     conversations: int = 1
 
 
 APART = ("cut", "cut", "mend", "wait")
-EVERY = ("restart", "evict", "crash", "lose", "hold", "twice", "arrive", "die", *APART)
+ELSEWHERE = ("", "elsewhere ", "")
+"""The second process keeps its windows in another cache."""
+WITHOUT = (BARE, "", "")
+"""The first process has no Redis."""
+EVERY = ("forget", "hand", "restart", "evict", "crash", "lose", "hold", "twice", "arrive", "die", *APART)
 TOPICS = {
     "races": Topic(),
     "lives": Topic(("append", "delete")),
@@ -67,6 +74,12 @@ TOPICS = {
     "bad connections": Topic(troubles=("crash", "lose", "hold", "die", "wait")),
     "commands that come twice": Topic(("append", "append", "delete"), ("twice", "twice", "arrive")),
     "strangers": Topic(("append", "delete"), ("evict",), users=(OWNER, OWNER, STRANGER)),
+    "two caches": Topic(("append", "delete"), ("wait", "evict"), places=ELSEWHERE),
+    "two caches, one cut off": Topic(troubles=APART, places=ELSEWHERE),
+    "a writer without a cache": Topic(("append", "delete"), ("wait", "lose"), places=WITHOUT),
+    "forgotten": Topic(("append", "delete"), ("forget", "wait", "restart"), places=WITHOUT),
+    "deleted by hand": Topic(("append", "append", "clear"), ("hand", "hand", "wait")),
+    "everything elsewhere": Topic(("append", "append", "delete", "repeat"), EVERY, places=ELSEWHERE),
     "everything": Topic(("append", "append", "delete", "clear", "pop", "repeat"), EVERY, conversations=2),
 }
 
@@ -98,6 +111,10 @@ class Interleavings(RuleBasedStateMachine):
                 self._pick("what", self.world.conversations[: self.topic.conversations])
             ),
             "restart": self.restart,
+            "forget": self.world.forget,
+            "hand": lambda: self.world.by_hand(
+                self._pick("what", self.world.conversations[: self.topic.conversations])
+            ),
             "cut": self.cut,
             "mend": self.mend,
             "wait": lambda: self.world.wait(self._pick("seconds", [1.25, LONG_AGO])),
@@ -111,6 +128,7 @@ class Interleavings(RuleBasedStateMachine):
         """What it is about; whether there is a conversation, in Redis too, and processes that trust what is there."""
         self.data = data
         self.topic = self._pick("topic", self.topics)
+        self.world.settle(self.topic.places)
         there, cached, trusting, apart, begun, meanwhile = (
             self._pick(name, getattr(self.topic, name)) for name in STARTS
         )

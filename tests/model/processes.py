@@ -12,12 +12,18 @@ import redis.exceptions
 
 from convmemory import AsyncPostgresStore, AsyncRedisStore
 from convmemory.errors import StorageError
-from convmemory.windows.trust import LOOK_EVERY
+from convmemory.storage.redis_keys import Keys
+from convmemory.windows.trust import LOOK_EVERY, OLDEST_LOOK, Cache
+from model.hot import DROP
 from model.stage import Actor, Order, playing
 
 if TYPE_CHECKING:
     from model.ledger import Moment
     from model.world import World
+
+
+BARE = "no cache"
+"""Where a process keeps its windows that has no Redis."""
 
 
 class Play(Actor):
@@ -39,19 +45,31 @@ class Play(Actor):
 class Process:
     """One process of the application: its own stores, its own idea of how Redis is doing."""
 
-    def __init__(self, name: str, world: World, postgres: GatedPostgres) -> None:
+    def __init__(self, name: str, world: World, postgres: GatedPostgres, place: str) -> None:
         self.name = name
         self.world = world
         self.postgres = postgres
+        self.settings = world.settings.model_copy(update={"key_prefix": world.settings.key_prefix + place})
+        self.bare = place == BARE
         self.cut = False
         self.start()
+
+    @property
+    def cache(self) -> str:
+        """What its windows are told apart by; a process without a cache reads for itself alone."""
+        return self.name if self.bare else self.settings.key_prefix
+
+    @property
+    def keys(self) -> Keys:
+        return Keys(self.settings.key_prefix, self.world.installation)
 
     def __repr__(self) -> str:
         return self.name
 
     def start(self) -> None:
         """Begin with nothing known."""
-        self.redis = AsyncRedisStore(GatedRedis(self), self.world.settings)
+        self.redis = AsyncRedisStore(GatedRedis(self), self.settings)
+        self.redis.belong(self.world.installation)
         self.postgres.process = self
         self.postgres.health.begin_anew()
         self.doubts, self.losses = True, 0
@@ -68,10 +86,14 @@ class Process:
 
     def looked(self) -> None:
         """Begin as one that has found no marks just now."""
-        now = self.world.now
-        ticket = self.redis.trust.begin(now)
+        if self.bare or self.redis.trust.trusted:
+            return
+        trust, server = self.redis.trust, self.world.hot.run
+        cache = Cache(server, f"{server}/0/{self.settings.key_prefix}")
+        trust.named([cache])
+        ticket = trust.begin(self.world.now)
         assert ticket is not None
-        self.redis.trust.drained(ticket, now)
+        trust.looked(ticket, {cache.name: self.world.registered(cache.name)})
         self.doubts = False
 
     def missed(self) -> None:
@@ -83,7 +105,7 @@ class Process:
         if self.doubts:
             return float("inf")
         looks = (a.looks_since for a in self.world.stage.actors if a.process is self and not a.over)
-        return now - (2 * LOOK_EVERY if any(since is not None for since in looks) else LOOK_EVERY)
+        return now - (OLDEST_LOOK if any(since is not None for since in looks) else LOOK_EVERY)
 
 
 class GatedRedis:
@@ -103,10 +125,24 @@ class GatedRedis:
         return GatedPipeline(self)
 
     async def info(self, section: str) -> Any:
-        return await self.ask("info", [], (), lambda: self._process.world.hot.client.info(section))
+        async def call() -> dict[str, str]:
+            return {"redis_version": "0", "master_replid": self._process.world.hot.run}
 
-    async def drop(self, keys: list[str]) -> Any:
-        return await self.ask("drop", keys, (), lambda: self._process.world.hot.client.unlink(*keys))
+        return await self.ask(f"info {section}", [], (), call)
+
+    async def drop(self, drops: list[tuple[str, str, str]]) -> Any:
+        """Several drops, sent together."""
+        hot = self._process.world.hot
+
+        async def call() -> list[Any]:
+            said = []
+            for text, key, server in drops:
+                answer = await hot.script("EVAL", text, key, [server])
+                hot.happened(DROP, key, [server], answer, self._process.world.now)
+                said.append(answer)
+            return said
+
+        return await self.ask(DROP, [], (), call)
 
     async def ask(
         self, what: str, keys: Sequence[str], arguments: Sequence[Any], call: Callable[[], Any]
@@ -138,11 +174,11 @@ class GatedRedis:
 
 
 class GatedPipeline:
-    """Unlinks that are sent together, which is all the store pipelines here."""
+    """Windows that are dropped together, which is all the store pipelines here."""
 
     def __init__(self, client: GatedRedis) -> None:
         self._client = client
-        self._keys: list[str] = []
+        self._drops: list[tuple[str, str, str]] = []
 
     async def __aenter__(self) -> GatedPipeline:
         return self
@@ -150,15 +186,12 @@ class GatedPipeline:
     async def __aexit__(self, *_: object) -> None:
         """Nothing is held open."""
 
-    def execute_command(self, command: str, key: str) -> None:
-        assert command == "UNLINK"
-        self._keys.append(key)
-
-    def unlink(self, key: str) -> None:
-        self._keys.append(key)
+    def execute_command(self, command: str, script: str, _keys: int, key: str, server: str) -> None:
+        assert command == "EVAL"
+        self._drops.append((script, key, server))
 
     async def execute(self) -> Any:
-        return await self._client.drop(self._keys)
+        return await self._client.drop(self._drops)
 
 
 class GatedPostgres(AsyncPostgresStore):
@@ -167,24 +200,24 @@ class GatedPostgres(AsyncPostgresStore):
     process: Process
 
     async def _send(
-        self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, brief: bool = False
+        self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, **more: Any
     ) -> Sequence[Any]:
         name = next(name for name, text in self._statements.items() if text is query)
         world, actor = self.process.world, playing()
-        if name == "read_dirty" and actor.looks_since is None:
+        if name == "look" and actor.looks_since is None:
             actor.looks_since, actor.losses = world.now, self.process.losses
         order = await actor.stop(name)
         stumbles = order in {Order.LOSE_REQUEST, Order.LOSE_ANSWER} and not actor.stumbled
         actor.stumbled = stumbles
         if stumbles and order is Order.LOSE_REQUEST:
             raise psycopg.OperationalError("cut off")
-        rows = await super()._send(query, parameters, fetch=fetch, brief=brief)
+        rows = await super()._send(query, parameters, fetch=fetch, **more)
         world.stated(actor, name, parameters)
         if order is Order.HOLD:
             await actor.stop(f"the answer of {name}")
         if stumbles:
             raise psycopg.OperationalError("the answer was lost")
-        if name == "clear_dirty" or (name == "read_dirty" and not rows):
+        if name == "clear_marks" or (name == "look" and rows and rows[0][-1] is None):
             actor.looks_since = None
             self.process.doubts = self.process.doubts and actor.losses != self.process.losses
         return rows

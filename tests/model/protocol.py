@@ -1,363 +1,295 @@
-"""Who takes part in the coherence protocol, and every step that can come next."""
+"""What writers and readers do: every step of theirs that can come next."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
-from typing import NamedTuple
+from typing import Any
 
-from model.window_model import Key, Lease, Window, fill, look, publish, shown, tell
-
-NOBODY = (0, 0)
-"""The life and the version of a conversation that is not there."""
-
-
-NOBODYS = -1
-"""Who holds a lease that nobody has heard of."""
-
-
-class Broken(Exception):
-    """The promise is broken."""
-
-
-# What PostgreSQL holds
-
-
-@cache
-def state_at(log: str, moment: int) -> tuple[int, int]:
-    """(life, version) after so many commits; a life is named by the commit that began it."""
-    life, version = NOBODY
-    for at, what in enumerate(log[:moment], 1):
-        life, version = NOBODY if what == "d" else (life or at, version + 1)
-    return life, version
+from model.parties import (
+    Broken,
+    Log,
+    Pg,
+    Proc,
+    Reader,
+    Row,
+    Scope,
+    Server,
+    State,
+    Step,
+    Writer,
+    bits,
+    put,
+    shows,
+    stamp_of,
+)
+from model.window_model import Key, Lease, Window
 
 
-@cache
-def told_of(log: str, moment: int) -> tuple[int, int]:
-    """What the write that made ``moment`` tells the window."""
-    life, version = state_at(log, moment - 1)
-    return (life, version + 1) if log[moment - 1] == "d" else state_at(log, moment)
+class Parties:
+    """What PostgreSQL and the scripts do; ``without`` names the rule that is left out."""
 
+    def __init__(self, scope: Scope, without: str = "") -> None:
+        self.scope, self.without = scope, without
 
-# Everybody's state
+    def has(self, rule: str) -> bool:
+        """Whether the rule is kept."""
+        return rule != self.without
 
-
-class Writer(NamedTuple):
-    """``idle``, ``committed``, ``failed`` (could not publish) or ``owes`` (mutants: acknowledged too early)."""
-
-    step: str
-    moment: int
-    left: int
-    marked: bool = False
-
-
-class Reader(NamedTuple):
-    """``idle``; ``drop clear`` (draining) and ``look``; ``bare leased`` (misses), with ``+`` once it has read.
-
-    ``slow``: a second passed since it read the marks.
-    """
-
-    step: str
-    left: int
-    floor: int = 0
-    value: int = 0
-    slow: bool = False
-
-
-class State(NamedTuple):
-    """The world between two steps. ``away``: who cannot reach Redis; ``trust``: of each process, fresh, due or doubt."""
-
-    log: str
-    mark: int
-    key: Key
-    old: Key
-    run: int
-    away: str
-    writers: tuple[Writer, ...]
-    readers: tuple[Reader, ...]
-    trust: tuple[str, ...]
-    floor: int
-    late: int
-    faults: int
-
-
-Step = tuple[str, State]
-
-
-@dataclass(frozen=True)
-class Scope:
-    """How many of everybody and of everything; the first ``full`` readers read whole histories.
-
-    ``kinds`` of faults: crash evict restart late outage partition twice. ``what`` is written: a(ppend) c(lear) d(elete).
-    ``shared``: all readers are one process. ``after``: an outage, and a write that is marked; it is over for
-    everybody but the first writer.
-    """
-
-    writers: int = 1
-    readers: int = 2
-    full: int = 0
-    writes: int = 1
-    reads: int = 1
-    faults: int = 1
-    kinds: str = ""
-    what: str = "a"
-    shared: bool = False
-    after: bool = False
-
-    def starts(self) -> Iterator[State]:
-        """Before anything happens: with a warm window and a cold one, of a conversation that is there or not."""
-        writers, readers = (
-            (Writer("idle", 0, self.writes),) * self.writers,
-            (Reader("idle", self.reads),) * self.readers,
+    def start(self, *, cold: bool) -> State:
+        """Before anything happens, with nothing cached or with everything."""
+        scope = self.scope
+        log: Log = () if scope.empty else (1,)
+        known, used = bits(log), sorted(set(scope.procs))
+        rows = () if scope.fresh else tuple(Row(10 + at, 0, 20 + at) for at in used)
+        servers = []
+        for at in (0, 1):
+            warm = None if cold or scope.fresh else Window(20 + at, stamp_of(log), shows(log), 10 + at)
+            there = at in used
+            servers.append(
+                Server(10 + at if there else 0, warm if there else None, None, known, 10 + at if there else 0)
+            )
+        procs = tuple(Proc(at, 10 + at, 0 if scope.fresh else 20 + at, known, 0) for at in scope.procs)
+        return State(
+            pg=Pg(log, rows),
+            before=None,
+            past=0,
+            lost=(),
+            servers=tuple(servers),
+            procs=procs,
+            writers=tuple(Writer("idle", len(what)) for _, what in scope.writers),
+            readers=tuple(Reader("idle", len(what)) for _, what in scope.readers),
+            acked=known,
+            returned=known,
+            ids=2,
+            faults=scope.faults,
         )
-        processes = 1 if self.shared else self.readers
-        if self.after:
-            doubt, stale = ("doubt",) * processes, Window(1, 1, 0)
-            yield State("aa", 2, stale, None, 0, "w0", writers, readers, doubt, 2, 0, self.faults)
-            return
-        trust = ("fresh",) * processes
-        for log in ("a", ""):
-            for key in (Window(*state_at(log, len(log)), 0), None):
-                yield State(log, 0, key, None, 0, "", writers, readers, trust, len(log), 0, self.faults)
+
+    def commit(self, s: State, **change: Any) -> State:
+        """One commit of PostgreSQL, which it may lose again."""
+        return s._replace(pg=s.pg._replace(**change), before=s.pg)
+
+    def mark(self, s: State, caches: tuple[int, ...], stamp: int) -> tuple[tuple[int, int], ...]:
+        """The marks, with one for each of these caches."""
+        return tuple(sorted({**dict(s.pg.marks), **dict.fromkeys(caches, stamp)}.items()))
+
+    def name(self, server: Server) -> int:
+        """What a cache on this server is called."""
+        return server.name if self.has("a server names itself") else server.token
+
+    def store(self, s: State, at: int, key: Key) -> State:
+        """The same with another key on a server."""
+        server = s.servers[at]
+        return s._replace(servers=put(s.servers, at, server._replace(key=key, old=server.key)))
+
+    def tell(self, s: State, at: int, stamp: int, seen: Log = (), ends: str = "tell ends the lease") -> State:
+        """Keep a window of just this stamp; drop whatever else there is."""
+        key = s.servers[at].key
+        if isinstance(key, Window):
+            newer = key.shows[:1] == seen[:1] and len(key.shows) >= len(seen) > 0  # of one life, by number
+            kept = key.stamp == stamp or (newer and not self.has("keep by stamp"))
+        else:
+            kept = not self.has(ends)
+        return s if kept or key is None else self.store(s, at, None)
+
+    def distrust(self, s: State, p: int) -> State:
+        """The connections lead to another server than was thought: its name is known now, its era is not."""
+        proc = s.procs[p]
+        cache = self.name(s.servers[proc.server])
+        return s._replace(procs=put(s.procs, p, proc._replace(cache=cache, era=0, look=())))
+
+    def unknown(self, proc: Proc, keep: int) -> Proc:
+        """Looks that began before a mark vouch for nothing it stands for."""
+        look = (*proc.look[:2], proc.look[2] & keep, *proc.look[3:]) if proc.look else ()
+        return proc._replace(knew=proc.knew & keep, look=look)
+
+    def owed_at(self, s: State, at: int, what: int) -> State:
+        """Whoever reads at this server is owed these commits."""
+        server = s.servers[at]
+        return s._replace(servers=put(s.servers, at, server._replace(told=server.told | what)))
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """The steps that can come next; ``without`` names the rule that is left out."""
+class Writers(Parties):
+    """What writers do: statement, publish, and the mark where that failed."""
 
-    scope: Scope
-    without: str = ""
-
-    def steps(self, s: State) -> Iterator[Step]:
-        """Every step that can come next, with the state it leads to."""
-        for i, writer in enumerate(s.writers):
-            yield from self._writer(s, i, writer)
-        for i, reader in enumerate(s.readers):
-            yield from self._reader(s, i, reader)
-        yield from self._events(s)
-        if s.faults:
-            for what, n in self._faults(s):
-                yield what, n._replace(faults=s.faults - 1)
-
-    # Writers
-
-    def _writer(self, s: State, i: int, w: Writer) -> Iterator[Step]:
-        if w.step == "idle" and w.left:
-            yield from self._commits(s, i, w)
+    def writer(self, s: State, i: int, w: Writer) -> Iterator[Step]:
+        """The next step of a writer."""
+        p, ops = self.scope.writers[i]
+        if w.step == "again" or (w.step == "idle" and w.left):
+            cache, era = (s.procs[p].cache, s.procs[p].era) if p >= 0 else (0, 0)
+            saw = tuple(row.cache for row in s.pg.rows)
+            began = _writer(s, i, step="began", cache=cache, era=era, saw=saw)
+            yield f"w{i} starts, sees caches {saw}", began
+        elif w.step in {"began", "orphan"}:
+            yield from self._states(s, i, p, ops[len(ops) - w.left])
         elif w.step == "committed":
-            yield from self._publishes(s, i, w)
+            yield from self._publishes(s, i, p)
         elif w.step == "failed":
-            early = self.without == "mark after ack"
-            marked = s if early or self.without == "failed publish not marked" else s._replace(mark=w.moment)
-            yield (
-                f"w{i} marks, acks",
-                self._acked(marked, i, w, late=True, then="owes mark" if early else "idle"),
-            )
-        elif w.step == "owes mark":
-            yield f"w{i} marks", _with_writer(s._replace(mark=w.moment), i, Writer("idle", 0, w.left))
-        elif w.step == "owes publish":
-            n = self._published(s, w.moment) if self._reaches(s, i) else s
-            yield f"w{i} publishes", _with_writer(n, i, Writer("idle", 0, w.left))
+            yield f"w{i} marks {w.cache}, acks {w.change}", self._marked_late(s, i, p)
 
-    def _commits(self, s: State, i: int, w: Writer) -> Iterator[Step]:
-        moment = len(s.log) + 1
-        for what in self.scope.what:
-            if what != "a" and state_at(s.log, len(s.log)) == NOBODY:
-                continue
-            n = s._replace(log=s.log + what)
-            yield f"w{i} commits {what}{moment}", _with_writer(n, i, Writer("committed", moment, w.left))
-            if not self._reaches(s, i):  # its breaker may have opened: then the mark is part of the statement
-                mark = s.mark if self.without == "degraded write not marked" else moment
-                marked = _with_writer(
-                    n._replace(mark=mark), i, Writer("committed", moment, w.left, marked=True)
-                )
-                yield f"w{i} commits and marks {what}{moment}", marked
-
-    def _publishes(self, s: State, i: int, w: Writer) -> Iterator[Step]:
-        if self.without == "publish after ack":
-            yield f"w{i} acks {w.moment}", self._acked(s, i, w, late=False, then="owes publish")
+    def _states(self, s: State, i: int, p: int, op: str) -> Iterator[Step]:
+        """The statement is carried out."""
+        w, there = s.writers[i], stamp_of(s.pg.log)
+        stored = _writer(s, i, saw=())
+        if w.change and w.change in s.pg.log:
+            stamp = there if self.has("a repeat tells") else -2
+            found = _writer(stored, i, step="committed", stamp=stamp, seen=shows(s.pg.log))
+            yield f"w{i} finds {w.change} stored", found
             return
-        if self._reaches(s, i):
-            n = self._published(s, w.moment)
-            yield f"w{i} publishes {w.moment}: {shown(n.key)}, acks", self._acked(n, i, w, late=False)
-            if s.faults and "outage" in self.scope.kinds:
-                n = _with_writer(n._replace(faults=s.faults - 1), i, w._replace(step="failed"))
-                yield f"w{i} publishes {w.moment}, the answer is lost", n
-        if w.marked:
-            yield f"w{i} leaves Redis alone, acks {w.moment}", self._acked(s, i, w, late=True)
-        elif not self._reaches(s, i):
-            yield f"w{i} cannot publish {w.moment}", _with_writer(s, i, w._replace(step="failed"))
+        if op != "a" and not there:
+            yield f"w{i} finds nothing to delete", _written(stored, i)
+            return
+        again = bool(w.change) and not self.has("a fresh stamp an attempt")
+        change = abs(w.change) if again else s.ids
+        change = change if op == "a" else -change
+        stamp = max(change, 0)
+        marks = self.mark(s, self._marked(w, p, op), change if self.has("every mark is another") else stamp)
+        n = self.commit(stored._replace(ids=s.ids + (not again)), log=(*s.pg.log, change), marks=marks)
+        if w.step == "orphan":
+            yield f"w{i}'s statement commits {change} after all", _writer(n, i, step="dead", left=0)
+        elif p < 0:
+            yield f"w{i} commits {change}, acks", self.acked(_written(n, i), change, p)
+        else:
+            before = there or (-1 if self.has("nothing is not extended") else 0)
+            facts = {"stamp": stamp, "before": before if op == "a" else -1, "seen": shows(n.pg.log)}
+            did = _writer(n, i, step="committed", change=change, **facts)
+            yield f"w{i} commits {change} after {before}", did
+        if "again" in self.scope.kinds and s.faults and w.step == "began" and op == "a":
+            lost = _writer(n, i, step="again", change=change)._replace(faults=s.faults - 1)
+            yield f"w{i} commits {change}, THE REPLY IS LOST", lost
 
-    def _acked(self, s: State, i: int, w: Writer, *, late: bool, then: str = "idle") -> State:
-        n = _with_writer(s, i, Writer(then, w.moment if then != "idle" else 0, w.left - 1))
-        return n._replace(late=max(s.late, w.moment)) if late else n._replace(floor=max(s.floor, w.moment))
+    def _marked(self, w: Writer, p: int, op: str) -> tuple[int, ...]:
+        rule = "hands mark" if op == "D" else "bare writers mark" if p < 0 else "writes mark others"
+        others = tuple(cache for cache in w.saw if cache != w.cache) if self.has(rule) else ()
+        mine = bool(others) and self.scope.across and self.has("mark mine too")
+        return w.saw if mine else others
 
-    def _published(self, s: State, moment: int) -> State:
-        what, (life, version) = s.log[moment - 1], told_of(s.log, moment)
-        if (what, self.without) in {("c", "clear keeps the window"), ("d", "delete without publish")}:
-            return s
-        if what == "a":
-            return _put(s, publish(s.key, s.run, life, version, self.without)[1])
-        return _put(s, tell(s.key, life, version, self.without)[1])
+    def _publishes(self, s: State, i: int, p: int) -> Iterator[Step]:
+        w, proc = s.writers[i], s.procs[p]
+        if w.cache and self.name(s.servers[proc.server]) != w.cache and self.has("publish asks the name"):
+            yield f"w{i} finds another server", _writer(self.distrust(s, p), i, step="failed")
+            return
+        told = self.publish(s, proc.server, w, w.era if self.has("one era a call") else proc.era)
+        yield (
+            f"w{i} publishes {w.change}, acks",
+            self.acked(_written(told, i), w.change, p, proc.server),
+        )
+        if "deaf" in self.scope.kinds and s.faults:
+            for n in {s, told}:
+                yield f"w{i} publishes, NO ANSWER", _writer(n, i, step="failed")._replace(faults=s.faults - 1)
 
-    def _reaches(self, s: State, i: int) -> bool:
-        return not (s.away == "all" or (s.away == "w0" and i == 0))
+    def publish(self, s: State, at: int, w: Writer, era: int) -> State:
+        """The script: extend a window of this era and the stamp before, else tell."""
+        key = s.servers[at].key
+        if isinstance(key, Window) and w.before >= 0:
+            mine = key.era == era or not self.has("publish compares the era")
+            number = key.shows[:1] == w.seen[:1] and len(key.shows) == len(w.seen) - 1
+            if mine and (key.stamp == w.before if self.has("extend by stamp") else number):
+                grown = key._replace(stamp=w.stamp, shows=(*key.shows, w.change))
+                return self.store(s, at, grown)
+        return s if w.stamp == -2 else self.tell(s, at, w.stamp, w.seen, "publish ends the lease")
 
-    # Readers
+    def _marked_late(self, s: State, i: int, p: int) -> State:
+        w, n = s.writers[i], s
+        if self.has("a failed publish marks") and any(row.cache == w.cache for row in s.pg.rows):
+            n = self.commit(s, marks=self.mark(s, (w.cache,), w.change))
+        if self.has("a failed publish distrusts"):
+            n = n._replace(procs=put(n.procs, p, n.procs[p]._replace(era=0, look=())))
+        n = n._replace(procs=tuple(self.unknown(proc, ~(1 << abs(w.change))) for proc in n.procs))
+        return self.acked(_written(n, i), w.change, p)
 
-    def _reader(self, s: State, i: int, r: Reader) -> Iterator[Step]:
-        if r.step == "idle":
-            if r.left:
-                yield self._begins(s, i, r)
-        elif r.step in {"drop", "clear"}:
-            yield self._drains(s, i, r)
-        elif r.step == "look":
-            yield self._looks(s, i, r)
+    def acked(self, s: State, change: int, p: int, at: int = -1) -> State:
+        """A write is acknowledged, by a process or none, and a server was told or not; what was lost is owed no more."""
+        bit = 1 << abs(change) if change in s.pg.log else 0
+        s = s._replace(acked=s.acked | bit)
+        if p >= 0:
+            s = s._replace(procs=put(s.procs, p, s.procs[p]._replace(mine=s.procs[p].mine | bit)))
+        return self.owed_at(s, at, bit) if at >= 0 else s
+
+
+class Readers(Parties):
+    """What readers do: ask for the window, and read PostgreSQL where that is a miss."""
+
+    def reader(self, s: State, i: int, r: Reader) -> Iterator[Step]:
+        """The next step of a reader."""
+        p, ops = self.scope.readers[i]
+        full = ops[len(ops) - r.left] == "f" if r.left else False
+        if r.step == "idle" and r.left:
+            yield f"r{i} starts{' a full read' * full}", self._begins(s, i, p, full=full)
+        elif r.step == "ask":
+            yield from self._asks(s, i, p)
         elif r.step in {"bare", "leased"}:
-            yield self._reads(s, i, r)
+            yield f"r{i} reads {s.pg.log}", _reader(s, i, step=r.step + "+", log=s.pg.log)
+        elif r.step in {"bare+", "leased+"}:
+            yield self._finishes(s, i, p, full=full)
+
+    def _begins(self, s: State, i: int, p: int, *, full: bool) -> State:
+        proc = s.procs[p]
+        servers = (s.servers[proc.server], *s.servers)
+        told = next((server.told for server in servers if self.name(server) == proc.cache), 0)
+        others = s.acked | (s.returned if self.scope.across else 0)
+        return _reader(
+            s,
+            i,
+            step="bare" if full or not proc.era else "ask",
+            cache=proc.cache,
+            era=proc.era,
+            owes=told | proc.mine | (proc.knew & others),
+            bound=bool(s.past) and proc.past == s.past,
+        )
+
+    def _asks(self, s: State, i: int, p: int) -> Iterator[Step]:
+        r, at = s.readers[i], s.procs[p].server
+        server, key = s.servers[at], s.servers[at].key
+        if self.name(server) != r.cache and self.has("read asks the name"):
+            yield f"r{i} finds another server", _reader(self.distrust(s, p), i, step="bare")
+        elif isinstance(key, Window) and self._serves(key, r, server):
+            yield f"r{i} is served {key.shows}", self._returned(s, i, at, self._judged(s, i, key))
+        elif isinstance(key, Lease):
+            yield f"r{i} misses", _reader(s, i, step="bare")
+            if "late" in self.scope.kinds:
+                yield f"r{i} takes the lease over", _reader(self.store(s, at, Lease(i)), i, step="leased")
         else:
-            yield self._finishes(s, i, r)
+            yield f"r{i} misses, leases", _reader(self.store(s, at, Lease(i)), i, step="leased")
 
-    def _begins(self, s: State, i: int, r: Reader) -> Step:
-        trust = s.trust[self._process(i)]
-        owed = s.floor if trust == "fresh" else max(s.floor, s.late)
-        r = r._replace(floor=owed)
-        busy = self.scope.shared and any(other.step in {"drop", "clear"} for other in s.readers)
-        if i < self.scope.full:
-            return self._reads(s, i, r._replace(step="bare"))
-        if trust == "fresh" or self.without == "trust without draining":
-            return self._looks(s, i, r)
-        if not busy:
-            return self._reads_marks(s, i, r)
-        if trust == "due" and self.without == "look under way counts":
-            return self._looks(s, i, r)
-        return self._reads(s, i, r._replace(step="bare"))  # another reader of this process is at the marks
+    def _serves(self, key: Window, r: Reader, server: Server) -> bool:
+        run = self.has("a server names itself") or key.run == server.name
+        return run and (key.era == r.era or not self.has("read compares the era"))
 
-    def _reads_marks(self, s: State, i: int, r: Reader) -> Step:
-        if not s.mark:
-            n = self._trusting(s, i, "fresh")
-            return f"r{i} finds no mark", _with_reader(n, i, r._replace(step="look"))
-        first = "clear" if self.without == "mark cleared first" else "drop"
-        return f"r{i} finds mark {s.mark}", _with_reader(s, i, r._replace(step=first, value=s.mark))
+    def _judged(self, s: State, i: int, key: Window) -> Log:
+        """The oldest state that this can be, among those with what is owed."""
+        r = s.readers[i]
+        for log in (s.pg.log,) if r.bound else (s.pg.log, s.lost):
+            for m in range(len(log) + 1):
+                if shows(log[:m]) == key.shows and not r.owes & ~bits(log[:m]):
+                    return log[:m]
+        owed = [commit for commit in range(s.ids) if r.owes >> commit & 1]
+        raise Broken(f"r{i} is served {key.shows}, owes {owed}, PostgreSQL has {s.pg.log}")
 
-    def _drains(self, s: State, i: int, r: Reader) -> Step:
-        reverse = self.without == "mark cleared first"
-        if r.step == "drop" and s.away == "all":
-            return f"r{i} cannot drop", _with_reader(
-                self._trusting(s, i, "doubt"), i, r._replace(step="bare")
-            )
-        if r.step == "drop":
-            what, n, then = f"r{i} drops", _put(s, None), "look" if reverse else "clear"
-        else:
-            gone = s.mark == r.value or self.without == "drain clears a newer mark"
-            n = s._replace(mark=0) if gone else s
-            what, then = f"r{i} clears mark {r.value}", "drop" if reverse else "look"
-        if then == "look":
-            slow = r.slow and self.without != "look counts from its end"
-            n, r = self._trusting(n, i, "due" if slow else "fresh"), r._replace(slow=False)
-        return what, _with_reader(n, i, r._replace(step=then))
+    def _finishes(self, s: State, i: int, p: int, *, full: bool) -> Step:
+        r, proc = s.readers[i], s.procs[p]
+        at, key = proc.server, s.servers[proc.server].key
+        held = (isinstance(key, Lease) and key.holder == i) or not self.has("fill needs the lease")
+        if r.step == "leased+" and held:
+            era = r.era if self.has("one era a call") else proc.era
+            n = self.store(s, at, Window(era, stamp_of(r.log), shows(r.log), s.servers[at].name))
+            return f"r{i} fills {shows(r.log)}", self._returned(n, i, at, r.log)
+        silent = not self.has("a full read tells" if full else "a miss tells")
+        n = s if silent else self.tell(s, at, stamp_of(r.log), shows(r.log))
+        return f"r{i} returns {shows(r.log)}{', tells' * (not silent)}", self._returned(n, i, at, r.log)
 
-    def _looks(self, s: State, i: int, r: Reader) -> Step:
-        if s.away == "all":
-            return f"r{i} cannot look", _with_reader(
-                self._trusting(s, i, "doubt"), i, r._replace(step="bare")
-            )
-        answer, key = look(s.key, s.run, i, self.without)
-        if answer != "hit":
-            step = "leased" if answer == "lease" else "bare"
-            return f"r{i} looks: {answer}", _with_reader(_put(s, key), i, r._replace(step=step))
-        assert isinstance(key, Window)
-        held = (m for m in range(r.floor, len(s.log) + 1) if state_at(s.log, m) == key[:2])
-        moment = next(held, None)
-        if moment is None:
-            raise Broken(f"r{i} is served {shown(key)} after {r.floor}")
-        return f"r{i} is served {shown(key)}", _with_reader(_seen(s, moment), i, Reader("idle", r.left - 1))
-
-    def _reads(self, s: State, i: int, r: Reader) -> Step:
-        n = _with_reader(s, i, r._replace(step=r.step + "+", value=len(s.log)))
-        return f"r{i} reads {len(s.log)}", n
-
-    def _finishes(self, s: State, i: int, r: Reader) -> Step:
-        done, (life, version) = Reader("idle", r.left - 1), state_at(s.log, r.value)
-        if s.away == "all":
-            return f"r{i} cannot tell {r.value}", _with_reader(self._trusting(s, i, "doubt"), i, done)
-        silent = "silent full read" if i < self.scope.full else "silent miss"
-        n = _with_reader(_seen(s, r.value), i, done)
-        if r.step == "leased+":
-            said, key = fill(s.key, s.run, i, life, version, self.without)
-        elif self.without == silent:
-            said, key = "says nothing of", s.key
-        else:
-            said, key = tell(s.key, life, version, self.without)
-        return f"r{i} {said} {r.value}", _put(n, key)
-
-    def _process(self, i: int) -> int:
-        return 0 if self.scope.shared else i
-
-    def _trusting(self, s: State, i: int, how: str) -> State:
-        at = self._process(i)
-        return s._replace(trust=(*s.trust[:at], how, *s.trust[at + 1 :]))
-
-    # What happens to them
-
-    def _events(self, s: State) -> Iterator[Step]:
-        if s.away:
-            yield "Redis is back", s._replace(away="")
-        if s.late > s.floor:
-            due = s.trust
-            if self.without != "no look while trusted":
-                due = tuple("due" if trust == "fresh" else trust for trust in s.trust)
-            looking = tuple(r._replace(slow=r.step in {"drop", "clear"}) for r in s.readers)
-            yield "a second passes", s._replace(floor=s.late, trust=due, readers=looking)
-        if isinstance(s.key, Lease) and not s.key.late and "late" in self.scope.kinds:
-            yield "the lease's time is over", s._replace(key=s.key._replace(late=True))
-
-    def _faults(self, s: State) -> Iterator[Step]:
-        kinds = self.scope.kinds
-        if "crash" in kinds:
-            for i, w in enumerate(s.writers):
-                if w.step != "idle":
-                    yield f"w{i} CRASHES", _with_writer(s, i, Writer("idle", 0, 0))
-            for i, r in enumerate(s.readers):
-                if r.step != "idle":
-                    yield f"r{i} CRASHES", _with_reader(s, i, Reader("idle", r.left - 1))
-        if "twice" in kinds:
-            yield from self._asked_again(s)
-        if "evict" in kinds and s.key and not s.away:
-            yield "EVICTED", _put(s, None)
-        if "restart" in kinds:
-            yield f"RESTART, back to {shown(s.old)}", s._replace(key=s.old, run=s.run + 1)
-            yield "RESTART, all kept", s._replace(run=s.run + 1)
-        if not s.away:
-            yield from self._apart(s)
-
-    def _apart(self, s: State) -> Iterator[Step]:
-        if "outage" in self.scope.kinds:
-            yield "OUTAGE", s._replace(away="all")
-        if "partition" in self.scope.kinds:
-            yield "PARTITION between w0 and Redis", s._replace(away="w0")
-
-    def _asked_again(self, s: State) -> Iterator[Step]:
-        """What a reader asked before it was given its lease was on its way twice, and arrives once more."""
-        for i, r in enumerate(s.readers):
-            if r.step.rstrip("+") == "leased":
-                holder = i if self.without == "a lease is given twice" else NOBODYS
-                answer, key = look(s.key, s.run, holder)
-                yield f"r{i}'s question arrives again: {answer}", _put(s, key)
+    def _returned(self, s: State, i: int, at: int, log: Log) -> State:
+        still = bits(tuple(commit for commit in log if commit in s.pg.log))
+        n = s._replace(readers=put(s.readers, i, Reader("idle", s.readers[i].left - 1)))
+        return self.owed_at(n._replace(returned=n.returned | still), at, still)
 
 
-def _with_writer(s: State, i: int, w: Writer) -> State:
-    return s._replace(writers=(*s.writers[:i], w, *s.writers[i + 1 :]))
+def _writer(s: State, i: int, **change: Any) -> State:
+    return s._replace(writers=put(s.writers, i, s.writers[i]._replace(**change)))
 
 
-def _with_reader(s: State, i: int, r: Reader) -> State:
-    return s._replace(readers=(*s.readers[:i], r, *s.readers[i + 1 :]))
+def _written(s: State, i: int) -> State:
+    return s._replace(writers=put(s.writers, i, Writer("idle", s.writers[i].left - 1)))
 
 
-def _put(s: State, key: Key) -> State:
-    return s if key == s.key else s._replace(key=key, old=s.key)
-
-
-def _seen(s: State, moment: int) -> State:
-    return s._replace(floor=max(s.floor, moment))
+def _reader(s: State, i: int, **change: Any) -> State:
+    return s._replace(readers=put(s.readers, i, s.readers[i]._replace(**change)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from convmemory.storage.redis_keys import Keys
 from model.machine import OWNER, play
 from model.servers import RealServer
 from model.stage import Order
@@ -30,26 +29,28 @@ def test_a_server_that_was_a_replica_in_between_serves_nothing_of_before(make_wo
         process, uuid = world.processes[0], world.conversations[0]
         world.finish(world.write(process, OWNER, uuid, "append", batch(range(2), human=True)))
         world.finish(world.read(process, OWNER, uuid, 2))
-        window = Keys(world.settings.key_prefix).window(uuid)
-        assert hot.would_serve(window, OWNER, 2, HARD)
+        window, eras = process.keys.window(uuid), process.redis.trust.standing.eras
+        assert hot.would_serve(window, OWNER, 2, HARD, eras)
 
         hot.eye.replicaof("127.0.0.1", "1")  # a fail-over and another one: the process has run through
         hot.eye.replicaof("NO", "ONE")
 
         assert hot.eye.exists(window)
-        assert hot.would_serve(window, OWNER, 2, HARD) is None
+        assert hot.would_serve(window, OWNER, 2, HARD, eras) is None
 
 
-def test_what_a_second_attempt_makes_again_is_another_life(make_world):
+def test_what_a_second_attempt_makes_again_has_another_stamp(make_world):
     world = make_world()
     world.begin()
     maker, deleter, _ = world.processes
     uuid = world.conversations[0]
     write = world.write(maker, OWNER, uuid, "append", batch(range(2), human=True))
+    while write.at != "append":
+        world.step(write)
     world.step(write, Order.LOSE_ANSWER)  # it is there, and its maker is told that the connection broke
     world.finish(world.write(deleter, OWNER, uuid, "delete"))
     world.finish(write)
 
-    first, gone, second = [moment.life for moment in world.ledgers[uuid].moments[1:]]
+    first, gone, second = [moment.stamp for moment in world.ledgers[uuid].moments[1:]]
     assert gone == ""
     assert len({first, gone, second}) == 3

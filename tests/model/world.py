@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
@@ -20,7 +20,6 @@ from convmemory._async.tiered import AsyncTieredStore
 from convmemory.encoding.codec import encode, pack, pack_row, unpack
 from convmemory.errors import StorageUnavailable
 from convmemory.ids import ConversationKey
-from convmemory.storage.redis_keys import Keys
 from convmemory.windows.snapshots import Snapshot
 from model.hot import Hot
 from model.ledger import FOREIGN, Ack, Ledger, Moment
@@ -30,12 +29,15 @@ from model.stage import Actor, Order, Stage, playing
 LEASE = 5.0
 """Seconds on the world's clock a lease lasts; by the server's own, ten minutes."""
 CHANGES = {"append", "clear_conversation", "delete_conversation", "pop_message"}
+MARKS = {"mark", "clear_marks", "forget_caches", "tidy_caches", "register"}
+HERE = ("", "", "")
+"""Where three processes keep their windows: in one cache, of one key prefix."""
 HARD, KEPT = 6, 4
 """Messages a turn may have at most, and that a window keeps."""
 FAR = 30
 """Steps no read or write ever needs."""
 TRUTH = """
-SELECT c.user_id, c.incarnation::text, c.version, c.last_seq, c.last_human_seq, m.body, m.content
+SELECT c.user_id, c.stamp::text, c.last_seq, c.last_human_seq, m.body, m.content
 FROM conversations c LEFT JOIN messages m USING (conversation_id) WHERE conversation_id = %s ORDER BY m.seq
 """
 
@@ -54,19 +56,20 @@ class World:
         self.failed = False
         self.tiered = AsyncTieredStore
         self.statement: Callable[[str, bytes], bytes] = lambda _name, query: query
+        self.hand: LiteralString = "DELETE FROM conversations WHERE conversation_id = %s"
         self._eye = psycopg.connect(
             database_url, autocommit=True, options=f"-c search_path={settings.db_schema}"
         )
-        self._keys = Keys(settings.key_prefix)
-        stores = [GatedPostgres(database_url, settings) for _ in range(3)]
-        self.processes = [Process(f"p{n}", self, store) for n, store in enumerate(stores)]
-        for store in stores:
+        [[self.installation]] = self._eye.execute("SELECT id::text FROM installation").fetchall()
+        self._stores = [GatedPostgres(database_url, settings) for _ in range(3)]
+        for store in self._stores:
             loop.run_until_complete(store.open())
+        self.settle(HERE)
 
     def close(self) -> None:
         self.stage.clear()
-        for process in self.processes:
-            self.stage.loop.run_until_complete(process.postgres.close())
+        for store in self._stores:
+            self.stage.loop.run_until_complete(store.close())
         self.stage.loop.run_until_complete(self.hot.close())
         self._eye.close()
 
@@ -76,8 +79,10 @@ class World:
         self.failed = False
         self.stage.clear()
         self.hot.forget()
-        self._eye.execute("DELETE FROM dirty_windows")
-        self.marks: set[UUID] = set()
+        self._eye.execute("DELETE FROM caches")
+        self._eye.execute("DELETE FROM marks")
+        self.marks: set[tuple[str, UUID]] = set()
+        self.eras: set[str] = set()
         self.now = 1000.0
         self.conversations = [uuid4(), uuid4()]
         self.ledgers = {uuid: Ledger() for uuid in self.conversations}
@@ -87,32 +92,50 @@ class World:
             process.cut = False
             process.start()
 
+    def settle(self, places: Sequence[str]) -> None:
+        """Have each process keep its windows somewhere: processes of one place share a cache."""
+        self.processes = [
+            Process(f"p{n}", self, store, place)
+            for n, (store, place) in enumerate(zip(self._stores, places, strict=True))
+        ]
+
+    def registered(self, name: str) -> str:
+        """The era of a cache that is registered now, if it was not."""
+        self._eye.execute("SELECT register_v1(%s)", [[name]])
+        [[era]] = self._eye.execute("SELECT era::text FROM caches WHERE name = %s", [name]).fetchall()
+        self._look_at_marks()
+        return str(era)
+
     # What actors do
 
     def write(self, process: Process, user: str, uuid: UUID, what: str, drafts: Sequence[Draft] = ()) -> Play:
         """Begin to append, clear, delete or pop."""
-        key, tiered = ConversationKey(uuid, user), self.tiered(process.postgres, process.redis)
+        key, tiered = ConversationKey(uuid, user), self._tiered(process)
         play = Play(f"{process.name} {what}", process)
         play.intent = lambda was: after(what, was, user, drafts)
         call = getattr(tiered, what)(key, *[drafts] * (what == "append"))
         self.stage.begin(play, self._written(play, uuid, call))
         return play
 
+    def _tiered(self, process: Process) -> AsyncTieredStore:
+        return self.tiered(process.postgres, None if process.bare else process.redis)
+
     async def _written(self, play: Play, uuid: UUID, call: Any) -> None:
         try:
             await call
         except (ConversationNotFound, StorageUnavailable):
             return
-        self.ledgers[uuid].acknowledged(Ack(play.moment, self.now, play.told))
-        if not play.told:  # its own process knows at once
+        told = play.process.cache if play.told else ""
+        self.ledgers[uuid].acknowledged(Ack(play.moment, self.now, told))
+        if not play.told and not play.process.bare:  # its own process knows at once
             play.process.missed()
 
     def read(self, process: Process, user: str, uuid: UUID, want: int | None) -> Play:
         """Begin to read; what is owed is settled now."""
         play = Play(f"{process.name} read", process)
-        play.owed = self.ledgers[uuid].owed(process.marks_owed_before(self.now))
+        play.owed = self.ledgers[uuid].owed(process.marks_owed_before(self.now), process.cache)
         play.told = True  # a full history asks nothing before it tells
-        tiered = self.tiered(process.postgres, process.redis)
+        tiered = self._tiered(process)
         call = tiered.read(ConversationKey(uuid, user), want, HARD)
         self.stage.begin(play, self._read(play, user, uuid, want, call))
         return play
@@ -125,7 +148,8 @@ class World:
             answer, play.told = FOREIGN, False
         found = ledger.check(answer, user, want, HARD, play.owed, play.name)
         if play.told and not play.process.redis.health.open:
-            ledger.seen = max(ledger.seen, found)
+            cache = play.process.cache
+            ledger.seen[cache] = max(ledger.seen.get(cache, 0), found)
 
     def step(self, actor: Actor, order: Order = Order.GO) -> None:
         """Let an actor take a step; what it found wrong is raised."""
@@ -155,19 +179,40 @@ class World:
             ledger, found = self.ledgers[parameters["conversation"]], self._truth(parameters["conversation"])
             was = ledger.moments[-1]
             if ledger.commit(found) and actor.intent:
-                wanted = actor.intent(was)._replace(life=found.life)
+                wanted = actor.intent(was)._replace(stamp=found.stamp)
                 assert found == wanted, f"{name} made {found}, not {wanted}"
             actor.moment = ledger.now
-        if name in CHANGES or name.endswith("dirty"):
-            self.marks = {row[0] for row in self._eye.execute("SELECT conversation_id FROM dirty_windows")}
+        if name in CHANGES | MARKS:
+            self._look_at_marks()
+
+    def _look_at_marks(self) -> None:
+        found = self._eye.execute(
+            "SELECT era::text, conversation FROM caches LEFT JOIN marks ON cache = name"
+        ).fetchall()
+        self.marks = {(era, conversation) for era, conversation in found if conversation is not None}
+        self.eras = {era for era, _ in found}
+
+    def forget(self) -> None:
+        """Somebody deletes the rows of all caches, and their marks."""
+        self._eye.execute("DELETE FROM caches")
+        self._eye.execute("DELETE FROM marks")
+        self._look_at_marks()
+
+    def by_hand(self, uuid: UUID) -> None:
+        """Somebody deletes a conversation at psql."""
+        self._eye.execute(self.hand, [uuid])
+        ledger = self.ledgers[uuid]
+        if ledger.commit(self._truth(uuid)):
+            ledger.acknowledged(Ack(ledger.now, self.now))
+        self._look_at_marks()
 
     def _truth(self, uuid: UUID) -> Moment:
         rows = self._eye.execute(TRUTH, [uuid]).fetchall()
         if not rows:
             return Moment()
         entries = tuple(pack_row(body, content) for *_, body, content in rows if body is not None)
-        owner, life, version, last, human, *_ = rows[0]
-        return Moment(owner, life, version, last, human, entries)
+        owner, stamp, last, human, *_ = rows[0]
+        return Moment(owner, stamp, last, human, entries)
 
     def die(self, process: Process) -> None:
         """A process is killed and starts again."""
@@ -190,7 +235,8 @@ class World:
         self.stage.loop.run_until_complete(self.delayed.pop(0)())
 
     def evict(self, uuid: UUID) -> None:
-        self.hot.evict(self._keys.window(uuid))
+        for process in self.processes:
+            self.hot.evict(process.keys.window(uuid))
 
     def monotonic(self) -> float:
         """The clock the library reads."""
@@ -207,22 +253,27 @@ class World:
     def look_ahead(self) -> None:
         """Whoever read now, and was served by Redis, would be given what the promise says.
 
-        That is all that was acknowledged, unless the conversation is marked: then the marks come first.
+        That is all that was acknowledged, unless the conversation is marked, or the cache was forgotten: then a look
+        comes first.
         """
-        for uuid, ledger in self.ledgers.items():
-            name = self._keys.window(uuid)
-            if not self.hot.exists(name):
-                continue
-            owner = self.hot.shadows[name].owner
-            answer = self.hot.would_serve(name, owner, KEPT, HARD)
-            if answer is not None:
-                given = Snapshot(
-                    answer[1].decode(), int(answer[2]), int(answer[3]), int(answer[4]), answer[5:]
-                )
-                owed = ledger.owed(float("-inf" if uuid in self.marks else "inf"))
-                self.failed = True
-                ledger.check(given, owner, KEPT, HARD, owed, "whoever read now")
-                self.failed = False
+        for process in {process.cache: process for process in self.processes if not process.bare}.values():
+            eras = process.redis.trust.standing.eras
+            for uuid, ledger in self.ledgers.items() if self.eras.intersection(eras) else ():
+                self._look_ahead(process, uuid, ledger, eras)
+
+    def _look_ahead(self, process: Process, uuid: UUID, ledger: Ledger, eras: Sequence[str]) -> None:
+        name = process.keys.window(uuid)
+        if not self.hot.exists(name):
+            return
+        owner = self.hot.shadows[name].owner
+        answer = self.hot.would_serve(name, owner, KEPT, HARD, eras)
+        if answer is not None:
+            given = Snapshot(answer[1].decode(), int(answer[2]), int(answer[3]), answer[4:])
+            marked = any((era, uuid) in self.marks for era in eras)
+            owed = ledger.owed(float("-inf" if marked else "inf"), process.cache)
+            self.failed = True
+            ledger.check(given, owner, KEPT, HARD, owed, "whoever read now")
+            self.failed = False
 
 
 def after(what: str, was: Moment, user: str, drafts: Sequence[Draft]) -> Moment:
@@ -233,7 +284,7 @@ def after(what: str, was: Moment, user: str, drafts: Sequence[Draft]) -> Moment:
     kept = {"append": was.entries, "clear": (), "pop": was.entries[:-1]}[what]
     entries = (*kept, *(entry for entry in fresh if entry not in kept))
     human = max((seq for seq, entry in enumerate(entries, 1) if unpack(entry).type == "human"), default=0)
-    return Moment(was.owner or user, was.life, was.version + 1, len(entries), human, entries)
+    return Moment(was.owner or user, was.stamp, len(entries), human, entries)
 
 
 def batch(numbers: Sequence[int], human: bool) -> list[Draft]:

@@ -17,20 +17,21 @@ from convmemory.storage.redis_urls import redis_place
 from convmemory.windows.snapshots import parse_reply
 from security.fuzz_tools import Harness, main
 
-KEY = re.compile(r"p:(?:session:|user:|history:)\{[\w.~%-]+\}(?::sessions|:recent)?", re.ASCII)
-UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+KEY = re.compile(r"p:1:i:(?:session:|user:|history:)\{[\w.~%-]+\}(?::sessions|:recent)?", re.ASCII)
+UUID = re.compile(r"[0-9a-fA-F]{8}(?:(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{24})")
+INSTALLATION = "0c7d3f1e-6f0b-4b8e-9d55-3a1c2b4d5e6f"
 TEXTS = psycopg.adapters.get_loader(psycopg.adapters.types["text"].array_oid, psycopg.pq.Format.TEXT)
 
 
 def ids(data: bytes) -> None:
     """An id is refused by its name, or it has a row and keys that no other pair of ids reaches."""
     parts = [part.decode("utf-8", "surrogateescape") for part in data.split(b"\xff")][:4]
-    keys, rows, names = Keys("p:"), {}, {}
+    keys, rows, names = Keys("p:", "i"), {}, {}
     for user, name in ((user, name) for user in parts for name in parts):
         key = _key(name, user)
         if key is None:
             continue
-        meant = name.lower() if UUID.fullmatch(name) else (user, name)
+        meant = name.lower().replace("-", "") if UUID.fullmatch(name) else (user, name)
         assert rows.setdefault(key.uuid, meant) == meant
         for text, whose in ((keys.session(name), ("s", name)), (keys.user_sessions(user), ("u", user))):
             assert KEY.fullmatch(text), text
@@ -43,9 +44,12 @@ def ids(data: bytes) -> None:
 def _key(name: str, user: str) -> ConversationKey | None:
     refused = ""
     try:
-        return conversation_key(name, user)
+        key = conversation_key(name, user)
     except InvalidArgument as error:
         refused = error.argument
+    else:
+        key.settle(INSTALLATION)
+        return key
     assert refused in {"conversation_id", "user_id"}
     return None
 

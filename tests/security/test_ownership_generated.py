@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import Any
+from uuid import UUID, uuid5
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
@@ -152,7 +153,7 @@ def everything(database, keyspace):
     """A function that returns all that is stored, and what the owner's windows hold."""
 
     def look():
-        tables = ("conversations", "messages", "message_contexts", "dirty_windows")
+        tables = ("conversations", "messages", "message_contexts", "marks")
         rows = {
             table: database.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in tables
         }
@@ -199,7 +200,7 @@ async def test_lists_show_only_what_is_ones_own(memory, conversation):
     await memory.save_message("c", HumanMessage("x"), user_id="eve")
 
     assert [c.user_id for c in await memory.list_user_conversations("eve")] == ["eve"]
-    assert [s.session_id for s in await memory.list_user_sessions("eve")] == [hers.session_id]
+    assert [s.handle for s in await memory.list_user_sessions("eve")] == [hers.handle]
     assert await memory.list_user_sessions("ev*") == []
     page = await memory.list_user_conversations("ana", limit=1)
     assert [c.user_id for c in await memory.list_user_conversations("eve", cursor=page.next_cursor)] in (
@@ -210,19 +211,19 @@ async def test_lists_show_only_what_is_ones_own(memory, conversation):
 
 TABLES = re.compile(r"\{schema\}\.(?:conversations|messages|message_contexts)\b")
 FUNCTION = re.compile(
-    r"CREATE (?:OR REPLACE )?FUNCTION \{schema\}\.(\w+)\((.*?)\).*?\$\$(.*?)\$\$", re.DOTALL
+    r"CREATE FUNCTION \{schema\}\.(\w+)\((.*?)\)\s+RETURNS (.*?)\s+LANGUAGE.*?\$\$(.*?)\$\$", re.DOTALL
 )
 STATEMENTS = sorted(
     path for path in files("convmemory").joinpath("sql").iterdir() if path.name.endswith(".sql")
 )
 FUNCTIONS = [
-    found
+    (name, parameters, body)
     for path in files("convmemory").joinpath("sql/migrations").iterdir()
     if path.name.endswith(".sql")
-    for found in FUNCTION.findall(path.read_text("utf-8"))
-    if TABLES.search(found[2])
+    for name, parameters, returns, body in FUNCTION.findall(path.read_text("utf-8"))
+    if TABLES.search(body) and returns != "trigger"
 ]
-"""Those that touch what somebody owns."""
+"""Those that touch what somebody owns; a trigger asks nobody, and answers nobody."""
 OWNED = re.compile("|".join([TABLES.pattern, *(rf"\{{schema\}}\.{name}\(" for name, *_ in FUNCTIONS)]))
 
 
@@ -243,4 +244,21 @@ def test_every_function_in_the_database_compares_the_user(function):
 
 def test_the_statements_and_functions_are_found():
     assert len(STATEMENTS) >= 10
-    assert {"append_v1", "clear_v1", "revise_v1"} <= {name for name, *_ in FUNCTIONS}
+    assert {"append_v1", "clear_v1", "delete_v1", "pop_v1", "revise_v1"} == {name for name, *_ in FUNCTIONS}
+
+
+async def test_nobody_can_take_the_row_of_another_users_name(memory, make_memory, database):
+    theirs = (await memory.create_conversation("mallory", conversation_id="vacation")).uuid
+    assert (await memory.create_conversation("mallory", conversation_id="vacation")).uuid == theirs
+    guessed = [uuid5(UUID(int=0), "3:anavacation"), uuid5(theirs, "3:anavacation")]
+    for row in guessed:
+        await memory.save_message(row, "user", "mine now", user_id="mallory")
+
+    await memory.save_message("vacation", "user", "hello", user_id="ana")
+    mine = (await memory.get_conversation("vacation", user_id="ana")).uuid
+    assert mine not in guessed
+    assert [m.content for m in await memory.get_history("vacation", user_id="ana")] == ["hello"]
+    for written in (mine, str(mine), mine.hex):
+        assert [m.content for m in await memory.get_history(written, user_id="ana")] == ["hello"]
+    [[installation]] = database.execute("SELECT id FROM installation").fetchall()
+    assert mine == uuid5(installation, "3:anavacation"), "and in another installation it is another row"

@@ -15,9 +15,11 @@ library, because its documentation says so; they are counted as *excused*:
 unseen    a write committed and not yet acknowledged was seen by a read that could not reach Redis, and not by a later
           one: only where every read that saw it failed to tell the window;
 hidden    a write acknowledged by a writer who could not reach Redis, and therefore marked, was not seen by a reader
-          who could: only within ``LOOK`` seconds, in which every process looks for marks.
+          who could: only within ``LOOK`` seconds, in which every process looks for marks;
+apart     the same where writer and reader have different caches, or the writer has none: what one of them is told, the
+          other finds marked. Nor does what was shown through one cache bind the other.
 
-Both need the word of the process concerned that Redis had just failed it. Where no fault of Redis was played at that
+The first two need the word of the process concerned that Redis had just failed it. Where no fault of Redis was played at that
 time (a busy machine exceeds a deadline), they are counted apart, as *unplanned*.
 """
 
@@ -25,17 +27,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 
-from convmemory.windows.trust import LOOK_EVERY
+from convmemory.windows.trust import OLDEST_LOOK
 from torture.records import OK, Event, Fault, History, Read, Write
 from torture.truth import Timeline, timelines
 from torture.verdict import Judgement, Verdict
 
-LOOK = 2 * LOOK_EVERY
-"""Seconds after which every process has looked at ``dirty_windows`` or serves no window; longer while PostgreSQL is at fault."""
+LOOK = OLDEST_LOOK
+"""Seconds after which every process has looked at ``marks`` or serves no window; longer while PostgreSQL is at fault."""
 MANY, SERVED = 100, 0.25
 """Of so many windows read in peace at least this share comes from Redis."""
 
@@ -96,14 +98,13 @@ def _by_conversation(history: History) -> dict[str, tuple[list[Write], list[Read
 
 @dataclass(slots=True)
 class Floor:
-    """What a read must at least show: the newest state acknowledged, and the newest one shown, before it began."""
+    """What a read must at least show: the newest state acknowledged, and the newest one its cache showed, before it began."""
 
     acknowledged: int = 0
-    shown: int = 0
+    shown: Mapping[str, int] = field(default_factory=dict)
 
-    @property
-    def needed(self) -> int:
-        return max(self.acknowledged, self.shown)
+    def needed(self, cache: str) -> int:
+        return max(self.acknowledged, self.shown.get(cache, 0))
 
 
 class _Conversation:
@@ -118,13 +119,14 @@ class _Conversation:
         self._acknowledged: list[tuple[int, Write]] = []
         self._shown: list[tuple[int, Read]] = []
         self._earliest: list[float] = []
+        self._shown_at: dict[str, int] = {}
 
     def follow(self, writes: Sequence[Write], reads: Sequence[Read]) -> None:
         """Go through beginnings and ends in order of time."""
         self._earliest = _earliest(self._timeline, writes)
         for begins, operation in _moments(writes, reads):
             if begins:
-                self._floors[id(operation)] = Floor(self._floor.acknowledged, self._floor.shown)
+                self._floors[id(operation)] = Floor(self._floor.acknowledged, dict(self._shown_at))
             elif isinstance(operation, Read):
                 self._read(operation)
             elif operation.how == OK:
@@ -168,11 +170,12 @@ class _Conversation:
         if not states:
             self._senseless(read)
             return
-        at = bisect_left(states, floor.needed)
+        needed = floor.needed(read.cache)
+        at = bisect_left(states, needed)
         state = states[at] if at < len(states) else states[-1]
         self._shown.append((state, read))
-        self._floor.shown = max(self._floor.shown, state)
-        if state < floor.needed:
+        self._shown_at[read.cache] = max(self._shown_at.get(read.cache, 0), state)
+        if state < needed:
             self._short(read, state, floor)
 
     def _senseless(self, read: Read) -> None:
@@ -192,7 +195,7 @@ class _Conversation:
     def _short(self, read: Read, state: int, floor: Floor) -> None:
         """The read shows a state older than it must: an exception the documentation makes, or a violation."""
         missed = [w for at, w in self._acknowledged if at > state and w.end < read.begin]
-        before = [r for at, r in self._shown if at > state and r.end < read.begin]
+        before = [r for at, r in self._shown if at > state and r.end < read.begin and r.cache == read.cache]
         plain = [w for w in missed if not self._hidden(w, read)]
         told = [] if missed else [r for r in before if not r.dark]
         if plain or told:
@@ -201,9 +204,12 @@ class _Conversation:
             self._accuse(
                 "leaked" if wiped else "stale",
                 read.end,
-                f"{read.reader} was shown state {state} of {floor.needed} {_brief(read.saw)}"
+                f"{read.reader} was shown state {state} of {floor.needed(read.cache)} {_brief(read.saw)}"
                 f"{' by Redis' if read.hit else ''} {read.begin - since.end:.3f} s after {_named(since)}",
             )
+            return
+        if missed and not any(w.marked for w in missed):
+            self._judgement.excuse("apart")
             return
         failed = [(w.begin, w.end) for w in missed] or [(r.begin, r.end) for r in before]
         planned = all(self._judgement.during("redis", *span) > 0 for span in failed)
@@ -212,7 +218,8 @@ class _Conversation:
     def _hidden(self, write: Write, read: Read) -> bool:
         """Whether the write was marked so shortly before that a look may not have come across it yet."""
         age = read.begin - write.end
-        return write.marked and age <= LOOK + self._judgement.during("postgres", write.end, read.begin)
+        elsewhere = write.marked or write.cache != read.cache
+        return elsewhere and age <= LOOK + self._judgement.during("postgres", write.end, read.begin)
 
     def _accuse(self, kind: str, at: float, text: str) -> None:
         self._judgement.accuse(kind, at, f"{self._conv}: {text}")

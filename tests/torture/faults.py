@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
 
 from torture.outages import (
     cut_postgres,
@@ -52,11 +57,30 @@ def expire(scene: Scene) -> None:
     until = time.monotonic() + 1.0
     while time.monotonic() < until:
         keys = list(
-            scene.ask_redis("SCAN", "0", "MATCH", f"{scene.prefix}history:*", "COUNT", "1000") or [0, []]
+            scene.ask_redis("SCAN", "0", "MATCH", f"{scene.prefix}*history:*", "COUNT", "1000") or [0, []]
         )[1]
         for key in scene.chance.sample(keys, min(len(keys), 12)):
             scene.ask_redis("PEXPIRE", key, str(scene.chance.randint(1, 20)))
         scene.rest(0.0, 0.05)
+
+
+def forget_caches(scene: Scene) -> None:
+    """Somebody deletes the rows of caches, as after a restore."""
+    for _ in range(scene.chance.randint(1, 3)):
+        _by_hand(scene, "DELETE FROM {}.caches")
+        scene.rest(0.0, 0.3)
+
+
+def delete_by_hand(scene: Scene) -> None:
+    """Somebody deletes conversations at psql: some of those that are cleared now and then anyway."""
+    for _ in range(3):
+        _by_hand(scene, "DELETE FROM {}.conversations WHERE external_id ~ 's(6|16|26)$' AND random() < 0.3")
+        scene.rest(0.1, 0.3)
+
+
+def _by_hand(scene: Scene, statement: LiteralString) -> None:
+    with suppress(psycopg.Error), scene.postgres.connect() as conn:
+        conn.execute(sql.SQL(statement).format(sql.Identifier(scene.schema)))
 
 
 def kill_worker(scene: Scene) -> None:
@@ -121,6 +145,8 @@ KINDS = {
         _kind("evict-lru", "light", _evict("allkeys-lru")),
         _kind("evict-random", "light", _evict("allkeys-random")),
         _kind("expire", "light", expire),
+        _kind("forget-caches", "light", forget_caches),
+        _kind("delete-by-hand", "light", delete_by_hand),
         _kind("kill-worker", "worker", kill_worker),
         _kind("crash-worker", "worker", crash_worker),
         _kind("stop-worker", "worker", stop_worker),

@@ -36,7 +36,7 @@ class NaiveStore(TieredStore):
         if cached:
             self.redis.health.counters.hits += 1
             beyond = len(cached) == KEEP  # then there may be older ones, and the window is cut to whole turns
-            return Snapshot("naive", 1, len(cached) + beyond, 0, cached[::-1])
+            return Snapshot("naive", len(cached) + beyond, 0, cached[::-1])
         snapshot = super()._read_durable(key, KEEP, hard)
         self._push(key, snapshot.entries)
         return snapshot.newest(want, hard)

@@ -28,7 +28,8 @@ class Write:
     begin: float
     end: float = inf
     how: str = UNKNOWN
-    marked: bool = False  # Redis could not be told, so the write was marked in dirty_windows instead
+    marked: bool = False  # Redis could not be told, so the write was marked instead
+    cache: str = ""  # whom the writer tells; every other cache has a mark left for it
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class Read:
     saw: tuple[str, ...]
     dark: bool = False
     hit: bool = False
+    cache: str = ""
 
 
 @dataclass(slots=True)
@@ -134,6 +136,7 @@ def _end(
     write = begun[note["op"]]
     if note["how"] == OK and note["at"] < write.end:
         write.end, write.how, write.marked = note["at"], OK, note["marked"]
+        write.cache = note.get("cache", "")
     elif note["how"] == MISSING and write.how == UNKNOWN:
         write.how = MISSING
     worker = note["op"].partition(".")[0]
@@ -148,7 +151,16 @@ def _read(history: History, _begun: Any, _batches: Any, note: dict[str, Any]) ->
         spans = note["from"], note["at"]
         saw = tuple(note["saw"])
         history.reads.append(
-            Read(note["conv"], note["by"], note["want"], *spans, saw, note["dark"], note["hit"])
+            Read(
+                note["conv"],
+                note["by"],
+                note["want"],
+                *spans,
+                saw,
+                note["dark"],
+                note["hit"],
+                note.get("cache", ""),
+            )
         )
 
 

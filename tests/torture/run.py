@@ -25,6 +25,7 @@ from torture.scene import Scene
 from torture.schedule import Schedule
 from torture.sentinel import SentinelSet
 from torture.servers import Hot, Postgres, running
+from torture.variants import LIBRARY
 from torture.workload import Job
 
 WORKERS = 9
@@ -55,6 +56,10 @@ class Plan:
     wiping: float = 0.02
     pace: float = 1.0
     keep: str = ""
+
+
+BARE, ELSEWHERE = 4, 7
+"""Which worker has no Redis, and which one keeps its windows apart from the others'."""
 
 
 @dataclass
@@ -158,10 +163,17 @@ class Stage:
             audit.install(conn, schema)
 
     def _jobs(self, schema: str, began: float, postgres: Proxy, redis: Proxy) -> list[Job]:
-        """Two workers of three stand near the servers, every third behind the proxies."""
+        """Two workers of three stand near the servers, every third behind the proxies.
+
+        Of the library itself one has no Redis, and one keeps its windows in another cache.
+        """
         near = self.postgres.url, self.address or self.redis.url
         far = postgres.url, self.address or redis.url
         places = [far if number % 3 == 2 else near for number in range(self.plan.workers)]
+        caches = dict.fromkeys(range(self.plan.workers), "")
+        if self.plan.variant == LIBRARY:
+            caches |= {BARE: "none", ELSEWHERE: "elsewhere:"}
+            places[BARE : BARE + 1] = [(near[0], "")] * (self.plan.workers > BARE)
         return [
             Job(
                 name=f"{schema[-3:]}{number}-",
@@ -174,7 +186,10 @@ class Stage:
                 began=began,
                 variant=self.plan.variant,
                 wiping=self.plan.wiping,
-                settings=SETTINGS | {"db_schema": schema, "key_prefix": f"{schema}:"} | self.plan.settings,
+                cache=caches[number],
+                settings=SETTINGS
+                | {"db_schema": schema, "key_prefix": f"{schema}:{caches[number]}"}
+                | self.plan.settings,
             )
             for number, place in enumerate(places)
         ]

@@ -22,7 +22,7 @@ from convmemory.embedded.account import OWNER
 from convmemory.embedded.binaries import find_postgres, find_redis
 from convmemory.embedded.plan import Plan
 from convmemory.embedded.postgres import Cluster
-from convmemory.embedded.processes import ServerProcess
+from convmemory.embedded.processes import ServerProcess, clean_environment
 from convmemory.embedded.runtime import runtime_directory
 
 READY = 30.0
@@ -104,8 +104,11 @@ class Postgres(Server):
     def __init__(self, directory: Path, runtime: Path) -> None:
         program = find_postgres(directory / "postgres")
         plan = Plan(str(directory), str(program.path), None, False, True, 200, READY, str(program))
-        cluster = Cluster.prepare(plan, runtime)
-        self.description = str(program)
+        self._over(Cluster.prepare(plan, runtime), directory, str(program))
+
+    def _over(self, cluster: Cluster, directory: Path, description: str) -> None:
+        self.description = description
+        self.cluster = cluster
         self.directory = directory
         self.port = free_port()
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/convmemory"
@@ -149,6 +152,47 @@ class Postgres(Server):
         with suppress(FileNotFoundError):
             (self.directory / "postgres" / "postmaster.pid").unlink()  # its owner was killed, by us
         super().start()
+
+
+class Standby(Postgres):
+    """An asynchronous replica of a running server, which may be promoted."""
+
+    def __init__(self, primary: Postgres, directory: Path, runtime: Path) -> None:
+        data = runtime / "standby"
+        data.mkdir(mode=0o700)
+        primary.cluster.account.give(data)
+        self._over(
+            Cluster.over(data, primary.cluster.programs, primary.cluster.account),
+            directory,
+            f"a standby of {primary.description}",
+        )
+        words = (
+            f"--write-recovery-conf --checkpoint=fast --no-sync --wal-method=stream -d {primary.url}".split()
+        )
+        self._program("pg_basebackup", "-D", self.cluster.name, *words)
+
+    @staticmethod
+    def possible(primary: Postgres) -> bool:
+        """Whether there is a program to copy a running server with."""
+        return (primary.cluster.programs / "pg_basebackup").exists()
+
+    def promote(self) -> None:
+        """Become the primary."""
+        self._program("pg_ctl", "promote", "-D", self.cluster.name, "-w")
+
+    def _program(self, name: str, *words: str) -> None:
+        subprocess.run(
+            [str(self.cluster.programs / name), *words],
+            check=True,
+            capture_output=True,
+            cwd="/",
+            env=clean_environment(),
+            pass_fds=self.cluster.descriptors,
+            **self.cluster.account.popen_arguments(),
+        )
+
+    def start(self) -> None:
+        Server.start(self)
 
 
 class Hot(Server):

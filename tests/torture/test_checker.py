@@ -51,20 +51,33 @@ class Story:
         self.events.append(Event(self._transactions, ROW, what, seq, text, at))
 
     def append(
-        self, *tokens: str, at: tuple[float, float], how: str = OK, marked: bool = False, stored: bool = True
+        self,
+        *tokens: str,
+        at: tuple[float, float],
+        how: str = OK,
+        marked: bool = False,
+        stored: bool = True,
+        cache: str = "",
     ) -> None:
         if stored:
             self.commit(*tokens)
         end = at[1] if how == OK else float("inf")
-        self.history.writes.append(Write("append", "c", tokens, at[0], end, how, marked))
+        self.history.writes.append(Write("append", "c", tokens, at[0], end, how, marked, cache))
 
     def delete(self, at: tuple[float, float], how: str = OK, written: float = 0.0) -> None:
         self.wipe(written)
         end = at[1] if how == OK else float("inf")
         self.history.writes.append(Write("delete", "c", (), at[0], end, how))
 
-    def read(self, *saw: str, at: tuple[float, float], want: int | None = None, dark: bool = False) -> None:
-        self.history.reads.append(Read("c", "r", want, *at, saw, dark))
+    def read(
+        self,
+        *saw: str,
+        at: tuple[float, float],
+        want: int | None = None,
+        dark: bool = False,
+        cache: str = "",
+    ) -> None:
+        self.history.reads.append(Read("c", "r", want, *at, saw, dark, cache=cache))
 
     def found(self) -> list[str]:
         return [violation.kind for violation in judge(self.history, self.events, self.faults).violations]
@@ -375,3 +388,35 @@ def test_a_conversation_that_was_not_there_was_not_deleted() -> None:
     lines = ['{"k": "begin", "op": "w-1", "do": "delete", "conv": "c", "tokens": [], "at": 1}\n']
     lines += [f'{{"k": "end", "op": "w-1", "from": 1, "at": 2, "how": "{MISSING}", "marked": false}}\n']
     assert [write.how for write in collect(lines).writes] == [MISSING]
+
+
+# Several caches
+
+
+def test_what_another_cache_was_told_may_be_missed_until_the_next_look(story):
+    story.append("1h", at=(0, 1))
+    story.append("2a", at=(2, 3), cache="elsewhere")
+    story.read("1h", at=(3.1, 3.2))
+    assert (story.found(), story.excused()) == ([], {"apart": 1})
+
+    story.read("1h", at=(3 + LOOK + 0.1, 5))
+    assert story.found() == ["stale"]
+
+
+def test_what_ones_own_cache_was_told_may_not_be_missed_at_all(story):
+    story.append("1h", at=(0, 1), cache="elsewhere")
+    story.append("2a", at=(2, 3), cache="elsewhere")
+    story.read("1h", at=(3.1, 3.2), cache="elsewhere")
+
+    assert story.found() == ["stale"]
+
+
+def test_what_one_cache_has_shown_binds_that_one_alone(story):
+    story.append("1h", at=(0, 1))
+    story.append("2a", at=(2, 9), how=UNKNOWN)
+    story.read("1h", "2a", at=(5, 6), cache="elsewhere")
+    story.read("1h", at=(6.1, 6.2))
+    assert story.found() == []
+
+    story.read("1h", at=(6.1, 6.2), cache="elsewhere")
+    assert story.found() == ["stale"]

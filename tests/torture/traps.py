@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 from psycopg import sql
 
@@ -25,11 +26,11 @@ PARTIAL: Changes = {
         (
             "if not held[1] then\n  return 'absent'\nend",
             """if not held[1] then
-  local run = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
-  redis.call('HSET', key, 'owner', ARGV[1], 'run', run, 'incarnation', ARGV[2], 'version', version, 'first', ARGV[7],
-    'last', ARGV[7] + #ARGV - 9, 'human', ARGV[8], 'keep', 12, 'bytes', 0)
-  for i = 9, #ARGV do
-    redis.call('HSET', key, ARGV[7] + i - 9, ARGV[i])
+  if said > #ARGV or not era or era == '' then return 'absent' end
+  redis.call('HSET', key, 'owner', ARGV[1], 'era', era, 'stamp', ARGV[2], 'first', ARGV[7],
+    'last', ARGV[7] + #ARGV - said, 'human', ARGV[8], 'keep', 12, 'bytes', 0)
+  for i = said, #ARGV do
+    redis.call('HSET', key, ARGV[7] + i - said, ARGV[i])
   end
   redis.call('PEXPIRE', key, ARGV[4])
   return 'extended'
@@ -39,28 +40,27 @@ end""",
     READ: [("if first <= from then", "from = math.max(first, from)\n  if true then")],
 }
 
-UNLEASED = "if ARGV[5] ~= '' and held[4] == ARGV[5] and held[1] == ARGV[1] then"
+UNLEASED = "if held[3] == ARGV[4] and held[1] == ARGV[1] then"
 DOUBLE: Changes = {
     READ: [
         (
             "local clock = redis.call('TIME')",
-            "if true then return {'lease', token} end\nlocal clock = redis.call('TIME')",
+            "if true then return {'lease', token, era} end\nlocal clock = redis.call('TIME')",
         )
     ],
     FILL: [
         (
             "if not held[1] then",
-            """if ARGV[5] ~= '' and #ARGV > 10 then
-  local run = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+            """if #ARGV > 10 then
   local place = redis.call('HMGET', key, 'first', 'last')
   local last = tonumber(place[2] or ARGV[8] - 1)
   for i = 11, #ARGV do
     last = last + 1
     redis.call('HSET', key, last, ARGV[i])
   end
-  redis.call('HSET', key, 'owner', ARGV[1], 'run', run, 'incarnation', ARGV[2], 'version', version,
+  redis.call('HSET', key, 'owner', ARGV[1], 'era', ARGV[5], 'stamp', ARGV[2],
     'first', place[1] or ARGV[8], 'last', last, 'human', ARGV[10], 'keep', ARGV[6], 'bytes', ARGV[7])
-  redis.call('PEXPIRE', key, ARGV[4])
+  redis.call('PEXPIRE', key, ARGV[3])
   return 'filled'
 end
 if not held[1] then""",
@@ -70,17 +70,19 @@ if not held[1] then""",
 
 LATE_FILL: Changes = {
     FILL: [
-        ("if not held[1] then", "if not held[1] and ARGV[5] == '' then"),
-        (UNLEASED, "if ARGV[5] ~= '' then"),
-        ("if held[5] == run then", "if true then"),
+        ("if not held[1] then", "if false then"),
+        (UNLEASED, "if true then"),
     ]
 }
 
 
 def two_keys(*, slide: bool) -> Changes:
     """The window's messages in a key of their own, beside the one that says what they are."""
-    both = "redis.call('PEXPIRE', key, ARGV[4])\nredis.call('PEXPIRE', key .. ':m', ARGV[4])"
-    sliding = [("redis.call('PEXPIRE', key, ARGV[4])", both)] if slide else []
+    lives = {argument: f"redis.call('PEXPIRE', key, ARGV[{argument}])" for argument in (3, 4)}
+    sliding, filling = (
+        [(lives[at], f"{lives[at]}\nredis.call('PEXPIRE', key .. ':m', ARGV[{at}])")] if slide else []
+        for at in (4, 3)
+    )
     served = (
         "reply[#reply + 1] = redis.call('HGET', key, at)",
         "local one = redis.call('HGET', key .. ':m', at)\n      if one then reply[#reply + 1] = one end",
@@ -99,11 +101,11 @@ def two_keys(*, slide: bool) -> Changes:
         FILL: [
             dropped,
             ("redis.call('HSET', key, ARGV[8] + i - 11, ", put + "ARGV[8] + i - 11, "),
-            *sliding,
+            *filling,
             *(
                 []
                 if slide
-                else [("return 'filled'", "redis.call('PEXPIRE', key .. ':m', ARGV[4])\n    return 'filled'")]
+                else [("return 'filled'", "redis.call('PEXPIRE', key .. ':m', ARGV[3])\n  return 'filled'")]
             ),
         ],
     }
@@ -122,12 +124,13 @@ class HotFirst(TieredStore):
         self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
     ) -> Appended:
         name = self.redis._keys.window(key.uuid)
-        incarnation, version, last = self.redis._client.hmget(name, "incarnation", "version", "last")
-        if version:
+        stamp, last = self.redis._client.hmget(name, "stamp", "last")
+        if stamp:
             encoded, first = postgres_rows.prepare(key, drafts).encoded, int(last) + 1
             human = max((first + at for at, one in enumerate(encoded) if one.role == "human"), default=0)
             entries = [pack(one) for one in encoded]
-            self.redis.publish(key, Written(incarnation.decode(), int(version) + 1, first, human, entries))
+            ahead = Written(str(uuid4()), stamp.decode(), first, human, entries)
+            self.redis.publish(key, ahead, self.redis.trust.standing)
         return self.postgres.append(key, drafts, dept_id=dept_id)[0]
 
 

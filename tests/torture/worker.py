@@ -55,9 +55,7 @@ class Clock:
 
 
 def _blocking(job: Job, log: Log, stopping: threading.Event) -> None:
-    memory = ConversationMemory.from_url(
-        job.postgres, clients.redis_tier(job.redis, "sync", job.settings["redis_timeout"]), **job.settings
-    )
+    memory = ConversationMemory.from_url(job.postgres, _redis(job, "sync"), **job.settings)
     drive(_opened(Awaited(memory), blocking_sleep))
     with memory:
         lanes = [Lane(job, number, Awaited(memory), log) for number in range(LANES)]
@@ -75,13 +73,16 @@ def _blocking(job: Job, log: Log, stopping: threading.Event) -> None:
 
 
 async def _awaited(job: Job, log: Log, stopping: threading.Event) -> None:
-    memory = AsyncConversationMemory.from_url(
-        job.postgres, clients.redis_tier(job.redis, "async", job.settings["redis_timeout"]), **job.settings
-    )
+    memory = AsyncConversationMemory.from_url(job.postgres, _redis(job, "async"), **job.settings)
     await _opened(memory, asyncio.sleep)
     async with memory:
         await asyncio.gather(*(Lane(job, number, memory, log).run(stopping) for number in range(LANES)))
         _farewell(memory, log)
+
+
+def _redis(job: Job, mode: str) -> Any:
+    """The hot tier of a worker, if it has one."""
+    return clients.redis_tier(job.redis, mode, job.settings["redis_timeout"]) if job.redis else None
 
 
 async def _opened(memory: Any, rest: Any) -> None:
@@ -94,7 +95,8 @@ async def _opened(memory: Any, rest: Any) -> None:
 
 
 def _farewell(memory: Any, log: Log) -> None:
-    log.note("bye", counters=memory.redis.health.figures())
+    if memory.redis is not None:
+        log.note("bye", counters=memory.redis.health.figures())
 
 
 def drive(coroutine: Coroutine[Any, Any, None]) -> None:

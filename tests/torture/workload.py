@@ -19,6 +19,7 @@ from uuid import NAMESPACE_OID, uuid5
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from convmemory import ConversationNotFound, StorageUnavailable
+from convmemory.tiers.breaker import TierHealth
 from fix_memory import add, read
 from torture.records import MISSING, OK, UNKNOWN
 
@@ -26,10 +27,13 @@ HOT = 2.0
 """How much the first conversations are preferred."""
 WANTS = (6, 6, 6, 6, 6, 2, 12, 30)
 SHAPES = ("ha", "ha", "ha", "h", "a", "haa")
+CUT = 0.04
+"""How often an awaited call is given up after a few milliseconds, as by a client that hangs up."""
 OVERLAP = 0.5
 """How often a batch whose messages have ids is sent once more together with the next one."""
 PAUSE = 0.03
 """Seconds a lane rests after an error, as an application would that backs off."""
+_NONE = TierHealth("no Redis")
 now = time.perf_counter  # CLOCK_MONOTONIC, and beyond the reach of a clock that jumps
 
 
@@ -50,6 +54,7 @@ class Job:
     epoch: float = 10.0
     variant: str = "library"
     wiping: float = 0.02
+    cache: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -152,40 +157,52 @@ class Lane:
 
     async def _write(self, do: str, conversation: Conversation, tokens: list[str], call: Any) -> str:
         self._count += 1
-        health = self._memory.redis.health
+        health = self._health
         marks, dark = health.counters.dirty_marks, health.open
         op, begin, how = f"{self._name}-{self._count}", now(), UNKNOWN
         self._log.note("begin", op=op, do=do, conv=conversation.label, tokens=tokens, at=begin)
         try:
-            await call()
+            await self._perhaps_cut(call)
             how = OK
         except ConversationNotFound:
             how = MISSING
-        except StorageUnavailable:
+        except (StorageUnavailable, TimeoutError):
             pass
         end = now()
         marked = dark or health.open or health.counters.dirty_marks > marks
-        self._log.note("end", op=op, at=end, how=how, marked=marked, **{"from": begin})
+        facts = {"from": begin, "cache": self._job.cache}
+        self._log.note("end", op=op, at=end, how=how, marked=marked, **facts)
         if how == UNKNOWN:
             await self._rest(PAUSE)
         return how
 
     async def _read(self, conversation: Conversation, want: int | None) -> None:
-        health = self._memory.redis.health
+        health = self._health
         failures, hits, dark = health.counters.failures, health.counters.hits, health.open
         begin, saw, how = now(), [], UNKNOWN
-        with suppress(StorageUnavailable):
-            saw, how = await self._messages(conversation, want), OK
-        values = {"from": begin, "at": now(), "how": how, "want": want}
+        with suppress(StorageUnavailable, TimeoutError):
+            saw, how = await self._perhaps_cut(lambda: self._messages(conversation, want)), OK
+        values = {"from": begin, "at": now(), "how": how, "want": want, "cache": self._job.cache}
         dark = dark or health.open or health.counters.failures > failures
         hit = health.counters.hits > hits
-        well = not dark and self._memory.redis.trust.trusted
+        well = not dark and (self._memory.redis is None or self._memory.redis.trust.trusted)
         shown = [_token(conversation, message) for message in saw]
         self._log.note(
             "read", by=self._name, conv=conversation.label, saw=shown, dark=dark, hit=hit, well=well, **values
         )
         if how == UNKNOWN:
             await self._rest(PAUSE)
+
+    @property
+    def _health(self) -> TierHealth:
+        """How Redis does, as this process sees it; nothing happens to one that is not there."""
+        return _NONE if self._memory.redis is None else self._memory.redis.health
+
+    async def _perhaps_cut(self, call: Any) -> Any:
+        if self._job.mode != "async" or self._random.random() >= CUT:
+            return await call()
+        async with asyncio.timeout(self._random.uniform(0, 0.01)):
+            return await call()
 
     async def _messages(self, conversation: Conversation, want: int | None) -> list[BaseMessage]:
         if self._random.random() < 0.9:

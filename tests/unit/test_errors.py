@@ -3,6 +3,7 @@
 import asyncio
 import pickle
 import re
+import socket
 from importlib import resources
 from pathlib import Path
 
@@ -280,7 +281,14 @@ def test_a_pooler_that_cannot_reach_its_server_is_an_outage():
 
 
 FILES = resources.files("convmemory")
-SET_UP = {"bootstrap", "lift_limits", "schema_version"}  # no caller of a verb waits for these
+SET_UP = {
+    "bootstrap",
+    "frame",
+    "lift_limits",
+    "schema_version",
+    "session_settings",
+    "shared_settings",
+}  # no caller of a verb waits for these
 
 
 @pytest.mark.parametrize(
@@ -339,8 +347,16 @@ def waiting(answers: int):
     return heard
 
 
-def test_a_generator_that_is_answered_in_time_passes_through():
-    bounded = within(waiting(3), 60)
+@pytest.fixture
+def ends():
+    """A socket and what its other end says."""
+    mine, theirs = socket.socketpair()
+    with mine, theirs:
+        yield mine, theirs
+
+
+def test_a_generator_that_is_answered_in_time_passes_through(ends):
+    bounded = within(waiting(3), 60, ends[0].fileno())
     states = [next(bounded), bounded.send("ready"), bounded.send("ready")]
     with pytest.raises(StopIteration) as end:
         bounded.send("ready")
@@ -349,15 +365,17 @@ def test_a_generator_that_is_answered_in_time_passes_through():
     assert end.value.value == ["ready"] * 3
 
 
-def test_a_generator_that_waits_too_long_is_given_up():
-    bounded = within(waiting(3), -1)
+@pytest.mark.parametrize("said", [None, "ready"], ids=["honest", "as older drivers say"])
+def test_a_generator_that_waits_too_long_is_given_up(ends, said):
+    bounded = within(waiting(3), -1, ends[0].fileno())
     next(bounded)
     with pytest.raises(DeadlineExceeded, match="no answer within -1 s"):
-        bounded.send(None)
+        bounded.send(said)
 
 
-def test_an_answer_that_is_there_is_taken_even_after_the_deadline():
-    bounded = within(waiting(2), -1)
+def test_an_answer_that_is_there_is_taken_even_after_the_deadline(ends):
+    bounded = within(waiting(2), -1, ends[0].fileno())
     next(bounded)
+    ends[1].send(b"an answer")
 
     assert bounded.send("ready") == "state"

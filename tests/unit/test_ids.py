@@ -1,14 +1,14 @@
 """Ids: what may be one, and which row it means."""
 
 import time
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convmemory import InvalidArgument
-from convmemory.ids import checked_id, conversation_key, message_key, new_row_id
+from convmemory import InvalidArgument, NotOpen
+from convmemory.ids import ConversationKey, checked_id, conversation_key, message_key, new_row_id
 
 IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=255)
 
@@ -37,19 +37,27 @@ def test_what_is_wrong_with_an_id_is_said(bad, why):
     assert isinstance(caught.value, ValueError)
 
 
-def test_a_uuid_is_the_rows_own_key_however_it_is_written():
-    name = uuid4()
-    for written in (name, str(name), str(name).upper()):
-        key = conversation_key(written, "ana")
-        assert (key.uuid, key.external_id, key.name, key.user_id) == (name, None, str(name), "ana")
-
-
 SOME = UUID("0c7d3f1e-6f0b-4b8e-9d55-3a1c2b4d5e6f")
 
 
-@pytest.mark.parametrize("near", [SOME.hex, f"{{{SOME}}}", f"urn:uuid:{SOME}", f"{SOME} ", "x"])
+def settled(name, user, installation=SOME):
+    key = conversation_key(name, user)
+    key.settle(str(installation))
+    return key
+
+
+def test_a_uuid_is_the_rows_own_key_however_it_is_written():
+    name = uuid4()
+    for written in (name, str(name), str(name).upper(), name.hex, name.hex.upper()):
+        key = settled(written, "ana")
+        assert (key.uuid, key.external_id, key.name, key.user_id) == (name, None, str(name), "ana")
+
+
+@pytest.mark.parametrize(
+    "near", [f"{{{SOME}}}", f"urn:uuid:{SOME}", f"{SOME} ", SOME.hex[:-1], f"{SOME}"[:-1], "x"]
+)
 def test_what_only_looks_like_a_uuid_is_a_name(near):
-    key = conversation_key(near, "ana")
+    key = settled(near, "ana")
 
     assert (key.external_id, key.name) == (near, near)
     assert key.uuid.version == 5
@@ -57,15 +65,30 @@ def test_what_only_looks_like_a_uuid_is_a_name(near):
 
 @given(IDS, IDS, IDS, IDS)
 def test_a_name_means_one_conversation_of_one_user(user, name, other_user, other_name):
-    first, second = conversation_key(name, user), conversation_key(other_name, other_user)
+    first, second = settled(name, user), settled(other_name, other_user)
 
-    assert first == conversation_key(name, user)
+    assert first == settled(name, user)
     if first.external_id and second.external_id:
         assert (first.uuid == second.uuid) == ((user, name) == (other_user, other_name))
 
 
+def test_which_row_a_name_means_only_the_installation_tells():
+    key = conversation_key("vacation", "ana")
+    with pytest.raises(NotOpen):
+        key.uuid  # noqa: B018 - it is looked up there
+
+    rows = [settled("vacation", "ana", uuid4()).uuid for _ in range(2)]
+    assert rows[0] != rows[1]
+    key.settle(str(SOME))
+    assert key.uuid not in rows
+    assert conversation_key(key.uuid, "ana").uuid == key.uuid
+    found = ConversationKey(SOME, "ana", "vacation")  # as a Conversation brings its own
+    found.settle(str(uuid4()))
+    assert found.uuid == SOME
+
+
 def test_the_row_of_a_name_never_changes():
-    assert conversation_key("session-1", "ana").uuid == UUID("89943047-4b0c-53f4-8581-4f7082865b90")
+    assert settled("session-1", "ana").uuid == uuid5(SOME, "3:anasession-1")
     assert message_key(UUID(int=1), "run-1") == UUID("219a98c0-7191-5ee6-96d1-fcd60970793e")
 
 

@@ -286,6 +286,47 @@ def test_a_document_of_a_retriever_is_a_context():
     assert contexts_of(iter([CONTEXT])) == (CONTEXT,)
 
 
-def test_a_time_keeps_its_zone():
-    there = NOW.astimezone(timezone(timedelta(hours=9)))
-    assert Draft("x", created_at=there).created_at.utcoffset() == timedelta(hours=9)
+def test_a_time_is_kept_in_utc():
+    there = NOW.astimezone(timezone(timedelta(hours=9), "odd"))
+    assert Draft("x", created_at=there).created_at == NOW
+    assert Draft("x", created_at=there).created_at.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "where"),
+    [
+        (Draft, {}, ("message",)),
+        (Draft, {"message": "x", "contexts": [{"nope": 1}]}, ("contexts", 0, "content")),
+        (RetrievedContext, {"doc_id": "x"}, ("content",)),
+        (Page[Conversation], {"items": 5}, ("items",)),
+    ],
+)
+def test_what_is_missing_in_json_is_told_by_its_place(kind, data, where):
+    with pytest.raises(ValidationError) as refused:
+        kind.model_validate(data)
+
+    assert refused.value.errors()[0]["loc"] == where
+
+
+def test_what_is_unknown_in_json_is_let_be():
+    assert RetrievedContext.model_validate({"content": "x", "foo": 1}) == RetrievedContext("x")
+
+
+@pytest.mark.parametrize("body", [None, "no json", 5, "{}"])
+def test_a_dict_with_a_body_of_its_own_is_a_message_or_none(body):
+    if isinstance(body, str):
+        with pytest.raises(InvalidArgument, match=r"^message: has a body that is no stored message"):
+            Draft({"role": "user", "content": "hi", "body": body})
+    else:
+        assert Draft({"role": "user", "content": "hi", "body": body}).message.content == "hi"
+
+
+def test_a_draft_takes_documents_for_contexts():
+    assert Draft("x", contexts=[Document("d", id="1")]).contexts == (RetrievedContext("d", "1"),)
+
+
+@pytest.mark.parametrize("score", [10**400, type("Odd", (), {"__float__": lambda _: 1 / 0})()])
+def test_a_score_that_is_no_number_costs_a_document_only_its_score(score):
+    assert RetrievedContext.of_document(Document("d", metadata={"score": score})).score is None
+    with pytest.raises(InvalidArgument, match=r"^score: must be a number"):
+        RetrievedContext("d", score=score)

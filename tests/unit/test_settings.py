@@ -14,6 +14,7 @@ from convmemory import (
     AsyncRedisStore,
     ConfigurationError,
     ConversationMemory,
+    InvalidArgument,
     PostgresStore,
     RedisStore,
     Settings,
@@ -43,6 +44,8 @@ VARIABLES = {
     "CONVMEMORY_POOL_TIMEOUT": ("pool_timeout", "1.5", 1.5),
     "CONVMEMORY_CONNECT_TIMEOUT": ("connect_timeout", "2", 2),
     "CONVMEMORY_STATEMENT_TIMEOUT": ("statement_timeout", "9", 9),
+    "CONVMEMORY_LOCK_TIMEOUT": ("lock_timeout", "0.25", 0.25),
+    "CONVMEMORY_REDIS_POOL_MAX": ("redis_pool_max", "7", 7),
     "CONVMEMORY_REDIS_TIMEOUT": ("redis_timeout", "0.1", 0.1),
     "CONVMEMORY_PREPARE_THRESHOLD": ("prepare_threshold", "none", None),
     "CONVMEMORY_MAX_WINDOW_BYTES": ("max_window_bytes", "0", 0),
@@ -194,7 +197,7 @@ def test_arguments_alone_read_no_environment(monkeypatch):
         monkeypatch.setenv(variable, text)
 
     assert Settings() == Settings.model_construct()
-    assert Settings.from_env(postgres_port=1).postgres_port == 1
+    assert Settings.from_env(postgres_host="h", postgres_port=1).postgres_port == 1
 
 
 def test_the_missions_defaults():
@@ -317,7 +320,7 @@ def test_a_url_that_is_none_names_the_variable_it_came_from(monkeypatch):
         ConversationMemory.from_url("redis://cache").open()
 
 
-@pytest.mark.parametrize("word", ["none", "None", " NONE ", ""])
+@pytest.mark.parametrize("word", ["none", "None", " NONE "])
 def test_none_is_a_word(monkeypatch, word):
     monkeypatch.setenv("MAX_HISTORY_MESSAGES", word)
     monkeypatch.setenv("CONVMEMORY_PREPARE_THRESHOLD", word)
@@ -334,7 +337,7 @@ def test_an_empty_url_is_none(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("newest", "hard", "kept"), [(6, 200, 12), (None, 200, 12), (150, 200, 200), (1, 200, 2), (6, 5, 5)]
+    ("newest", "hard", "kept"), [(6, 200, 12), (None, 200, 12), (150, 200, 200), (1, 200, 2), (6, 5, 6)]
 )
 def test_two_default_windows_stay_in_redis(newest, hard, kept):
     assert Settings(max_history_messages=newest, hard_max_messages=hard).window_messages == kept
@@ -442,3 +445,40 @@ def test_a_wrong_secret_is_not_repeated_by_the_error(field):
     said = "".join(traceback.format_exception(caught.value, chain=True))
     assert "s3cr3t" not in said.replace('["s3cr3t"]', "")
     assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "given", "named"),
+    [
+        ({"DATABASE_URL": "postgresql://u@h/prod"}, {"postgres_db": "test"}, "postgres_db"),
+        (
+            {"DATABASE_URL": "postgresql://u@h/prod", "CONVMEMORY_POSTGRES_DB": "test"},
+            {},
+            "CONVMEMORY_POSTGRES_DB",
+        ),
+        ({"REDIS_URL": "redis://h", "CONVMEMORY_REDIS_DB": "3"}, {}, "CONVMEMORY_REDIS_DB"),
+    ],
+)
+def test_a_part_that_a_url_hides_though_it_is_nearer_is_refused(monkeypatch, environment, given, named):
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(
+        ConfigurationError, match=rf"^{named}: stands beside .*_URL, which names the whole server"
+    ):
+        Settings.from_env(**given)
+
+
+def test_an_empty_number_is_no_number(monkeypatch):
+    monkeypatch.setenv("MAX_HISTORY_MESSAGES", "")
+    with pytest.raises(ConfigurationError, match=r"^MAX_HISTORY_MESSAGES: "):
+        Settings.from_env()
+
+
+@pytest.mark.parametrize("name", ["postgres_db", "redis_host", "database_url", "redis_password"])
+def test_a_memory_of_urls_takes_no_parts_beside_them(name):
+    with pytest.raises(InvalidArgument, match=rf"^{name}: belongs into the URL"):
+        ConversationMemory.from_url("postgresql://u@h/db", "redis://h", **{name: "x"})
+
+
+def test_the_url_of_redis_may_be_named_as_the_setting_is():
+    assert ConversationMemory.from_url("postgresql://u@h/db", redis_url="redis://h").redis is not None

@@ -13,7 +13,7 @@ from convmemory._async.redis_store import AsyncRedisStore
 from convmemory._async.session_verbs import AsyncSessionVerbs
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory._async.user_memory import AsyncUserMemory
-from convmemory.arguments import ConversationRef, Size, checked_stores, given_url, key_of
+from convmemory.arguments import ConversationRef, Size, checked_stores, given_url, key_of, refuse_parts
 from convmemory.chains.run_config import factory_conversation, factory_fields, run_config
 from convmemory.errors import StorageError
 from convmemory.history import TieredChatMessageHistory, WriteErrorHook
@@ -69,6 +69,8 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
         Raises:
             ConfigurationError: A URL or a setting cannot be used; the message names it.
         """
+        redis = redis if redis not in (None, "") else settings.pop("redis_url", None)
+        refuse_parts(settings)
         return cls._over(Settings(database_url=given_url(postgres), **settings), redis, on_write_error)
 
     @classmethod
@@ -92,6 +94,8 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
         await self.postgres.open()
         if self.redis is not None:
             await self.redis.open()
+        if self.postgres.installation is not None:  # else the schema is not there yet
+            await self._store.hot()
         return self
 
     async def close(self) -> None:
@@ -123,12 +127,13 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
             said = await store.ping()
         except StorageError as error:
             problem = str(error)
+        complaint = store.complaint if isinstance(store, AsyncRedisStore) else None
         figures = store.figures() | said
         return TierReport(
             tier=health.tier,
             reachable=problem is None,
-            breaker=health.breaker,
-            problem=problem,
+            breaker="refused" if complaint and not health.open else health.breaker,
+            problem=problem or complaint,
             last_failure=health.last_failure,
             figures=figures,
         )

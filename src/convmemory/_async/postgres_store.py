@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from convmemory._async.statements import AsyncStatements
+from convmemory._async.cache_register import AsyncCacheRegister
 from convmemory.errors import ConversationNotFound
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
 from convmemory.storage import postgres_rows, revisions
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision
-from convmemory.windows.snapshots import Snapshot, Written, snapshot_of
+from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
 
 _BIGGEST: Final = 2**62
 
 
-class AsyncPostgresStore(AsyncStatements):
+class AsyncPostgresStore(AsyncCacheRegister):
     """Conversations, messages and contexts in PostgreSQL: the truth.
 
     Args:
@@ -31,32 +31,47 @@ class AsyncPostgresStore(AsyncStatements):
     connections of its own.
     """
 
+    async def settle(self, key: ConversationKey) -> None:
+        """Have a key know its row: that of a name follows from the installation.
+
+        Raises:
+            SchemaOutdated: The schema is not there.
+        """
+        if key.external_id is not None:
+            key.settle(self.installation or await self.installed())
+
+    async def _mine(self, key: ConversationKey) -> dict[str, Any]:
+        await self.settle(key)
+        return {"conversation": key.uuid, "user_id": key.user_id}
+
     async def append(
         self,
         key: ConversationKey,
         drafts: Sequence[Draft],
         *,
         dept_id: str | None = None,
+        idempotency_key: str | None = None,
         since: int | None = None,
-        dirty: bool = False,
+        own: Sequence[str] = (),
     ) -> tuple[StoredBatch, Written]:
         """Store a batch in order, in one statement; make and title the conversation if need be.
 
-        Messages that are there already (of this LangChain id and these words, or because this is a repeat) stay as they
-        are. Where ``since`` tells the conversation's last seq when what is said here began, what is older is no repeat.
+        Messages that are there already (of this LangChain id and these words, by ``idempotency_key``, or because this is
+        a repeat) stay as they are. Where ``since`` tells the conversation's last seq when what is said here began, what
+        is older is no repeat. Every cache is marked but those in ``own``, which the caller tells.
 
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
         """
-        batch = postgres_rows.prepare(key, drafts)
+        await self.settle(key)
+        batch = postgres_rows.prepare(key, drafts, idempotency_key, since)
         parameters = batch.parameters() | {
             "conversation": key.uuid,
             "user_id": key.user_id,
             "external_id": key.external_id,
             "dept_id": dept_id,
-            "new_incarnation": postgres_rows.new_incarnation(),
             "since": since,
-            "dirty": dirty,
+            "own": postgres_rows.array(own),
         }
         found = await self._run("append", parameters)
         if not found:
@@ -76,7 +91,7 @@ class AsyncPostgresStore(AsyncStatements):
         return await self._read(key, "read_all", {})
 
     async def _read(self, key: ConversationKey, name: str, more: Mapping[str, Any]) -> Snapshot:
-        found = await self._run(name, {"conversation": key.uuid, "user_id": key.user_id, **more})
+        found = await self._run(name, {**await self._mine(key), **more})
         mine, snapshot = snapshot_of(found)
         if not mine:
             raise ConversationNotFound(key.name)
@@ -84,13 +99,18 @@ class AsyncPostgresStore(AsyncStatements):
 
     async def read_messages(
         self, key: ConversationKey, *, limit: int, before: int | None = None, after: int | None = None
-    ) -> list[Message]:
-        """Stored messages between two seqs, oldest first: the newest ``limit``, or the oldest after ``after``."""
+    ) -> tuple[str, list[Message]]:
+        """Stored messages between two seqs, oldest first: the newest ``limit``, or the oldest after ``after``.
+
+        With the stamp they were read under, ``""`` where there is no conversation.
+
+        Raises:
+            ConversationNotFound: The conversation is somebody else's.
+        """
         found = await self._run(
             "read_messages",
             {
-                "conversation": key.uuid,
-                "user_id": key.user_id,
+                **await self._mine(key),
                 "before": _BIGGEST if before is None else before,
                 "after": -1 if after is None else after,
                 "newest": after is None,
@@ -98,13 +118,18 @@ class AsyncPostgresStore(AsyncStatements):
             },
         )
         if not found:
-            await self.get_conversation(key)
-        return [postgres_rows.message_of(key.name, row) for row in found]
+            return NO_CONVERSATION, []
+        mine, stamp, *_ = found[0]
+        if not mine:
+            raise ConversationNotFound(key.name)
+        return stamp, [postgres_rows.message_of(key.name, row[2:]) for row in found if row[2] is not None]
 
-    async def read_messages_at(self, key: ConversationKey, seqs: Sequence[int]) -> list[Message]:
-        """Those of the messages at ``seqs`` that are still there, oldest first."""
-        place = {"conversation": key.uuid, "user_id": key.user_id, "seqs": list(seqs)}
-        return [postgres_rows.message_of(key.name, row) for row in await self._run("read_messages_at", place)]
+    async def read_messages_by_id(self, key: ConversationKey, ids: Sequence[str]) -> list[Message]:
+        """Those of the messages with these row ids that are still there, oldest first; whoever appended has told of them."""
+        rows = {"conversation": key.uuid, "user_id": key.user_id, "ids": list(ids)}
+        return [
+            postgres_rows.message_of(key.name, row) for row in await self._run("read_messages_by_id", rows)
+        ]
 
     async def create_conversation(
         self,
@@ -119,17 +144,16 @@ class AsyncPostgresStore(AsyncStatements):
         Raises:
             ConversationNotFound: The id is taken by somebody else.
         """
-        incarnation = postgres_rows.new_incarnation()
+        stamp = uuid4()
         found = await self._run(
             "create_conversation",
             {
-                "conversation": key.uuid,
-                "user_id": key.user_id,
+                **await self._mine(key),
                 "external_id": key.external_id,
                 "title": title,
                 "dept_id": dept_id,
-                "new_incarnation": incarnation,
-                "first_incarnation": incarnation,
+                "new_stamp": stamp,
+                "first_stamp": stamp,
                 "metadata": postgres_rows.json_text("metadata", metadata),
             },
         )
@@ -137,14 +161,12 @@ class AsyncPostgresStore(AsyncStatements):
 
     async def get_conversation(self, key: ConversationKey) -> Conversation:
         """One conversation of the user; ``ConversationNotFound`` when there is none."""
-        return self._one(
-            key, await self._run("get_conversation", {"conversation": key.uuid, "user_id": key.user_id})
-        )
+        return self._one(key, await self._run("get_conversation", await self._mine(key)))
 
     async def list_conversations(
         self, user_id: str, *, limit: int, cursor: str | None = None
     ) -> Page[Conversation]:
-        """A user's conversations, the one changed last first, ``limit`` a page."""
+        """A user's conversations, the one spoken in last first, ``limit`` a page."""
         place = postgres_rows.read_cursor(cursor) | {"user_id": user_id, "limit": limit + 1}
         found = [postgres_rows.conversation_of(row) for row in await self._run("list_conversations", place)]
         more = postgres_rows.cursor_after(found[limit - 1]) if len(found) > limit else None
@@ -154,86 +176,63 @@ class AsyncPostgresStore(AsyncStatements):
         """Change a conversation's ``title``, ``dept_id`` or ``metadata``: those that ``changes`` names."""
         metadata: Mapping[str, Any] = changes.get("metadata", {})
         parameters = {
-            "conversation": key.uuid,
-            "user_id": key.user_id,
+            **await self._mine(key),
             "set_title": "title" in changes,
             "title": changes.get("title"),
             "set_dept": "dept_id" in changes,
             "dept_id": changes.get("dept_id"),
             "metadata": postgres_rows.json_text("metadata", metadata),
-            "removed": [name for name, value in metadata.items() if value is None],
+            "removed": postgres_rows.names_of_nothing(metadata),
         }
         return self._one(key, await self._run("update_conversation", parameters))
 
-    async def delete_conversation(self, key: ConversationKey, *, dirty: bool = False) -> Written:
+    async def delete_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
         """Delete a conversation with all its messages; ``ConversationNotFound`` when there is none."""
-        return await self._change(key, "delete_conversation", dirty=dirty)
+        return await self._change(key, "delete_conversation", own)
 
-    async def clear_conversation(self, key: ConversationKey, *, dirty: bool = False) -> Written:
+    async def clear_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
         """Delete all messages and keep the conversation; ``ConversationNotFound`` when there is none."""
-        return await self._change(key, "clear_conversation", dirty=dirty)
+        return await self._change(key, "clear_conversation", own)
 
     async def pop_message(
-        self, key: ConversationKey, message: UUID, *, dirty: bool = False
+        self, key: ConversationKey, message: UUID, *, own: Sequence[str] = ()
     ) -> Written | None:
         """Delete the newest message if it is the row ``message``; ``None``, and nothing done, when it is not.
 
         Naming the row makes it safe to repeat: what was deleted by an attempt whose answer was lost is not
         the newest any more.
         """
-        return await self._changed(key, "pop_message", {"id": message, "dirty": dirty})
+        return await self._changed(key, "pop_message", own, {"id": message})
 
     async def revise_messages(
-        self,
-        key: ConversationKey,
-        changes: Sequence[Revision],
-        *,
-        dirty: bool = False,
+        self, key: ConversationKey, changes: Sequence[Revision], *, own: Sequence[str] = ()
     ) -> Written:
         """Put other words in the place of stored messages, or take the newest away; ``ConversationNotFound`` without one.
 
         A message that is no more what the revision says was stored stays as it is, so it is safe to repeat.
         """
-        described = revisions.parameters(changes) | {"dirty": dirty}
-        written = await self._changed(key, "revise_messages", described)
+        written = await self._changed(key, "revise_messages", own, revisions.parameters(changes))
         if written is None:
             raise ConversationNotFound(key.name)
         return written
 
-    async def _change(self, key: ConversationKey, name: str, *, dirty: bool) -> Written:
-        written = await self._changed(key, name, {"dirty": dirty})
+    async def _change(self, key: ConversationKey, name: str, own: Sequence[str]) -> Written:
+        written = await self._changed(key, name, own, {})
         if written is None:
             raise ConversationNotFound(key.name)
         return written
 
-    async def _changed(self, key: ConversationKey, name: str, more: Mapping[str, Any]) -> Written | None:
-        parameters = {"conversation": key.uuid, "user_id": key.user_id, **more}
-        found = await self._run(name, parameters, gone=[["0", 0]])
-        return Written(str(found[0][0]), found[0][1]) if found else None
+    async def _changed(
+        self, key: ConversationKey, name: str, own: Sequence[str], more: Mapping[str, Any]
+    ) -> Written | None:
+        parameters = {**await self._mine(key), "own": postgres_rows.array(own)}
+        found = await self._run(name, {**parameters, **more}, gone=[[NO_CONVERSATION]])
+        return Written(found[0][0]) if found else None
 
     async def owns(self, key: ConversationKey) -> bool | None:
         """Whether the conversation is the user's; ``None`` when there is no such conversation."""
-        found = await self._run("owner", {"conversation": key.uuid, "user_id": key.user_id})
+        found = await self._run("owner", await self._mine(key))
         return bool(found[0][0]) if found else None
-
-    async def mark_dirty(self, conversation: UUID, written: Written) -> None:
-        """Note that the cached window was not told of a committed change."""
-        mark = {
-            "conversation": conversation,
-            "incarnation": int(written.incarnation),
-            "version": written.version,
-        }
-        await self._run("mark_dirty", mark, fetch=False)
-
-    async def read_dirty(self, limit: int) -> list[tuple[UUID, int, int]]:
-        """Marks to drain: ``(conversation, incarnation, version)``, the oldest first."""
-        return [(c, i, v) for c, i, v in await self._run("read_dirty", {"limit": limit})]
-
-    async def clear_dirty(self, marks: Sequence[tuple[UUID, int, int]]) -> None:
-        """Forget marks whose windows were dropped; one that was made again meanwhile stays."""
-        conversations, incarnations, versions = (list(column) for column in zip(*marks, strict=True))
-        parameters = {"conversations": conversations, "incarnations": incarnations, "versions": versions}
-        await self._run("clear_dirty", parameters, fetch=False)
 
     def _one(self, key: ConversationKey, found: Sequence[Sequence[Any]]) -> Conversation:
         if not found:

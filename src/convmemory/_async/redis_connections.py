@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import copy
+from collections.abc import Mapping
 from importlib import import_module
+from inspect import iscoroutinefunction
 from typing import Any, Final, Protocol
 
 import redis.asyncio as redis_client
@@ -21,12 +24,17 @@ from convmemory.settings import Settings
 from convmemory.storage.redis_urls import CLUSTER, SERVER, RedisPlace, called, not_a_redis_url, redis_place
 from convmemory.tiers.driver_errors import describe
 from convmemory.tiers.socket_checks import KEEPALIVE
+from convmemory.tiers.turns import AsyncTurns
 from convmemory.tiers.waiting import ahere, asever
 
 # typed in one of the driver's colours only
 _parse_url: Any = connections.parse_url
 _ClusterNode: Any = clusters.ClusterNode
 _Sentinel: Any = redis_client.Sentinel
+
+_SPARE: Final = 10
+"""Connections beyond those that calls take at once: a cluster's client asks for the slots beside them."""
+_NO: Final = ("", "0", "false", "no", "none", "off")
 
 
 def _names_itself() -> dict[str, Any]:
@@ -69,9 +77,10 @@ class AsyncRedisClients(Protocol):
 class AsyncRedisHome:
     """The connections of one process and event loop, and who asks after the server there."""
 
-    def __init__(self, clients: AsyncRedisClients, prober: AsyncProber) -> None:
+    def __init__(self, clients: AsyncRedisClients, prober: AsyncProber, turns: AsyncTurns) -> None:
         self.clients = clients
         self.prober = prober
+        self.turns = turns
 
     async def leave(self) -> None:
         """Close what was made here."""
@@ -208,6 +217,11 @@ class AsyncRedisLink:
             if client is not None:
                 await client.aclose()
 
+    @property
+    def most(self) -> int:
+        """How many calls may be under way at once."""
+        return int(_parse_url(self._place.url).get("max_connections") or self._settings.redis_pool_max)
+
     def connections(self) -> list[Any]:
         """The connections of the client and of those it asks for the primary."""
         return [one for client in (self._client, *self._sentinels) for one in _connections(client)]
@@ -240,7 +254,10 @@ def redis_from_url(url: str, settings: Settings) -> redis_client.Redis:
     try:
         client = redis_client.Redis.from_url(url, **options)
         pool = client.connection_pool
+        pool.connection_kwargs = _of_bytes(pool.connection_kwargs)
         pool.connection_class(**pool.connection_kwargs)  # an option it does not know is found here
+    except ConfigurationError:
+        raise
     except (TypeError, ValueError, redis.exceptions.RedisError) as error:
         raise not_a_redis_url(describe(error)) from None
     return client
@@ -253,14 +270,64 @@ def _bounds(settings: Settings) -> dict[str, Any]:
         "socket_connect_timeout": settings.redis_timeout,
         "socket_keepalive": True,
         "socket_keepalive_options": KEEPALIVE,
+        "max_connections": settings.redis_pool_max + _SPARE,
         "retry": Retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
     }
 
 
 def _said(place: RedisPlace) -> dict[str, Any]:
     """User, password, database and options of the URL, as arguments of redis-py."""
-    said = dict(_parse_url(place.url))
+    said = _of_bytes(_parse_url(place.url))
     if said.pop("connection_class", None) is not None:
         said["ssl"] = True
     elsewhere = {"host", "port", "db"} if place.kind == CLUSTER else {"host", "port"}
     return {name: value for name, value in said.items() if name not in elsewhere}
+
+
+def given_client(client: Any) -> Any:
+    """A caller's own client, if it is one of this colour that hands out bytes: what is stored is not always text.
+
+    Raises:
+        ConfigurationError: It is of the other colour, no client at all, or decodes replies.
+    """
+    ask = getattr(client, "execute_command", None)
+    fits = callable(getattr(client, "pipeline", None)) and callable(ask)
+    if not fits or iscoroutinefunction(ask) != iscoroutinefunction(redis_client.Redis.execute_command):
+        raise ConfigurationError(
+            "redis: must be a URL, or a client of redis-py: an awaited one for a store that is awaited, a blocking one for"
+            f" one that blocks; {_named(type(client))} does not fit here"
+        )
+    if encoder := getattr(client, "get_encoder", None):
+        _of_bytes({"decode_responses": encoder().decode_responses, "encoding": encoder().encoding})
+    return client
+
+
+def _named(kind: type) -> str:
+    return f"{kind.__module__.partition('.client')[0]}.{kind.__qualname__}"
+
+
+def connections_of(client: Any, settings: Settings) -> int:
+    """How many calls may be under way at once on a caller's own client: no more than it has connections for."""
+    most = getattr(getattr(client, "connection_pool", None), "max_connections", None)
+    return (
+        min(settings.redis_pool_max, most) if isinstance(most, int) and most > 0 else settings.redis_pool_max
+    )
+
+
+def _of_bytes(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a client without those that change nothing about the bytes it hands out.
+
+    Raises:
+        ConfigurationError: One of them does.
+    """
+    rest = dict(said)
+    if str(rest.pop("decode_responses", False)).lower() not in _NO:
+        raise ConfigurationError("redis: leave decode_responses out; windows are read as bytes")
+    encoding = str(rest.pop("encoding", "utf-8"))
+    try:
+        plain = codecs.lookup(encoding).name == "utf-8"
+    except LookupError:
+        plain = False
+    if not plain:
+        raise ConfigurationError("redis: leave encoding out; keys and values are written as UTF-8")
+    return rest

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from convmemory._async.redis_store import AsyncRedisStore
+from convmemory._async.tiered import AsyncTieredStore
 from convmemory.arguments import ConversationRef, SessionRef, name_of, optional_id, session_name
 from convmemory.errors import StorageUnavailable
 from convmemory.ids import checked_id
@@ -19,7 +20,7 @@ class AsyncSessionVerbs:
     ``user_id`` a session of somebody else is as good as none.
     """
 
-    redis: AsyncRedisStore | None
+    _store: AsyncTieredStore
 
     async def create_session(
         self,
@@ -36,14 +37,14 @@ class AsyncSessionVerbs:
         """
         user, dept = checked_id("user_id", user_id), optional_id("dept_id", dept_id)
         conversation = None if conversation_id is None else name_of(conversation_id)
-        return await self._sessions.create_session(
+        return await (await self._sessions()).create_session(
             user, dept_id=dept, conversation_id=conversation, metadata=metadata
         )
 
     async def get_session(self, session_id: SessionRef, *, user_id: str | None = None) -> Session | None:
         """A live session, its life begun anew; ``None`` when it has expired: begin a new one with its conversation."""
         user = optional_id("user_id", user_id)
-        return await self._sessions.get_session(session_name(session_id), user_id=user)
+        return await (await self._sessions()).get_session(session_name(session_id), user_id=user)
 
     async def extend_session(
         self,
@@ -55,7 +56,7 @@ class AsyncSessionVerbs:
     ) -> Session | None:
         """Keep a session alive, and note the conversation it is in now or new metadata; ``None`` when it has expired."""
         conversation = None if conversation_id is None else name_of(conversation_id)
-        return await self._sessions.extend_session(
+        return await (await self._sessions()).extend_session(
             session_name(session_id),
             user_id=optional_id("user_id", user_id),
             conversation_id=conversation,
@@ -63,18 +64,18 @@ class AsyncSessionVerbs:
         )
 
     async def end_session(self, session_id: SessionRef, *, user_id: str | None = None) -> bool:
-        """End a session at once; whether it was still alive. Its conversation stays."""
+        """End a session, by its id or its ``handle``, at once; whether it was still alive. Its conversation stays."""
         user = optional_id("user_id", user_id)
-        return await self._sessions.end_session(session_name(session_id), user_id=user)
+        return await (await self._sessions()).end_session(session_name(session_id), user_id=user)
 
     async def list_user_sessions(self, user_id: str) -> list[Session]:
-        """A user's live sessions, the newest first."""
-        return await self._sessions.list_user_sessions(checked_id("user_id", user_id))
+        """A user's live sessions, the newest first, with the ``handle`` of each for an id: it can end it, and nothing else."""
+        return await (await self._sessions()).list_user_sessions(checked_id("user_id", user_id))
 
-    @property
-    def _sessions(self) -> AsyncRedisStore:
-        if self.redis is None:
+    async def _sessions(self) -> AsyncRedisStore:
+        redis = await self._store.hot()
+        if redis is None:
             raise StorageUnavailable(
                 "Redis", "keep sessions", "sessions live in Redis, and this memory has no Redis tier"
             )
-        return self.redis
+        return redis

@@ -7,22 +7,28 @@ import secrets
 import time
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Final
+from typing import Any
 
+from convmemory._async.lookout import AsyncLookout
 from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.redis_store import AsyncRedisStore
-from convmemory.errors import StorageError, StorageUnavailable
+from convmemory.errors import ConversationNotFound, StorageError, StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.models import Draft, Message
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision
-from convmemory.tiers.driver_errors import POSTGRES
 from convmemory.tiers.otel import traced
-from convmemory.windows.snapshots import NOT_ASKED, Reply, Snapshot, Written
+from convmemory.windows.snapshots import (
+    ELSEWHERE,
+    NO_CONVERSATION,
+    NOT_ASKED,
+    Reply,
+    Snapshot,
+    Written,
+)
+from convmemory.windows.trust import NOWHERE, Standing
 
 logger = logging.getLogger("convmemory.tiered")
-_DRAIN: Final = 500
-"""Dirty marks drained in one go."""
 
 
 def _messages(snapshot: Snapshot) -> int:
@@ -37,11 +43,26 @@ class AsyncTieredStore:
     Without ``redis`` every read is a read of PostgreSQL.
     """
 
-    __slots__ = ("postgres", "redis")
+    __slots__ = ("_lookout", "postgres", "redis")
 
     def __init__(self, postgres: AsyncPostgresStore, redis: AsyncRedisStore | None = None) -> None:
         self.postgres = postgres
         self.redis = redis
+        self._lookout = None if redis is None else AsyncLookout(postgres, redis)
+
+    async def hot(self) -> AsyncRedisStore | None:
+        """The hot tier, if there is one, with the keys of this installation.
+
+        Raises:
+            ConfigurationError: The ``RedisStore`` is in use with another database.
+            StorageUnavailable: PostgreSQL has not said yet which installation this is, and does not answer.
+        """
+        redis = self.redis
+        if redis is not None and (
+            redis.installation is None or redis.installation != self.postgres.installation
+        ):
+            redis.belong(await self.postgres.installed())
+        return redis
 
     @traced("convmemory.read", size=_messages)
     async def read(
@@ -55,21 +76,23 @@ class AsyncTieredStore:
             ConversationNotFound: The conversation is somebody else's. One that is not there reads empty.
             StorageUnavailable: PostgreSQL is out of reach and no valid window is at hand.
         """
-        if self.redis is None or self.redis.health.open:
+        redis = await self.hot()
+        await self.postgres.settle(key)
+        if redis is None or redis.health.open or redis.off:
             return await self._read_durable(key, want, hard)
-        if want is None or want > self.redis.settings.hard_max_messages:
+        if want is None or want > redis.settings.window_limit:
+            redis.health.counters.misses += 1
             snapshot = await self._read_durable(key, want, hard)
-            await self._tell(self.redis, key, snapshot)
+            await self._tell(redis, key, snapshot.stamp)
             return snapshot
-        return await self._read_tiered(self.redis, key, want, hard, turns)
+        return await self._read_tiered(redis, key, want, hard, turns)
 
     async def _read_tiered(
         self, redis: AsyncRedisStore, key: ConversationKey, want: int, hard: int, turns: int | None
     ) -> Snapshot:
-        token = secrets.token_hex(8)
         asked = (want, hard) if turns is None else (-turns, want)
-        trusts = await self._trusts(redis)
-        reply = await self._look(redis, key, asked, token) if trusts else NOT_ASKED
+        standing = await self._lookout.to_read() if self._lookout else None
+        reply = NOT_ASKED if standing is None else await self._look(redis, key, asked, standing)
         if reply.snapshot is not None:
             return reply.snapshot
         redis.health.counters.misses += 1
@@ -77,29 +100,53 @@ class AsyncTieredStore:
         try:
             snapshot = await self._read_durable(key, keep, hard)
         except StorageUnavailable:
-            if trusts or not redis.trust.serves(time.monotonic()):
+            still = self._lookout.still() if self._lookout and standing is None else None
+            if still is None:
                 raise
             # PostgreSQL failed another caller's look at the marks as well, so windows are served after all
-            reply = await self._look(redis, key, asked, token)
+            reply = await self._look(redis, key, asked, still)
             if reply.snapshot is None:
                 raise
             return reply.snapshot
         if reply.verdict == "lease":
-            await self._fill(redis, key, snapshot, reply.token, keep)
+            await self._fill(redis, key, snapshot, reply, keep)
         elif reply.verdict == "miss":
-            await self._tell(redis, key, snapshot)
+            await self._tell(redis, key, snapshot.stamp)
         return snapshot.newest(want, hard)
 
     async def _look(
-        self, redis: AsyncRedisStore, key: ConversationKey, asked: tuple[int, int], token: str
+        self,
+        redis: AsyncRedisStore,
+        key: ConversationKey,
+        asked: tuple[int, int],
+        standing: Standing,
     ) -> Reply:
-        """Ask for the window; a Redis that is away has none."""
+        """Ask for the window; a Redis that is away, or is another than was meant, has none."""
         try:
-            reply = await redis.read_window(key, *asked, token)
+            reply = await redis.read_window(key, *asked, secrets.token_hex(8), standing)
         except StorageError:
+            return NOT_ASKED
+        if reply.verdict == ELSEWHERE:
+            redis.trust.renamed(time.monotonic())
             return NOT_ASKED
         redis.health.counters.hits += reply.snapshot is not None
         return reply
+
+    async def page(
+        self, key: ConversationKey, *, limit: int, before: int | None = None, after: int | None = None
+    ) -> list[Message]:
+        """Stored messages between two seqs, from PostgreSQL; the window is told of what was read.
+
+        Raises:
+            ConversationNotFound: The user has no such conversation.
+        """
+        redis = await self.hot()
+        stamp, found = await self.postgres.read_messages(key, limit=limit, before=before, after=after)
+        if redis is not None and not redis.health.open and not redis.off:
+            await self._tell(redis, key, stamp)
+        if stamp == NO_CONVERSATION:
+            raise ConversationNotFound(key.name)
+        return found
 
     @traced("convmemory.append", size=attrgetter("stored"))
     async def append(
@@ -109,6 +156,7 @@ class AsyncTieredStore:
         *,
         dept_id: str | None = None,
         since: int | None = None,
+        idempotency_key: str | None = None,
     ) -> StoredBatch:
         """Store a batch and tell the window; acknowledged means committed in PostgreSQL.
 
@@ -117,14 +165,14 @@ class AsyncTieredStore:
 
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
-            StorageUnavailable: PostgreSQL is out of reach; sent again, messages with an id are stored once.
+            StorageUnavailable: PostgreSQL is out of reach, and may have stored it all the same; sent again, messages
+                with an id, or under the same ``idempotency_key``, are stored once.
         """
-        marked = self._marks_at_once
         try:
-            batch, written = await self.postgres.append(
-                key, drafts, dept_id=dept_id, since=since, dirty=marked
-            )
-            await self._publish(key, written, marked=marked)
+            standing = await self._own()
+            known: dict[str, Any] = {"dept_id": dept_id, "idempotency_key": idempotency_key, "since": since}
+            batch, written = await self.postgres.append(key, drafts, own=standing.names, **known)
+            await self._publish(key, written, standing)
         except StorageError:
             self.postgres.health.counters.failed_writes += 1
             raise
@@ -133,21 +181,21 @@ class AsyncTieredStore:
     @traced("convmemory.clear")
     async def clear(self, key: ConversationKey) -> None:
         """Delete a conversation's messages and what is cached of them."""
-        marked = self._marks_at_once
-        await self._publish(key, await self.postgres.clear_conversation(key, dirty=marked), marked=marked)
+        standing = await self._own()
+        await self._publish(key, await self.postgres.clear_conversation(key, own=standing.names), standing)
 
     @traced("convmemory.delete")
     async def delete(self, key: ConversationKey) -> None:
         """Delete a conversation and what is cached of it."""
-        marked = self._marks_at_once
-        await self._publish(key, await self.postgres.delete_conversation(key, dirty=marked), marked=marked)
+        standing = await self._own()
+        await self._publish(key, await self.postgres.delete_conversation(key, own=standing.names), standing)
 
     @traced("convmemory.revise")
     async def revise(self, key: ConversationKey, changes: Sequence[Revision]) -> None:
         """Put other words in the place of stored messages, or take the newest away, and drop what is cached of them."""
-        marked = self._marks_at_once
-        written = await self.postgres.revise_messages(key, changes, dirty=marked)
-        await self._publish(key, written, marked=marked)
+        standing = await self._own()
+        written = await self.postgres.revise_messages(key, changes, own=standing.names)
+        await self._publish(key, written, standing)
 
     @traced("convmemory.pop")
     async def pop(self, key: ConversationKey) -> Message | None:
@@ -156,70 +204,46 @@ class AsyncTieredStore:
         Raises:
             ConversationNotFound: The user has no such conversation.
         """
-        while newest := await self.postgres.read_messages(key, limit=1):
-            marked = self._marks_at_once
-            written = await self.postgres.pop_message(key, newest[0].id, dirty=marked)
+        standing = await self._own()
+        while True:
+            stamp, newest = await self.postgres.read_messages(key, limit=1)
+            if not newest:
+                break
+            written = await self.postgres.pop_message(key, newest[0].id, own=standing.names)
             if written is not None:  # else another message has come, or somebody else took this one
-                await self._publish(key, written, marked=marked)
+                await self._publish(key, written, standing)
                 return newest[0]
+        if self.redis is not None:
+            await self._tell(self.redis, key, stamp)
+        if stamp == NO_CONVERSATION:
+            raise ConversationNotFound(key.name)
         return None
 
-    @property
-    def _marks_at_once(self) -> bool:
-        """While Redis is left alone, the mark is part of the statement itself: no second trip."""
-        return self.redis is not None and self.redis.health.open
+    async def _own(self) -> Standing:
+        """The caches this write tells; none while Redis is left alone, so that the statement marks them all."""
+        redis = await self.hot()
+        if redis is None or self._lookout is None or redis.health.open or redis.off:
+            return NOWHERE
+        return await self._lookout.to_write()
 
-    async def _publish(self, key: ConversationKey, written: Written, *, marked: bool) -> None:
+    async def _publish(self, key: ConversationKey, written: Written, standing: Standing) -> None:
         """Tell the window of a committed change; where that is impossible, mark it before it is acknowledged.
 
-        What is ``marked`` is told as well if Redis came back meanwhile: its marks may have been drained before.
+        What the statement marked is told as well: the mark may have been seen to by a look that came before.
         """
-        if self.redis is None:
+        if self.redis is None or self.redis.off:
             return
         try:
-            await self.redis.publish(key, written)
+            said = await self.redis.publish(key, written, standing)
         except StorageError:
+            said = ""
+        if said == ELSEWHERE:
+            self.redis.trust.renamed(time.monotonic())
+        if said in ("", ELSEWHERE):
             self.redis.health.counters.dirty_marks += 1
-            if not marked:
-                await self.postgres.mark_dirty(key.uuid, written)
-                self.redis.trust.lost()  # whoever drained since it failed here did not find this mark
-
-    async def _trusts(self, redis: AsyncRedisStore) -> bool:
-        """Whether windows may be served: drains the marks of an outage first, and looks for others' once a second."""
-        began = time.monotonic()
-        ticket = redis.trust.begin(began)
-        if ticket is None:
-            return redis.trust.serves(began)
-        try:
-            await self._drain(redis)
-        except StorageError as error:
-            # PostgreSQL away: nobody can commit and mark either, so a process that lost nothing goes on serving. One that
-            # lost something would only wait for the same server once more.
-            redis.trust.gave_up(time.monotonic())
-            away = isinstance(error, StorageUnavailable) and error.tier == POSTGRES
-            if away and not redis.trust.trusted:
-                raise
-        except BaseException:
-            redis.trust.left()
-            raise
-        else:
-            redis.trust.drained(ticket, began)
-        return redis.trust.trusted
-
-    async def _drain(self, redis: AsyncRedisStore) -> None:
-        """Drop the windows of all marks there are now; those made meanwhile are for the next look."""
-        marks: Sequence[object] = range(_DRAIN)
-        while len(marks) == _DRAIN:
-            marks = await self._drain_some(redis)
-
-    async def _drain_some(self, redis: AsyncRedisStore) -> Sequence[object]:
-        marks = await self.postgres.read_dirty(_DRAIN)
-        if marks:
-            await redis.drop([conversation for conversation, _, _ in marks])
-            await self.postgres.clear_dirty(marks)
-            redis.health.counters.drained += len(marks)
-            logger.info("dropped %d windows that had missed a write", len(marks))
-        return marks
+            if standing.names:
+                await self.postgres.mark(key.uuid, standing.names)
+            self.redis.trust.lost()  # whoever looked since it failed here did not find this mark
 
     @traced("convmemory.read.postgres", size=_messages)
     async def _read_durable(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
@@ -228,15 +252,15 @@ class AsyncTieredStore:
         return await self.postgres.read_window(key, want, hard)
 
     async def _fill(
-        self, redis: AsyncRedisStore, key: ConversationKey, snapshot: Snapshot, token: str, keep: int
+        self, redis: AsyncRedisStore, key: ConversationKey, snapshot: Snapshot, lease: Reply, keep: int
     ) -> None:
         try:
-            await redis.fill(key, snapshot, token, keep)
+            await redis.fill(key, snapshot, lease, keep)
         except StorageError:
             logger.debug("the window could not be filled")
 
-    async def _tell(self, redis: AsyncRedisStore, key: ConversationKey, snapshot: Snapshot) -> None:
+    async def _tell(self, redis: AsyncRedisStore, key: ConversationKey, stamp: str) -> None:
         try:
-            await redis.tell(key, snapshot.incarnation, snapshot.version)
+            await redis.tell(key, stamp)
         except StorageError:
             logger.debug("the window could not be told")

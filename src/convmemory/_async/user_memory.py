@@ -113,7 +113,7 @@ class AsyncUserMemory:
     async def list_user_conversations(
         self, limit: int = 20, *, cursor: str | None = None
     ) -> Page[Conversation]:
-        """The user's conversations, the one changed last first, ``limit`` a page."""
+        """The user's conversations, the one spoken in last first, ``limit`` a page."""
         return await self._memory.list_user_conversations(self._user_id, limit, cursor=cursor)
 
     async def rename_conversation(self, conversation_id: ConversationRef, title: str) -> Conversation:
@@ -145,9 +145,10 @@ class AsyncUserMemory:
         metadata: Mapping[str, Any] | None = None,
         *,
         tokens_used: int | None = None,
-        latency_ms: int | None = None,
+        latency_ms: float | None = None,
         contexts: Sequence[RetrievedContext | Document] = (),
         created_at: datetime | None = None,
+        idempotency_key: str | None = None,
     ) -> Message:
         """Store one message and return it as it is stored; see ``AsyncConversationMemory.save_message``."""
         return await self._memory.save_message(
@@ -160,11 +161,16 @@ class AsyncUserMemory:
             latency_ms=latency_ms,
             contexts=contexts,
             created_at=created_at,
+            idempotency_key=idempotency_key,
         )
 
-    async def save_messages(self, conversation_id: ConversationRef, messages: Any) -> Appended:
+    async def save_messages(
+        self, conversation_id: ConversationRef, messages: Any, *, idempotency_key: str | None = None
+    ) -> Appended:
         """Store messages (or ``Draft``s) in order, in one commit."""
-        return await self._memory.save_messages(conversation_id, messages, user_id=self._user_id)
+        return await self._memory.save_messages(
+            conversation_id, messages, user_id=self._user_id, idempotency_key=idempotency_key
+        )
 
     @overload
     async def get_history(

@@ -34,6 +34,7 @@ from convmemory.ids import ConversationKey, checked_id, new_uuid
 from convmemory.models import Appended, Conversation, Draft, Message, Page, RetrievedContext
 from convmemory.settings import Settings
 from convmemory.windows.cutting import recent
+from convmemory.windows.snapshots import NO_CONVERSATION
 
 
 class ConversationVerbs:
@@ -81,13 +82,17 @@ class ConversationVerbs:
             "dept_id": optional_id("dept_id", dept_id),
             "metadata": None if metadata is None else checked_metadata(metadata),
         }
-        found, made = self.postgres.create_conversation(key, **given)
-        if not made and exists == "error":
-            raise ConversationExists(key.name)
         changes = {name: value for name, value in given.items() if value is not None}
-        if made or not changes or exists == "return":
-            return found
-        return self.postgres.update_conversation(key, changes)
+        while True:
+            found, made = self.postgres.create_conversation(key, **given)
+            if not made and exists == "error":
+                raise ConversationExists(key.name)
+            if made or not changes or exists == "return":
+                return found
+            try:
+                return self.postgres.update_conversation(key, changes)
+            except ConversationNotFound:  # deleted in between: it is made after all
+                continue
 
     def get_conversation(
         self, conversation_id: ConversationRef, *, user_id: str, messages: bool | int = False
@@ -105,13 +110,13 @@ class ConversationVerbs:
         if messages is False:
             return found
         size = MOST if messages is True else checked_limit("messages", messages)
-        stored = self.postgres.read_messages(key, limit=size) if found.message_count else []
+        stored = self._store.page(key, limit=size)
         return found.model_copy(update={"messages": tuple(stored)})
 
     def list_user_conversations(
         self, user_id: str, limit: int = 20, *, cursor: str | None = None
     ) -> Page[Conversation]:
-        """A user's conversations, the one changed last first.
+        """A user's conversations, the one spoken in last first.
 
         Args:
             user_id: Their owner.
@@ -171,9 +176,10 @@ class ConversationVerbs:
         *,
         user_id: str,
         tokens_used: int | None = None,
-        latency_ms: int | None = None,
+        latency_ms: float | None = None,
         contexts: Sequence[RetrievedContext | Document] = (),
         created_at: datetime | None = None,
+        idempotency_key: str | None = None,
     ) -> Message:
         """Store one message with what is known of it, and return it as it is stored; makes the conversation if need be.
 
@@ -185,13 +191,16 @@ class ConversationVerbs:
             metadata: Anything JSON can hold.
             user_id: The conversation's owner.
             tokens_used: Defaults to the message's own ``usage_metadata``.
-            latency_ms: How long the answer took, in milliseconds.
+            latency_ms: How long the answer took, in milliseconds; rounded to whole ones.
             contexts: The documents it leaned on, in the retriever's order.
             created_at: When it was said, with a time zone; defaults to now.
+            idempotency_key: 1 to 255 characters. Whoever calls again with the same one stores nothing twice, and is
+                given what is stored: of use for messages without an id, such as a job's that is run again.
 
         Raises:
             ConversationNotFound: The conversation is somebody else's.
-            StorageUnavailable: PostgreSQL is out of reach; nothing was half-written.
+            StorageUnavailable: PostgreSQL is out of reach. It may have stored the message all the same: call again
+                with the same key.
         """
         known = {
             "tokens_used": tokens_used,
@@ -201,23 +210,32 @@ class ConversationVerbs:
             "created_at": created_at,
         }
         key = key_of(conversation_id, user_id)
-        return self._save(key, [draft_of(role, content, known)]).messages[0]
+        return self._save(key, [draft_of(role, content, known)], idempotency_key).messages[0]
 
-    def save_messages(self, conversation_id: ConversationRef, messages: Any, *, user_id: str) -> Appended:
+    def save_messages(
+        self,
+        conversation_id: ConversationRef,
+        messages: Any,
+        *,
+        user_id: str,
+        idempotency_key: str | None = None,
+    ) -> Appended:
         """Store messages (or ``Draft``s) in order, in one commit; otherwise as ``save_message``.
 
+        An ``idempotency_key`` is for the whole batch: it goes by the place of each message that brings no id.
         None at all are stored without a word: no conversation is made of them, and no server is asked.
         """
         key, drafts = key_of(conversation_id, user_id), drafts_of(messages)
         if not drafts:
             return Appended.built(conversation_id=key.name, version=None, stored=0, messages=())
-        return self._save(key, drafts)
+        return self._save(key, drafts, idempotency_key)
 
-    def _save(self, key: ConversationKey, drafts: Sequence[Draft]) -> Appended:
-        batch = self._store.append(key, drafts)
+    def _save(self, key: ConversationKey, drafts: Sequence[Draft], idempotency_key: str | None) -> Appended:
+        repeat = optional_id("idempotency_key", idempotency_key)
+        batch = self._store.append(key, drafts, idempotency_key=repeat)
         earlier = batch.earlier  # a repeat: what was stored then is what there is
-        found = self.postgres.read_messages_at(key, earlier) if earlier else []
-        return batch.appended({message.seq: message for message in found})
+        found = self.postgres.read_messages_by_id(key, earlier) if earlier else []
+        return batch.appended({message.id.hex: message for message in found})
 
     @overload
     def get_history(
@@ -274,7 +292,7 @@ class ConversationVerbs:
         as_openai = wants_openai(format)
         hard = max(self.settings.hard_max_messages, want or 1)
         snapshot = self._store.read(key, want, hard)
-        if not snapshot.incarnation and not self.postgres.owns(key):  # it may have been made since
+        if snapshot.stamp == NO_CONVERSATION and not self.postgres.owns(key):  # it may have been made since
             raise ConversationNotFound(key.name)
         window = recent([unpack(e) for e in snapshot.entries], want, hard_max=hard, whole=snapshot.whole)
         return chat_messages(window) if as_openai else window
@@ -300,7 +318,7 @@ class ConversationVerbs:
         key = key_of(conversation_id, user_id)
         size = checked_limit("limit", limit)
         place = {"before": checked_seq("before", before), "after": checked_seq("after", after)}
-        return self.postgres.read_messages(key, limit=size, **place)
+        return self._store.page(key, limit=size, **place)
 
     def clear(self, conversation_id: ConversationRef, *, user_id: str) -> None:
         """Delete all messages of a conversation, and a title made of them; the conversation stays."""

@@ -14,7 +14,7 @@ from convmemory._sync.redis_store import RedisStore
 from convmemory._sync.session_verbs import SessionVerbs
 from convmemory._sync.tiered import TieredStore
 from convmemory._sync.user_memory import UserMemory
-from convmemory.arguments import ConversationRef, Size, checked_stores, given_url, key_of
+from convmemory.arguments import ConversationRef, Size, checked_stores, given_url, key_of, refuse_parts
 from convmemory.chains.run_config import factory_conversation, factory_fields, run_config
 from convmemory.errors import StorageError
 from convmemory.history import TieredChatMessageHistory, WriteErrorHook
@@ -70,6 +70,8 @@ class ConversationMemory(ConversationVerbs, SessionVerbs):
         Raises:
             ConfigurationError: A URL or a setting cannot be used; the message names it.
         """
+        redis = redis if redis not in (None, "") else settings.pop("redis_url", None)
+        refuse_parts(settings)
         return cls._over(Settings(database_url=given_url(postgres), **settings), redis, on_write_error)
 
     @classmethod
@@ -93,6 +95,8 @@ class ConversationMemory(ConversationVerbs, SessionVerbs):
         self.postgres.open()
         if self.redis is not None:
             self.redis.open()
+        if self.postgres.installation is not None:  # else the schema is not there yet
+            self._store.hot()
         return self
 
     def close(self) -> None:
@@ -124,12 +128,13 @@ class ConversationMemory(ConversationVerbs, SessionVerbs):
             said = store.ping()
         except StorageError as error:
             problem = str(error)
+        complaint = store.complaint if isinstance(store, RedisStore) else None
         figures = store.figures() | said
         return TierReport(
             tier=health.tier,
             reachable=problem is None,
-            breaker=health.breaker,
-            problem=problem,
+            breaker="refused" if complaint and not health.open else health.breaker,
+            problem=problem or complaint,
             last_failure=health.last_failure,
             figures=figures,
         )

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from psycopg import Connection, errors, sql
+from psycopg import Connection, IsolationLevel, errors, sql
 
 from convmemory.errors import SchemaOutdated
 from convmemory.storage.sql_and_lua import migrations
@@ -14,31 +14,43 @@ from convmemory.storage.sql_and_lua import sql as statement
 _LOCK: Final = 0x636F6E766D656D  # "convmem": one migration at a time in a database
 
 
-def installed_version(conn: Connection[Any], schema: str) -> int | None:
-    """The version of the schema in this database; ``None`` when it is not there."""
-    query = sql.SQL(statement("schema_version")).format(schema=sql.Identifier(schema))
+class Installed(NamedTuple):
+    """The version of a schema, and the id of the installation it is; both ``None`` when it is not there."""
+
+    version: int | None = None
+    installation: str | None = None
+
+
+def installed(conn: Connection[Any], schema: str) -> Installed:
+    """What there is of the schema in this database."""
+    query = sql.SQL(statement("installed")).format(schema=sql.Identifier(schema))
     try:
         row = conn.execute(query, prepare=False).fetchone()
     except (errors.UndefinedTable, errors.InvalidSchemaName):
-        return None
-    return int(row[0]) if row else None
+        return Installed()
+    return Installed(int(row[0]), row[1]) if row else Installed()
 
 
-def check_not_newer(conn: Connection[Any], schema: str) -> int | None:
-    """The version of the schema, or ``SchemaOutdated`` when this library is the older of the two."""
-    found = installed_version(conn, schema)
-    if found is not None and found > len(migrations()):
-        raise SchemaOutdated(schema, found, len(migrations()))
-    return found
+def check_not_newer(conn: Connection[Any], schema: str) -> Installed:
+    """What there is of the schema, or ``SchemaOutdated`` when this library is the older of the two."""
+    found = installed(conn, schema)
+    return Installed(_not_newer(found.version, schema), found.installation)
+
+
+def _not_newer(version: int | None, schema: str) -> int | None:
+    if version is not None and version > len(migrations()):
+        raise SchemaOutdated(schema, version, len(migrations()))
+    return version
 
 
 def install(conn: Connection[Any], schema: str) -> list[str]:
     """Apply the missing migrations in one transaction under a lock, however long it takes; their names in order."""
+    conn.set_isolation_level(IsolationLevel.READ_COMMITTED)  # who waited sees what was applied meanwhile
     with conn.transaction():
         conn.execute(statement("lift_limits"), prepare=False)
         conn.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK], prepare=False)
         _execute(conn, statement("bootstrap"), schema)
-        done = check_not_newer(conn, schema) or 0
+        done = _not_newer(_applied(conn, schema), schema) or 0
         for migration in migrations()[done:]:
             _execute(conn, migration.sql, schema)
             note = sql.SQL("INSERT INTO {}.schema_migrations (version, name) VALUES (%s, %s)")
@@ -46,6 +58,12 @@ def install(conn: Connection[Any], schema: str) -> list[str]:
                 note.format(sql.Identifier(schema)), [migration.version, migration.name], prepare=False
             )
     return [f"{m.version:04d}_{m.name}" for m in migrations()[done:]]
+
+
+def _applied(conn: Connection[Any], schema: str) -> int:
+    query = sql.SQL(statement("schema_version")).format(schema=sql.Identifier(schema))
+    row = conn.execute(query, prepare=False).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _execute(conn: Connection[Any], text: Any, schema: str) -> None:

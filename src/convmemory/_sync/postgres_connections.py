@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import weakref
 from asyncio import CancelledError
@@ -10,16 +11,18 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any, ClassVar, Final, Self, TypeVar
 
 import psycopg
-from psycopg import Connection, Cursor, sql, waiting
+from psycopg import ClientCursor, Connection, Cursor, waiting
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
 from convmemory._sync.prober import Prober
 from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
-from convmemory.tiers.driver_errors import POSTGRES, translated
+from convmemory.storage.sql_and_lua import sql as statement
+from convmemory.tiers.driver_errors import POSTGRES, out_of_reach, takes_no_writes, translated
 from convmemory.tiers.forks import let_go
 from convmemory.tiers.socket_checks import NOTICEABLE, DeadlineExceeded, idle_connection_closed, within
+from convmemory.tiers.turns import Turns
 from convmemory.tiers.waiting import end, quietly, sleep, told_to_end
 
 RV = TypeVar("RV")
@@ -32,15 +35,45 @@ _WAIT: Final = 0.1
 """Seconds after which a waiting connection looks at its deadline."""
 _RECONNECT: Final = 0.5
 """Seconds between two attempts of the pool to connect to a server that is away."""
+_DOUBT_EVERY: Final = 1.0
+"""Seconds between two times that all connections are given up for one that takes no writes."""
+_AT_A_TIME: Final = 3
+"""Statements that wait for one conversation at most, and no more than half the pool: the others are other people's."""
+_BUSY: Final = "the conversation is busy: other writes to it were waiting all the time"
+_ENCODINGS: Final = ("UTF8", "SQL_ASCII")
+"""Encodings of a database that can hold every character; the second keeps the bytes it is given."""
+_REPORTED: Final = (("DateStyle", "ISO, MDY"), ("TimeZone", "UTC"), ("standard_conforming_strings", "on"))
+"""Settings that every server reports; poolers go by that, and keep them for each client."""
+_BEFORE: Final = 2
+"""Results that come before the statement's own of ``frame.sql``."""
+_KNOWS_PRIMARIES: Final = 140_000
+"""The version of libpq that can ask for a primary; before, it can ask for a session that takes writes."""
+_KEEPALIVE: Final = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+"""What finds a vanished server within a minute, where no statement waits for it."""
 _SETTLED: Final = 1.0
 _GLANCE: Final = 0.002
 """Seconds that opening waits for the pool at most, and between two looks at it."""
 
 
 class BoundedConnection(Connection[Any]):
-    """A connection on which nothing waits longer than the statement time-out, whatever the server does."""
+    """A connection on which nothing waits longer than the statement time-out, whatever the server does.
+
+    What the statements here lean on is asked for and not hoped for: the role, the database, the server and the
+    environment may all say otherwise. A session of its own is told once. Behind a pooler in transaction mode the session
+    is somebody else's next, so there each statement brings what it needs, in the same message.
+    """
 
     deadline = 10.0
+    limits: Mapping[str, str] = {"statement_timeout": "10000", "lock_timeout": "1000"}
+    """What the server is told, in milliseconds."""
+    framed: dict[bytes, bytes]
+    """What is sent for a statement behind a pooler; the same for all connections of a class."""
+    doubted = float("-inf")
+    """When a server was last found that takes no writes; whoever connected before may be connected to another like it."""
+    begun = 0.0
+    """When this connection was begun."""
+    shared = False
+    """Whether the server's session is somebody else's next."""
     refused = 0
     """How many of this class could not be made so far."""
     made: ClassVar[weakref.WeakSet[BoundedConnection]] = weakref.WeakSet()
@@ -53,15 +86,44 @@ class BoundedConnection(Connection[Any]):
 
     @classmethod
     def connect(cls, *args: Any, **kwargs: Any) -> Self:
-        """Connect as the base class does, and count what fails."""
+        """Connect as the base class does, ask for what is needed, and count what fails."""
+        began = time.monotonic()
         try:
             conn = super().connect(*args, **kwargs)
+            conn.begun = began
+            try:
+                conn.settle()
+            except BaseException:
+                conn.close()
+                raise
         except psycopg.OperationalError:
             cls.refused += 1
             raise
         conn.heard = time.monotonic()
         cls.made.add(conn)
         return conn
+
+    def settle(self) -> None:
+        """Ask for what every statement leans on.
+
+        Raises:
+            ConfigurationError: The database is of an encoding that cannot hold every message.
+        """
+        asked = {"pid": self.pgconn.backend_pid, **self.limits}
+        cursor = self.execute(statement("session_settings"), asked, prepare=False)
+        [(own, encoding)] = cursor.fetchall()
+        if encoding not in _ENCODINGS:
+            raise ConfigurationError(
+                f"DATABASE_URL: the encoding of this database is {encoding}, which cannot hold every message;"
+                " use one made with ENCODING 'UTF8'"
+            )
+        self.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
+        self.set_read_only(False)
+        if not own:
+            self.shared = True
+            self.prepare_threshold = None  # what one session has prepared the next has not
+            if any(self.info.parameter_status(name) != value for name, value in _REPORTED):
+                self.execute(statement("shared_settings"), prepare=False)
 
     def run(
         self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, brief: bool = False
@@ -70,10 +132,40 @@ class BoundedConnection(Connection[Any]):
 
         A cursor holds on to its last result, so only an answer of a few numbers may be brief.
         """
-        cursor = self._cursor or self.cursor() if brief else self.cursor()
-        cursor.execute(query, parameters)
-        if brief:
-            self._cursor = cursor
+        try:
+            if self.shared:
+                return self._run_framed(query, parameters, fetch=fetch)
+            cursor = self._cursor or self.cursor() if brief else self.cursor()
+            cursor.execute(query, parameters)
+            if brief:
+                self._cursor = cursor
+            return cursor.fetchall() if fetch else []
+        except psycopg.Error as error:
+            self._part(error)
+            raise
+
+    def _part(self, error: psycopg.Error) -> None:
+        """Hang up on a server that is shutting down or takes no writes: the primary may be another one by now.
+
+        So it may be for all that connected before now, which is hung up on before it is used; once a second at most, or a
+        server that takes no writes for long would be connected to for each of them.
+        """
+        now = time.monotonic()
+        if takes_no_writes(error) and now - self.doubted > _DOUBT_EVERY:
+            type(self).doubted = now
+        if takes_no_writes(error) or out_of_reach(error):
+            self.close()
+
+    def _run_framed(self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool) -> Sequence[Any]:
+        """Send a statement in a transaction that brings its settings along: one message, one round trip."""
+        framed = self.framed.get(query)
+        if framed is None:
+            framed = b";\n".join((statement("frame").encode(), query, b"COMMIT"))
+            self.framed[query] = framed
+        cursor = ClientCursor(self)  # several statements in one message take no parameters on the server
+        cursor.execute(framed, {**parameters, **self.limits})
+        for _ in range(_BEFORE):
+            cursor.nextset()
         return cursor.fetchall() if fetch else []
 
     def wait(self, gen: Generator[Any, Any, RV], interval: float = _WAIT, *args: Any, **kwargs: Any) -> RV:
@@ -84,7 +176,7 @@ class BoundedConnection(Connection[Any]):
         """
         began = time.monotonic()
         try:
-            bounded = within(gen, self.deadline)
+            bounded = within(gen, self.deadline, self.pgconn.socket)
             found: RV = waiting.wait(bounded, self.pgconn.socket, interval, *args, **kwargs)
         except BaseException as error:
             if isinstance(error, DeadlineExceeded) or not isinstance(error, Exception):
@@ -97,13 +189,16 @@ class BoundedConnection(Connection[Any]):
 
     @property
     def usable(self) -> bool:
-        """Whether it may be used: the server has not hung up, and was not silent on another connection since."""
-        return self.heard >= self.silent and not idle_connection_closed(self.pgconn)
+        """Whether it may be used: the server has not hung up, nor was it silent or without writes on another since."""
+        fresh = self.heard >= self.silent and self.begun > self.doubted
+        return fresh and not idle_connection_closed(self.pgconn)
 
 
-def connection_class(seconds: float) -> type[BoundedConnection]:
-    """A connection class with this statement time-out, in seconds."""
-    own = {"deadline": seconds, "made": weakref.WeakSet()}
+def connection_class(settings: Settings) -> type[BoundedConnection]:
+    """A connection class with these time-outs."""
+    limits = {"statement_timeout": settings.statement_timeout, "lock_timeout": settings.lock_timeout}
+    told = {name: str(max(1, round(seconds * 1000))) for name, seconds in limits.items()}
+    own = {"deadline": settings.statement_timeout, "limits": told, "framed": {}, "made": weakref.WeakSet()}
     return type("BoundedConnection", (BoundedConnection,), own)
 
 
@@ -151,8 +246,9 @@ class PostgresHome:
 
     def __init__(self, conninfo: str, settings: Settings, prober: Prober) -> None:
         self.prober = prober
-        self.kind = connection_class(settings.statement_timeout)
+        self.kind = connection_class(settings)
         self.pool = open_pool(conninfo, settings, self.kind)
+        self.turns = Turns(max(1, min(_AT_A_TIME, settings.pool_max // 2)), settings.pool_timeout, _BUSY)
         self.ready = False
         self.refused = 0
         """How many connections had been refused when a statement last went through."""
@@ -209,19 +305,20 @@ class PostgresHome:
         self.pool._closed = True  # noqa: SLF001 - or its finalizer waits for workers that are gone
 
 
-def connect(conninfo: str, settings: Settings, named: str = "DATABASE_URL") -> BoundedConnection:
+def connect(conninfo: str, settings: Settings, named: str | None = None) -> BoundedConnection:
     """One connection outside the pool, in autocommit mode; ``named`` is what an error calls the URL.
 
     Raises:
         ConfigurationError: The URL is not one that libpq understands.
         StorageUnavailable: Nobody answers, or not in time; a wrong password is told here.
     """
-    kind = connection_class(settings.statement_timeout)
+    kind = connection_class(settings)
     with translated(POSTGRES, "connect"):
         try:
-            return kind.connect(_checked(conninfo), **connection_options(settings))
+            return kind.connect(_checked(conninfo), **connection_options(conninfo, settings))
         except psycopg.ProgrammingError:  # its text quotes the URL, password and all
-            raise ConfigurationError(f"{named}: not a PostgreSQL URL ({_FORM}){_hint(conninfo)}") from None
+            name = named or settings.name_of("database_url")
+            raise ConfigurationError(f"{name}: not a PostgreSQL URL ({_FORM}){_hint(conninfo)}") from None
 
 
 def _hint(conninfo: str) -> str:
@@ -240,13 +337,26 @@ def _checked(conninfo: str) -> str:
     return conninfo
 
 
-def connection_options(settings: Settings) -> dict[str, Any]:
-    """How every connection is made; libpq counts whole seconds and takes 1 for 2."""
-    return {
+def connection_options(conninfo: str, settings: Settings) -> dict[str, Any]:
+    """How every connection is made, where the URL says nothing of it; libpq counts whole seconds and takes 1 for 2.
+
+    A server that is a replica is left alone: what it has may be old, and nothing can be written there. Of several hosts the
+    one is taken that is the primary now.
+    """
+    try:
+        said = conninfo_to_dict(conninfo)
+    except psycopg.ProgrammingError:
+        said = {}  # `connect` tells what is wrong with it
+    primary = "primary" if psycopg.pq.version() >= _KNOWS_PRIMARIES else "read-write"
+    unless_said = _KEEPALIVE | {
+        "target_session_attrs": os.environ.get("PGTARGETSESSIONATTRS") or primary,
+    }
+    return {name: value for name, value in unless_said.items() if said.get(name) is None} | {
         "autocommit": True,
         "prepare_threshold": settings.prepare_threshold,
         "connect_timeout": max(2, round(settings.connect_timeout)),
         "application_name": NAME,
+        "client_encoding": "utf8",
     }
 
 
@@ -259,27 +369,12 @@ def open_pool(conninfo: str, settings: Settings, kind: type[BoundedConnection]) 
     return Pool(
         conninfo,
         connection_class=kind,
-        kwargs=connection_options(settings),
+        kwargs=connection_options(conninfo, settings),
         min_size=settings.pool_min,
         max_size=max(settings.pool_min, settings.pool_max),
         timeout=settings.pool_timeout,
         reconnect_timeout=_RECONNECT,
         reconnect_failed=ConnectionPool.check,
-        configure=_limit_statements(settings),
         open=False,
         name=NAME,
     )
-
-
-def _limit_statements(settings: Settings) -> Any:
-    """What a new connection is told: nothing behind a transaction pooler, where a session is somebody else's next."""
-    if settings.prepare_threshold is None:
-        return None
-    limit = sql.SQL("SET statement_timeout = {}").format(
-        sql.Literal(round(settings.statement_timeout * 1000))
-    )
-
-    def configure(conn: BoundedConnection) -> None:
-        conn.execute(limit, prepare=False)
-
-    return configure

@@ -5,21 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from convmemory._sync.statements import Statements
+from convmemory._sync.cache_register import CacheRegister
 from convmemory.errors import ConversationNotFound
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
 from convmemory.storage import postgres_rows, revisions
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision
-from convmemory.windows.snapshots import Snapshot, Written, snapshot_of
+from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
 
 _BIGGEST: Final = 2**62
 
 
-class PostgresStore(Statements):
+class PostgresStore(CacheRegister):
     """Conversations, messages and contexts in PostgreSQL: the truth.
 
     Args:
@@ -32,32 +32,47 @@ class PostgresStore(Statements):
     connections of its own.
     """
 
+    def settle(self, key: ConversationKey) -> None:
+        """Have a key know its row: that of a name follows from the installation.
+
+        Raises:
+            SchemaOutdated: The schema is not there.
+        """
+        if key.external_id is not None:
+            key.settle(self.installation or self.installed())
+
+    def _mine(self, key: ConversationKey) -> dict[str, Any]:
+        self.settle(key)
+        return {"conversation": key.uuid, "user_id": key.user_id}
+
     def append(
         self,
         key: ConversationKey,
         drafts: Sequence[Draft],
         *,
         dept_id: str | None = None,
+        idempotency_key: str | None = None,
         since: int | None = None,
-        dirty: bool = False,
+        own: Sequence[str] = (),
     ) -> tuple[StoredBatch, Written]:
         """Store a batch in order, in one statement; make and title the conversation if need be.
 
-        Messages that are there already (of this LangChain id and these words, or because this is a repeat) stay as they
-        are. Where ``since`` tells the conversation's last seq when what is said here began, what is older is no repeat.
+        Messages that are there already (of this LangChain id and these words, by ``idempotency_key``, or because this is
+        a repeat) stay as they are. Where ``since`` tells the conversation's last seq when what is said here began, what
+        is older is no repeat. Every cache is marked but those in ``own``, which the caller tells.
 
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
         """
-        batch = postgres_rows.prepare(key, drafts)
+        self.settle(key)
+        batch = postgres_rows.prepare(key, drafts, idempotency_key, since)
         parameters = batch.parameters() | {
             "conversation": key.uuid,
             "user_id": key.user_id,
             "external_id": key.external_id,
             "dept_id": dept_id,
-            "new_incarnation": postgres_rows.new_incarnation(),
             "since": since,
-            "dirty": dirty,
+            "own": postgres_rows.array(own),
         }
         found = self._run("append", parameters)
         if not found:
@@ -77,7 +92,7 @@ class PostgresStore(Statements):
         return self._read(key, "read_all", {})
 
     def _read(self, key: ConversationKey, name: str, more: Mapping[str, Any]) -> Snapshot:
-        found = self._run(name, {"conversation": key.uuid, "user_id": key.user_id, **more})
+        found = self._run(name, {**self._mine(key), **more})
         mine, snapshot = snapshot_of(found)
         if not mine:
             raise ConversationNotFound(key.name)
@@ -85,13 +100,18 @@ class PostgresStore(Statements):
 
     def read_messages(
         self, key: ConversationKey, *, limit: int, before: int | None = None, after: int | None = None
-    ) -> list[Message]:
-        """Stored messages between two seqs, oldest first: the newest ``limit``, or the oldest after ``after``."""
+    ) -> tuple[str, list[Message]]:
+        """Stored messages between two seqs, oldest first: the newest ``limit``, or the oldest after ``after``.
+
+        With the stamp they were read under, ``""`` where there is no conversation.
+
+        Raises:
+            ConversationNotFound: The conversation is somebody else's.
+        """
         found = self._run(
             "read_messages",
             {
-                "conversation": key.uuid,
-                "user_id": key.user_id,
+                **self._mine(key),
                 "before": _BIGGEST if before is None else before,
                 "after": -1 if after is None else after,
                 "newest": after is None,
@@ -99,13 +119,16 @@ class PostgresStore(Statements):
             },
         )
         if not found:
-            self.get_conversation(key)
-        return [postgres_rows.message_of(key.name, row) for row in found]
+            return NO_CONVERSATION, []
+        mine, stamp, *_ = found[0]
+        if not mine:
+            raise ConversationNotFound(key.name)
+        return stamp, [postgres_rows.message_of(key.name, row[2:]) for row in found if row[2] is not None]
 
-    def read_messages_at(self, key: ConversationKey, seqs: Sequence[int]) -> list[Message]:
-        """Those of the messages at ``seqs`` that are still there, oldest first."""
-        place = {"conversation": key.uuid, "user_id": key.user_id, "seqs": list(seqs)}
-        return [postgres_rows.message_of(key.name, row) for row in self._run("read_messages_at", place)]
+    def read_messages_by_id(self, key: ConversationKey, ids: Sequence[str]) -> list[Message]:
+        """Those of the messages with these row ids that are still there, oldest first; whoever appended has told of them."""
+        rows = {"conversation": key.uuid, "user_id": key.user_id, "ids": list(ids)}
+        return [postgres_rows.message_of(key.name, row) for row in self._run("read_messages_by_id", rows)]
 
     def create_conversation(
         self,
@@ -120,17 +143,16 @@ class PostgresStore(Statements):
         Raises:
             ConversationNotFound: The id is taken by somebody else.
         """
-        incarnation = postgres_rows.new_incarnation()
+        stamp = uuid4()
         found = self._run(
             "create_conversation",
             {
-                "conversation": key.uuid,
-                "user_id": key.user_id,
+                **self._mine(key),
                 "external_id": key.external_id,
                 "title": title,
                 "dept_id": dept_id,
-                "new_incarnation": incarnation,
-                "first_incarnation": incarnation,
+                "new_stamp": stamp,
+                "first_stamp": stamp,
                 "metadata": postgres_rows.json_text("metadata", metadata),
             },
         )
@@ -138,14 +160,12 @@ class PostgresStore(Statements):
 
     def get_conversation(self, key: ConversationKey) -> Conversation:
         """One conversation of the user; ``ConversationNotFound`` when there is none."""
-        return self._one(
-            key, self._run("get_conversation", {"conversation": key.uuid, "user_id": key.user_id})
-        )
+        return self._one(key, self._run("get_conversation", self._mine(key)))
 
     def list_conversations(
         self, user_id: str, *, limit: int, cursor: str | None = None
     ) -> Page[Conversation]:
-        """A user's conversations, the one changed last first, ``limit`` a page."""
+        """A user's conversations, the one spoken in last first, ``limit`` a page."""
         place = postgres_rows.read_cursor(cursor) | {"user_id": user_id, "limit": limit + 1}
         found = [postgres_rows.conversation_of(row) for row in self._run("list_conversations", place)]
         more = postgres_rows.cursor_after(found[limit - 1]) if len(found) > limit else None
@@ -155,84 +175,61 @@ class PostgresStore(Statements):
         """Change a conversation's ``title``, ``dept_id`` or ``metadata``: those that ``changes`` names."""
         metadata: Mapping[str, Any] = changes.get("metadata", {})
         parameters = {
-            "conversation": key.uuid,
-            "user_id": key.user_id,
+            **self._mine(key),
             "set_title": "title" in changes,
             "title": changes.get("title"),
             "set_dept": "dept_id" in changes,
             "dept_id": changes.get("dept_id"),
             "metadata": postgres_rows.json_text("metadata", metadata),
-            "removed": [name for name, value in metadata.items() if value is None],
+            "removed": postgres_rows.names_of_nothing(metadata),
         }
         return self._one(key, self._run("update_conversation", parameters))
 
-    def delete_conversation(self, key: ConversationKey, *, dirty: bool = False) -> Written:
+    def delete_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
         """Delete a conversation with all its messages; ``ConversationNotFound`` when there is none."""
-        return self._change(key, "delete_conversation", dirty=dirty)
+        return self._change(key, "delete_conversation", own)
 
-    def clear_conversation(self, key: ConversationKey, *, dirty: bool = False) -> Written:
+    def clear_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
         """Delete all messages and keep the conversation; ``ConversationNotFound`` when there is none."""
-        return self._change(key, "clear_conversation", dirty=dirty)
+        return self._change(key, "clear_conversation", own)
 
-    def pop_message(self, key: ConversationKey, message: UUID, *, dirty: bool = False) -> Written | None:
+    def pop_message(self, key: ConversationKey, message: UUID, *, own: Sequence[str] = ()) -> Written | None:
         """Delete the newest message if it is the row ``message``; ``None``, and nothing done, when it is not.
 
         Naming the row makes it safe to repeat: what was deleted by an attempt whose answer was lost is not
         the newest any more.
         """
-        return self._changed(key, "pop_message", {"id": message, "dirty": dirty})
+        return self._changed(key, "pop_message", own, {"id": message})
 
     def revise_messages(
-        self,
-        key: ConversationKey,
-        changes: Sequence[Revision],
-        *,
-        dirty: bool = False,
+        self, key: ConversationKey, changes: Sequence[Revision], *, own: Sequence[str] = ()
     ) -> Written:
         """Put other words in the place of stored messages, or take the newest away; ``ConversationNotFound`` without one.
 
         A message that is no more what the revision says was stored stays as it is, so it is safe to repeat.
         """
-        described = revisions.parameters(changes) | {"dirty": dirty}
-        written = self._changed(key, "revise_messages", described)
+        written = self._changed(key, "revise_messages", own, revisions.parameters(changes))
         if written is None:
             raise ConversationNotFound(key.name)
         return written
 
-    def _change(self, key: ConversationKey, name: str, *, dirty: bool) -> Written:
-        written = self._changed(key, name, {"dirty": dirty})
+    def _change(self, key: ConversationKey, name: str, own: Sequence[str]) -> Written:
+        written = self._changed(key, name, own, {})
         if written is None:
             raise ConversationNotFound(key.name)
         return written
 
-    def _changed(self, key: ConversationKey, name: str, more: Mapping[str, Any]) -> Written | None:
-        parameters = {"conversation": key.uuid, "user_id": key.user_id, **more}
-        found = self._run(name, parameters, gone=[["0", 0]])
-        return Written(str(found[0][0]), found[0][1]) if found else None
+    def _changed(
+        self, key: ConversationKey, name: str, own: Sequence[str], more: Mapping[str, Any]
+    ) -> Written | None:
+        parameters = {**self._mine(key), "own": postgres_rows.array(own)}
+        found = self._run(name, {**parameters, **more}, gone=[[NO_CONVERSATION]])
+        return Written(found[0][0]) if found else None
 
     def owns(self, key: ConversationKey) -> bool | None:
         """Whether the conversation is the user's; ``None`` when there is no such conversation."""
-        found = self._run("owner", {"conversation": key.uuid, "user_id": key.user_id})
+        found = self._run("owner", self._mine(key))
         return bool(found[0][0]) if found else None
-
-    def mark_dirty(self, conversation: UUID, written: Written) -> None:
-        """Note that the cached window was not told of a committed change."""
-        mark = {
-            "conversation": conversation,
-            "incarnation": int(written.incarnation),
-            "version": written.version,
-        }
-        self._run("mark_dirty", mark, fetch=False)
-
-    def read_dirty(self, limit: int) -> list[tuple[UUID, int, int]]:
-        """Marks to drain: ``(conversation, incarnation, version)``, the oldest first."""
-        return [(c, i, v) for c, i, v in self._run("read_dirty", {"limit": limit})]
-
-    def clear_dirty(self, marks: Sequence[tuple[UUID, int, int]]) -> None:
-        """Forget marks whose windows were dropped; one that was made again meanwhile stays."""
-        conversations, incarnations, versions = (list(column) for column in zip(*marks, strict=True))
-        parameters = {"conversations": conversations, "incarnations": incarnations, "versions": versions}
-        self._run("clear_dirty", parameters, fetch=False)
 
     def _one(self, key: ConversationKey, found: Sequence[Sequence[Any]]) -> Conversation:
         if not found:

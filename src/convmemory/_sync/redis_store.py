@@ -5,39 +5,54 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 from uuid import UUID
 
-from redis.exceptions import NoScriptError
+from pydantic import SecretStr
+from redis.exceptions import NoPermissionError, NoScriptError
 
 from convmemory._sync.homes import Homes
 from convmemory._sync.prober import Prober
-from convmemory._sync.redis_connections import GivenClient, RedisHome, RedisLink
-from convmemory.errors import ConfigurationError, StorageUnavailable
-from convmemory.ids import ConversationKey
+from convmemory._sync.redis_calls import FULL, RedisCalls
+from convmemory._sync.redis_connections import (
+    GivenClient,
+    RedisHome,
+    RedisLink,
+    connections_of,
+    given_client,
+)
+from convmemory.encoding.storable_text import clean_json
+from convmemory.errors import ConfigurationError, StorageError, in_words
+from convmemory.ids import ConversationKey, new_row_id, session_handle
 from convmemory.models import Session
 from convmemory.settings import Settings
-from convmemory.storage.redis_keys import Keys
+from convmemory.storage.redis_keys import Keys, server_named
 from convmemory.storage.redis_sessions import (
     changes,
     checked_metadata,
     fields_of,
     index_is_due,
     new_session_id,
+    newest_first,
     session_of,
 )
 from convmemory.storage.redis_urls import redis_place
 from convmemory.storage.sql_and_lua import lua, read_ahead
 from convmemory.tiers.breaker import TierHealth
-from convmemory.tiers.driver_errors import REDIS, translated, wrong_type
-from convmemory.tiers.socket_checks import Deserted
-from convmemory.tiers.waiting import heeded, load
-from convmemory.windows.snapshots import Reply, Snapshot, Written, parse_reply
-from convmemory.windows.trust import Trust
+from convmemory.tiers.driver_errors import REDIS
+from convmemory.tiers.turns import Turns
+from convmemory.tiers.waiting import load
+from convmemory.windows.snapshots import ELSEWHERE, Reply, Snapshot, Written, parse_reply
+from convmemory.windows.trust import NAMELESS, NOWHERE, Cache, Standing, Trust
 
 LEASE: Final = 5_000
 """Milliseconds a reader may take between its lease and its fill; longer than any statement that succeeds needs."""
+MOST_LISTED: Final = 10_000
+"""Sessions a user's list has room for; those that were used last stay in it."""
+NOBODYS: Final = ConversationKey(UUID(int=0), "nobody")
+"""A conversation that there is none of."""
 PROBE: Final = 1_000
 """Milliseconds that what a sign of life writes stays."""
 _PINGS: Final = 10
@@ -64,14 +79,31 @@ class RedisStore:
         )
         if client is None and url is None:
             raise ConfigurationError("REDIS_HOST: empty, so there is no Redis to connect to")
-        self._url = url or ""
-        if url is not None:
-            RedisLink(url, self.settings)  # says what is wrong with it
-        self._given = None if url is not None else GivenClient(_undecoded(client))
+        self._url = SecretStr(url or "")
+        self._given = None if url is not None else GivenClient(given_client(client))
+        self._most = (  # and a link says what is wrong with a URL
+            connections_of(client, self.settings) if url is None else RedisLink(url, self.settings).most
+        )
+        self.installation: str | None = None
         self._keys = Keys(self.settings.key_prefix)
         self._ttl = round(self.settings.session_ttl * 1000)
         self._digests: dict[str, str] = {}
         self._homes = Homes(self._new_home, self._forked)
+        self._calls = RedisCalls(self.health, self.trust, self._homes)
+
+    @property
+    def off(self) -> bool:
+        """Whether no windows are cached: this Redis does not say who it is, or refuses what they need."""
+        return self.trust.off or self._calls.windows_off
+
+    @property
+    def complaint(self) -> str | None:
+        """What a server that answers does not let us do."""
+        said = [
+            f"refuses to {in_words(operation)}: {why}"
+            for operation, why in sorted(self._calls.refusals.items())
+        ]
+        return "; ".join(said + [NAMELESS] * self.trust.off) or None
 
     def open(self) -> Self:
         """Make ready to connect, which the first command does; a Redis that was out of reach is asked anew."""
@@ -86,97 +118,150 @@ class RedisStore:
         self._homes.close()
 
     def _new_home(self) -> RedisHome:
-        clients = self._given.here() if self._given is not None else RedisLink(self._url, self.settings)
-        prober = Prober(self.health, self.ping, _PINGS * self.settings.redis_timeout)
-        return RedisHome(clients, prober)
+        clients = self._given.here() if self._given is not None else self._new_link()
+        prober = Prober(self.health, self._sign_of_life, _PINGS * self.settings.redis_timeout)
+        return RedisHome(clients, prober, Turns(self._most, self.settings.pool_timeout, FULL))
+
+    def _new_link(self) -> RedisLink:
+        return RedisLink(self._url.get_secret_value(), self.settings)
 
     def _forked(self) -> None:
         """What the other process knew of the server, this one has yet to learn."""
         self.health.begin_anew()
         self.trust = Trust()
+        self._calls = RedisCalls(self.health, self.trust, self._homes)
 
     @property
     def address(self) -> str | None:
         """Where it is, without user and password, for messages; ``None`` with a client that was given."""
-        return redis_place(self._url).address if self._url else None
+        return None if self._given is not None else redis_place(self._url.get_secret_value()).address
+
+    def belong(self, installation: str) -> None:
+        """Keep this database's keys apart from those of every other: they carry the id of its installation.
+
+        Raises:
+            ConfigurationError: This store has been used with another database.
+        """
+        if self.installation not in (None, installation):
+            raise ConfigurationError(
+                "redis: this RedisStore is in use with another database or schema; make one for each"
+            )
+        self._keys = Keys(self.settings.key_prefix, installation)
+        self.installation = installation
 
     @property
     def _client(self) -> Any:
-        """The client of redis-py; asked for inside ``_observed``, since making a cluster's can fail."""
+        """The client of redis-py; asked for inside a call, since making a cluster's can fail."""
         return self._homes.here().clients.client()
 
     def ping(self) -> dict[str, Any]:
-        """Ask the server for a sign of life: its version.
-
-        Asks for what every call needs: that all primaries answer, and that a script may write.
+        """Ask the server for a sign of life: its version, and whether windows can be cached there.
 
         Raises:
             StorageUnavailable: Nobody answers in time, or nothing can be written.
         """
-        with heeded(), self._observed("ping"):
-            everywhere = (
-                {"target_nodes": self._client.PRIMARIES} if hasattr(self._client, "PRIMARIES") else {}
-            )
-            info = self._client.info("server", **everywhere)
+        server = self._sign_of_life()
+        version = server.get("valkey_version") or server.get("redis_version") or "unknown"
+        caches = self.caches()
+        self._rehearse(caches)
+        return {"version": str(version), "caching": bool(caches) and not self.off}
+
+    def _sign_of_life(self) -> Any:
+        """Ask for what every call needs: that all primaries answer, and that a script may write."""
+        with self._calls.to("ping", anyway=True):
+            servers = self._info("server")
             self._evaluate("session_write", self._keys.probe(), PROBE, "0", "", "asked", "1")
-        servers = [info] if "redis_version" in info else list(info.values())
-        version = servers[0].get("valkey_version") or servers[0]["redis_version"]
-        return {"version": str(version)}
+        return servers[0] or {}
+
+    def _rehearse(self, caches: Sequence[Cache]) -> None:
+        """Do with a window of nobody's what is done with every window; what is refused is noted, and not raised."""
+        eras = tuple(word for cache in caches for word in (cache.server, "rehearsal"))
+        standing = Standing(tuple(cache.name for cache in caches), eras, known=True)
+        with suppress(StorageError):
+            reply = self.read_window(NOBODYS, 1, 1, new_row_id(), standing)
+            self.fill(NOBODYS, Snapshot("1", 1, 0, [b"[]"]), reply, 1)
+            self.read_window(NOBODYS, 1, 1, new_row_id(), standing)
+            self.publish(NOBODYS, Written("2", "1", 2, 0, [b"[]"]), standing)
+        with suppress(StorageError):
+            self.drop([NOBODYS.uuid])
+
+    def caches(self) -> list[Cache]:
+        """The servers that hold windows, by the names they have for themselves; none where one of them does not say.
+
+        A name belongs to one server from when it starts or becomes the primary until it ends, whatever is copied or
+        promoted; with the number of the database and the key prefix it is what PostgreSQL knows a cache by.
+        """
+        with self._calls.to("info"):
+            servers = [server_named(server) for server in self._info("replication")]
+        if None in servers:
+            return []
+        pool = getattr(self._client, "connection_pool", None)
+        number = getattr(pool, "connection_kwargs", {}).get("db") or 0
+        place = f"{number}/{self.settings.key_prefix}"
+        return [Cache(server, f"{server}/{place}") for server in servers if server is not None]
+
+    def _info(self, section: str) -> list[Any]:
+        """What each server says of itself; nothing where it may not be asked."""
+        everywhere = {"target_nodes": self._client.PRIMARIES} if hasattr(self._client, "PRIMARIES") else {}
+        try:
+            found = self._client.info(section, **everywhere)
+        except NoPermissionError:
+            return [None]
+        return list(found.values()) if everywhere and not _is_one(found) else [found]
 
     def figures(self) -> dict[str, Any]:
         """What this process knows without asking: its counters, and whether windows are trusted (no marks left to drain)."""
         return {**self.health.figures(), "windows_trusted": self.trust.trusted}
 
-    def read_window(self, key: ConversationKey, want: int, hard: int, token: str) -> Reply:
+    def read_window(
+        self, key: ConversationKey, want: int, hard: int, token: str, standing: Standing
+    ) -> Reply:
         """The newest ``want`` messages if the window has them, else the lease to fill it if nobody holds it.
 
-        A ``want`` below 0 is a number of turns, and those up to ``hard`` messages are meant. ``token`` names the reader; ``fill`` takes the token of the reply.
+        A ``want`` below 0 is a number of turns, and those up to ``hard`` messages are meant. ``token`` names the reader;
+        ``fill`` takes what the reply has.
         """
-        name = self._keys.window(key.uuid)
-        return parse_reply(self._run("window_read", name, key.user_id, want, hard, self._ttl, token, LEASE))
+        about = (key.user_id, want, hard, self._ttl, token, LEASE)
+        return parse_reply(self._run("window_read", self._keys.window(key.uuid), *about, *standing.eras))
 
-    def publish(self, key: ConversationKey, written: Written) -> str:
-        """Tell the window of a committed write: ``extended``, ``kept``, ``dropped`` or ``absent``."""
-        hard, limit = self.settings.hard_max_messages, self.settings.max_window_bytes
-        size = sum(map(len, written.entries))
-        if not written.entries or len(written.entries) > hard or size > limit:
-            return self.tell(key, written.incarnation, written.version)
-        about = (
-            written.incarnation,
-            written.version,
-            self._ttl,
-            hard,
-            limit,
-            written.first_seq,
-            written.human_seq,
+    def publish(self, key: ConversationKey, written: Written, standing: Standing) -> str:
+        """Tell the window of a committed write: ``extended``, ``kept``, ``dropped``, ``absent`` or ``elsewhere``."""
+        hard, limit, entries = (
+            self.settings.window_limit,
+            self.settings.max_window_bytes,
+            written.entries,
         )
+        if len(entries) > hard or sum(map(len, entries)) > limit:
+            entries = ()
+        about = (key.user_id, written.stamp, written.before, self._ttl, hard, limit)
+        place = (written.first_seq, written.human_seq, len(standing.eras) // 2)
         name = self._keys.window(key.uuid)
-        return self._told("window_publish", name, key.user_id, *about, *written.entries)
+        return self._told("window_publish", name, *about, *place, *standing.eras, *entries)
 
-    def fill(self, key: ConversationKey, snapshot: Snapshot, token: str, keep: int) -> str:
-        """Fill the window with what was read under the lease ``token``: ``filled``, or as ``tell``."""
+    def fill(self, key: ConversationKey, snapshot: Snapshot, lease: Reply, keep: int) -> str:
+        """Fill the window with what was read under a lease: ``filled``, or as ``tell``."""
         size = sum(map(len, snapshot.entries))
         if size > self.settings.max_window_bytes:
-            return self.tell(key, snapshot.incarnation, snapshot.version)
-        about = (snapshot.incarnation, snapshot.version, self._ttl, token, keep, size)
+            return self.tell(key, snapshot.stamp)
+        about = (key.user_id, snapshot.stamp, self._ttl, lease.token, lease.era, keep, size)
         place = (snapshot.first_seq, snapshot.last_seq, snapshot.human_seq)
-        name = self._keys.window(key.uuid)
-        return self._told("window_fill", name, key.user_id, *about, *place, *snapshot.entries)
+        return self._told("window_fill", self._keys.window(key.uuid), *about, *place, *snapshot.entries)
 
-    def tell(self, key: ConversationKey, incarnation: str, version: int) -> str:
-        """Leave word of a version that was read or written, so that nothing older is filled or served after it."""
-        name = self._keys.window(key.uuid)
-        about = (incarnation, version, self._ttl, "", 0, 0, 1, 0, 0)
-        return self._told("window_fill", name, key.user_id, *about)
+    def tell(self, key: ConversationKey, stamp: str) -> str:
+        """Leave word of what was read, so that nothing else is filled or served after it; on whichever server."""
+        return self.publish(key, Written(stamp), NOWHERE)
 
-    def drop(self, conversations: Sequence[UUID]) -> None:
-        """Forget windows and leases; always safe."""
-        self._refuse_while_open("drop")
-        with heeded(), self._observed("drop"), self._client.pipeline(transaction=False) as pipe:
-            for conversation in conversations:
-                # not pipe.unlink(): an awaited cluster's puts nothing in the pipe
-                pipe.execute_command("UNLINK", self._keys.window(conversation))
-            pipe.execute()
+    def drop(self, conversations: Sequence[UUID], servers: Sequence[str] = ()) -> list[bool]:
+        """Forget windows and leases, each on the server that is meant (``""``: any); which of them were dropped.
+
+        One that was asked of another server than was meant is left alone.
+        """
+        pairs = zip(conversations, servers or [""] * len(conversations), strict=True)
+        with self._calls.to("drop"), self._client.pipeline(transaction=False) as pipe:
+            for conversation, server in pairs:
+                # not pipe.eval(): an awaited cluster's puts nothing in the pipe
+                pipe.execute_command("EVAL", lua("window_drop"), 1, self._keys.window(conversation), server)
+            return [said != ELSEWHERE.encode() for said in pipe.execute()]
 
     def create_session(
         self,
@@ -188,7 +273,7 @@ class RedisStore:
     ) -> Session:
         """Begin a session under an id nobody can guess (32 random bytes); it ends after the TTL without use."""
         now = datetime.now(UTC)
-        facts = {} if metadata is None else checked_metadata(metadata)
+        facts = {} if metadata is None else clean_json(checked_metadata(metadata))
         session = Session.built(
             id=new_session_id(),
             user_id=user_id,
@@ -198,7 +283,8 @@ class RedisStore:
             conversation_id=conversation_id,
             metadata=facts,
         )
-        self._run("session_write", self._keys.session(session.id), self._ttl, "0", "", *fields_of(session))
+        name = self._keys.session(session.handle)
+        self._run("session_write", name, self._ttl, "0", "", *fields_of(session))
         self._keep_listed(session)
         return session
 
@@ -218,32 +304,37 @@ class RedisStore:
         return self._touch(session_id, user_id, changes(conversation_id, metadata))
 
     def end_session(self, session_id: str, *, user_id: str | None = None) -> bool:
-        """End a session at once; whether it was alive (and the user's, where one is named). Its conversation stays."""
-        if user_id is not None and self.get_session(session_id, user_id=user_id) is None:
+        """End a session, by its id or its handle, at once; whether it was alive (and the user's, where one is named)."""
+        handle = session_handle(session_id)
+        if user_id is not None and self._used(handle, handle, user_id, ()) is None:
             return False  # a session never changes hands, so nothing slips between the two
-        self._refuse_while_open("end_session")
-        with heeded(), self._observed("end_session"):
-            return bool(self._client.unlink(self._keys.session(session_id)))
+        with self._calls.to("end_session"):
+            return bool(self._client.unlink(self._keys.session(handle)))
 
     def list_user_sessions(self, user_id: str) -> list[Session]:
-        """A user's live sessions, the newest first; looking does not prolong them."""
-        self._refuse_while_open("list_user_sessions")
+        """A user's live sessions under their handles, the newest first; looking does not prolong them."""
         index = self._keys.user_sessions(user_id)
-        with heeded(), self._observed("list_user_sessions"):
-            ids = [raw.decode() for raw in self._client.zrevrange(index, 0, -1)]
+        with self._calls.to("list_user_sessions"):
+            handles = [raw.decode() for raw in self._client.zrevrange(index, 0, -1)]
             with self._client.pipeline(transaction=False) as pipe:
-                for session_id in ids:
-                    pipe.hgetall(self._keys.session(session_id))
+                for handle in handles:
+                    pipe.hgetall(self._keys.session(handle))
                 found = pipe.execute()
-            ended = [session_id for session_id, raw in zip(ids, found, strict=True) if not raw]
+            ended = [handle for handle, raw in zip(handles, found, strict=True) if not raw]
             if ended:
                 self._client.zrem(index, *ended)
-        return [session_of(session_id, raw) for session_id, raw in zip(ids, found, strict=True) if raw]
+        return newest_first(handles, found)
 
     def _touch(self, session_id: str, user_id: str | None, more: Sequence[str]) -> Session | None:
+        handle = session_handle(session_id)
+        # a handle may end its session, and no more
+        return None if handle == session_id else self._used(handle, session_id, user_id, more)
+
+    def _used(self, handle: str, session_id: str, user_id: str | None, more: Sequence[str]) -> Session | None:
         active = ("last_active", datetime.now(UTC).isoformat())
-        name = self._keys.session(session_id)
-        raw = self._run("session_write", name, self._ttl, "1", user_id or "", *active, *more)
+        raw = self._run(
+            "session_write", self._keys.session(handle), self._ttl, "1", user_id or "", *active, *more
+        )
         if not raw:
             return None
         fields = dict(zip(raw[::2], raw[1::2], strict=True))
@@ -254,10 +345,10 @@ class RedisStore:
 
     def _keep_listed(self, session: Session) -> None:
         """Have the user's list of sessions outlive this one; due once per half a TTL, not at every use."""
-        index, since = self._keys.user_sessions(session.user_id), session.created_at.timestamp()
-        self._run("session_list", index, 2 * self._ttl, session.id, since)
+        handle, index = session.handle, self._keys.user_sessions(session.user_id)
+        self._run("session_list", index, 2 * self._ttl, handle, MOST_LISTED)
         listed = ("listed", session.last_active.isoformat())
-        self._run("session_write", self._keys.session(session.id), self._ttl, "1", "", *listed)
+        self._run("session_write", self._keys.session(handle), self._ttl, "1", "", *listed)
 
     def _told(self, script: str, name: str, *arguments: Any) -> str:
         said: bytes = self._run(script, name, *arguments)
@@ -265,8 +356,7 @@ class RedisStore:
 
     def _run(self, script: str, name: str, *arguments: Any) -> Any:
         """Run a script by its digest; by its text where the server does not know it yet. All of them may be repeated."""
-        self._refuse_while_open(script)
-        with heeded(), self._observed(script):
+        with self._calls.to(script):
             return self._evaluate(script, name, *arguments)
 
     def _evaluate(self, script: str, name: str, *arguments: Any) -> Any:
@@ -282,34 +372,7 @@ class RedisStore:
         self._digests[script] = digest
         return digest
 
-    def _refuse_while_open(self, operation: str) -> None:
-        if self.health.open and self._homes.here().prober.refuses():
-            raise StorageUnavailable(
-                REDIS, operation, "it did not answer a moment ago and is left alone until it does"
-            )
 
-    def _observed(self, operation: str) -> translated:
-        return translated(REDIS, operation, heard=self._heard)
-
-    def _heard(self, error: BaseException | None) -> None:
-        """Tell the breaker how it went; after a failure no window is trusted until the marks are drained."""
-        if error is None:
-            self.health.succeeded()
-        elif not wrong_type(error):  # else one key is not ours; the server is there
-            self.trust.lost()
-            if self.health.failed(error):
-                self._homes.here().prober.start(at_once=isinstance(error, Deserted))
-
-
-def _undecoded(client: Any) -> Any:
-    """A caller's own client, which must hand out bytes: what is stored is not always text.
-
-    Raises:
-        ConfigurationError: It decodes replies.
-    """
-    encoder = getattr(client, "get_encoder", None)
-    if encoder is not None and encoder().decode_responses:
-        raise ConfigurationError(
-            "redis: make the client without decode_responses=True; windows are read as bytes"
-        )
-    return client
+def _is_one(info: Mapping[str, Any]) -> bool:
+    """Whether this is what one server says, as a cluster of one node is answered with."""
+    return not all(isinstance(value, Mapping) for value in info.values())

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from convmemory._sync.redis_store import RedisStore
+from convmemory._sync.tiered import TieredStore
 from convmemory.arguments import ConversationRef, SessionRef, name_of, optional_id, session_name
 from convmemory.errors import StorageUnavailable
 from convmemory.ids import checked_id
@@ -20,7 +21,7 @@ class SessionVerbs:
     ``user_id`` a session of somebody else is as good as none.
     """
 
-    redis: RedisStore | None
+    _store: TieredStore
 
     def create_session(
         self,
@@ -37,14 +38,14 @@ class SessionVerbs:
         """
         user, dept = checked_id("user_id", user_id), optional_id("dept_id", dept_id)
         conversation = None if conversation_id is None else name_of(conversation_id)
-        return self._sessions.create_session(
+        return self._sessions().create_session(
             user, dept_id=dept, conversation_id=conversation, metadata=metadata
         )
 
     def get_session(self, session_id: SessionRef, *, user_id: str | None = None) -> Session | None:
         """A live session, its life begun anew; ``None`` when it has expired: begin a new one with its conversation."""
         user = optional_id("user_id", user_id)
-        return self._sessions.get_session(session_name(session_id), user_id=user)
+        return self._sessions().get_session(session_name(session_id), user_id=user)
 
     def extend_session(
         self,
@@ -56,7 +57,7 @@ class SessionVerbs:
     ) -> Session | None:
         """Keep a session alive, and note the conversation it is in now or new metadata; ``None`` when it has expired."""
         conversation = None if conversation_id is None else name_of(conversation_id)
-        return self._sessions.extend_session(
+        return self._sessions().extend_session(
             session_name(session_id),
             user_id=optional_id("user_id", user_id),
             conversation_id=conversation,
@@ -64,18 +65,18 @@ class SessionVerbs:
         )
 
     def end_session(self, session_id: SessionRef, *, user_id: str | None = None) -> bool:
-        """End a session at once; whether it was still alive. Its conversation stays."""
+        """End a session, by its id or its ``handle``, at once; whether it was still alive. Its conversation stays."""
         user = optional_id("user_id", user_id)
-        return self._sessions.end_session(session_name(session_id), user_id=user)
+        return self._sessions().end_session(session_name(session_id), user_id=user)
 
     def list_user_sessions(self, user_id: str) -> list[Session]:
-        """A user's live sessions, the newest first."""
-        return self._sessions.list_user_sessions(checked_id("user_id", user_id))
+        """A user's live sessions, the newest first, with the ``handle`` of each for an id: it can end it, and nothing else."""
+        return self._sessions().list_user_sessions(checked_id("user_id", user_id))
 
-    @property
     def _sessions(self) -> RedisStore:
-        if self.redis is None:
+        redis = self._store.hot()
+        if redis is None:
             raise StorageUnavailable(
                 "Redis", "keep sessions", "sessions live in Redis, and this memory has no Redis tier"
             )
-        return self.redis
+        return redis

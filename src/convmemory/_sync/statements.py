@@ -27,7 +27,7 @@ from convmemory.storage import postgres_rows
 from convmemory.storage.sql_and_lua import migrations, read_ahead
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.breaker import TierHealth
-from convmemory.tiers.driver_errors import POSTGRES, connection_lost, out_of_reach, translated
+from convmemory.tiers.driver_errors import POSTGRES, out_of_reach, translated, worth_sending_again
 from convmemory.tiers.socket_checks import DeadlineExceeded, Deserted
 from convmemory.tiers.waiting import heeded, load
 
@@ -35,6 +35,11 @@ _ANEW: Final = 1.0
 """Seconds to wait for a connection after a statement that nobody answered: a server that is there takes a new one at once."""
 _BRIEF: Final = frozenset({"append"})
 """Statements that answer with a few numbers, and come so often that a new cursor for each would be felt."""
+_LOCKS: Final = frozenset(f"{verb}_conversation" for verb in ("clear", "create", "delete", "update")) | {
+    "append",
+    "pop_message",
+}
+"""Statements that wait for the row of their conversation, with a connection in hand."""
 
 
 class Statements:
@@ -47,6 +52,8 @@ class Statements:
         self._homes = Homes(self._new_home, self._forked)
         self._schema = sql.Identifier(self.settings.db_schema)
         self._statements: dict[str, bytes] = {}
+        self.installation: str | None = None
+        """Which installation this is: what the first migration drew; ``None`` until somebody has asked."""
 
     def open(self) -> Self:
         """Connect, and check that the schema is not newer than this library.
@@ -61,7 +68,7 @@ class Statements:
         # the connection can break between being made and being used
         with translated(POSTGRES, "open", self._wanted):
             with self._connect() as conn:
-                check_not_newer(conn, self.settings.db_schema)
+                _, self.installation = check_not_newer(conn, self.settings.db_schema)
                 load(lambda: conn.info.timezone)  # else the first time that is read looks it up in a file
             home = self._homes.here()
             home.open()
@@ -81,10 +88,23 @@ class Statements:
         """
         load(read_ahead)
         with translated(POSTGRES, "init_schema", self._wanted), self._connect() as conn:
-            if check_not_newer(conn, self.settings.db_schema) == len(migrations()):
+            version, self.installation = check_not_newer(conn, self.settings.db_schema)
+            if version == len(migrations()):
                 return []
             conn.deadline = MIGRATION
-            return install(conn, self.settings.db_schema)
+            applied = install(conn, self.settings.db_schema)
+            _, self.installation = check_not_newer(conn, self.settings.db_schema)
+            return applied
+
+    def installed(self) -> str:
+        """Which installation this is: a random id that the first migration drew, and every key in Redis carries.
+
+        Raises:
+            SchemaOutdated: The schema is not there.
+        """
+        if self.installation is None:
+            [[_, self.installation]] = self._run("installed", {})
+        return self.installation or ""
 
     def _new_home(self) -> PostgresHome:
         longest = self.settings.pool_timeout + self.settings.statement_timeout + _ANEW
@@ -105,9 +125,9 @@ class Statements:
         )
 
     def ping(self) -> dict[str, Any]:
-        """Ask the server for a sign of life: how many windows wait to be dropped."""
-        [[dirty]] = self._run("count_dirty", {})
-        return {"dirty_windows": dirty}
+        """Ask the server for a sign of life: how many windows wait to be dropped, and how many caches there are."""
+        [[dirty, caches]] = self._run("count_marks", {})
+        return {"dirty_windows": dirty, "caches": caches}
 
     def figures(self) -> dict[str, Any]:
         """What this process knows without asking: its counters, and the pool's statistics."""
@@ -131,21 +151,28 @@ class Statements:
         self, name: str, parameters: Mapping[str, Any], *, fetch: bool, gone: Sequence[Any]
     ) -> Sequence[Any]:
         query = self._statements.get(name) or self._compile(name)
+        turn = parameters["conversation"] if name in _LOCKS else None
         with heeded(), translated(POSTGRES, name, self._wanted, self._heard):
+            turns = self._homes.here().turns
+            if turn is not None:
+                turns.begin(turn)
             try:
                 return self._send(query, parameters, fetch=fetch, brief=name in _BRIEF)
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 return self._send_again(error, query, parameters, fetch=fetch) or gone
+            finally:
+                if turn is not None:
+                    turns.end(turn)
 
     def _send_again(
-        self, error: psycopg.OperationalError, query: bytes, parameters: Mapping[str, Any], *, fetch: bool
+        self, error: psycopg.Error, query: bytes, parameters: Mapping[str, Any], *, fetch: bool
     ) -> Sequence[Any]:
-        """Send once more what may have been lost with its connection, and raise anything else.
+        """Send once more what may have been lost with its connection, or may go through on another; raise anything else.
 
         No answer in time is such a case: a firewall forgets a connection without a word, and a server that is there
         would have refused by then. Behind a transaction pooler it knows no time-out of ours, and may be at it still.
         """
-        if connection_lost(error):
+        if worth_sending_again(error):
             return self._send(query, postgres_rows.again(parameters), fetch=fetch)
         if not isinstance(error, DeadlineExceeded) or self.settings.prepare_threshold is None:
             raise error
@@ -194,7 +221,7 @@ class Statements:
             home.prober.start(at_once=isinstance(error, Deserted))
 
     def _sign_of_life(self) -> None:
-        self._attempt("count_dirty", {}, fetch=True, gone=())
+        self._attempt("count_marks", {}, fetch=True, gone=())
 
     def _compile(self, name: str) -> bytes:
         query = sql.SQL(statement(name)).format(schema=self._schema).as_bytes(None)

@@ -112,7 +112,7 @@ class UserMemory:
         return self._memory.get_conversation(conversation_id, user_id=self._user_id, messages=messages)
 
     def list_user_conversations(self, limit: int = 20, *, cursor: str | None = None) -> Page[Conversation]:
-        """The user's conversations, the one changed last first, ``limit`` a page."""
+        """The user's conversations, the one spoken in last first, ``limit`` a page."""
         return self._memory.list_user_conversations(self._user_id, limit, cursor=cursor)
 
     def rename_conversation(self, conversation_id: ConversationRef, title: str) -> Conversation:
@@ -144,9 +144,10 @@ class UserMemory:
         metadata: Mapping[str, Any] | None = None,
         *,
         tokens_used: int | None = None,
-        latency_ms: int | None = None,
+        latency_ms: float | None = None,
         contexts: Sequence[RetrievedContext | Document] = (),
         created_at: datetime | None = None,
+        idempotency_key: str | None = None,
     ) -> Message:
         """Store one message and return it as it is stored; see ``ConversationMemory.save_message``."""
         return self._memory.save_message(
@@ -159,11 +160,16 @@ class UserMemory:
             latency_ms=latency_ms,
             contexts=contexts,
             created_at=created_at,
+            idempotency_key=idempotency_key,
         )
 
-    def save_messages(self, conversation_id: ConversationRef, messages: Any) -> Appended:
+    def save_messages(
+        self, conversation_id: ConversationRef, messages: Any, *, idempotency_key: str | None = None
+    ) -> Appended:
         """Store messages (or ``Draft``s) in order, in one commit."""
-        return self._memory.save_messages(conversation_id, messages, user_id=self._user_id)
+        return self._memory.save_messages(
+            conversation_id, messages, user_id=self._user_id, idempotency_key=idempotency_key
+        )
 
     @overload
     def get_history(

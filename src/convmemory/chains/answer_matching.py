@@ -6,10 +6,9 @@ stored. They go into the columns beside a message, never into the message: what 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage
@@ -17,9 +16,6 @@ from langchain_core.outputs import Generation, LLMResult
 
 from convmemory.encoding.token_counts import MOST, Tokens, tokens_of
 from convmemory.models import Draft, RetrievedContext
-
-_SCORES: Final = ("score", "relevance_score", "similarity_score", "_score", "@search.score")
-"""Where retrievers and rerankers leave a document's score, in its metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +133,9 @@ def _claim(made_by: dict[int, Answer], at: int, answers: list[Answer], message_i
 
 
 def _told(draft: Draft, answer: Answer | None, retrieved: Sequence[Retrieval]) -> Draft:
-    contexts = tuple(context_of(document) for one in retrieved for document in one.documents)
+    contexts = tuple(
+        RetrievedContext.of_document(document) for one in retrieved for document in one.documents
+    )
     if answer is None:
         return draft.model_copy(update={"contexts": contexts})
     latency, figures = min(answer.latency_ms, MOST), answer.figures() or None
@@ -149,29 +147,6 @@ def _told(draft: Draft, answer: Answer | None, retrieved: Sequence[Retrieval]) -
             "metadata": figures,
         }
     )
-
-
-def context_of(document: Document) -> RetrievedContext:
-    """A retrieved document as it is stored; its score is looked for in its metadata."""
-    metadata = dict(document.metadata or {})
-    named = document.id or metadata.get("doc_id") or metadata.get("id")
-    score = next(_numbers(metadata), None)
-    return RetrievedContext.built(
-        content=str(document.page_content),
-        doc_id=None if named is None else str(named),
-        score=score,
-        metadata=metadata,
-    )
-
-
-def _numbers(metadata: Mapping[str, Any]) -> Iterator[float]:
-    for name in _SCORES:
-        try:
-            number = float(metadata[name])
-        except (KeyError, TypeError, ValueError):
-            continue
-        if math.isfinite(number):
-            yield number
 
 
 def _model(message: Any, output: Mapping[str, Any]) -> str | None:

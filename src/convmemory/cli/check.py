@@ -14,6 +14,7 @@ from convmemory.cli.screen import screen, table
 from convmemory.errors import StorageError
 from convmemory.models import Check, TierReport
 from convmemory.tiers.driver_errors import POSTGRES
+from convmemory.windows.trust import NAMELESS
 
 
 def check(
@@ -88,4 +89,6 @@ def _row(report: TierReport, address: str | None) -> tuple[str, str, str]:
         return report.tier, "failed", report.problem + (f" (at {address})" if address else "")
     known = {"version": "version {}", "dirty_windows": "{} windows wait to be dropped"}
     said = [text.format(report.figures[name]) for name, text in known.items() if name in report.figures]
+    if report.figures.get("caching") is False:
+        said.append(NAMELESS)
     return report.tier, "ok", ", ".join(said)

@@ -16,6 +16,7 @@ from convmemory.cli.commands import Command, Commands
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
 from convmemory.cli.screen import command, harmless, screen, table
 from convmemory.cli.times import moment
+from convmemory.encoding.storable_text import clean_json
 from convmemory.models import Conversation, Message
 
 app: Final = Typer(cls=Commands, no_args_is_help=True, help="Look into the conversations that are stored.")
@@ -40,7 +41,7 @@ def list_(
     embedded: Embedded = None,
     schema: SchemaName = None,
 ) -> None:
-    """List a user's conversations, the one changed last first.
+    """List a user's conversations, the one spoken in last first.
 
     With `--json` every line is an object with `id`, `uuid`, `user_id`, `dept_id`, `title`, `message_count`,
     `created_at`, `updated_at` (both UTC), `metadata` and a few more.
@@ -130,17 +131,17 @@ def _every(memory: convmemory.ConversationMemory, found: Conversation) -> Iterat
 
 
 def _conversation_as_json(found: Conversation) -> str:
-    said = found.model_dump(mode="json", exclude={"messages"})
+    said = json.loads(found.model_dump_json(exclude={"messages"}))
     for name in ("created_at", "updated_at"):
         said[name] = getattr(found, name).astimezone(UTC).isoformat()
-    return json.dumps(said, default=str)
+    return json.dumps(said)
 
 
 def _as_json(message: Message) -> str:
-    said = message.model_dump(mode="json", exclude={"body"})
+    said = json.loads(message.model_dump_json(exclude={"body"}))
     said["created_at"] = message.created_at.astimezone(UTC).isoformat()
-    said["tool_calls"] = getattr(message.message, "tool_calls", [])
-    return json.dumps(said, default=str)
+    said["tool_calls"] = clean_json(getattr(message.message, "tool_calls", []))
+    return json.dumps(said)
 
 
 def _print_heading(found: Conversation) -> None:
@@ -168,7 +169,7 @@ def _body(message: Message) -> Iterator[str]:
     if message.content:
         yield message.content
     for call in getattr(message.message, "tool_calls", []):
-        yield f"calls {call['name']}({json.dumps(call['args'], ensure_ascii=False, default=str)})"
+        yield f"calls {call['name']}({json.dumps(clean_json(call['args']), ensure_ascii=False)})"
     for context in message.contexts:
         score = "" if context.score is None else f" ({context.score:.2f})"
         yield f"from {context.doc_id or 'a document'}{score}"

@@ -7,7 +7,7 @@ from typing import Final
 from psycopg import sql
 from typer import Typer, echo
 
-from convmemory._sync.migrate import installed_version
+from convmemory._sync.migrate import installed
 from convmemory._sync.postgres_connections import connect
 from convmemory.cli.commands import Command, Commands
 from convmemory.cli.connect import (
@@ -106,4 +106,4 @@ def _installed(settings: Settings) -> int | None:
         connect(settings.postgres_conninfo(), settings) as connection,
         translated(POSTGRES, "check the schema"),
     ):
-        return installed_version(connection, settings.db_schema)
+        return installed(connection, settings.db_schema).version

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from importlib.metadata import version
 from typing import Any
 
 from convmemory.errors import MissingExtra
 
 _ASKED = "redis.call('INFO', 'replication')"
-# it lives and dies with this process, so its windows are never of an earlier run
-_ANSWER = "'master_replid:0'"
 
 
 def fake_server() -> Any:
@@ -26,10 +25,13 @@ def client(server: Any, **options: Any) -> Any:
 
     class Client(_fakeredis().FakeRedis):  # type: ignore[misc] # the base is only known at run time
         def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-            return super().execute_command(*_without_info(args), **kwargs)
+            return super().execute_command(*_without_info(server, args), **kwargs)
+
+        def pipeline(self, *args: Any, **kwargs: Any) -> Any:
+            return _piped(server, super().pipeline(*args, **kwargs))
 
         def info(self, section: str = "all", **_: Any) -> dict[str, str]:
-            return _info(section)
+            return _info(server, section)
 
     return Client(server=server, **options)
 
@@ -39,20 +41,36 @@ def async_client(server: Any, **options: Any) -> Any:
 
     class AsyncClient(_fakeredis().FakeAsyncRedis):  # type: ignore[misc] # as above
         async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-            return await super().execute_command(*_without_info(args), **kwargs)
+            return await super().execute_command(*_without_info(server, args), **kwargs)
+
+        def pipeline(self, *args: Any, **kwargs: Any) -> Any:
+            return _piped(server, super().pipeline(*args, **kwargs))
 
         async def info(self, section: str = "all", **_: Any) -> dict[str, str]:
-            return _info(section)
+            return _info(server, section)
 
     return AsyncClient(server=server, **options)
 
 
-def _info(section: str) -> dict[str, str]:
-    del section  # there is only one thing to tell
-    return {"redis_version": f"fakeredis {version('fakeredis')}"}
+def _info(server: Any, section: str) -> dict[str, str]:
+    del section  # there is little to tell
+    return {"redis_version": f"fakeredis {version('fakeredis')}", "master_replid": _name(server)}
 
 
-def _without_info(args: tuple[Any, ...]) -> tuple[Any, ...]:
+def _name(server: Any) -> str:
+    """What the server calls itself: it lives and dies with this process, and so does its name."""
+    name: str = vars(server).setdefault("convmemory_name", secrets.token_hex(20))
+    return name
+
+
+def _piped(server: Any, pipe: Any) -> Any:
+    """The pipeline, with scripts answered as everywhere else."""
+    send = pipe.execute_command
+    pipe.execute_command = lambda *args, **kwargs: send(*_without_info(server, args), **kwargs)
+    return pipe
+
+
+def _without_info(server: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Give a script the server's answer instead of the question, since fakeredis has no INFO.
 
     Scripts are sent as text each time: a digest is that of the text as it was written.
@@ -61,7 +79,9 @@ def _without_info(args: tuple[Any, ...]) -> tuple[Any, ...]:
         from redis.exceptions import NoScriptError  # noqa: PLC0415 - this module is imported before anybody knows that redis is there
 
         raise NoScriptError("sent as text")
-    return ("EVAL", args[1].replace(_ASKED, _ANSWER), *args[2:]) if args[0] == "EVAL" else args
+    if args[0] != "EVAL":
+        return args
+    return ("EVAL", args[1].replace(_ASKED, f"'master_replid:{_name(server)}'"), *args[2:])
 
 
 def _fakeredis() -> Any:

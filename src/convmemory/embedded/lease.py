@@ -69,12 +69,37 @@ def acquire(directory: Path, make_plan: Callable[[], Plan], timeout: float) -> L
 
 def _join(directory: Path, timeout: float) -> Lease | None:
     """Return a lease if there are servers that welcome us: those about to stop do not."""
+    _refuse_strangers(directory)
     link = directory / RUN_LINK
     with suppress(FileNotFoundError, ConnectionError, TimeoutError):
-        if link.is_symlink():
+        if link.is_symlink() and _is_ours(
+            place := link.readlink()
+        ):  # else somebody has made one of its name since
             connection = socket.socket(socket.AF_UNIX)
-            return _welcomed(connection, timeout, str(link.readlink() / CONTROL_SOCKET))
+            return _welcomed(connection, timeout, str(place / CONTROL_SOCKET))
     return None
+
+
+def _refuse_strangers(directory: Path) -> None:
+    """See that nobody else can say what runs here: whoever answers is given every message.
+
+    Raises:
+        ConfigurationError: The directory, or what leads from it to the servers, is another user's.
+    """
+    for path, follow in ((directory, True), (directory / RUN_LINK, False)):
+        if not _is_ours(path, follow=follow):
+            raise ConfigurationError(
+                f"directory: {path} belongs to another user (uid {path.stat(follow_symlinks=follow).st_uid});"
+                " servers are started in a directory of one's own, and joined there"
+            )
+
+
+def _is_ours(path: Path, *, follow: bool = False) -> bool:
+    """Whether a path is this user's, or nobody's yet."""
+    try:
+        return path.stat(follow_symlinks=follow).st_uid == os.geteuid()
+    except FileNotFoundError:
+        return True
 
 
 def _start(directory: Path, make_plan: Callable[[], Plan], timeout: float) -> Lease | None:
@@ -130,6 +155,7 @@ def _hear(connection: socket.socket) -> Running | None:
 def _lock(directory: Path) -> int | None:
     """Lock the directory, made if need be, or return None if it is locked (or just being removed)."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _refuse_strangers(directory)  # somebody else may have made it just now
     path = directory / LOCK_FILE
     with suppress(FileNotFoundError):
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

@@ -6,24 +6,32 @@
 -- ARGV[4]  ttl        milliseconds the key lives from now
 -- ARGV[5]  token      names this reader
 -- ARGV[6]  lease      milliseconds after which somebody else may fill
--- returns  {'hit', incarnation, version, last seq, newest human seq, message, ...} oldest message first;
---          {'lease', token}: read PostgreSQL, then fill under that token;  {'miss'}: read PostgreSQL, then tell;
---          {'foreign'}: the window is another user's, nothing was touched
+-- ARGV[7..] server, era, ...  what the servers the caller means call themselves, each with the era of its windows
+-- returns  {'hit', stamp, last seq, newest human seq, message, ...} oldest message first;
+--          {'lease', token, era}: read PostgreSQL, then fill under that token and era;  {'miss'}: read PostgreSQL, then tell;
+--          {'foreign'}: the window is another user's;  {'elsewhere'}: this is none of those servers. Nothing was touched
+-- A server draws a new replication id when it starts and when it becomes the primary (the run_id of a process survives that it
+-- was a replica), so a window that a restart, a fail-over or a copy brought back is of another server, and another era.
+local run = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+local era
+for i = 7, #ARGV, 2 do
+  if ARGV[i] == run then era = ARGV[i + 1] end
+end
+if not era then
+  return {'elsewhere'}
+end
 local key, owner, token = KEYS[1], ARGV[1], ARGV[5]
 local want, hard = tonumber(ARGV[2]), tonumber(ARGV[3])
-local held = redis.pcall('HMGET', key, 'owner', 'run', 'incarnation', 'version', 'first', 'last', 'human', 'token', 'deadline')
+local held = redis.pcall('HMGET', key, 'owner', 'era', 'stamp', 'first', 'last', 'human', 'token', 'deadline')
 if held.err then
   if not string.find(held.err, 'WRONGTYPE', 1, true) then return held end
   held = {} -- not a hash, so somebody else's or an older program's value: no window, and the lease takes its place
 end
-if held[1] and held[1] ~= owner and held[4] then -- a stranger's lease is no window, and must not keep the owner out
+if held[1] and held[1] ~= owner and held[3] then -- a stranger's lease is no window, and must not keep the owner out
   return {'foreign'}
 end
--- A restart or a fail-over can bring back a window that lost its last second: only those of this server's present time
--- as a primary are served, which its replication id names (the run_id of a process survives that it was a replica).
-local run = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
-if held[4] and held[2] == run then
-  local first, last, human = tonumber(held[5]), tonumber(held[6]), tonumber(held[7])
+if held[3] and held[2] == era then
+  local first, last, human = tonumber(held[4]), tonumber(held[5]), tonumber(held[6])
   local from = last - want + 1
   if human > 0 and human < from then from = human end
   from = math.max(1, last - hard + 1, from)
@@ -40,7 +48,7 @@ if held[4] and held[2] == run then
   end
   if first <= from then
     redis.call('PEXPIRE', key, ARGV[4])
-    local reply = {'hit', held[3], held[4], held[6], held[7]}
+    local reply = {'hit', held[3], held[5], held[6]}
     for at = from, last do
       reply[#reply + 1] = redis.call('HGET', key, at)
     end
@@ -49,7 +57,7 @@ if held[4] and held[2] == run then
 end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-if held[8] and tonumber(held[9]) > now then
+if held[7] and tonumber(held[8]) > now then
   redis.call('PEXPIRE', key, ARGV[4])
   return {'miss'}
 end
@@ -58,6 +66,6 @@ token = token .. ':' .. clock[1] .. ':' .. clock[2]
 if redis.call('EXISTS', key) == 1 then -- a full server refuses what grows only where it is a script's first write
   redis.call('DEL', key)
 end
-redis.call('HSET', key, 'owner', owner, 'token', token, 'leased', run, 'deadline', now + tonumber(ARGV[6]))
+redis.call('HSET', key, 'owner', owner, 'token', token, 'deadline', now + tonumber(ARGV[6]))
 redis.call('PEXPIRE', key, ARGV[4])
-return {'lease', token}
+return {'lease', token, era}

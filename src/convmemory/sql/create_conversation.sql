@@ -1,15 +1,15 @@
 -- Make a conversation, or return the one that is there. title: given by the user, or NULL for an automatic one later.
--- new_incarnation: of the one that is made; first_incarnation: the same at the first attempt, which may have made it.
+-- new_stamp: of the one that is made; first_stamp: the same at the first attempt, which may have made it.
 -- Returns the conversation's row, and whether it was made now; no row when it is somebody else's.
 WITH made AS (
     INSERT INTO {schema}.conversations
-        (conversation_id, user_id, external_id, dept_id, title, title_source, incarnation, metadata)
+        (conversation_id, user_id, external_id, dept_id, title, title_source, stamp, metadata)
     VALUES (%(conversation)s, %(user_id)s, %(external_id)s, %(dept_id)s, %(title)s::text,
-            CASE WHEN %(title)s::text IS NULL THEN 'none' ELSE 'user' END, %(new_incarnation)s, %(metadata)s::jsonb)
+            CASE WHEN %(title)s::text IS NULL THEN 'none' ELSE 'user' END, %(new_stamp)s, %(metadata)s::jsonb)
     ON CONFLICT (conversation_id) DO UPDATE SET user_id = conversations.user_id
     WHERE conversations.user_id = excluded.user_id
     RETURNING *
 )
 SELECT conversation_id, external_id, user_id, dept_id, title, title_source, last_seq, version, created_at, updated_at, metadata,
-       incarnation IN (%(new_incarnation)s, %(first_incarnation)s) AS made
+       stamp IN (%(new_stamp)s, %(first_stamp)s) AS made
 FROM made

@@ -1,8 +1,8 @@
--- The newest messages of a conversation and the version they were read at, in one snapshot.
+-- The newest messages of a conversation and the stamp they were read under, in one snapshot.
 -- conversation uuid; user_id; want: how many of the newest; hard: at most so many when the newest turn is longer.
--- Returns mine, incarnation, version, last_seq, last_human_seq, and per message seq, body, content, oldest first; one row
+-- Returns mine, stamp, last_seq, last_human_seq, and per message seq, body, content, oldest first; one row
 -- with seq NULL when there are no messages (or it is not the user's); no row when there is no such conversation.
-SELECT c.user_id = %(user_id)s AS mine, c.incarnation, c.version, c.last_seq, c.last_human_seq, m.seq, m.body, m.content
+SELECT c.user_id = %(user_id)s AS mine, c.stamp::text, c.last_seq, c.last_human_seq, m.seq, m.body, m.content
 FROM {schema}.conversations AS c
 LEFT JOIN {schema}.messages AS m
     ON m.conversation_id = c.conversation_id

@@ -1,2 +1,2 @@
--- The newest migration applied; undefined_table when there is no schema.
+-- The newest migration applied, in the midst of applying them: the first of them makes what installed.sql asks for.
 SELECT coalesce(max(version), 0) FROM {schema}.schema_migrations

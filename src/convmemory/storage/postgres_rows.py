@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from convmemory.encoding.codec import Encoded, encode, pack
 from convmemory.encoding.same_words import says_the_same
 from convmemory.encoding.storable_text import clean_json, clean_text
 from convmemory.errors import InvalidArgument
-from convmemory.ids import ConversationKey, message_key, new_row_id, other_row_id
+from convmemory.ids import ConversationKey, message_key, new_row_id, other_row_id, repeat_key
 from convmemory.models import Appended, Conversation, Draft, Message, RetrievedContext
 from convmemory.storage.titles import title_from
-from convmemory.windows.snapshots import Written
+from convmemory.windows.snapshots import NOTHING_BEFORE, Written
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_ID: Final = UUID(int=(1 << 128) - 1)
@@ -37,6 +37,7 @@ class Batch:
     encoded: list[Encoded]
     drafts: list[Draft]
     places: list[int]
+    since: int | None = None
 
     def parameters(self) -> dict[str, Any]:
         """The parameters of ``append.sql`` that describe messages."""
@@ -65,7 +66,7 @@ class Batch:
 
     def outcome(self, key: ConversationKey, row: Sequence[Any]) -> tuple[StoredBatch, Written]:
         """Read the row of ``append.sql``: what became of the batch, and what the window is told."""
-        incarnation, version, last_seq, human_seq, stored, seqs, moment = row
+        stamp, before, version, last_seq, human_seq, stored, seqs, moment = row
         first = last_seq - stored + 1
         by_row: Sequence[int] = range(first, last_seq + 1)
         fresh = self.encoded
@@ -73,7 +74,7 @@ class Batch:
             by_row, fresh = seqs, [e for e, seq in zip(fresh, seqs, strict=True) if abs(seq) >= first]
         human = human_seq if human_seq >= first else 0
         batch = StoredBatch(key.name, version, stored, first, by_row, moment, self)
-        return batch, Written(str(incarnation), version, first, human, [pack(e) for e in fresh])
+        return batch, Written(stamp, before or NOTHING_BEFORE, first, human, [pack(e) for e in fresh])
 
     def _pairs(self) -> zip[tuple[Draft, Encoded]]:
         return zip(self.drafts, self.encoded, strict=True)
@@ -96,13 +97,16 @@ class StoredBatch:
     batch: Batch
 
     @property
-    def earlier(self) -> list[int]:
-        """The seqs of the rows that have to be read to know what they hold: they were there already, or got another id."""
-        return [abs(seq) for seq in self.seqs if seq < self.first]
+    def earlier(self) -> list[str]:
+        """The ids of the rows that were there already, and hold what was stored then."""
+        return [self._row_id(n) for n, seq in enumerate(self.seqs) if abs(seq) < self.first]
 
-    def appended(self, earlier: Mapping[int, Message]) -> Appended:
-        """What the caller is told; ``earlier`` has the messages of the seqs of that name."""
-        rows = [earlier.get(abs(seq)) or self._message(n, abs(seq)) for n, seq in enumerate(self.seqs)]
+    def appended(self, earlier: Mapping[str, Message]) -> Appended:
+        """What the caller is told; ``earlier`` has the messages of the row ids of that name.
+
+        One of them that was deleted since is told as it was given: it was there when this was acknowledged.
+        """
+        rows = [earlier.get(self._row_id(n)) or self._message(n, abs(seq)) for n, seq in enumerate(self.seqs)]
         return Appended.built(
             conversation_id=self.conversation_id,
             version=self.version,
@@ -110,10 +114,16 @@ class StoredBatch:
             messages=tuple(rows[place] for place in self.batch.places),
         )
 
+    def _row_id(self, n: int) -> str:
+        row_id, encoded = self.batch.ids[n], self.batch.encoded[n]
+        if self.seqs[n] > 0:
+            return row_id
+        return other_row_id(row_id, self.batch.since, encoded.role, encoded.content, encoded.body)
+
     def _message(self, n: int, seq: int) -> Message:
         draft, encoded = self.batch.drafts[n], self.batch.encoded[n]
         return Message.built(
-            id=UUID(hex=self.batch.ids[n]),
+            id=UUID(hex=self._row_id(n)),
             conversation_id=self.conversation_id,
             seq=seq,
             role=encoded.role,
@@ -121,26 +131,39 @@ class StoredBatch:
             tokens_used=_either(draft.tokens_used, encoded.tokens),
             latency_ms=draft.latency_ms,
             created_at=draft.created_at or _EPOCH + timedelta(microseconds=self.moment),
-            metadata=json.loads(_metadata(draft, encoded) or "{}"),
+            metadata=json.loads(_metadata(draft, encoded) or "{}", parse_float=_as_jsonb),
             contexts=tuple(_context_of(_context(context)) for context in draft.contexts),
             body=encoded.body,
         )
 
 
-def prepare(key: ConversationKey, drafts: Sequence[Draft]) -> Batch:
-    """Encode a batch for one conversation; a LangChain id whose message says the same twice is stored once, the first time."""
+def prepare(
+    key: ConversationKey,
+    drafts: Sequence[Draft],
+    idempotency_key: str | None = None,
+    since: int | None = None,
+) -> Batch:
+    """Encode a batch for one conversation; a LangChain id whose message says the same twice is stored once, the first time.
+
+    With an ``idempotency_key`` messages without an id have row ids made of it and their place.
+    """
     rows: dict[str, int] = {}
     known: list[str] = []
     places: list[int] = []
     kept: list[Draft] = []
     encoded: list[Encoded] = []
-    for draft in drafts:
-        given = draft.message.id
-        row_id = message_key(key.uuid, str(given)).hex if given else new_row_id()
+    for place, draft in enumerate(drafts):
+        given: object = draft.message.id
+        if given:
+            row_id = message_key(key.uuid, str(given)).hex
+        elif idempotency_key is not None:
+            given, row_id = idempotency_key, repeat_key(key.uuid, idempotency_key, place).hex
+        else:
+            row_id = new_row_id()
         told = None
         if row_id in rows and not says_the_same(kept[rows[row_id]].message, draft.message):
             told = encode(draft.message)
-            row_id = other_row_id(row_id, told.role, told.content, told.body)
+            row_id = other_row_id(row_id, None, told.role, told.content, told.body)
         if row_id not in rows:
             rows[row_id] = len(kept)
             kept.append(draft)
@@ -148,7 +171,7 @@ def prepare(key: ConversationKey, drafts: Sequence[Draft]) -> Batch:
             if given:
                 known.append(row_id)
         places.append(rows[row_id])
-    return Batch(list(rows), known, encoded, kept, places)
+    return Batch(list(rows), known, encoded, kept, places, since)
 
 
 def array(texts: Sequence[str]) -> str:
@@ -157,21 +180,14 @@ def array(texts: Sequence[str]) -> str:
     return '{"' + '","'.join(escaped) + '"}' if escaped else "{}"
 
 
-def new_incarnation() -> int:
-    """A number that tells two lives of one conversation id apart: 62 random bits."""
-    return secrets.randbits(62)
-
-
 def again(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     """The parameters of a second attempt: the first may have stored its messages.
 
-    The conversation this one makes is another life, or the first's late words fit it: the first may have made the
-    conversation, and somebody deleted it, before this one makes it again.
+    What it makes has a stamp of its own: PostgreSQL may have lost what the first one made, and somebody cached that.
     """
-    if "new_incarnation" not in parameters:
-        return parameters
-    new = {"new_incarnation": new_incarnation()}
-    return {**parameters, **new, "known": parameters["ids"]} if "ids" in parameters else {**parameters, **new}
+    if "ids" in parameters:
+        return {**parameters, "known": parameters["ids"]}
+    return {**parameters, "new_stamp": uuid4()} if "new_stamp" in parameters else parameters
 
 
 def conversation_of(row: Sequence[Any]) -> Conversation:
@@ -243,6 +259,12 @@ def json_text(argument: str, value: Mapping[str, Any] | None) -> str:
     return json.dumps(clean_json(dict(value or {})), ensure_ascii=False)
 
 
+def names_of_nothing(metadata: Mapping[str, Any]) -> list[str]:
+    """The names with ``None``, as they are stored."""
+    plain: dict[str, Any] = clean_json(dict(metadata))
+    return [name for name, value in plain.items() if value is None]
+
+
 def _column(values: list[Any]) -> list[Any] | None:
     """A column of the batch; ``None`` where no message has a value, which is the usual case."""
     return values if any(value is not None for value in values) else None
@@ -255,7 +277,14 @@ def _either(given: int | None, found: int | None) -> int | None:
 def _metadata(draft: Draft, encoded: Encoded) -> str | None:
     if draft.metadata is None and encoded.metadata is None:
         return None
-    return json_text("metadata", {**(draft.metadata or {}), **(encoded.metadata or {})})
+    return json_text(
+        "metadata", {**(encoded.metadata or {}), **(draft.metadata or {})}
+    )  # the caller's word counts
+
+
+def _as_jsonb(number: str) -> int | float:
+    """A number as jsonb gives it back: a large one without its exponent, which is then a whole one."""
+    return int(Decimal(number)) if "e+" in number else float(number)
 
 
 def _contexts(drafts: Sequence[Draft]) -> str | None:

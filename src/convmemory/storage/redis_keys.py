@@ -1,16 +1,25 @@
-"""The keys a memory has in Redis, and how ids are written in them."""
+"""The keys a memory has in Redis, how ids are written in them, and what a server calls itself."""
 
 from __future__ import annotations
 
+import re
+from typing import Final
 from urllib.parse import quote
 from uuid import UUID
 
+FORMAT: Final = 1
+"""Of what lies under the keys: two releases that write different things do not read each other's."""
+_REPLICATION_ID: Final = re.compile("[0-9a-f]{40}")
+
 
 class Keys:
-    """Key names under one prefix; user-supplied parts are percent-encoded, so no id reaches another's key."""
+    """Key names under one prefix; user-supplied parts are percent-encoded, so no id reaches another's key.
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
+    ``installation`` names the database they belong to, so that two on one Redis never read each other's.
+    """
+
+    def __init__(self, prefix: str, installation: str = "") -> None:
+        self._prefix = f"{prefix}{FORMAT}:{installation}:" if installation else f"{prefix}{FORMAT}:"
 
     def window(self, conversation: UUID) -> str:
         """The recent window; the braces are its hash tag on a cluster."""
@@ -27,3 +36,13 @@ class Keys:
     def probe(self) -> str:
         """What is written to see whether anything can be."""
         return f"{self._prefix}probe"
+
+
+def server_named(replication: object) -> str | None:
+    """What a server calls itself, by its ``INFO replication``; ``None`` where it does not say.
+
+    A server draws a new replication id when it starts and when it becomes the primary, and keeps it over everything else.
+    """
+    said = replication.get("master_replid") if isinstance(replication, dict) else None
+    name = said.decode() if isinstance(said, bytes) else str(said)
+    return name if _REPLICATION_ID.fullmatch(name) and name.strip("0") else None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from convmemory.encoding.storable_text import clean_json
@@ -73,3 +74,9 @@ def session_of(session_id: str, raw: Mapping[bytes, bytes]) -> Session:
         conversation_id=said.get("conversation_id"),
         metadata=json.loads(said.get("metadata", "{}")),
     )
+
+
+def newest_first(handles: Sequence[str], found: Sequence[Mapping[bytes, bytes]]) -> list[Session]:
+    """The sessions of a list that are alive, by when they began; their ids are handles."""
+    alive = [session_of(handle, raw) for handle, raw in zip(handles, found, strict=True) if raw]
+    return sorted(alive, key=attrgetter("created_at"), reverse=True)

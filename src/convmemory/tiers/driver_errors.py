@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from psycopg_pool import PoolClosed, PoolTimeout
 
 from convmemory.errors import ConvMemoryError, NotOpen, SchemaOutdated, StorageError, StorageUnavailable
 from convmemory.tiers.socket_checks import NOTICEABLE, DeadlineExceeded, Deserted
+from convmemory.tiers.turns import Busy
 
 POSTGRES: Final = "PostgreSQL"
 REDIS: Final = "Redis"
@@ -37,6 +39,19 @@ _REDIS_AGAIN = (
     OSError,
 )
 
+
+_REFUSALS: Final = (
+    "no permissions",
+    "acl failure",
+    "can't run this command",
+    "unknown command",
+    "unknown redis command",
+    "unknown subcommand",
+    "not allowed from script",
+    "not allowed from a script",
+)
+"""How servers say, inside a script or outside, that they refuse a command."""
+_COMMAND: Final = re.compile(r"run the '([\w|]{1,40})' command")
 
 _GONE: Final = ("08", "57P", "53300")
 """SQLSTATEs of a broken connection, a server that is stopping or starting, and one with no room for another client."""
@@ -93,18 +108,23 @@ class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "a
             return NotOpen(f"{self._tier}: call open() first, and do not use it after close()")
         if isinstance(error, _NO_SCHEMA):
             return SchemaOutdated(self._wanted[0], None, self._wanted[1])
-        if isinstance(error, PoolTimeout):
-            return StorageUnavailable(
-                self._tier,
-                self._operation,
-                "no connection became free in time: all are busy, or the server takes no new one",
-            )
+        if why := _kept_waiting(error):
+            return StorageUnavailable(self._tier, self._operation, why)
         again = isinstance(error, (*_AGAIN, *_REDIS_AGAIN)) and not _plan_of_another(error)
         if again or (self._tier == REDIS and _tripped(error)):
             return StorageUnavailable(self._tier, self._operation, describe(error))
         if isinstance(error, (psycopg.Error, redis.exceptions.RedisError)):
             return StorageError(self._tier, self._operation, describe(error))
         return None
+
+
+def _kept_waiting(error: BaseException) -> str | None:
+    """Why a call gave up that only waited for others."""
+    if isinstance(error, PoolTimeout):
+        return "no connection became free in time: all are busy, or the server takes no new one"
+    if isinstance(error, pg.LockNotAvailable):
+        return "another transaction has held the conversation for longer than lock_timeout"
+    return str(error) if isinstance(error, Busy) else None
 
 
 def _tripped(error: BaseException) -> bool:
@@ -127,6 +147,9 @@ def describe(error: BaseException) -> str:
         return _one_line(str(error))
     if wrong_type(error):
         return "a key of this name holds something else; does another application use the same key prefix?"
+    if refused(error):
+        command = _COMMAND.search(str(error))  # and nothing else: the rest may quote keys and users
+        return f"{command[1].upper() if command else 'a command it needs'} is not allowed here"
     if isinstance(error, redis.exceptions.AuthenticationError):
         return "the user or the password is refused"
     reason = _reason(error)
@@ -163,6 +186,20 @@ def wrong_type(error: BaseException | None) -> bool:
     return isinstance(error, redis.exceptions.ResponseError) and "WRONGTYPE" in str(error)
 
 
+def refused(error: BaseException | None) -> bool:
+    """Whether Redis answered that this user or this server does not do such a thing: asking again will not mend it."""
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, redis.exceptions.ResponseError) and any(words in said for words in _REFUSALS)
+
+
+def busy(error: BaseException | None) -> bool:
+    """Whether a call to Redis found no free connection: the server was not even asked."""
+    full = isinstance(error, redis.exceptions.ConnectionError) and "No connection available" in str(error)
+    return full or isinstance(error, (Busy, redis.exceptions.MaxConnectionsError))
+
+
 def out_of_reach(error: BaseException) -> bool:
     """Whether PostgreSQL did not answer at all: a server that complains, of a lock or a full disk, is there."""
     if not isinstance(error, psycopg.OperationalError) or _plan_of_another(error):
@@ -174,4 +211,21 @@ def connection_lost(error: BaseException) -> bool:
     """Whether the connection broke under a statement whose outcome is unknown, so that it is worth sending again."""
     return out_of_reach(error) and not isinstance(
         error, (PoolTimeout, DeadlineExceeded, pg.ConnectionTimeout)
+    )
+
+
+def takes_no_writes(error: BaseException) -> bool:
+    """Whether the session is on a server that takes no writes: a replica, as after a fail-over, or one made read-only.
+
+    The second kind is what a replica has for ``BEGIN READ WRITE``, and any server for a plan that no longer fits its table.
+    """
+    return isinstance(error, (pg.ReadOnlySqlTransaction, pg.FeatureNotSupported))
+
+
+def worth_sending_again(error: BaseException) -> bool:
+    """Whether a statement is worth sending once more, on another connection if this one is at fault."""
+    return (
+        connection_lost(error)
+        or takes_no_writes(error)
+        or isinstance(error, (pg.SerializationFailure, pg.DeadlockDetected))
     )

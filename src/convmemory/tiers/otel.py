@@ -100,7 +100,6 @@ class _Audience:
 def _span(name: str, key: Any, size: Callable[[Any], int] | None) -> Iterator[list[Any]]:
     result: list[Any] = []
     with _tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as span:
-        span.set_attribute("convmemory.conversation", str(key.uuid))
         try:
             yield result
         except BaseException as error:
@@ -108,6 +107,9 @@ def _span(name: str, key: Any, size: Callable[[Any], int] | None) -> Iterator[li
             if not isinstance(error, ConversationNotFound):  # which is an answer
                 span.set_status(trace.StatusCode.ERROR)
             raise
+        finally:
+            if key.known is not None:  # a name's is not before a store was asked
+                span.set_attribute("convmemory.conversation", str(key.known))
         if size is not None:
             span.set_attribute("convmemory.messages", size(result[0]))
 

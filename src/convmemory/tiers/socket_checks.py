@@ -22,8 +22,8 @@ class Deserted(DeadlineExceeded):
     """The caller did not wait for the answer: it was cancelled, or has a shorter time-out of its own."""
 
 
-def within(gen: Generator[Any, Any, Any], seconds: float) -> Generator[Any, Any, Any]:
-    """Pass a psycopg generator through, and give up when the server has not answered in ``seconds``.
+def within(gen: Generator[Any, Any, Any], seconds: float, descriptor: int) -> Generator[Any, Any, Any]:
+    """Pass a psycopg generator through, and give up when the server has not answered on this socket in ``seconds``.
 
     A stopped server, or a network that swallows packets, otherwise holds the caller for ever: TCP
     keep-alives see neither, and a cancel request would wait for the same server.
@@ -33,7 +33,8 @@ def within(gen: Generator[Any, Any, Any], seconds: float) -> Generator[Any, Any,
         state = next(gen)
         while True:
             ready = yield state
-            if not ready and time.monotonic() > deadline:
+            # psycopg before 3.3 says ready in blocking code as well where it has only waited long enough to look
+            if time.monotonic() > deadline and not (ready and _readable(descriptor)):
                 raise DeadlineExceeded(f"no answer within {seconds:g} s")
             state = gen.send(ready)
     except StopIteration as end:

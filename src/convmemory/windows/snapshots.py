@@ -10,18 +10,19 @@ from convmemory.encoding.codec import pack_row
 from convmemory.windows.cutting import span
 
 NO_CONVERSATION: Final = ""
-"""The incarnation of a conversation that is not there: an empty window of it can be cached as well."""
+"""The stamp of a conversation that is not there: an empty window of it can be cached as well."""
+NOTHING_BEFORE: Final = ""
+"""What no window can be extended from: a change that made the conversation, took something away, or stored nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The newest messages of a conversation as one statement saw them, with the version they stood at.
+    """The newest messages of a conversation as one statement saw them, with the stamp of its last change.
 
     ``entries`` are packed messages, oldest first; the last one has seq ``last_seq``.
     """
 
-    incarnation: str = NO_CONVERSATION
-    version: int = 0
+    stamp: str = NO_CONVERSATION
     last_seq: int = 0
     human_seq: int = 0
     entries: Sequence[bytes] = field(default=())
@@ -41,19 +42,19 @@ class Snapshot:
         spare = span(self.last_seq, self.human_seq, want, hard) - self.first_seq
         if spare <= 0:
             return self
-        return Snapshot(self.incarnation, self.version, self.last_seq, self.human_seq, self.entries[spare:])
+        return Snapshot(self.stamp, self.last_seq, self.human_seq, self.entries[spare:])
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
     """What PostgreSQL said of a committed change: enough to tell the window of it.
 
-    ``entries`` are the newly stored messages in order, the first at ``first_seq``; a change that stored
-    none (a repeat, a clear) has no entries and makes any older window useless.
+    ``stamp`` is the conversation's now, and ``before`` what it was. ``entries`` are the newly stored messages in order,
+    the first at ``first_seq``; a change that stored none (a repeat, a clear) has no entries and extends nothing.
     """
 
-    incarnation: str
-    version: int
+    stamp: str
+    before: str = NOTHING_BEFORE
     first_seq: int = 0
     human_seq: int = 0
     entries: Sequence[bytes] = ()
@@ -61,32 +62,34 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the window's read script answered: ``hit`` with a snapshot, ``lease`` with its token, ``miss`` or ``foreign``."""
+    """What the window's read script answered: ``hit``, ``lease`` with its token and era, ``miss``, ``foreign``, ``elsewhere``."""
 
     verdict: str
     snapshot: Snapshot | None = None
     token: str = ""
+    era: str = ""
 
 
 NOT_ASKED: Final = Reply("miss")
 """Redis may not be believed, or did not answer: whoever reads PostgreSQL instead still tells it what was read."""
+ELSEWHERE: Final = "elsewhere"
+"""The server that answered is none of those that were meant."""
 
 
 def parse_reply(raw: Sequence[bytes]) -> Reply:
     """Read the answer of ``window_read.lua``."""
     verdict = raw[0].decode()
     if verdict == "lease":
-        return Reply(verdict, token=raw[1].decode())
+        return Reply(verdict, token=raw[1].decode(), era=raw[2].decode())
     if verdict != "hit":
         return Reply(verdict)
-    incarnation, version, last, human = raw[1].decode(), int(raw[2]), int(raw[3]), int(raw[4])
-    return Reply(verdict, Snapshot(incarnation, version, last, human, raw[5:]))
+    return Reply(verdict, Snapshot(raw[1].decode(), int(raw[2]), int(raw[3]), raw[4:]))
 
 
 def snapshot_of(rows: Sequence[tuple[object, ...]]) -> tuple[bool, Snapshot]:
     """Read the rows of ``read_window.sql``: whether the conversation is the user's or nobody's, and what it holds."""
     if not rows:
         return True, Snapshot()
-    mine, incarnation, version, last, human, *_ = rows[0]
+    mine, stamp, last, human, *_ = rows[0]
     entries = [pack_row(str(body), str(content)) for *_, seq, body, content in rows if seq is not None]
-    return bool(mine), Snapshot(str(incarnation), int(str(version)), int(str(last)), int(str(human)), entries)
+    return bool(mine), Snapshot(str(stamp), int(str(last)), int(str(human)), entries)

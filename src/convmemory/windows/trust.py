@@ -1,66 +1,177 @@
-"""Whether what Redis holds of windows may be believed now."""
+"""Whether what Redis holds of windows may be believed now, and in whose name."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
+from uuid import UUID
 
-LOOK_EVERY: Final = 1.0
-"""Seconds within which a process that serves windows looks for marks others left."""
+LOOK_EVERY: Final = 0.5
+"""Seconds after which a process that serves windows looks again for marks others left."""
+OLDEST_LOOK: Final = 1.0
+"""Seconds a look vouches for, counted from where it began: while one caller looks, others are served until then."""
+_PATIENCE: Final = 30.0
+"""Seconds between two attempts to register, at most."""
+NAMELESS: Final = (
+    "no windows are cached: this Redis does not say who it is (master_replid in INFO replication); "
+    "allow INFO to its user, or use a server that has one"
+)
+FIRST: Final = UUID(int=0)
+"""No conversation is before this one."""
+
+
+class Cache(NamedTuple):
+    """A Redis server as a place of windows: what it calls itself, and what PostgreSQL knows it by."""
+
+    server: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What one call goes by to its end: the caches it means, and the era each of them is in.
+
+    Taken once, when the call begins: a call that is under way while its process looks must not put into a new era
+    what it learnt in an old one. ``eras`` is what the scripts are told: server, era, server, era ...; an era is
+    ``""`` while it is not known, and nothing is served or extended then.
+    """
+
+    names: tuple[str, ...] = ()
+    eras: tuple[str, ...] = ()
+    known: bool = False
+
+
+class Ticket(NamedTuple):
+    """Leave for one caller to look: for which caches, and from where marks are still to be drained."""
+
+    losses: int
+    caches: tuple[Cache, ...] | None
+    began: float
+    after: UUID = FIRST
+
+
+NOWHERE: Final = Standing()
 
 
 @dataclass(slots=True)
 class Trust:
-    """Whether the windows in Redis may be served: only after the marks of an outage are drained.
+    """Whether the windows in Redis may be served: only under a known era, and after marks are drained.
 
-    A failure makes every window doubtful; ``begin`` lets one caller drain, and ``drained`` restores the
-    trust unless something failed meanwhile. While trusted, a look is due once per ``LOOK_EVERY`` seconds, counted
-    from where the last one began: what was marked after that, it may have missed.
+    A failure makes every window doubtful; ``begin`` lets one caller look, and ``looked`` restores the trust unless
+    something failed meanwhile. While trusted, a look is due once per ``LOOK_EVERY`` seconds, counted from where the
+    last one began: what was marked after that, it may have missed.
     """
 
     trusted: bool = False
+    standing: Standing = NOWHERE
+    former: tuple[Cache, ...] = ()
+    """Whom this process meant before another server answered."""
+    caches: tuple[Cache, ...] | None = None
+    """The servers, by their own account; ``None``: they must be asked. Empty: they do not say, and nothing is cached."""
     _began: float = float("-inf")
+    _not_before: float = float("-inf")
+    _renamed: float = float("-inf")
+    _refused: int = 0
+    _nameless: bool = False
     _losses: int = 0
     _busy: bool = False
+    _left_off: Ticket | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def off(self) -> bool:
+        """Whether nothing can be cached, because the servers do not say who they are."""
+        return self.caches == ()
 
     def serves(self, now: float) -> bool:
         """Whether windows may be served to one who does not look: another caller's look may take long, or come late."""
-        return self.trusted and now - self._began < 2 * LOOK_EVERY
+        return self.trusted and now - self._began < OLDEST_LOOK
+
+    def older(self, now: float, seconds: float) -> bool:
+        """Whether nothing is trusted, or the last look began so long ago."""
+        return not self.trusted or now - self._began >= seconds
+
+    def named(self, caches: Sequence[Cache]) -> bool:
+        """Note what the servers call themselves; whether it is the first time that they do not say."""
+        with self._lock:
+            self.caches, self.former = tuple(caches), ()
+            self.standing = _standing(self.caches, {})
+            first, self._nameless = not (caches or self._nameless), not caches
+            return first
 
     def lost(self) -> None:
-        """Note that Redis could not be reached: what it holds may be older than what was acknowledged."""
+        """Note that Redis could not be told: what it holds may be older than what was acknowledged."""
         with self._lock:
-            self.trusted = False
-            self._losses += 1
+            self._lose()
 
-    def begin(self, now: float) -> int | None:
-        """A ticket to look for marks now, or ``None`` when no look is due or another caller is at it."""
+    def renamed(self, now: float) -> None:
+        """Note that another server answered than was meant: who it is must be asked, at most once a second."""
+        with self._lock:
+            self._lose()
+            self.former = self.caches or self.former
+            self.caches, self.standing = None, NOWHERE
+            self._not_before, self._renamed = self._renamed + OLDEST_LOOK, now
+
+    def begin(self, now: float) -> Ticket | None:
+        """A ticket to look now, or ``None`` when no look is due or another caller is at it."""
         if self.trusted and now - self._began < LOOK_EVERY:
             return None
         with self._lock:
-            if self._busy or (self.trusted and now - self._began < LOOK_EVERY):
+            due = not self.trusted or now - self._began >= LOOK_EVERY
+            if self._busy or not due or now < self._not_before or self.off:
                 return None
             self._busy = True
-            return self._losses
+            left_off, self._left_off = self._left_off, None
+            if left_off is not None and left_off[:2] == (self._losses, self.caches):
+                return left_off
+            return Ticket(self._losses, self.caches, now)
 
-    def drained(self, ticket: int, began: float) -> None:
-        """Every mark there was at ``began`` is drained: trust, unless Redis was lost since the ticket was drawn."""
+    def looked(self, ticket: Ticket, eras: Mapping[str, str]) -> None:
+        """Every mark there was when the look began is drained: trust, unless Redis was lost since."""
+        with self._lock:
+            self._busy, self._refused = False, 0
+            if ticket.losses == self._losses and self.caches:
+                self.standing = _standing(self.caches, eras)
+                self.trusted, self._began = True, ticket.began
+
+    def paused(self, ticket: Ticket, after: UUID) -> None:
+        """There are more marks than one caller should wait for: the next one goes on from here."""
         with self._lock:
             self._busy = False
-            if ticket == self._losses:
-                self.trusted = True
-                self._began = began
+            self.trusted = False
+            self._left_off = ticket._replace(after=after)
 
     def gave_up(self, now: float) -> None:
-        """The look failed; a process that lost nothing goes on serving, and tries again in ``LOOK_EVERY`` seconds."""
+        """The look found no PostgreSQL; a process that lost nothing goes on serving, and looks again in a while."""
         with self._lock:
             self._busy = False
             if self.trusted:
                 self._began = now
 
+    def refused(self, now: float) -> None:
+        """The caches could not be registered, or nothing be looked at: try again, less and less often."""
+        with self._lock:
+            self._busy = False
+            self._lose()
+            self._refused += 1
+            self._not_before = now + min(_PATIENCE, LOOK_EVERY * 2**self._refused / 2)
+
     def left(self) -> None:
         """The look was cancelled, which says nothing about the marks: somebody else looks at once."""
         with self._lock:
             self._busy = False
+
+    def _lose(self) -> None:
+        self.trusted = False
+        self._losses += 1
+        if not self.caches:
+            self.caches = None  # what comes back may say who it is
+        else:
+            self.standing = _standing(self.caches, {})
+
+
+def _standing(caches: Sequence[Cache], eras: Mapping[str, str]) -> Standing:
+    said = [word for cache in caches for word in (cache.server, eras.get(cache.name, ""))]
+    return Standing(tuple(cache.name for cache in caches), tuple(said), known=bool(eras))

@@ -65,7 +65,7 @@ async def test_looking_at_the_list_prolongs_nothing(sessions, clock):
     session = await sessions.create_session("ana")
     for _ in range(3):
         clock(9)
-        assert [s.session_id for s in await sessions.list_user_sessions("ana")] == [session.session_id]
+        assert [s.handle for s in await sessions.list_user_sessions("ana")] == [session.handle]
     clock(4)
     assert await sessions.get_session(session.session_id) is None
 
@@ -78,17 +78,17 @@ async def test_the_list_forgets_what_expired_and_has_the_newest_first(sessions, 
     new = await sessions.create_session("ana")
     await sessions.create_session("eve")
 
-    assert [s.session_id for s in await sessions.list_user_sessions("ana")] == [
-        new.session_id,
-        middle.session_id,
-        old.session_id,
+    assert [s.handle for s in await sessions.list_user_sessions("ana")] == [
+        new.handle,
+        middle.handle,
+        old.handle,
     ]
     clock(11)
-    assert [s.session_id for s in await sessions.list_user_sessions("ana")] == [
-        new.session_id,
-        middle.session_id,
+    assert [s.handle for s in await sessions.list_user_sessions("ana")] == [
+        new.handle,
+        middle.handle,
     ]
-    assert keys.zcard("convmemory:user:{ana}:sessions") == 2
+    assert keys.zcard("convmemory:1:user:{ana}:sessions") == 2
 
 
 @pytest.mark.parametrize("pause", [1, 14, 16, 29])
@@ -97,10 +97,23 @@ async def test_the_list_outlives_a_session_that_is_kept_alive(sessions, clock, k
     for _ in range(120 // pause):
         clock(pause)
         assert await sessions.get_session(session.session_id)
-        assert keys.pttl("convmemory:user:{ana}:sessions") > keys.pttl(
-            f"convmemory:session:{{{session.session_id}}}"
+        assert keys.pttl("convmemory:1:user:{ana}:sessions") > keys.pttl(
+            f"convmemory:1:session:{{{session.handle}}}"
         )
-    assert [s.session_id for s in await sessions.list_user_sessions("ana")] == [session.session_id]
+    assert [s.handle for s in await sessions.list_user_sessions("ana")] == [session.handle]
+
+
+async def test_a_list_has_room_for_so_many_and_keeps_those_used_last(sessions, clock, monkeypatch):
+    monkeypatch.setattr("convmemory._async.redis_store.MOST_LISTED", 3)
+    monkeypatch.setattr("convmemory._sync.redis_store.MOST_LISTED", 3)
+    first = await sessions.create_session("ana", metadata={"n": 0})
+    for number in range(1, 4):
+        clock(5)
+        await sessions.create_session("ana", metadata={"n": number})
+    clock(1)
+    assert await sessions.get_session(first.session_id)
+
+    assert [s.metadata["n"] for s in await sessions.list_user_sessions("ana")] == [3, 2, 0]
 
 
 async def test_the_list_goes_away_with_the_last_session(sessions, clock, keys):
@@ -143,7 +156,7 @@ async def test_a_session_that_ended_while_it_was_used_is_not_brought_back(sessio
     await sessions.end_session(session.session_id)
 
     assert await sessions.extend_session(session.session_id, metadata={"a": 1}) is None
-    assert keys.keys() == [b"convmemory:user:{ana}:sessions"]
+    assert keys.keys() == [b"convmemory:1:user:{ana}:sessions"]
 
 
 async def test_ids_cannot_be_guessed_and_are_never_the_same(sessions):
@@ -153,6 +166,39 @@ async def test_ids_cannot_be_guessed_and_are_never_the_same(sessions):
     assert {len(session_id) for session_id in made} == {43}
 
 
+async def test_what_a_list_hands_out_ends_a_session_and_does_nothing_else(sessions, keys):
+    mine, other = [await sessions.create_session("ana", metadata={"n": n}) for n in range(2)]
+    listed = {
+        session.metadata["n"]: session.session_id for session in await sessions.list_user_sessions("ana")
+    }
+
+    assert listed == {0: mine.handle, 1: other.handle}
+    assert await sessions.get_session(other.handle) is None
+    assert await sessions.extend_session(other.handle, metadata={}) is None
+    assert (await sessions.get_session(other.session_id)).metadata == {"n": 1}
+    assert [await sessions.end_session(other.handle) for _ in range(2)] == [True, False]
+    assert await sessions.get_session(other.session_id) is None
+    assert await sessions.get_session(mine.session_id)
+    held = [*keys.keys(), *keys.zrange("convmemory:1:user:{ana}:sessions", 0, -1)]
+    held += [
+        value for name in keys.keys("*session:{*") for pair in keys.hgetall(name).items() for value in pair
+    ]
+    assert not any(mine.session_id.encode() in text for text in held), "Redis holds no id to act with"
+
+
+async def test_the_list_of_a_busy_user_does_not_grow_for_ever(sessions, clock, keys):
+    for number in range(40):
+        await sessions.create_session("ana", metadata={"n": number})
+        clock(11)
+
+    alive = await sessions.list_user_sessions("ana")
+    assert [session.metadata["n"] for session in alive] == [39, 38]
+    for _ in range(10):
+        await sessions.create_session("ana")
+        clock(11)
+        assert keys.zcard("convmemory:1:user:{ana}:sessions") <= 7, "sessions of two lives, and no more"
+
+
 @pytest.mark.parametrize(
     "odd", ["a:b", "a}{b", "ä/é", "line\nbreak", "user:{eve}:sessions", "%7B", "x" * 255]
 )
@@ -160,7 +206,7 @@ async def test_odd_ids_reach_no_other_key(sessions, keys, odd):
     hers = await sessions.create_session("eve")
     mine = await sessions.create_session(odd, dept_id=odd, conversation_id=odd, metadata={odd: odd})
 
-    assert [s.session_id for s in await sessions.list_user_sessions("eve")] == [hers.session_id]
+    assert [s.handle for s in await sessions.list_user_sessions("eve")] == [hers.handle]
     [found] = await sessions.list_user_sessions(odd)
     assert (found.user_id, found.dept_id, found.conversation_id) == (odd, odd, odd)
     assert found.metadata == mine.metadata == {odd: odd}

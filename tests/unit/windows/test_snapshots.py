@@ -13,20 +13,29 @@ from convmemory.ids import conversation_key
 from convmemory.models import Draft
 from convmemory.storage.postgres_rows import Batch, prepare
 from convmemory.windows.cutting import recent
-from convmemory.windows.snapshots import NO_CONVERSATION, Reply, Snapshot, parse_reply, snapshot_of
+from convmemory.windows.snapshots import (
+    ELSEWHERE,
+    NO_CONVERSATION,
+    NOTHING_BEFORE,
+    Reply,
+    Snapshot,
+    parse_reply,
+    snapshot_of,
+)
 
 KEY = conversation_key("c", "ana")
+KEY.settle(str(UUID(int=7)))
 
 
 def snapshot(entries: int, last: int, human: int = 0) -> Snapshot:
-    return Snapshot("1", 5, last, human, [b"%d" % seq for seq in range(last - entries + 1, last + 1)])
+    return Snapshot("1", last, human, [b"%d" % seq for seq in range(last - entries + 1, last + 1)])
 
 
 def test_a_snapshot_knows_where_it_begins_and_whether_it_is_all():
     assert snapshot(3, 10).first_seq == 8
     assert not snapshot(3, 10).whole
     assert snapshot(10, 10).whole
-    assert (Snapshot().first_seq, Snapshot().whole, Snapshot().incarnation) == (1, True, NO_CONVERSATION)
+    assert (Snapshot().first_seq, Snapshot().whole, Snapshot().stamp) == (1, True, NO_CONVERSATION)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +53,7 @@ def test_the_newest_part_is_what_a_window_needs(want, hard, human, expected):
     found = snapshot(6, 10, human).newest(want, hard)
 
     assert found.entries == expected
-    assert (found.incarnation, found.version, found.last_seq, found.human_seq) == ("1", 5, 10, human)
+    assert (found.stamp, found.last_seq, found.human_seq) == ("1", 10, human)
 
 
 @given(
@@ -58,7 +67,7 @@ def test_a_tail_gives_the_same_window_as_the_whole_conversation(humans, want, ha
     newest_human = max((n for n, human in enumerate(humans, 1) if human), default=0)
     hard = max(hard, want)
     packed = [pack(encode(message)) for message in messages]
-    everything = Snapshot("1", 1, len(messages), newest_human, packed)
+    everything = Snapshot("1", len(messages), newest_human, packed)
     kept = everything.newest(want + keep, max(hard, want + keep)).newest(want, hard)
 
     found = recent([unpack(entry) for entry in kept.entries], want, hard_max=hard, whole=kept.whole)
@@ -66,23 +75,24 @@ def test_a_tail_gives_the_same_window_as_the_whole_conversation(humans, want, ha
 
 
 def test_the_scripts_answers_are_read():
-    assert parse_reply([b"lease", b"t:1"]) == Reply("lease", token="t:1")
+    assert parse_reply([b"lease", b"t:1", b"e"]) == Reply("lease", token="t:1", era="e")
     assert parse_reply([b"miss"]) == Reply("miss")
     assert parse_reply([b"foreign"]) == Reply("foreign")
-    assert parse_reply([b"hit", b"77", b"5", b"10", b"9", b"a", b"b"]) == Reply(
-        "hit", Snapshot("77", 5, 10, 9, [b"a", b"b"])
+    assert parse_reply([b"elsewhere"]).verdict == ELSEWHERE
+    assert parse_reply([b"hit", b"77", b"10", b"9", b"a", b"b"]) == Reply(
+        "hit", Snapshot("77", 10, 9, [b"a", b"b"])
     )
-    assert parse_reply([b"hit", b"", b"0", b"0", b"0"]) == Reply("hit", Snapshot(entries=[]))
+    assert parse_reply([b"hit", b"", b"0", b"0"]) == Reply("hit", Snapshot(entries=[]))
 
 
 def test_postgresqls_rows_are_read():
     body = encode(HumanMessage("x")).body
-    rows = [(True, 77, 5, 10, 9, seq, body, "x") for seq in (9, 10)]
+    rows = [(True, "77", 10, 9, seq, body, "x") for seq in (9, 10)]
 
     assert snapshot_of([]) == (True, Snapshot())
-    assert snapshot_of([(False, 77, 5, 10, 9, None, None, None)])[0] is False
-    assert snapshot_of([(True, 77, 5, 0, 0, None, None, None)]) == (True, Snapshot("77", 5, 0, 0, []))
-    assert snapshot_of(rows) == (True, Snapshot("77", 5, 10, 9, [pack(encode(HumanMessage("x")))] * 2))
+    assert snapshot_of([(False, "77", 10, 9, None, None, None)])[0] is False
+    assert snapshot_of([(True, "77", 0, 0, None, None, None)]) == (True, Snapshot("77", 0, 0, []))
+    assert snapshot_of(rows) == (True, Snapshot("77", 10, 9, [pack(encode(HumanMessage("x")))] * 2))
 
 
 # What an append sends, and what its answer means
@@ -102,11 +112,16 @@ def test_row_ids_are_made_once_and_stay():
     assert made.places == [0, 1, 1]
     assert len(set(made.ids)) == 2
     assert made.ids[1] == batch(HumanMessage("else", id="b")).ids[0]
-    assert made.ids[1] != prepare(conversation_key("d", "ana"), [Draft(HumanMessage("b", id="b"))]).ids[0]
+    assert (
+        made.ids[1]
+        != prepare(conversation_key(UUID(int=8), "ana"), [Draft(HumanMessage("b", id="b"))]).ids[0]
+    )
 
 
 def test_all_new_messages_stand_at_the_end():
-    stored, written = batch(HumanMessage("a"), AIMessage("b")).outcome(KEY, (77, 4, 12, 11, 2, None, MOMENT))
+    stored, written = batch(HumanMessage("a"), AIMessage("b")).outcome(
+        KEY, ("78", "77", 4, 12, 11, 2, None, MOMENT)
+    )
 
     appended = stored.appended({})
     assert (appended.conversation_id, appended.version, appended.seqs, appended.stored) == (
@@ -119,25 +134,33 @@ def test_all_new_messages_stand_at_the_end():
         (11, "human", "a", NOW),
         (12, "ai", "b", NOW),
     ]
-    assert (written.incarnation, written.version, written.first_seq, written.human_seq) == ("77", 4, 11, 11)
+    assert (written.stamp, written.before, written.first_seq, written.human_seq) == ("78", "77", 11, 11)
     assert [unpack(entry).content for entry in written.entries] == ["a", "b"]
 
 
 def test_of_a_repeat_only_what_was_new_is_told_to_the_window():
     known, new = HumanMessage("known", id="k"), AIMessage("new", id="n")
-    stored, written = batch(known, new, known).outcome(KEY, (77, 4, 12, 3, 1, [3, 12], MOMENT))
+    stored, written = batch(known, new, known).outcome(KEY, ("78", "77", 4, 12, 3, 1, [3, 12], MOMENT))
 
     appended = stored.appended({})
-    assert (appended.seqs, appended.stored, stored.earlier) == ((3, 12, 3), 1, [3])
+    assert (appended.seqs, appended.stored, stored.earlier) == ((3, 12, 3), 1, stored.batch.ids[:1])
     assert (written.first_seq, written.human_seq) == (12, 0)
     assert [unpack(entry).content for entry in written.entries] == ["new"]
 
 
 def test_a_whole_repeat_tells_no_messages():
-    stored, written = batch(HumanMessage("known", id="k")).outcome(KEY, (77, 4, 12, 12, 0, [3], MOMENT))
+    stored, written = batch(HumanMessage("known", id="k")).outcome(
+        KEY, ("77", None, 4, 12, 12, 0, [3], MOMENT)
+    )
 
+    assert (written.stamp, written.before) == ("77", NOTHING_BEFORE)
     appended = stored.appended({})
-    assert (appended.seqs, appended.stored, stored.earlier, list(written.entries)) == ((3,), 0, [3], [])
+    assert (appended.seqs, appended.stored, stored.earlier, list(written.entries)) == (
+        (3,),
+        0,
+        stored.batch.ids,
+        [],
+    )
 
 
 def test_columns_nobody_has_a_value_for_are_not_sent():

@@ -15,8 +15,9 @@ from convmemory.cli.screen import screen, table
 from convmemory.tiers.driver_errors import POSTGRES, translated
 
 _TABLES: Final = ("conversations", "messages", "message_contexts")
+_INSTALLATION: Final = re.compile(r":\d:[0-9a-f]{8}-[0-9a-f-]{27}:")
 _LONG_ID: Final = re.compile(
-    r"\{([^}]{8})[^}]{4,}\}"
+    r"\{([^}]{6})[^}]{6,}\}"
 )  # a session's id is its key: nobody should read it whole
 _WHY_THE_FIRST: Final = (
     " A turn reads, asks the model and writes, LangChain included. The first one of a\n"
@@ -58,5 +59,5 @@ def _rows(stage: Stage) -> Iterator[tuple[str, ...]]:
 def _keys(stage: Stage) -> Iterator[tuple[str, ...]]:
     for key in sorted(stage.client.scan_iter(match=f"{stage.settings.key_prefix}*")):
         minutes, seconds = divmod(round(stage.client.pttl(key) / 1000), 60)
-        name = _LONG_ID.sub(r"{\1…}", key.decode())
+        name = _LONG_ID.sub(r"{\1…}", _INSTALLATION.sub(":…:", key.decode()))
         yield "Redis", name, f"1 {stage.client.type(key).decode()}", f"{minutes} min {seconds:02d} s"

@@ -93,7 +93,9 @@ def _let_a_session_expire(stage: Stage) -> None:
     with stage.meter.step("   after that: get_session"):
         found = brief.get_session(session.session_id)
     conversation = brief.get_conversation(CONVERSATION, user_id=USER)
-    window = stage.client.exists(Keys(settings.key_prefix).window(conversation.uuid))
+    window = stage.client.exists(
+        Keys(settings.key_prefix, brief.postgres.installation or "").window(conversation.uuid)
+    )
     remark(
         f"get_session now returns {found}, and Redis has {'a' if window else 'no'} window of the conversation."
     )

@@ -1,5 +1,13 @@
--- The initial schema: conversations, messages, retrieved contexts, and the append that keeps them in order.
--- {schema} is the PostgreSQL schema everything lives in; literal braces are doubled.
+-- The initial schema: conversations, messages, retrieved contexts, the writes that keep them in order, and what these leave
+-- behind for the caches that nobody tells. {schema} is the PostgreSQL schema it all lives in; literal braces are doubled.
+
+-- What tells this database's keys in Redis from those of any other. A copy that is to live beside the original wants an id of
+-- its own: UPDATE ... SET id = DEFAULT.
+CREATE TABLE {schema}.installation (
+    id       uuid NOT NULL DEFAULT gen_random_uuid(),
+    only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one)
+);
+INSERT INTO {schema}.installation DEFAULT VALUES;
 
 CREATE TABLE {schema}.conversations (
     conversation_id uuid PRIMARY KEY,
@@ -8,8 +16,8 @@ CREATE TABLE {schema}.conversations (
     dept_id         text,
     title           text,
     title_source    text NOT NULL DEFAULT 'none',           -- 'none', 'auto' or 'user'
-    incarnation     bigint NOT NULL,                        -- differs when a deleted conversation is made again
-    version         bigint NOT NULL DEFAULT 0,              -- grows with every change; what the cache is compared by
+    stamp           uuid NOT NULL DEFAULT gen_random_uuid(), -- another one with every change: what windows are compared by
+    version         bigint NOT NULL DEFAULT 0,              -- grows with every change, for people and programs
     last_seq        bigint NOT NULL DEFAULT 0,              -- position of the newest message
     last_human_seq  bigint NOT NULL DEFAULT 0,              -- position of the newest human message: where its turn starts
     created_at      timestamptz NOT NULL DEFAULT now(),
@@ -49,14 +57,134 @@ CREATE TABLE {schema}.message_contexts (
     FOREIGN KEY (conversation_id, seq) REFERENCES {schema}.messages ON DELETE CASCADE
 );
 
--- Conversations whose cached window could not be told of a committed write. Whoever reaches Redis first drops the
--- window and then the mark. No foreign key: a deleted conversation can be marked too.
-CREATE TABLE {schema}.dirty_windows (
-    conversation_id uuid PRIMARY KEY,
-    incarnation     bigint NOT NULL,
-    version         bigint NOT NULL,
-    marked_at       timestamptz NOT NULL DEFAULT now()
+-- Who caches windows of these conversations: a Redis server by the name it has for itself, with database number and key
+-- prefix. A window is good only under the era of its cache. Any row may be deleted at any moment: its processes register
+-- anew, and their windows are of another era.
+CREATE TABLE {schema}.caches (
+    name          text PRIMARY KEY,
+    history       text NOT NULL,                            -- of this database, as history_v1 told it then
+    era           uuid NOT NULL DEFAULT gen_random_uuid(),
+    seen_at       timestamptz NOT NULL DEFAULT now(),       -- when a process last looked, give or take a minute
+    registered_by name NOT NULL DEFAULT current_user        -- what row-level security tells tenants apart by
 );
+
+-- Windows that a cache must drop before it serves again: it was not told of a change. No foreign keys: a deleted conversation
+-- is marked too, and no write waits for a cache that is being forgotten.
+CREATE TABLE {schema}.marks (
+    cache         text NOT NULL,
+    conversation  uuid NOT NULL,
+    id            uuid NOT NULL DEFAULT gen_random_uuid(),  -- another one with every marking, so that no newer one is cleared
+    registered_by name NOT NULL,                            -- that of the cache
+    PRIMARY KEY (cache, conversation)
+);
+
+-- Which past this database has: a fail-over, a restore and a copy begin another one. NULL on a standby, which has none of its
+-- own; where a service refuses a function, pasts are told apart by less.
+CREATE FUNCTION {schema}.history_v1() RETURNS text LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    cluster text := '';
+    timeline text := '';
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RETURN NULL;
+    END IF;
+    BEGIN
+        cluster := (SELECT s.system_identifier FROM pg_control_system() AS s);
+    EXCEPTION WHEN OTHERS THEN
+        NULL;
+    END;
+    BEGIN
+        timeline := substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8);
+    EXCEPTION WHEN OTHERS THEN
+        NULL;
+    END;
+    RETURN cluster || '/' || timeline || '/' || (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database());
+END $$;
+
+-- What writes say under any isolation but READ COMMITTED, on which they stand: each of their statements must see what was
+-- committed before it began, also what it waited for, and every cache that was registered by then.
+CREATE FUNCTION {schema}.refuse_isolation_v1() RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'this transaction is %, and writes need read committed: ALTER ROLE ... SET default_transaction_isolation',
+        current_setting('transaction_isolation') USING ERRCODE = 'invalid_transaction_state';
+END $$;
+
+-- Register caches, or find that somebody just did. The lock waits for the writes that did not see the new rows, and lets reads
+-- and a backup alone; whoever waits too long for it gives up, because every write behind it waits as well.
+CREATE FUNCTION {schema}.register_v1(p_names text[]) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM {schema}.refuse_isolation_v1();
+    END IF;
+    PERFORM set_config('lock_timeout', '100ms', true);
+    LOCK TABLE {schema}.marks IN SHARE ROW EXCLUSIVE MODE;
+    INSERT INTO {schema}.caches AS c (name, history)
+    SELECT n, {schema}.history_v1() FROM unnest(p_names) AS n ORDER BY n
+    ON CONFLICT (name) DO UPDATE SET history = excluded.history, era = excluded.era, seen_at = now()
+    WHERE c.history <> excluded.history;
+END $$;
+
+-- Mark what was changed by hand, for every cache: nobody else tells them. A write of the library says which conversation it
+-- has seen to itself. A conversation of which messages went or changed gets a new stamp, as from any other change.
+CREATE FUNCTION {schema}.changed_by_hand() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    seen_to CONSTANT uuid := nullif(current_setting('convmemory.seen_to', true), '');
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM {schema}.refuse_isolation_v1();
+    END IF;
+    IF TG_TABLE_NAME = 'messages' THEN
+        UPDATE {schema}.conversations AS now_ SET stamp = gen_random_uuid(), version = now_.version + 1
+        WHERE now_.conversation_id IN (SELECT g.conversation_id FROM gone AS g)
+          AND now_.conversation_id IS DISTINCT FROM seen_to;
+    END IF;
+    INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
+    SELECT c.name, g.conversation_id, c.registered_by
+    FROM {schema}.caches AS c, (SELECT DISTINCT h.conversation_id FROM gone AS h) AS g
+    WHERE g.conversation_id IS DISTINCT FROM seen_to
+    ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER changed_by_hand AFTER DELETE ON {schema}.conversations
+REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION {schema}.changed_by_hand();
+CREATE TRIGGER changed_by_hand AFTER DELETE ON {schema}.messages
+REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION {schema}.changed_by_hand();
+CREATE TRIGGER updated_by_hand AFTER UPDATE ON {schema}.messages
+REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION {schema}.changed_by_hand();
+
+-- A conversation that gets another owner: what is cached of it is the former one's.
+CREATE FUNCTION {schema}.moved_by_hand() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM {schema}.refuse_isolation_v1();
+    END IF;
+    INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
+    SELECT c.name, NEW.conversation_id, c.registered_by FROM {schema}.caches AS c
+    ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER moved_by_hand AFTER UPDATE OF user_id ON {schema}.conversations
+FOR EACH ROW WHEN (OLD.user_id IS DISTINCT FROM NEW.user_id) EXECUTE FUNCTION {schema}.moved_by_hand();
+
+-- A table that is emptied at one stroke does not say what was in it: no cache is known any more.
+CREATE FUNCTION {schema}.emptied_by_hand() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM {schema}.caches;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER emptied_by_hand AFTER TRUNCATE ON {schema}.conversations
+FOR EACH STATEMENT EXECUTE FUNCTION {schema}.emptied_by_hand();
+CREATE TRIGGER emptied_by_hand AFTER TRUNCATE ON {schema}.messages
+FOR EACH STATEMENT EXECUTE FUNCTION {schema}.emptied_by_hand();
 
 -- Whether a message says what a stored one of the same role and text says. A client that sends its transcript again leaves out
 -- what it has no place for (usage, names, tool calls, pictures); what it has must be the same. What is no JSON says nothing else.
@@ -83,20 +211,24 @@ END $$;
 -- seq, leaves out those that are there already. Inside a VOLATILE function every statement sees what was committed
 -- before it began, so what follows the row lock sees everything the lock waited for.
 -- p_known holds the ids that may be there already (a caller's own, or all of them when a batch is sent again); p_human is the
--- place of the batch's newest human message, from 1, or 0. Returns no row when the conversation is somebody else's. seqs is
--- NULL when every message was new and therefore stands at last_seq - stored + 1 .. last_seq.
+-- place of the batch's newest human message, from 1, or 0; p_own names the caches that are told by whoever calls, so that all
+-- others are marked. Returns no row when the conversation is somebody else's. stamp is the conversation's now, before what it
+-- was, NULL where the batch made the conversation or brought nothing new: then no window can be extended. seqs is NULL when
+-- every message was new and therefore stands at last_seq - stored + 1 .. last_seq.
 -- "Is it there already" is asked for one id at a time, and as a scalar subquery, because that can only be answered row by row
 -- from messages_by_id, however long the conversation is, and needs no other plan for another array.
 -- An id comes back for one of two reasons. Its message is sent again: the same words, and the row stays as it is. Or another
 -- message has the same id, as models behind a cache and providers with short ids give it: other words, or any words that were
 -- said after the conversation stood at p_since (NULL: nobody knows), where the row is older than that. Then its row id follows
 -- from id, words and p_since, so that it is stored, and once if it is sent again; its seq is returned with a minus sign.
+-- What it calls is named in full: a caller's search_path may have one of its own, and a SET on the
+-- function costs 5 us. (An unnest of several arrays is PostgreSQL's own, and has no other name.)
 CREATE FUNCTION {schema}.append_v1(
-    p_conversation uuid, p_user text, p_external text, p_dept text, p_incarnation bigint, p_title text,
+    p_conversation uuid, p_user text, p_external text, p_dept text, p_title text,
     p_ids uuid[], p_roles text[], p_contents text[], p_bodies text[],
     p_tokens integer[], p_latencies integer[], p_created timestamptz[], p_metadata jsonb[],
-    p_known uuid[], p_human integer, p_contexts jsonb, p_since bigint, p_dirty boolean,
-    OUT incarnation bigint, OUT version bigint, OUT last_seq bigint, OUT last_human_seq bigint,
+    p_known uuid[], p_human integer, p_contexts jsonb, p_since bigint, p_own text[],
+    OUT stamp uuid, OUT before uuid, OUT version bigint, OUT last_seq bigint, OUT last_human_seq bigint,
     OUT stored integer, OUT seqs bigint[]
 ) RETURNS SETOF record LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -105,24 +237,24 @@ DECLARE
     one uuid;
     known boolean := false;
     given uuid[] := p_ids;
-    oldest timestamptz := now(); -- of the batch: a conversation is as old as its messages
-    newest timestamptz := now();
+    made boolean := false;
+    oldest timestamptz := pg_catalog.now(); -- of the batch: a conversation is as old as its messages
+    newest timestamptz := pg_catalog.now();
 BEGIN
-    IF p_created IS NOT NULL THEN
-        SELECT least(now(), min(coalesce(given.at, now()))), least(now(), max(coalesce(given.at, now())))
-        INTO oldest, newest FROM unnest(p_created) AS given (at);
+    IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM {schema}.refuse_isolation_v1();
     END IF;
     FOR attempt IN 1..100 LOOP -- a row that stays out of sight is hidden by a row-level security policy
         SELECT * INTO c FROM {schema}.conversations WHERE conversation_id = p_conversation FOR NO KEY UPDATE;
         EXIT WHEN FOUND;
-        INSERT INTO {schema}.conversations
-            (conversation_id, user_id, external_id, dept_id, incarnation, created_at, updated_at)
-        VALUES (p_conversation, p_user, p_external, p_dept, p_incarnation, oldest, newest) ON CONFLICT DO NOTHING;
+        INSERT INTO {schema}.conversations (conversation_id, user_id, external_id, dept_id)
+        VALUES (p_conversation, p_user, p_external, p_dept) ON CONFLICT DO NOTHING;
+        made := FOUND;
     END LOOP;
     IF c.user_id IS DISTINCT FROM p_user THEN
         RETURN;
     END IF;
-    incarnation := c.incarnation;
+    stamp := c.stamp;
     version := c.version;
     last_human_seq := c.last_human_seq;
 
@@ -141,23 +273,23 @@ BEGIN
         FROM unnest(p_ids, p_roles, p_contents, p_bodies) WITH ORDINALITY AS m (id, role, content, body, n);
         INSERT INTO {schema}.messages
             (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata)
-        SELECT p_conversation, c.last_seq + row_number() OVER (ORDER BY m.n), m.id, m.role, m.content, m.body,
-               m.tokens, m.latency, coalesce(m.created, now()), m.metadata
+        SELECT p_conversation, c.last_seq + pg_catalog.row_number() OVER (ORDER BY m.n), m.id, m.role, m.content, m.body,
+               m.tokens, m.latency, coalesce(m.created, pg_catalog.now()), m.metadata
         FROM unnest(p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created, p_metadata)
              WITH ORDINALITY AS m (id, role, content, body, tokens, latency, created, metadata, n)
         WHERE (SELECT true FROM {schema}.messages AS old
                WHERE old.conversation_id = p_conversation AND old.id = m.id) IS NULL;
         GET DIAGNOSTICS stored = ROW_COUNT;
-        SELECT coalesce(max(m.seq), c.last_human_seq) INTO last_human_seq FROM {schema}.messages AS m
+        SELECT coalesce(pg_catalog.max(m.seq), c.last_human_seq) INTO last_human_seq FROM {schema}.messages AS m
         WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq AND m.role = 'human';
-        SELECT array_agg(CASE WHEN i.id = i.given THEN m.seq ELSE -m.seq END ORDER BY i.n) INTO seqs
+        SELECT pg_catalog.array_agg(CASE WHEN i.id = i.given THEN m.seq ELSE -m.seq END ORDER BY i.n) INTO seqs
         FROM unnest(p_ids, given) WITH ORDINALITY AS i (id, given, n)
         JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = i.id;
     ELSE
         INSERT INTO {schema}.messages
             (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata)
         SELECT p_conversation, c.last_seq + m.n, m.id, m.role, m.content, m.body,
-               m.tokens, m.latency, coalesce(m.created, now()), m.metadata
+               m.tokens, m.latency, coalesce(m.created, pg_catalog.now()), m.metadata
         FROM unnest(p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created, p_metadata)
              WITH ORDINALITY AS m (id, role, content, body, tokens, latency, created, metadata, n);
         GET DIAGNOSTICS stored = ROW_COUNT;
@@ -169,42 +301,50 @@ BEGIN
     IF p_contexts IS NOT NULL THEN
         INSERT INTO {schema}.message_contexts (conversation_id, seq, position, doc_id, content, score, metadata)
         SELECT p_conversation, m.seq, x.position, x.doc_id, x.content, x.score, coalesce(x.metadata, '{{}}')
-        FROM jsonb_to_recordset(p_contexts)
+        FROM pg_catalog.jsonb_to_recordset(p_contexts)
              AS x (n integer, position integer, doc_id text, content text, score double precision, metadata jsonb)
-        JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = p_ids[x.n]
+        JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = p_ids[x.n] AND m.seq > c.last_seq
         ON CONFLICT DO NOTHING;
     END IF;
 
     last_seq := c.last_seq + stored;
     IF stored > 0 THEN
+        IF p_created IS NOT NULL THEN
+            SELECT least(oldest, pg_catalog.min(m.created_at)), least(newest, pg_catalog.max(m.created_at)) INTO oldest, newest
+            FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq;
+        END IF;
         version := c.version + 1;
+        before := CASE WHEN made THEN NULL ELSE c.stamp END;
         UPDATE {schema}.conversations AS now_ SET
-            version = c.version + 1, last_seq = c.last_seq + stored, last_human_seq = append_v1.last_human_seq,
-            created_at = least(c.created_at, oldest), updated_at = greatest(c.updated_at, newest),
+            stamp = pg_catalog.gen_random_uuid(), version = c.version + 1,
+            last_seq = c.last_seq + stored, last_human_seq = append_v1.last_human_seq,
+            created_at = least(c.created_at, oldest),
+            updated_at = CASE WHEN c.last_seq = 0 THEN newest ELSE greatest(c.updated_at, newest) END,
             title = CASE WHEN c.title_source = 'none' THEN coalesce(p_title, c.title) ELSE c.title END,
             title_source = CASE WHEN c.title_source = 'none' AND p_title IS NOT NULL THEN 'auto' ELSE c.title_source END
-        WHERE now_.conversation_id = p_conversation;
-    END IF;
-    IF p_dirty THEN
-        INSERT INTO {schema}.dirty_windows AS d (conversation_id, incarnation, version)
-        VALUES (p_conversation, append_v1.incarnation, append_v1.version)
-        ON CONFLICT (conversation_id) DO UPDATE
-        SET incarnation = excluded.incarnation, version = excluded.version, marked_at = now();
+        WHERE now_.conversation_id = p_conversation RETURNING now_.stamp INTO stamp;
+        INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
+        SELECT k.name, p_conversation, k.registered_by FROM {schema}.caches AS k WHERE k.name <> ALL (p_own)
+        ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
     END IF;
     RETURN NEXT;
 END $$;
 
 -- Delete a conversation's messages and keep the conversation: the row lock first, so that no append slips between.
--- Returns no row when the conversation is not there or somebody else's.
-CREATE FUNCTION {schema}.clear_v1(p_conversation uuid, p_user text, p_dirty boolean)
-RETURNS TABLE (incarnation bigint, version bigint)
-LANGUAGE plpgsql AS $$
+-- p_own names the caches that are told by whoever calls. Returns no row when there is none, or it is somebody else's.
+CREATE FUNCTION {schema}.clear_v1(p_conversation uuid, p_user text, p_own text[])
+RETURNS TABLE (stamp text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     c {schema}.conversations;
 BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM {schema}.refuse_isolation_v1();
+    END IF;
+    PERFORM set_config('convmemory.seen_to', p_conversation::text, true);
     UPDATE {schema}.conversations AS now_
-    SET version = now_.version + 1, last_seq = 0, last_human_seq = 0, updated_at = now(),
+    SET stamp = gen_random_uuid(), version = now_.version + 1, last_seq = 0, last_human_seq = 0, updated_at = now(),
         title = CASE WHEN now_.title_source = 'auto' THEN NULL ELSE now_.title END, -- it quotes what is deleted
         title_source = CASE WHEN now_.title_source = 'auto' THEN 'none' ELSE now_.title_source END
     WHERE now_.conversation_id = p_conversation AND now_.user_id = p_user
@@ -213,25 +353,47 @@ BEGIN
         RETURN;
     END IF;
     DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation;
-    IF p_dirty THEN
-        INSERT INTO {schema}.dirty_windows AS d (conversation_id, incarnation, version)
-        VALUES (p_conversation, c.incarnation, c.version)
-        ON CONFLICT (conversation_id) DO UPDATE
-        SET incarnation = excluded.incarnation, version = excluded.version, marked_at = now();
-    END IF;
-    RETURN QUERY SELECT c.incarnation, c.version;
+    INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
+    SELECT k.name, p_conversation, k.registered_by FROM {schema}.caches AS k WHERE k.name <> ALL (p_own)
+    ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
+    RETURN QUERY SELECT c.stamp::text;
 END $$;
 
--- Delete the newest message, if it still is the one of that id; the row lock first, so that no append slips between.
--- Returns no row when it is not: another message came, it is gone already, or the conversation is somebody else's.
-CREATE FUNCTION {schema}.pop_v1(p_conversation uuid, p_user text, p_id uuid, p_dirty boolean)
-RETURNS TABLE (incarnation bigint, version bigint)
-LANGUAGE plpgsql AS $$
+-- Delete a conversation with its messages and contexts. p_own as for clear_v1. Returns the stamp of a conversation that is
+-- not there, ''; no row when there was none, or it is somebody else's.
+CREATE FUNCTION {schema}.delete_v1(p_conversation uuid, p_user text, p_own text[])
+RETURNS TABLE (stamp text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM {schema}.refuse_isolation_v1();
+    END IF;
+    PERFORM set_config('convmemory.seen_to', p_conversation::text, true);
+    DELETE FROM {schema}.conversations AS now_ WHERE now_.conversation_id = p_conversation AND now_.user_id = p_user;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
+    SELECT k.name, p_conversation, k.registered_by FROM {schema}.caches AS k WHERE k.name <> ALL (p_own)
+    ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
+    RETURN QUERY SELECT ''::text;
+END $$;
+
+-- Delete the newest message, if it still is the one of that id; the row lock first, so that no append slips between. p_own as
+-- for clear_v1. Returns no row when it is not: another message came, it is gone already, or the conversation is somebody else's.
+CREATE FUNCTION {schema}.pop_v1(p_conversation uuid, p_user text, p_id uuid, p_own text[])
+RETURNS TABLE (stamp text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     c {schema}.conversations;
     place bigint;
 BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM {schema}.refuse_isolation_v1();
+    END IF;
+    PERFORM set_config('convmemory.seen_to', p_conversation::text, true);
     SELECT * INTO c FROM {schema}.conversations
     WHERE conversation_id = p_conversation AND user_id = p_user FOR NO KEY UPDATE;
     DELETE FROM {schema}.messages AS m
@@ -242,18 +404,15 @@ BEGIN
         RETURN;
     END IF;
     UPDATE {schema}.conversations AS now_ SET
-        version = c.version + 1, last_seq = place - 1, updated_at = now(),
+        stamp = gen_random_uuid(), version = c.version + 1, last_seq = place - 1, updated_at = now(),
         last_human_seq = CASE WHEN c.last_human_seq < place THEN c.last_human_seq ELSE coalesce(
             (SELECT m.seq FROM {schema}.messages AS m
              WHERE m.conversation_id = p_conversation AND m.role = 'human' ORDER BY m.seq DESC LIMIT 1), 0) END
     WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
-    IF p_dirty THEN
-        INSERT INTO {schema}.dirty_windows AS d (conversation_id, incarnation, version)
-        VALUES (p_conversation, c.incarnation, c.version)
-        ON CONFLICT (conversation_id) DO UPDATE
-        SET incarnation = excluded.incarnation, version = excluded.version, marked_at = now();
-    END IF;
-    RETURN QUERY SELECT c.incarnation, c.version;
+    INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
+    SELECT k.name, p_conversation, k.registered_by FROM {schema}.caches AS k WHERE k.name <> ALL (p_own)
+    ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
+    RETURN QUERY SELECT c.stamp::text;
 END $$;
 
 -- Put other words in the place of stored ones, or take the newest away: what a guardrail does to a turn that is going on. Each
@@ -263,14 +422,18 @@ END $$;
 -- Returns no row when the conversation is not there or somebody else's.
 CREATE FUNCTION {schema}.revise_v1(
     p_conversation uuid, p_user text, p_seqs bigint[], p_old_contents text[], p_old_bodies text[],
-    p_contents text[], p_bodies text[], p_metadata jsonb[], p_gone bigint[], p_old_title text, p_title text, p_dirty boolean
-) RETURNS TABLE (incarnation bigint, version bigint)
-LANGUAGE plpgsql AS $$
+    p_contents text[], p_bodies text[], p_metadata jsonb[], p_gone bigint[], p_old_title text, p_title text, p_own text[]
+) RETURNS TABLE (stamp text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     c {schema}.conversations;
     revised bigint[];
 BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM {schema}.refuse_isolation_v1();
+    END IF;
+    PERFORM set_config('convmemory.seen_to', p_conversation::text, true);
     SELECT * INTO c FROM {schema}.conversations
     WHERE conversation_id = p_conversation AND user_id = p_user FOR NO KEY UPDATE;
     IF NOT FOUND THEN
@@ -291,7 +454,7 @@ BEGIN
                                 WHERE kept.conversation_id = p_conversation
                                   AND NOT (kept.seq = ANY (p_gone) AND kept.seq = ANY (revised))), 0);
         UPDATE {schema}.conversations AS now_ SET
-            version = c.version + 1, updated_at = now(),
+            stamp = gen_random_uuid(), version = c.version + 1, updated_at = now(),
             last_seq = coalesce((SELECT max(m.seq) FROM {schema}.messages AS m
                                  WHERE m.conversation_id = p_conversation), 0),
             last_human_seq = coalesce((SELECT m.seq FROM {schema}.messages AS m
@@ -301,12 +464,9 @@ BEGIN
             title_source = CASE WHEN c.title_source = 'auto' AND c.title = p_old_title AND p_title IS NULL
                                 THEN 'none' ELSE c.title_source END
         WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
+        INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
+        SELECT k.name, p_conversation, k.registered_by FROM {schema}.caches AS k WHERE k.name <> ALL (p_own)
+        ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
     END IF;
-    IF p_dirty THEN
-        INSERT INTO {schema}.dirty_windows AS d (conversation_id, incarnation, version)
-        VALUES (p_conversation, c.incarnation, c.version)
-        ON CONFLICT (conversation_id) DO UPDATE
-        SET incarnation = excluded.incarnation, version = excluded.version, marked_at = now();
-    END IF;
-    RETURN QUERY SELECT c.incarnation, c.version;
+    RETURN QUERY SELECT c.stamp::text;
 END $$;

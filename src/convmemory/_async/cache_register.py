@@ -1,0 +1,51 @@
+"""Who caches windows, and which of them must be dropped: what PostgreSQL knows of its caches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from convmemory._async.statements import AsyncStatements
+from convmemory.storage.cache_marks import Looked, Mark, looked
+from convmemory.storage.postgres_rows import array
+from convmemory.windows.trust import FIRST
+
+_BITE: Final = 250
+"""Marks one look brings: the reader that looks waits until their windows are dropped."""
+
+
+class AsyncCacheRegister(AsyncStatements):
+    """The tables ``caches`` and ``marks``; the store of PostgreSQL has them beside conversations and messages."""
+
+    async def look(self, names: Sequence[str], after: UUID = FIRST, page: int = _BITE) -> Looked:
+        """Which of these caches are registered, and the windows they must drop, those of smaller ids first."""
+        place = {"names": array(names), "after": after, "page": page}
+        return looked(await self._run("look", place), page)
+
+    async def register(self, names: Sequence[str]) -> None:
+        """Register caches, unless somebody just did; waits a moment at most for the writes that are under way."""
+        await self._run("register", {"names": array(names)}, fetch=False)
+
+    async def mark(self, conversation: UUID, names: Sequence[str]) -> None:
+        """Note that these caches were not told of a committed change."""
+        parameters = {"conversation": conversation, "names": array(names)}
+        await self._run("mark", parameters, fetch=False)
+
+    async def clear_marks(self, marks: Sequence[Mark]) -> None:
+        """Forget marks whose windows were dropped; one that was made again meanwhile stays."""
+        caches, conversations, ids = ([*column] for column in zip(*marks, strict=True))
+        parameters = {"caches": array(caches), "conversations": conversations, "ids": ids}
+        await self._run("clear_marks", parameters, fetch=False)
+
+    async def tidy_caches(self, names: Sequence[str]) -> None:
+        """Note that these caches are in use, and forget those that nobody has used for an hour."""
+        await self._run("tidy_caches", {"names": array(names)}, fetch=False)
+
+    async def forget_caches(self, names: Sequence[str] | None = None) -> int:
+        """Forget caches, all of them by default; how many there were. Nothing from before is served afterwards.
+
+        Whoever uses one looks at PostgreSQL at least once a second, and registers it anew.
+        """
+        found = await self._run("forget_caches", {"names": None if names is None else array(names)})
+        return int(found[0][0])

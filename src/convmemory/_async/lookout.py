@@ -1,0 +1,154 @@
+"""Looking at PostgreSQL before windows are served: who caches them, under which era, and what must be dropped first."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from convmemory._async.postgres_store import AsyncPostgresStore
+from convmemory._async.redis_store import AsyncRedisStore
+from convmemory.errors import StorageError, StorageUnavailable
+from convmemory.storage.cache_marks import Looked
+from convmemory.tiers.driver_errors import POSTGRES
+from convmemory.windows.trust import NAMELESS, Cache, Standing, Ticket, Trust
+
+logger = logging.getLogger("convmemory.lookout")
+_SELDOM: Final = 60.0
+"""Seconds after which a process that only writes looks who its caches are."""
+
+
+class AsyncLookout:
+    """Whether windows may be served, and in whose name; a cheap value over the two long-lived stores.
+
+    Every process looks at PostgreSQL at least once a second while it serves windows. The look brings the eras of
+    its caches and their marks; what is marked is dropped, and the marks are cleared, before anything is served.
+    """
+
+    __slots__ = ("_postgres", "_redis")
+
+    def __init__(self, postgres: AsyncPostgresStore, redis: AsyncRedisStore) -> None:
+        self._postgres = postgres
+        self._redis = redis
+
+    @property
+    def _trust(self) -> Trust:
+        return self._redis.trust  # another one in a forked process
+
+    async def to_read(self) -> Standing | None:
+        """What a read goes by, ``None`` where it must not believe any window; looks first where a look is due.
+
+        Raises:
+            StorageUnavailable: PostgreSQL does not answer, and this process missed something.
+        """
+        now = time.monotonic()
+        ticket = self._trust.begin(now)
+        if ticket is not None:
+            await self._look(ticket)
+        if (ticket is None or ticket.began < now) and not self._trust.serves(time.monotonic()):
+            return None  # what another caller began may be too old for this one
+        return self._standing()
+
+    async def to_write(self) -> Standing:
+        """What a write goes by: the caches it tells. One that knows none tells nobody, and marks them all.
+
+        Raises:
+            StorageUnavailable: PostgreSQL does not answer.
+        """
+        now = time.monotonic()
+        if self._trust.older(now, _SELDOM) and (ticket := self._trust.begin(now)) is not None:
+            await self._look(ticket)
+        return self._trust.standing
+
+    def still(self) -> Standing | None:
+        """What a read goes by that found no PostgreSQL: nobody who is cut off from it can look, or would find a newer window."""
+        return self._standing()
+
+    def _standing(self) -> Standing | None:
+        standing = self._trust.standing
+        return standing if self._trust.trusted and standing.known else None
+
+    async def _look(self, ticket: Ticket) -> None:
+        trust = self._trust
+        try:
+            await self._looked(ticket)
+        except StorageError as error:
+            # PostgreSQL away: nobody can commit and mark either, so a process that lost nothing goes on serving. One that
+            # lost something would only wait for the same server once more.
+            away = isinstance(error, StorageUnavailable) and error.tier == POSTGRES
+            if away or error.tier != POSTGRES:
+                trust.gave_up(time.monotonic())
+            else:
+                trust.refused(time.monotonic())
+                logger.warning("windows cannot be trusted: %s", error)
+            if away and not trust.trusted:
+                raise
+        except BaseException:
+            trust.left()
+            raise
+
+    async def _looked(self, ticket: Ticket) -> None:
+        caches = ticket.caches
+        if caches is None:
+            caches = await self._named()
+            ticket = ticket._replace(caches=caches)
+        if not caches:
+            self._trust.left()
+            return
+        names = [cache.name for cache in caches]
+        found = await self._postgres.look(names, ticket.after)
+        if len(found.eras) < len(names):
+            if not await self._registered([name for name in names if name not in found.eras]):
+                return
+            found = await self._postgres.look(names, ticket.after)
+        if not await self._drained(caches, found):
+            return
+        if found.idle:
+            await self._postgres.tidy_caches(names)
+        if found.after is None:
+            self._trust.looked(ticket, found.eras)
+        else:
+            self._trust.paused(ticket, found.after)
+
+    async def _named(self) -> tuple[Cache, ...]:
+        """Ask the servers who they are; what they were before is no cache of this process any more."""
+        caches = await self._redis.caches()
+        former = {cache.name for cache in self._trust.former} - {cache.name for cache in caches}
+        if former:
+            logger.warning("Redis is another server than before; what the one before holds is not served")
+            await self._postgres.forget_caches(sorted(former))
+        if self._trust.named(caches):
+            logger.warning("%s", NAMELESS)
+        return tuple(caches)
+
+    async def _drained(self, caches: Sequence[Cache], found: Looked) -> bool:
+        """Drop what is marked, then clear the marks; ``False`` where another server was asked than the one marked."""
+        if not found.marks:
+            return True
+        servers = {cache.name: cache.server for cache in caches}
+        said = await self._redis.drop(
+            [mark.conversation for mark in found.marks], [servers[mark.cache] for mark in found.marks]
+        )
+        dropped = [mark for mark, done in zip(found.marks, said, strict=True) if done]
+        if dropped:
+            await self._postgres.clear_marks(dropped)
+            self._redis.health.counters.drained += len(dropped)
+            logger.info("dropped %d windows that had missed a write", len(dropped))
+        if len(dropped) == len(said):
+            return True
+        left = {mark.cache for mark, done in zip(found.marks, said, strict=True) if not done}
+        await self._postgres.forget_caches(sorted(left))
+        self._trust.renamed(time.monotonic())
+        self._trust.left()
+        return False
+
+    async def _registered(self, names: Sequence[str]) -> bool:
+        """Have PostgreSQL know these caches; ``False``, and nothing is served for a while, where it is too busy to."""
+        try:
+            await self._postgres.register(names)
+        except StorageError as error:
+            self._trust.refused(time.monotonic())
+            logger.info("the cache could not be registered yet: %s", error)
+            return False
+        return True

@@ -1,0 +1,45 @@
+"""``convmemory cache``: have every window in Redis read anew."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from typer import Typer, echo
+
+import convmemory
+from convmemory.cli.connect import DatabaseUrl, Embedded, Place, SchemaName
+
+app: Final = Typer(no_args_is_help=True, help="Have what is cached in Redis read anew.")
+
+
+@app.callback()
+def cache() -> None:
+    """Have what is cached in Redis read anew."""
+
+
+@app.command()
+def invalidate(
+    database_url: DatabaseUrl = None,
+    embedded: Embedded = None,
+    schema: SchemaName = None,
+) -> None:
+    """Have every process forget the windows it has in Redis, within a second; sessions stay.
+
+    For after a restore of PostgreSQL, and after changes by SQL that are no deletes. Redis is not asked: the register
+    of its caches is emptied, and whoever uses one begins it anew. Safe at any time; it costs each conversation one read.
+
+    For example:
+
+    ```
+    convmemory cache invalidate
+    ```
+    """
+    with Place(database_url, None, embedded, schema).settings() as settings:
+        store = convmemory.PostgresStore(settings=settings).open()
+        try:
+            forgotten = store.forget_caches()
+        finally:
+            store.close()
+    echo(
+        f"{forgotten} cache{'' if forgotten == 1 else 's'} forgotten; windows from before are not served any more"
+    )

@@ -1,2 +1,0 @@
--- How many windows wait to be dropped.
-SELECT count(*) FROM {schema}.dirty_windows

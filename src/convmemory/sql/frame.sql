@@ -1,0 +1,10 @@
+-- Behind a pooler: what goes before a statement, in the same message, with COMMIT behind it. One round trip, one transaction.
+-- statement_timeout, lock_timeout: milliseconds.
+-- Returns two results, neither of use. After an error the transaction is to be rolled back.
+BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE;
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
+       pg_catalog.set_config('statement_timeout', %(statement_timeout)s, true),
+       pg_catalog.set_config('lock_timeout', %(lock_timeout)s, true),
+       pg_catalog.set_config('array_nulls', 'on', true),
+       pg_catalog.set_config('extra_float_digits', '1', true),
+       pg_catalog.set_config('row_security', 'on', true)
