@@ -32,7 +32,7 @@ from convmemory.settings import Settings
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.windows.cutting import within_tokens
 from convmemory.windows.snapshots import Snapshot
-from convmemory.windows.tool_pairing import for_prompt
+from convmemory.windows.tool_pairing import for_prompt, for_prompt_before
 from convmemory.windows.window_size import TokenCounter, WindowSize
 
 _NO_COUNTER: Final = "token_counter: needed with max_tokens, e.g. model.get_num_tokens_from_messages"
@@ -113,7 +113,10 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]
-        """The recent window, oldest message first: read anew each time, but once a turn where a chain drives it."""
+        """The recent window, oldest message first: as it was stored, and read anew each time.
+
+        Where a ``RunnableWithMessageHistory`` reads it for its model it is what ``window()`` gives, and the same all turn long.
+        """
         store = self._sync("aget_messages()")
         step = step_of(self)
         if (pinned := _pinned(step)) is not None:
@@ -132,7 +135,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
     def window(
         self, max_tokens: int | None = None, token_counter: TokenCounter | None = None
     ) -> list[BaseMessage]:
-        """The recent window as a prompt may hold it: no orphan tool results, no unanswered calls.
+        """The recent window as a prompt may hold it: each tool call with its result right behind it, and nothing without.
 
         With ``max_tokens`` only the newest whole turns that fit, as ``token_counter`` counts them.
         """
@@ -249,10 +252,11 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         """Cut a snapshot to the window; what a chain is shown as its turn begins is what it is shown again.
 
         It reads twice and de-duplicates by counting, so the two reads of one turn must agree; anybody else
-        wants to see what is there now.
+        wants to see what is there now. What it reads goes to a model as it is.
         """
         window = self._size.cut(snapshot)
         if step is not None and step.entering:
+            window = for_prompt_before(window, self._given(step.inputs))
             step.turn.history = self
             step.turn.since = snapshot.last_seq
             step.turn.pinned = list(window)
@@ -262,6 +266,13 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
     @property
     def _asked(self) -> tuple[int | None, int, int | None]:
         return self._size.messages, self._size.hard, self._size.turns
+
+    def _given(self, inputs: Any) -> list[BaseMessage]:
+        """The messages a chain adds to its window, as far as that can be told."""
+        try:
+            return said_in(inputs, self._input_messages_key)
+        except InvalidArgument:
+            return []
 
     def _drafts(self, messages: Sequence[BaseMessage | Draft]) -> tuple[list[Draft], int | None]:
         """Messages on their way in, and where the conversation stood when their turn began.
@@ -366,4 +377,4 @@ def _fit(
         return window
     if token_counter is None:
         raise ConfigurationError(_NO_COUNTER)
-    return within_tokens(window, max_tokens, token_counter)
+    return for_prompt(within_tokens(window, max_tokens, token_counter))

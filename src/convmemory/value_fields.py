@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Self
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, RemoveMessage
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -94,6 +94,13 @@ def _plain_number(value: Any) -> Any:
         raise ValueError("must be a number or None") from error
 
 
+def _json_number(value: float | None) -> float | str | None:
+    """JSON has no word for NaN and infinity, so they are said as text, as pydantic does in ``model_dump_json``."""
+    if value is None or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
 def _whole_number(value: Any) -> int:
     """An int, or a number type that is one, as numpy has; ``True`` and ``"7"`` are none."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
@@ -111,7 +118,7 @@ def _as_dict(value: Any) -> Any:
 
 
 def _as_message(value: Any) -> BaseMessage:
-    if isinstance(value, BaseMessage):
+    if isinstance(value, BaseMessage) and not isinstance(value, RemoveMessage):
         return value
     if _is_stored(value):
         message = decode(value["body"], value["content"])
@@ -169,9 +176,30 @@ AnyMessage = Annotated[
     BaseMessage,
     PlainValidator(_as_message),
     PlainSerializer(_as_stored),
-    WithJsonSchema({"type": "object", "properties": {"role": {"type": "string"}, "content": {}}}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "object", "properties": {"role": {"type": "string"}, "content": {}}},
+            ]
+        },
+        mode="validation",
+    ),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {name: {"type": "string"} for name in ("role", "content", "body")},
+            "required": ["role", "content", "body"],
+        },
+        mode="serialization",
+    ),
 ]
 """A LangChain message, or anything ``save_message`` takes for one; as JSON and as a dict it is the stored form, which loses nothing."""
 
-Score = Annotated[float | None, BeforeValidator(_plain_number)]
+Score = Annotated[
+    float | None,
+    BeforeValidator(_plain_number),
+    PlainSerializer(_json_number, when_used="json"),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]}),
+]
 """A retriever's figure, of any number type; NaN and infinity are kept."""

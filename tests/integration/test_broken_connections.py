@@ -13,9 +13,15 @@ from langchain_core.messages import HumanMessage
 
 from convmemory import ConversationMemory, Draft, StorageUnavailable
 from convmemory.ids import conversation_key
-from fix_memory import add, read, texts, until
+from fix_memory import add, installation, read, texts, until
 
 KEY = conversation_key("c", "ana")
+
+
+@pytest.fixture(autouse=True)
+def settled(schema, database_url):
+    """Have the key know its row in this test's installation."""
+    KEY.settle(installation(database_url, schema))
 
 
 async def stored(memory, conversation="c") -> list[str]:

@@ -149,7 +149,7 @@ async def test_who_waits_for_a_lock_is_told_so_in_time(make_memory, schema, held
             memory.delete_conversation("busy", user_id="ana"),
         ):
             with pytest.raises(
-                StorageUnavailable, match="held the conversation for longer than lock_timeout"
+                StorageUnavailable, match="held what it needs for longer than the lock timeout"
             ):
                 await change
         assert 3 * PATIENCE <= time.monotonic() - begin < 3 * PATIENCE + 2

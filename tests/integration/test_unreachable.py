@@ -141,7 +141,6 @@ async def test_no_part_of_a_malformed_url_is_repeated(make_memory, url):
         "http://:s3cr3t@localhost",
         "redis://:s3cr3t@localhost:port",
         "redis://:s3cr3t/x@localhost",
-        "",
     ],
 )
 async def test_a_malformed_redis_url_is_told_without_being_repeated(make_memory, database_url, url):

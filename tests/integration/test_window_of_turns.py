@@ -130,3 +130,23 @@ async def test_an_agents_window_can_be_sized(memory, ask, size, said):
         model.lines = [AIMessage(f"a{n}")]
         await ask(agent, f"q{n}")
     assert [m.text for m in model.prompts[-1] if m.type == "human"] == said
+
+
+async def test_results_in_a_human_message_begin_no_turn(memory):
+    """Anthropic's shape: what only carries results is part of the turn that called."""
+
+    def turn_of_blocks(n):
+        blocks = [{"type": "tool_use", "id": f"t{n}", "name": "step", "input": {}}]
+        calling = [{"name": "step", "args": {}, "id": f"t{n}"}]
+        result = [{"type": "tool_result", "tool_use_id": f"t{n}", "content": "done"}]
+        return [
+            HumanMessage(f"q{n}"),
+            AIMessage(blocks, tool_calls=calling),
+            HumanMessage(result),
+            AIMessage(f"a{n}"),
+        ]
+
+    turns = [turn_of_blocks(n) for n in range(5)]
+    for n, one in enumerate(turns):
+        await memory.save_messages("c", one, **MINE)
+        assert await read(memory.history("c", max_turns=2, **MINE)) == flat(turns[max(0, n - 1) : n + 1])

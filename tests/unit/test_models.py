@@ -1,6 +1,7 @@
 """The values: frozen, checked, and the same again after JSON, pickle, copy and FastAPI."""
 
 import copy
+import json
 import pickle
 import typing
 from collections import UserDict
@@ -330,3 +331,20 @@ def test_a_score_that_is_no_number_costs_a_document_only_its_score(score):
     assert RetrievedContext.of_document(Document("d", metadata={"score": score})).score is None
     with pytest.raises(InvalidArgument, match=r"^score: must be a number"):
         RetrievedContext("d", score=score)
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), -float("inf"), 0.5, None])
+def test_a_score_is_json_in_every_way(score):
+    value = Draft("x", contexts=[RetrievedContext("d", score=score)])
+    plain = json.loads(json.dumps(value.model_dump(mode="json"), allow_nan=False))
+
+    assert plain == json.loads(value.model_dump_json())
+    assert repr(Draft.model_validate(plain)) == repr(value)
+
+
+def test_what_a_client_may_send_for_a_message_is_in_the_schema():
+    taken = Draft.model_json_schema(mode="validation")["properties"]["message"]
+    given = Draft.model_json_schema(mode="serialization")["properties"]["message"]
+
+    assert [form["type"] for form in taken["anyOf"]] == ["string", "object"]
+    assert given["required"] == ["role", "content", "body"]

@@ -12,6 +12,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 
 from convmemory.arguments import ConversationRef, SessionRef, Size
+from convmemory.dialects.anthropic import AnthropicMessages
 from convmemory.models import Appended, Conversation, Message, Page, RetrievedContext, Session
 
 if TYPE_CHECKING:
@@ -184,6 +185,11 @@ class AsyncUserMemory:
 
     @overload
     async def get_history(
+        self, conversation_id: ConversationRef, limit: Size = ..., *, format: Literal["anthropic"]
+    ) -> AnthropicMessages: ...
+
+    @overload
+    async def get_history(
         self, conversation_id: ConversationRef, limit: Size = ..., *, format: str
     ) -> list[BaseMessage] | list[dict[str, Any]]: ...
 
@@ -194,7 +200,7 @@ class AsyncUserMemory:
         *,
         format: str = "langchain",  # noqa: A002 - as the memory's
     ) -> list[BaseMessage] | list[dict[str, Any]]:
-        """The newest messages in whole turns, oldest first: what a model should see."""
+        """The newest messages in whole turns, oldest first: what a model should see, and accepts."""
         return await self._memory.get_history(conversation_id, limit, user_id=self._user_id, format=format)
 
     async def get_messages(

@@ -13,6 +13,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 
 from convmemory.arguments import ConversationRef, SessionRef, Size
+from convmemory.dialects.anthropic import AnthropicMessages
 from convmemory.models import Appended, Conversation, Message, Page, RetrievedContext, Session
 
 if TYPE_CHECKING:
@@ -183,6 +184,11 @@ class UserMemory:
 
     @overload
     def get_history(
+        self, conversation_id: ConversationRef, limit: Size = ..., *, format: Literal["anthropic"]
+    ) -> AnthropicMessages: ...
+
+    @overload
+    def get_history(
         self, conversation_id: ConversationRef, limit: Size = ..., *, format: str
     ) -> list[BaseMessage] | list[dict[str, Any]]: ...
 
@@ -193,7 +199,7 @@ class UserMemory:
         *,
         format: str = "langchain",  # noqa: A002 - as the memory's
     ) -> list[BaseMessage] | list[dict[str, Any]]:
-        """The newest messages in whole turns, oldest first: what a model should see."""
+        """The newest messages in whole turns, oldest first: what a model should see, and accepts."""
         return self._memory.get_history(conversation_id, limit, user_id=self._user_id, format=format)
 
     def get_messages(

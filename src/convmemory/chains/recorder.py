@@ -29,6 +29,9 @@ from convmemory.models import Draft
 logger = logging.getLogger("convmemory.chains.recorder")
 P = ParamSpec("P")
 
+READING: Final = "load_history"
+"""What ``RunnableWithMessageHistory`` calls its step that reads; what it is given may answer the calls of the turn before."""
+
 MOST_RUNS: Final = 10_000
 """Runs that are open at once; past it the oldest is let go of: one that nobody ended, as of a stream left lying."""
 
@@ -57,7 +60,7 @@ class RunRecorder(BaseCallbackHandler):
 
     def __init__(self) -> None:
         self.keeps_inputs = False
-        "Whether a run's input is held while it is open; only ``FailedTurns`` and agents want it, and it can be large."
+        "Whether every run's input is held while it is open; only ``FailedTurns`` and agents want it, and it can be large."
         self._runs: dict[UUID, Run] = {}
         self._unkept: dict[UUID, Run] = {}
         self._here = threading.local()
@@ -110,8 +113,9 @@ class RunRecorder(BaseCallbackHandler):
         self, *told: Any, run_id: UUID, parent_run_id: UUID | None = None, **more: Any
     ) -> None:
         """A chain, a graph, or a step of one begins; ``told`` is how it would be rebuilt, and its input."""
-        inputs = told[-1] if self.keeps_inputs else None
-        self._begin("chain", run_id, parent_run_id, name=more.get("name"), inputs=inputs)
+        name = more.get("name")
+        inputs = told[-1] if self.keeps_inputs or name == READING else None
+        self._begin("chain", run_id, parent_run_id, name=name, inputs=inputs)
 
     @_quietly
     def on_chain_end(self, *_: Any, run_id: UUID, **more: Any) -> None:

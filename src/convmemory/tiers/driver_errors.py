@@ -123,7 +123,7 @@ def _kept_waiting(error: BaseException) -> str | None:
     if isinstance(error, PoolTimeout):
         return "no connection became free in time: all are busy, or the server takes no new one"
     if isinstance(error, pg.LockNotAvailable):
-        return "another transaction has held the conversation for longer than lock_timeout"
+        return "another transaction has held what it needs for longer than the lock timeout"
     return str(error) if isinstance(error, Busy) else None
 
 
