@@ -18,6 +18,7 @@ from convmemory.models import Appended, Conversation, Message, Page, RetrievedCo
 if TYPE_CHECKING:
     from convmemory._async.memory import AsyncConversationMemory
     from convmemory.history import TieredChatMessageHistory
+from convmemory.windows.window_size import TokenCounter
 
 
 class AsyncUserMemory:
@@ -224,6 +225,9 @@ class AsyncUserMemory:
         conversation_id: ConversationRef,
         *,
         max_messages: Size = ...,
+        max_turns: int | None = None,
+        max_tokens: int | None = None,
+        token_counter: TokenCounter | None = None,
         dept_id: str | None = None,
         save_on_error: str | None = None,
         input_messages_key: str | None = None,
@@ -234,6 +238,9 @@ class AsyncUserMemory:
             conversation_id,
             user_id=self._user_id,
             max_messages=max_messages,
+            max_turns=max_turns,
+            max_tokens=max_tokens,
+            token_counter=token_counter,
             dept_id=dept_id,
             save_on_error=save_on_error,
             input_messages_key=input_messages_key,

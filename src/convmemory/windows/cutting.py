@@ -51,6 +51,12 @@ def span(last_seq: int, newest_human_seq: int, max_messages: int, hard_max: int)
     return max(1, last_seq - hard_max + 1, min(start, newest_human_seq or start))
 
 
+def newest_turns(messages: Sequence[BaseMessage], max_turns: int) -> list[BaseMessage]:
+    """Keep the newest ``max_turns`` turns; what comes before the first turn is none."""
+    starts = [at for at, message in enumerate(messages) if begins_turn(message)]
+    return list(messages[starts[-max_turns] :] if len(starts) > max_turns else messages)
+
+
 def within_tokens(
     messages: Sequence[BaseMessage], max_tokens: int, count: Callable[[list[BaseMessage]], int]
 ) -> list[BaseMessage]:
