@@ -7,4 +7,4 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are not a package: this is where plug-ins are found
 
-pytest_plugins = ["fix_servers", "fix_memory", "fix_proxy", "fix_embedded"]
+pytest_plugins = ["fix_servers", "fix_memory", "fix_proxy", "fix_embedded", "fix_agents"]

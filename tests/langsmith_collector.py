@@ -68,7 +68,7 @@ class Collector:
         found: dict[str, list[dict[str, Any]]] = {}
         for run in sorted(self.runs.values(), key=lambda run: run["dotted_order"]):
             found.setdefault(run["trace_id"], []).append(run)
-        return {metadata(runs[0]).get("conversation_id", ""): runs for runs in found.values()}
+        return {metadata(runs[0]).get("conversation_name", ""): runs for runs in found.values()}
 
     def take(self, path: str, kind: str, coding: str, body: bytes) -> None:
         """Decode one request and note the runs in it."""

@@ -15,6 +15,7 @@ from convmemory.models import Conversation, Session
 
 MOST: Final = 10_000
 TITLE_LENGTH: Final = 500
+FORMATS: Final = ("langchain", "openai", "anthropic")
 
 
 ConversationRef: TypeAlias = str | UUID | Conversation
@@ -45,11 +46,11 @@ def window_size(argument: str, value: Size, default: int | None) -> int | None:
     return None if value is None else checked_limit(argument, value)
 
 
-def wants_openai(value: object) -> bool:
-    """Whether messages are asked for as OpenAI's dicts."""
-    if value not in ("langchain", "openai"):
-        raise InvalidArgument("format", f"must be 'langchain' or 'openai', not {_shown(value)}")
-    return value == "openai"
+def checked_format(value: object) -> str:
+    """What messages are asked for as."""
+    if value not in FORMATS:
+        raise InvalidArgument("format", f"must be 'langchain', 'openai' or 'anthropic', not {_shown(value)}")
+    return str(value)
 
 
 def optional_id(argument: str, value: object) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from langchain_core.documents import Document
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, RemoveMessage
 
 from convmemory.dialects.message_likes import as_messages, is_one, unknown_role
 from convmemory.encoding.message_classes import CLASSES
@@ -98,4 +98,4 @@ def _not(value: object) -> str:
     return f"not {type(value).__name__}"
 
 
-_KINDS: Final[frozenset[type[BaseMessage]]] = frozenset(CLASSES.values())
+_KINDS: Final[frozenset[type[BaseMessage]]] = frozenset(CLASSES.values()) - {RemoveMessage}

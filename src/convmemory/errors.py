@@ -118,6 +118,7 @@ _WORDS: Final = {
     "read_all": "read messages",
     "read_messages": "read messages",
     "read_messages_by_id": "read messages",
+    "revise_messages": "take a message back",
     "read_window": "read messages",
     "update_conversation": "change the conversation",
     "count_marks": "give a sign of life",

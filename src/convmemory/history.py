@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import EllipsisType
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
@@ -18,18 +19,23 @@ from convmemory._async.tiered import AsyncTieredStore
 from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
 from convmemory._sync.tiered import TieredStore
-from convmemory.arguments import ConversationRef, key_of, optional_id, window_size
+from convmemory.agent_turn import AgentTurn
+from convmemory.arguments import ConversationRef, Size, checked_limit, key_of, optional_id, window_size
 from convmemory.chains.lost_input import listen_for_failures, said_in
 from convmemory.chains.recorder import RECORDER, listen
 from convmemory.chains.steps import Step, step_of
+from convmemory.chains.turn import Run
 from convmemory.drafts import drafts_of
-from convmemory.encoding.codec import unpack
 from convmemory.errors import AsyncOnly, ConfigurationError, ConversationNotFound, InvalidArgument
 from convmemory.models import Draft
-from convmemory.windows.cutting import recent, within_tokens
+from convmemory.settings import Settings
+from convmemory.storage.postgres_rows import StoredBatch
+from convmemory.windows.cutting import within_tokens
 from convmemory.windows.snapshots import Snapshot
-from convmemory.windows.tool_pairing import for_prompt
+from convmemory.windows.tool_pairing import for_prompt, for_prompt_before
+from convmemory.windows.window_size import TokenCounter, WindowSize
 
+_NO_COUNTER: Final = "token_counter: needed with max_tokens, e.g. model.get_num_tokens_from_messages"
 logger = logging.getLogger("convmemory.history")
 
 WriteErrorHook = Callable[[Exception, "TieredChatMessageHistory"], None]
@@ -46,6 +52,9 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         redis: The ``RedisStore`` of the same colour; ``None`` reads PostgreSQL every time.
         max_messages: How many of the newest messages ``messages`` returns, in whole turns (default: the
             setting ``max_history_messages``, 6); ``None`` for all of them.
+        max_turns: How many of the newest turns it returns, all of them within the setting ``hard_max_messages``, or
+            within ``max_messages`` where that is given too.
+        max_tokens: How many tokens it returns at most, in whole turns, as ``token_counter`` counts them.
         on_write_error: Called with the error and this history when a write fails, before the error is raised:
             ``RunnableWithMessageHistory`` swallows it.
         save_on_error: ``"input"`` stores what the user said also when the turn of a
@@ -63,6 +72,9 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         postgres: PostgresStore | AsyncPostgresStore,
         redis: RedisStore | AsyncRedisStore | None = None,
         max_messages: int | EllipsisType | None = ...,
+        max_turns: int | None = None,
+        max_tokens: int | None = None,
+        token_counter: TokenCounter | None = None,
         dept_id: str | None = None,
         on_write_error: WriteErrorHook | None = None,
         save_on_error: str | None = None,
@@ -71,8 +83,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
     ) -> None:
         self._blocking, self._awaited = _tiered(postgres, redis)
         self._key = key_of(conversation_id, user_id)
-        self._max_messages = window_size("max_messages", max_messages, postgres.settings.max_history_messages)
-        self._hard_max = max(postgres.settings.hard_max_messages, self._max_messages or 1)
+        self._size = _size(postgres.settings, max_messages, max_turns, max_tokens, token_counter)
         self._dept_id = optional_id("dept_id", dept_id)
         self._on_write_error = on_write_error
         self._keeps_input = _keeps_input(save_on_error)
@@ -102,12 +113,15 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]
-        """The recent window, oldest message first: read anew each time, but once a turn where a chain drives it."""
+        """The recent window, oldest message first: as it was stored, and read anew each time.
+
+        Where a ``RunnableWithMessageHistory`` reads it for its model it is what ``window()`` gives, and the same all turn long.
+        """
         store = self._sync("aget_messages()")
         step = step_of(self)
         if (pinned := _pinned(step)) is not None:
             return pinned
-        return self._remember(store.read(self._key, self._max_messages, self._hard_max), step)
+        return self._remember(store.read(self._key, *self._asked), step)
 
     async def aget_messages(self) -> list[BaseMessage]:
         """The recent window; see ``messages``."""
@@ -116,19 +130,19 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         step = step_of(self)
         if (pinned := _pinned(step)) is not None:
             return pinned
-        return self._remember(await self._awaited.read(self._key, self._max_messages, self._hard_max), step)
+        return self._remember(await self._awaited.read(self._key, *self._asked), step)
 
     def window(
-        self, max_tokens: int | None = None, token_counter: Callable[[list[BaseMessage]], int] | None = None
+        self, max_tokens: int | None = None, token_counter: TokenCounter | None = None
     ) -> list[BaseMessage]:
-        """The recent window as a prompt may hold it: no orphan tool results, no unanswered calls.
+        """The recent window as a prompt may hold it: each tool call with its result right behind it, and nothing without.
 
         With ``max_tokens`` only the newest whole turns that fit, as ``token_counter`` counts them.
         """
         return _fit(self.messages, max_tokens, token_counter)
 
     async def awindow(
-        self, max_tokens: int | None = None, token_counter: Callable[[list[BaseMessage]], int] | None = None
+        self, max_tokens: int | None = None, token_counter: TokenCounter | None = None
     ) -> list[BaseMessage]:
         """The recent window as a prompt may hold it; see ``window``."""
         return _fit(await self.aget_messages(), max_tokens, token_counter)
@@ -141,28 +155,66 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
             StorageUnavailable: PostgreSQL is out of reach; adding them again stores them once if they carry ids.
         """
         store = self._sync("aadd_messages()")
-        drafts = self._drafts(messages)
+        drafts, since = self._drafts(messages)
+        self._append(store, drafts, since)
+
+    def _append(self, store: TieredStore, drafts: Sequence[Draft], since: int | None) -> StoredBatch | None:
         if not drafts:
-            return
-        try:
-            store.append(self._key, drafts, dept_id=self._dept_id)
-        except Exception as error:
-            self._report(error)
-            raise
+            return None
+        with self._reported():
+            return store.append(self._key, drafts, dept_id=self._dept_id, since=since)
 
     async def aadd_messages(self, messages: Sequence[BaseMessage | Draft]) -> None:
         """Store messages in order; see ``add_messages``."""
         if self._awaited is None:
             await run_in_executor(None, self.add_messages, messages)
             return
-        drafts = self._drafts(messages)
+        drafts, since = self._drafts(messages)
+        await self._aappend(self._awaited, drafts, since)
+
+    async def _aappend(
+        self, store: AsyncTieredStore, drafts: Sequence[Draft], since: int | None
+    ) -> StoredBatch | None:
         if not drafts:
+            return None
+        with self._reported():
+            return await store.append(self._key, drafts, dept_id=self._dept_id, since=since)
+
+    def begin_turn(self, messages: Sequence[BaseMessage], run: Run | None) -> AgentTurn:
+        """The turn of an agent whose state holds ``messages``; ``ConversationMemoryMiddleware`` begins with it."""
+        store = self._sync("abegin_turn()")
+        snapshot = store.read(self._key, *self._asked)
+        return AgentTurn.begun(for_prompt(self._size.cut(snapshot)), snapshot.last_seq, messages, run)
+
+    async def abegin_turn(self, messages: Sequence[BaseMessage], run: Run | None) -> AgentTurn:
+        """The turn of an agent whose state holds ``messages``; see ``begin_turn``."""
+        if self._awaited is None:
+            return await run_in_executor(None, self.begin_turn, messages, run)
+        snapshot = await self._awaited.read(self._key, *self._asked)
+        return AgentTurn.begun(for_prompt(self._size.cut(snapshot)), snapshot.last_seq, messages, run)
+
+    def store_turn(self, turn: AgentTurn, drafts: Sequence[Draft]) -> None:
+        """Store ``drafts``, what is pending of an agent's turn, and what guardrails changed of what is stored."""
+        store = self._sync("astore_turn()")
+        if turn.changes:
+            with (
+                self._reported(),
+                suppress(ConversationNotFound),
+            ):  # deleted meanwhile: what is new begins it again
+                store.revise(self._key, turn.changes)
+            turn.changes = []
+        turn.settle(self._append(store, drafts, turn.said_since))
+
+    async def astore_turn(self, turn: AgentTurn, drafts: Sequence[Draft]) -> None:
+        """Store what is pending of an agent's turn; see ``store_turn``."""
+        if self._awaited is None:
+            await run_in_executor(None, self.store_turn, turn, drafts)
             return
-        try:
-            await self._awaited.append(self._key, drafts, dept_id=self._dept_id)
-        except Exception as error:
-            self._report(error)
-            raise
+        if turn.changes:
+            with self._reported(), suppress(ConversationNotFound):
+                await self._awaited.revise(self._key, turn.changes)
+            turn.changes = []
+        turn.settle(await self._aappend(self._awaited, drafts, turn.said_since))
 
     def add_message(self, message: BaseMessage) -> None:
         """Store one message; see ``add_messages``."""
@@ -200,28 +252,43 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         """Cut a snapshot to the window; what a chain is shown as its turn begins is what it is shown again.
 
         It reads twice and de-duplicates by counting, so the two reads of one turn must agree; anybody else
-        wants to see what is there now.
+        wants to see what is there now. What it reads goes to a model as it is.
         """
-        found = [unpack(entry) for entry in snapshot.entries]
-        window = recent(found, self._max_messages, hard_max=self._hard_max, whole=snapshot.whole)
+        window = self._size.cut(snapshot)
         if step is not None and step.entering:
+            window = for_prompt_before(window, self._given(step.inputs))
             step.turn.history = self
+            step.turn.since = snapshot.last_seq
             step.turn.pinned = list(window)
             step.turn.keeper = self if self._keeps_input else None
         return window
 
-    def _drafts(self, messages: Sequence[BaseMessage | Draft]) -> list[Draft]:
-        """Messages on their way in; a chain's come with what its runs tell of them, and streamed ones as one chunk."""
+    @property
+    def _asked(self) -> tuple[int | None, int, int | None]:
+        return self._size.messages, self._size.hard, self._size.turns
+
+    def _given(self, inputs: Any) -> list[BaseMessage]:
+        """The messages a chain adds to its window, as far as that can be told."""
+        try:
+            return said_in(inputs, self._input_messages_key)
+        except InvalidArgument:
+            return []
+
+    def _drafts(self, messages: Sequence[BaseMessage | Draft]) -> tuple[list[Draft], int | None]:
+        """Messages on their way in, and where the conversation stood when their turn began.
+
+        A chain's come with what its runs tell of them, and streamed ones as one chunk.
+        """
         step = step_of(self)
         if step is None:
-            return drafts_of(messages)
+            return drafts_of(messages), None
         step.turn.stored = True
         kept = len(step.turn.kept)  # a stream closed midway tells its part after what was said was kept
         new = messages[kept:] if list(messages[:kept]) == step.turn.kept else messages
         drafts = drafts_of(
             [message_chunk_to_message(m) if isinstance(m, BaseMessageChunk) else m for m in new]
         )
-        return RECORDER.tell(step.run, drafts) if self._telemetry else drafts
+        return (RECORDER.tell(step.run, drafts) if self._telemetry else drafts), step.turn.since
 
     def keep_input(self, inputs: Any) -> list[BaseMessage]:
         """Store what the user said in a turn that was not stored, and return it; for ``save_on_error="input"``."""
@@ -234,6 +301,14 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         said = said_in(inputs, self._input_messages_key)
         await self.aadd_messages(said)
         return said
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._report(error)
+            raise
 
     def _report(self, error: Exception) -> None:
         logger.error("messages of conversation %s were not stored: %s", self._key.known, error)
@@ -272,16 +347,34 @@ def _keeps_input(save_on_error: str | None) -> bool:
     return save_on_error is not None
 
 
+def _size(
+    settings: Settings,
+    max_messages: Size,
+    max_turns: int | None,
+    max_tokens: int | None,
+    token_counter: TokenCounter | None,
+) -> WindowSize:
+    hard = settings.hard_max_messages
+    if max_turns is None:
+        messages = window_size("max_messages", max_messages, settings.max_history_messages)
+    else:
+        messages = window_size("max_messages", max_messages, hard) or hard
+        max_turns = checked_limit("max_turns", max_turns)
+    if max_tokens is not None:
+        checked_limit("max_tokens", max_tokens, 2**31)
+        if token_counter is None:
+            raise ConfigurationError(_NO_COUNTER)
+    return WindowSize(messages, max(hard, messages or 1), max_turns, max_tokens, token_counter)
+
+
 def _fit(
     messages: list[BaseMessage],
     max_tokens: int | None,
-    token_counter: Callable[[list[BaseMessage]], int] | None,
+    token_counter: TokenCounter | None,
 ) -> list[BaseMessage]:
     window = for_prompt(messages)
     if max_tokens is None:
         return window
     if token_counter is None:
-        raise ConfigurationError(
-            "token_counter: needed with max_tokens, e.g. model.get_num_tokens_from_messages"
-        )
-    return within_tokens(window, max_tokens, token_counter)
+        raise ConfigurationError(_NO_COUNTER)
+    return for_prompt(within_tokens(window, max_tokens, token_counter))

@@ -98,6 +98,12 @@ def message_key(conversation: UUID, message_id: str) -> UUID:
     return uuid5(conversation, message_id.encode("utf-8", "surrogatepass").hex())
 
 
+def other_row_id(row_id: str, since: int | None, role: str, content: str, body: str) -> str:
+    """The row id of a message whose own is another's: from its words, as ``append_v1`` in PostgreSQL makes it."""
+    told = [str(UUID(hex=row_id)), *([] if since is None else [str(since)]), role, content, body]
+    return hashlib.sha256("/".join(told).encode()).hexdigest()[:32]
+
+
 def session_handle(session_id: str) -> str:
     """What a session is stored and listed under: enough to end it, and of no use to act as it; a handle's is itself."""
     if _HANDLE.fullmatch(session_id):

@@ -8,7 +8,8 @@ The SDK's items lie in the conversation as messages, so that it can be listed, t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, cast
 
 from convmemory._async.memory import AsyncConversationMemory
@@ -40,7 +41,7 @@ class ConversationSession:
             conversation is made by the first write.
         user_id: Whose conversation it is; somebody else's raises ``ConversationNotFound``.
         dept_id: The department a new conversation belongs to.
-        session_settings: The SDK's own; ``SessionSettings(limit=20)`` gives the model the newest 20 items, which
+        session_settings: The SDK's own, or a dict of them; ``{"limit": 20}`` gives the model the newest 20 items, which
             Redis serves.
     """
 
@@ -51,7 +52,7 @@ class ConversationSession:
         *,
         user_id: str,
         dept_id: str | None = None,
-        session_settings: SessionSettings | None = None,
+        session_settings: SessionSettings | Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(memory, AsyncConversationMemory):
             raise InvalidArgument(
@@ -64,10 +65,19 @@ class ConversationSession:
         self._store = AsyncTieredStore(memory.postgres, memory.redis)
         self._hard = memory.settings.hard_max_messages
         self.session_id: str = self._key.name
-        self.session_settings: SessionSettings | None = session_settings or SessionSettings()
+        self._settings = _checked_settings(session_settings)
 
     def __repr__(self) -> str:
         return f"ConversationSession({self.session_id!r}, user_id={self._key.user_id!r})"
+
+    @property
+    def session_settings(self) -> SessionSettings | None:
+        """How much of the conversation a run is shown, where it does not say so itself."""
+        return self._settings
+
+    @session_settings.setter
+    def session_settings(self, value: SessionSettings | Mapping[str, Any] | None) -> None:
+        self._settings = _checked_settings(value)
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
         """The conversation's items, oldest first: the newest ``limit``, or all (``session_settings`` may limit them).
@@ -78,7 +88,7 @@ class ConversationSession:
             InvalidArgument: ``limit`` is negative.
             ConversationNotFound: The conversation is somebody else's. One that does not exist is empty.
         """
-        most = _checked(self.session_settings.limit if limit is None and self.session_settings else limit)
+        most = _checked(self._settings.limit if limit is None else limit)
         if most == 0:
             return []
         snapshot = await self._store.read(self._key, most, max(self._hard, most or 1))
@@ -89,7 +99,7 @@ class ConversationSession:
         """Store items in order, in one commit.
 
         Raises:
-            InvalidArgument: Something among them is no item; nothing was stored.
+            InvalidArgument: Something among them is no item, or would not come back equal; nothing was stored.
             ConversationNotFound: The conversation is somebody else's.
             StorageUnavailable: PostgreSQL is out of reach; nothing was half-written, and all of it may be stored.
         """
@@ -124,6 +134,28 @@ class ConversationSession:
     async def _refuse_anothers(self) -> None:
         if await self._store.postgres.owns(self._key) is False:
             raise ConversationNotFound(self.session_id)
+
+
+def _checked_settings(value: Any) -> SessionSettings:
+    """The settings, given as such or as a dict of them, which every session of the SDK takes."""
+    if value is None or isinstance(value, SessionSettings):
+        return value or SessionSettings()
+    known = sorted(field.name for field in fields(SessionSettings))
+    if not isinstance(value, Mapping) or not set(value) <= set(known):
+        wanted = f"must be SessionSettings or a dict of {', '.join(known)}"
+        raise InvalidArgument("session_settings", f"{wanted}, not {_named(value)}")
+    try:
+        settings = SessionSettings(**value)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument("session_settings", f"{type(error).__name__} in {_named(value)}") from error
+    _checked(settings.limit)
+    return settings
+
+
+def _named(value: Any) -> str:
+    return (
+        f"one of {', '.join(sorted(map(str, value)))}" if isinstance(value, Mapping) else type(value).__name__
+    )
 
 
 def _checked(limit: Any) -> int | None:

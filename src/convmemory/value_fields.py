@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Self
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, RemoveMessage
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -118,7 +118,7 @@ def _as_dict(value: Any) -> Any:
 
 
 def _as_message(value: Any) -> BaseMessage:
-    if isinstance(value, BaseMessage):
+    if isinstance(value, BaseMessage) and not isinstance(value, RemoveMessage):
         return value
     if _is_stored(value):
         message = decode(value["body"], value["content"])

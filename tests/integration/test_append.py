@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
 
 from convmemory import ConversationMemory, ConversationNotFound, Draft, RetrievedContext
+from convmemory.ids import conversation_key
 from fix_memory import texts
 
 
@@ -61,7 +62,7 @@ async def test_a_repeat_of_all_of_it_is_no_news(memory):
 
 
 async def test_an_id_that_occurs_twice_in_a_batch_is_one_message_the_first(memory):
-    batch = [HumanMessage("one", id="x"), AIMessage("other", id="y"), HumanMessage("again", id="x")]
+    batch = [HumanMessage("one", id="x"), AIMessage("other", id="y"), HumanMessage("one", id="x")]
     appended = await memory.save_messages("c", batch, user_id="ana")
 
     assert (appended.seqs, appended.stored) == ((1, 2, 1), 2)
@@ -98,11 +99,110 @@ async def test_any_id_a_message_can_carry_tells_it_apart(memory, odd):
     assert found.message.content == "hello"
 
 
-async def test_a_repeat_leaves_an_edited_copy_alone(memory):
+async def test_other_words_under_an_id_are_another_message(memory):
+    """Whatever gives ids twice (a model's cache, a client that counts from 1), nothing is lost without a word."""
     await memory.save_messages("c", identified("x"), user_id="ana")
-    await memory.save_messages("c", [HumanMessage("changed", id="x")], user_id="ana")
+    changed = [HumanMessage("new"), AIMessage("changed", id="x"), AIMessage("after", id="z")]
+    for _ in range(2):
+        appended = await memory.save_messages("c", changed[1:], user_id="ana")
 
-    assert await stored(memory) == ["message x"]
+    assert (appended.seqs, appended.stored) == ((2, 3), 0)
+    assert await stored(memory) == ["message x", "changed", "after"]
+    assert (await memory.save_messages("c", changed, user_id="ana")).seqs == (4, 2, 3)
+    assert [m.id for m in await memory.get_history("c", user_id="ana", limit=None)] == ["x", "x", "z", None]
+
+
+async def test_other_words_under_an_id_of_the_same_batch_are_another_message(memory):
+    batch = [
+        AIMessage("one", id="x"),
+        HumanMessage("and?", id="y"),
+        AIMessage("two", id="x"),
+        AIMessage("one", id="x"),
+    ]
+    assert (await memory.save_messages("c", batch, user_id="ana")).seqs == (1, 2, 3, 1)
+    for part in (batch, [batch[0], batch[2]], [batch[2]]):
+        assert (await memory.save_messages("c", part, user_id="ana")).stored == 0
+
+
+async def test_what_is_told_of_another_message_of_an_id_is_its_own(memory):
+    await memory.save_messages("c", identified("x"), user_id="ana")
+    told = Draft(AIMessage("changed", id="x"), tokens_used=7, contexts=(RetrievedContext(content="a page"),))
+    appended = await memory.save_messages("c", [told], user_id="ana")
+    [_, kept] = await memory.get_messages("c", user_id="ana")
+
+    assert appended.messages == (kept,)
+    assert (kept.content, kept.tokens_used, texts(kept.contexts)) == ("changed", 7, ["a page"])
+
+
+REPEATS = {
+    "less than was stored": (
+        AIMessage("hi", id="x", usage_metadata={"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}),
+        AIMessage("hi", id="x"),
+    ),
+    "text for its blocks": (
+        AIMessage([{"type": "text", "text": "hi"}], id="x"),
+        AIMessage("hi", id="x"),
+    ),
+    "blocks of its text": (
+        AIMessage("hi", id="x"),
+        AIMessage([{"type": "text", "text": "hi"}], id="x"),
+    ),
+    "no calls": (
+        AIMessage("hi", id="x", tool_calls=[{"name": "f", "args": {}, "id": "1"}]),
+        AIMessage("hi", id="x"),
+    ),
+    "a chunk": (AIMessage("hi", id="x"), AIMessageChunk("hi", id="x")),
+}
+OTHERS = {
+    "another role": (HumanMessage("hi", id="x"), AIMessage("hi", id="x")),
+    "another call": (
+        AIMessage("", id="x", tool_calls=[{"name": "f", "args": {"n": 1}, "id": "1"}]),
+        AIMessage("", id="x", tool_calls=[{"name": "f", "args": {"n": 2}, "id": "1"}]),
+    ),
+    "a call": (
+        AIMessage("", id="x"),
+        AIMessage("", id="x", tool_calls=[{"name": "f", "args": {}, "id": "1"}]),
+    ),
+    "another call answered": (
+        ToolMessage("ok", id="x", tool_call_id="1"),
+        ToolMessage("ok", id="x", tool_call_id="2"),
+    ),
+    "another picture": (
+        HumanMessage([{"type": "image", "url": "https://a/1"}], id="x"),
+        HumanMessage([{"type": "image", "url": "https://a/2"}], id="x"),
+    ),
+    "a picture more": (
+        HumanMessage("see", id="x"),
+        HumanMessage([{"type": "text", "text": "see"}, {"type": "image", "url": "https://a/2"}], id="x"),
+    ),
+    "a letter PostgreSQL has no place for": (HumanMessage("a\0b", id="x"), HumanMessage("a\0c", id="x")),
+}
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["two batches", "one batch"])
+@pytest.mark.parametrize(
+    ("pair", "count"), [*((p, 1) for p in REPEATS.values()), *((p, 2) for p in OTHERS.values())],
+    ids=[*REPEATS, *OTHERS],
+)  # fmt: skip
+async def test_what_says_the_same_is_a_repeat_and_what_does_not_is_none(memory, pair, count, apart):
+    for batch in [[one] for one in pair] if apart else [list(pair)]:
+        await memory.save_messages("c", batch, user_id="ana")
+
+    assert await memory.get_history("c", user_id="ana") == list(pair)[:count]
+
+
+async def test_a_message_said_after_a_row_was_stored_is_not_that_row(memory):
+    """``since`` is how a chain says that its answer is new, though a cache gave it an old one's id and words."""
+    store, key = memory._store, conversation_key("c", "ana")
+    cached = [Draft(AIMessage("20 days", id="run-1"))]
+    await store.append(key, cached)
+    await memory.save_message("c", "user", "how many?", user_id="ana")
+    for _ in range(2):
+        await store.append(key, cached, since=2)
+
+    assert await stored(memory) == ["20 days", "how many?", "20 days"]
+    await store.append(key, cached, since=0)
+    assert len(await stored(memory)) == 3
 
 
 async def test_a_repeat_after_a_clear_is_stored_anew(memory):

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from langchain_core.documents import Document
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from convmemory import (
     AsyncConversationMemory,
@@ -58,11 +58,12 @@ async def test_text_that_postgresql_refuses_comes_back_as_it_was(memory, odd):
         tool_calls=[{"name": odd, "args": {odd: [odd]}, "id": odd}],
     )
     draft = Draft(message, contexts=[RetrievedContext(odd, odd, 0.5, {odd: odd})], metadata={odd: odd})
-    await memory.save_messages("c", [HumanMessage(odd), draft], user_id="ana")
+    result = ToolMessage(odd, tool_call_id=odd)
+    await memory.save_messages("c", [HumanMessage(odd), draft, result], user_id="ana")
     await memory.create_conversation("ana", conversation_id="d", metadata={odd: odd})
 
     for _ in range(2):  # from PostgreSQL, then from the window
-        assert await memory.get_history("c", user_id="ana") == [HumanMessage(odd), message]
+        assert await memory.get_history("c", user_id="ana") == [HumanMessage(odd), message, result]
     found = (await memory.get_messages("c", user_id="ana"))[1]
     assert found.message == message
     assert "\0" not in found.content + found.contexts[0].content

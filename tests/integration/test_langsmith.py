@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from uuid import uuid4
 
 import pytest
 
@@ -106,17 +107,32 @@ def test_the_real_client_sent_it_in_the_coding_under_test(told):
     }
 
 
-def test_every_run_of_every_trace_carries_the_four_keys(collector):
+def test_every_run_of_every_trace_carries_the_thread_the_name_and_the_user(collector):
     traces = collector.traces()
+    threads = {name: metadata(runs[0])["thread_id"] for name, runs in traces.items()}
     wrong = [
-        (name, run["name"], {key: metadata(run).get(key) for key in (*KEYS, "user_id")})
+        (name, run["name"], {key: metadata(run).get(key) for key in (*KEYS, "conversation_name", "user_id")})
         for name, runs in traces.items()
         for run in runs
-        if [metadata(run).get(key) for key in KEYS] != [name] * 3 or metadata(run).get("user_id") != "ada"
+        if [metadata(run).get(key) for key in KEYS] != [threads[name]] * 3
+        or (metadata(run).get("conversation_name"), metadata(run).get("user_id")) != (name, "ada")
     ]
 
     assert wrong == []
     assert set(traces) == CONVERSATIONS
+    assert len(set(threads.values())) == len(CONVERSATIONS)
+
+
+def test_two_users_conversations_of_one_name_are_two_threads(blocking_memory):
+    def threads(user, name="vacation"):
+        about = blocking_memory.run_config(conversation_id=name, user_id=user)["metadata"]
+        assert about["conversation_name"] == name
+        return {about[key] for key in KEYS}
+
+    assert len(threads("ada") | threads("ben")) == 2
+    assert threads("ada") == threads("ada")
+    assert len(threads("a", "bc") | threads("ab", "c")) == 2
+    assert threads("ada", name := str(uuid4())) == {name}
 
 
 def test_there_are_children_and_they_are_the_chains_own(collector):

@@ -27,12 +27,11 @@ from convmemory import (
 from convmemory.chains.recorder import RECORDER
 from convmemory.middleware import ConversationMemoryMiddleware
 from convmemory.windows.tool_pairing import pairing_errors
-from fix_memory import Awaited, texts
+from fix_agents import CONFIG, MINE, call, remembers, stored
+from fix_memory import texts
 from scripted import Shelf, reply_to
 from scripted_agents import Player, recorded, tools_of, turns_of
 
-MINE = {"user_id": "ana"}
-CONFIG = {"configurable": {"conversation_id": "c", "user_id": "ana", "thread_id": "c"}}
 RUNS = json.loads(
     Path(os.environ.get("CONVMEMORY_TEST_RUNS") or Path(__file__).with_name("recorded_runs.json")).read_text()
 )
@@ -43,37 +42,6 @@ RUNS = json.loads(
 def nothing_stays_behind():
     yield
     assert RECORDER.open_runs == 0
-
-
-@pytest.fixture(params=["invoke", "ainvoke"])
-def mode(request, colour):
-    if colour == "awaited" and request.param == "invoke":
-        pytest.skip("an async memory refuses blocking calls")
-    return request.param
-
-
-@pytest.fixture
-def ask(mode):
-    """One turn of an agent; a text is what the user says."""
-
-    async def asked(agent, said, config=CONFIG):
-        given = {"messages": [HumanMessage(said)]} if isinstance(said, str) else said
-        return await agent.ainvoke(given, config) if mode == "ainvoke" else agent.invoke(given, config)
-
-    return asked
-
-
-def remembers(memory, **options):
-    """The middleware over the memory itself, not over the fixture that awaits a blocking one."""
-    return ConversationMemoryMiddleware(memory.blocking if isinstance(memory, Awaited) else memory, **options)
-
-
-async def stored(memory, name="c"):
-    return [one.message for one in await memory.get_messages(name, **MINE, limit=10_000)]
-
-
-def call(name, call_id, **args):
-    return AIMessage("", tool_calls=[{"name": name, "args": args, "id": call_id}])
 
 
 def without_ids(messages):
@@ -122,17 +90,20 @@ async def test_the_window_is_shown_and_stays_out_of_the_agents_state(memory, ask
 
 
 async def test_what_the_user_said_is_stored_before_the_model_is_called(memory, ask):
+    agent = create_agent(Player(lines=[RuntimeError("500")]), [], middleware=[remembers(memory)])
+    with pytest.raises(RuntimeError, match="500"):
+        await ask(agent, "one")
+    assert texts(await stored(memory)) == ["one"]
+
+
+async def test_what_a_hook_refuses_before_the_model_is_called_is_not_stored(memory, ask):
     class Fails(AgentMiddleware):
         def before_model(self, state, runtime):  # noqa: ARG002 - LangChain's
             raise ConnectionError("between the memory and the model")
 
     with pytest.raises(ConnectionError):
         await ask(create_agent(Player(), [], middleware=[remembers(memory), Fails()]), "one")
-    assert texts(await stored(memory)) == ["one"]
-    agent = create_agent(Player(lines=[RuntimeError("500")]), [], middleware=[remembers(memory)])
-    with pytest.raises(RuntimeError, match="500"):
-        await ask(agent, "two")
-    assert texts(await stored(memory)) == ["one", "two"]
+    assert await memory.list_user_conversations("ana") == []
 
 
 async def test_a_tool_that_fails_keeps_what_the_user_said_and_the_next_turn_works(memory, ask):

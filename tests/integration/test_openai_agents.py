@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from agents import Agent, RunConfig, Runner, function_tool, set_tracing_disabled
-from agents.memory import Session, SessionSettings
+from agents.extensions.memory import EncryptedSession
+from agents.memory import OpenAIResponsesCompactionSession, Session, SessionSettings
 from agents.testing import ScriptedModel, assistant_message, function_call
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from openai.types.responses import ResponseReasoningItem
@@ -20,6 +22,7 @@ from convmemory import (
     StorageUnavailable,
 )
 from convmemory.openai_agents import ConversationSession
+from convmemory.windows.tool_pairing import pairing_errors
 from fix_memory import texts
 
 ADA = {"user_id": "ada"}
@@ -96,14 +99,18 @@ async def test_a_run_with_tools_and_reasoning_is_stored_item_by_item(session, me
     assert kinds == [HumanMessage, AIMessage, AIMessage, AIMessage, ToolMessage, ToolMessage]
 
 
-async def test_of_parallel_calls_a_prompt_of_langchain_shows_the_last(session, memory):
+async def test_parallel_calls_are_one_message_for_langchain_too(session, memory):
     calls = [function_call("days_left", {"who": who}, call_id=who) for who in ("ada", "bob")]
     hr, _ = agent(calls, [assistant_message("12 each.")])
     await Runner.run(hr, "How many days are left?", session=session)
-    window = await memory.history("vacation", **ADA, max_messages=None).awindow()
-
-    assert [type(message) for message in window] == [HumanMessage, AIMessage, ToolMessage, AIMessage]
-    assert window[2].tool_call_id == "bob"
+    for window in (
+        await memory.history("vacation", **ADA, max_messages=None).awindow(),
+        await memory.get_history("vacation", **ADA),
+    ):
+        kinds = [type(message) for message in window]
+        assert kinds == [HumanMessage, AIMessage, ToolMessage, ToolMessage, AIMessage]
+        assert [call["id"] for call in window[1].tool_calls] == ["ada", "bob"]
+        assert pairing_errors(window) == []
 
 
 async def test_a_streamed_run_is_stored_too(session):
@@ -223,6 +230,108 @@ async def test_writers_at_once_lose_nothing(session):
     await asyncio.gather(*(session.add_items([{"role": "user", "content": f"{n}"}]) for n in range(20)))
 
     assert sorted(int(item["content"]) for item in await session.get_items()) == list(range(20))
+
+
+@pytest.mark.parametrize("given", [{"limit": 1}, SessionSettings(limit=1)], ids=["dict", "settings"])
+async def test_settings_are_the_sdks_own_or_a_dict_of_them(memory, given):
+    session = ConversationSession(memory, "vacation", **ADA, session_settings=given)
+    await session.add_items(CHAT)
+    hr, model = agent([assistant_message("Twelve.")])
+    await Runner.run(hr, "How many?", session=session)
+
+    assert session.session_settings == SessionSettings(limit=1)
+    assert [item["content"] for item in model.last_call.input] == ["bye", "How many?"]
+    session.session_settings = {"limit": None}
+    assert len(await session.get_items()) == len(CHAT) + 2
+    session.session_settings = None
+    assert session.session_settings == SessionSettings()
+
+
+@pytest.mark.parametrize(
+    "given", [5, "limit", {"size": 1}, {"limit": 1, "size": 1}, {5: 1}, {"limit": "many"}, {"limit": -1}]
+)
+def test_settings_that_are_none_are_refused_at_once(memory, given):
+    with pytest.raises(InvalidArgument, match=r"^(session_settings|limit): "):
+        ConversationSession(memory, "vacation", **ADA, session_settings=given)
+
+
+@pytest.mark.parametrize(
+    "item", [{"role": "user", "content": object()}, {"role": "user", "content": [{"text": object()}]}]
+)
+async def test_what_would_not_come_back_equal_is_refused_and_nothing_is_stored(session, item):
+    with pytest.raises(InvalidArgument, match=r"^items: 'content' holds"):
+        await session.add_items([*CHAT, item])
+
+    assert await session.get_items() == []
+
+
+async def test_an_item_of_an_odd_shape_keeps_its_role(session, memory):
+    odd = [{"role": "user", "content": [{"text": "hi"}]}, {"role": "system", "content": 5}]
+    await session.add_items(odd)
+
+    assert await session.get_items() == odd
+    assert [(m.role, m.content) for m in await memory.get_messages("vacation", **ADA)] == [
+        ("human", "hi"),
+        ("system", "[message]"),
+    ]
+
+
+# Under the SDK's own wrappers
+
+
+async def test_sealed_items_lie_in_it_and_come_out_in_clear(session, memory):
+    sealed = EncryptedSession("vault", session, encryption_key="correct horse battery staple")
+    hr, model = agent(
+        [function_call("days_left", {"who": "ada"}, call_id="c")],
+        [assistant_message("Twelve.")],
+        [assistant_message("Yes.")],
+    )
+    result = await Runner.run(hr, "How many?", session=sealed)
+    await Runner.run(hr, "Sure?", session=sealed)
+
+    assert model.last_call.input[:-1] == result.to_input_list()
+    assert await sealed.get_items(2) == (await sealed.get_items())[-2:]
+    [newest] = await sealed.get_items(1)
+    assert await sealed.pop_item() == newest
+    told = await memory.get_messages("vacation", **ADA)
+    assert {m.content for m in told} == {"[item]"}
+    assert "How many?" not in "".join(m.body for m in told)
+    assert pairing_errors(await memory.get_history("vacation", **ADA)) == []
+    await sealed.clear_session()
+    assert await session.get_items() == []
+
+
+class Compacts:
+    """What the API makes of a history, without the API."""
+
+    def __init__(self):
+        self.responses = self
+        self.asked = []
+
+    async def compact(self, **asked):
+        self.asked.append(asked)
+        output = [
+            {"role": "user", "content": "hi"},
+            {"type": "compaction", "id": "cmp_1", "encrypted_content": "zz"},
+        ]
+        return SimpleNamespace(output=output, usage=None)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+async def test_a_history_is_compacted(session, sealed):
+    inner = EncryptedSession("vault", session, encryption_key="k") if sealed else session
+    client = Compacts()
+    compacting = OpenAIResponsesCompactionSession("vacation", inner, client=client, compaction_mode="input")
+    await compacting.add_items(CHAT)
+    await compacting.run_compaction({"force": True})
+    await compacting.add_items(CHAT[-1:])
+
+    assert client.asked[0]["input"] == CHAT
+    assert [item.get("type") or item["role"] for item in await compacting.get_items()] == [
+        "user",
+        "compaction",
+        "user",
+    ]
 
 
 # What it is besides: a conversation of the user's

@@ -89,7 +89,7 @@ async def test_one_bad_dict_and_nothing_is_stored(memory):
     assert await memory.get_history("vacation", format="openai", **ADA) == []
 
 
-@pytest.mark.parametrize("name", ["OpenAI", "", None, 5, "anthropic", []])
+@pytest.mark.parametrize("name", ["OpenAI", "", None, 5, "gemini", []])
 async def test_an_unknown_format_is_refused_before_anything_is_read(memory, name):
-    with pytest.raises(InvalidArgument, match=r"^format: must be 'langchain' or 'openai', not "):
+    with pytest.raises(InvalidArgument, match=r"^format: must be 'langchain', 'openai' or 'anthropic', not "):
         await memory.get_history("no such conversation", format=name, **ADA)

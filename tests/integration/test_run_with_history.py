@@ -393,10 +393,11 @@ async def test_what_was_said_is_kept_when_an_awaited_stream_is_closed(memory, sh
 async def test_a_chain_that_langchain_cannot_store_keeps_what_was_said(schema, blocking_memory):
     """A tool result with documents attached cannot be loaded by LangChain's own hook, which then stores nothing."""
     poison = ToolMessage("found", tool_call_id="c1", artifact=[Document("d")])
-    blocking_memory.save_messages("s", [HumanMessage("before"), poison], **MINE)
+    call = AIMessage("", tool_calls=[{"name": "look", "args": {}, "id": "c1"}])
+    blocking_memory.save_messages("s", [HumanMessage("before"), call, poison], **MINE)
     chain = bare(Echo(), factory(blocking_memory, save_on_error="input"))
     await asyncio.to_thread(chain.invoke, [HumanMessage("one")], session("s"))
-    assert texts(blocking_memory.get_messages("s", **MINE)) == ["before", "found", "one"]
+    assert texts(blocking_memory.get_messages("s", **MINE)) == ["before", "", "found", "one"]
 
 
 async def test_the_users_message_among_several_inputs_needs_its_key(memory, run, caplog):
@@ -434,3 +435,67 @@ def test_what_was_said_is_found_as_langchain_finds_it(given):
 def test_an_input_without_messages_says_what_to_pass(given):
     with pytest.raises(InvalidArgument, match="input_messages_key"):
         said_in(given, None)
+
+
+# What its model is shown
+
+
+CALLS = AIMessage("wait", tool_calls=[{"name": "f", "args": {}, "id": name} for name in ("c1", "c2")])
+RESULTS = [ToolMessage("r", tool_call_id=name) for name in ("c1", "c2")]
+
+
+def shows(seen):
+    """A model that notes what it is shown."""
+    return RunnableLambda(lambda prompt: seen.append(prompt) or AIMessage("done"))
+
+
+@pytest.fixture(params=["invoke", "batch", "ainvoke", "abatch"])
+def drive_at_once(request, colour):
+    """Without streams: LangChain tells what one is given only when it is over."""
+    if colour == "awaited" and request.param in BLOCKING:
+        pytest.skip("an async memory refuses blocking calls")
+    return DRIVES[request.param]
+
+
+@pytest.mark.parametrize("given", [RESULTS, {"input": RESULTS}], ids=["list", "dict"])
+async def test_the_results_a_chain_is_given_answer_the_calls_of_the_turn_before(memory, drive_at_once, given):
+    """Tools that are run by hand between two turns: what the chain is given comes right behind the window."""
+    seen = []
+    take = (
+        RunnableLambda(lambda one: one["input"])
+        if isinstance(given, dict)
+        else RunnableLambda(lambda one: one)
+    )
+    await memory.save_messages("s", [HumanMessage("go"), CALLS], **MINE)
+    key = {"input_messages_key": "input"} if isinstance(given, dict) else {}
+    await drive_at_once(bare(take | shows(seen), factory(memory), **key), given, session("s"))
+
+    assert seen == [[HumanMessage("go"), CALLS, *RESULTS]]
+    assert await stored(memory) == ["go", "wait", "r", "r", "done"]
+
+
+async def test_a_call_that_the_chain_is_given_no_result_of_is_not_shown(memory, drive_at_once):
+    seen = []
+    await memory.save_messages("s", [HumanMessage("go"), CALLS], **MINE)
+    await drive_at_once(bare(shows(seen), factory(memory)), [RESULTS[1]], session("s"))
+    await drive_at_once(bare(shows(seen), factory(memory)), [HumanMessage("and?")], session("s"))
+
+    assert [[call["id"] for call in turn[1].tool_calls] for turn in seen] == [["c2"], ["c2"]]
+    assert seen[0][2:] == [RESULTS[1]]
+    assert texts(seen[1]) == ["go", "wait", "r", "done", "and?"]
+
+
+async def test_a_model_is_shown_no_call_that_nobody_answered_and_all_is_stored(memory, drive):
+    """A structured answer is a call that nobody answers: the conversation goes on all the same."""
+    seen = []
+    asks = RunnableLambda(
+        lambda prompt: seen.append(prompt) or AIMessage("", tool_calls=CALLS.tool_calls[:1])
+    )
+    for said in ("one", "two", "three"):
+        await drive(bare(asks, factory(memory)), [HumanMessage(said)], session("s"))
+
+    assert [texts(turn) for turn in seen] == [["one"], ["one", "two"], ["one", "two", "three"]]
+    assert await stored(memory) == ["one", "", "two", "", "three", ""]
+    history = memory.history("s", **MINE)
+    found = await history.aget_messages()
+    assert texts(found) == ["one", "", "two", "", "three", ""]  # and read directly it is as it was stored

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from langchain_core.documents import Document
-from langchain_core.language_models import FakeListLLM
+from langchain_core.language_models import FakeListLLM, GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.retrievers import BaseRetriever
@@ -174,6 +174,35 @@ async def all_found_their_own(memory, sessions):
             assert reply.content == reply_to(said.content)
             assert reply.contexts == found_by(said.content)
             assert None not in (reply.tokens_used, reply.latency_ms, reply.metadata.get("model"))
+
+
+async def test_what_was_retrieved_for_a_turn_is_not_told_to_the_next_one_of_the_run(memory, run):
+    """A loop in one run: each question has its documents."""
+    chain = keyed(Echo(), factory(memory))
+    names = ["salary", "vacation", "parking"]
+
+    async def ask_all(names):
+        for name in names:
+            Shelf().invoke(name)
+            await run(chain, {"question": name}, session(name))
+
+    await RunnableLambda(ask_all).ainvoke(names)
+    for name in names:
+        *_, reply = await memory.get_messages(name, **MINE)
+        assert reply.contexts == found_by(name)
+
+
+async def test_a_turns_messages_add_up_to_what_it_cost(memory, run):
+    """A call that makes no message, such as one that rewrites the question, is on the bill of the one that does."""
+    spent = {"input_tokens": 5000, "output_tokens": 2, "total_tokens": 5002}
+    helper = GenericFakeChatModel(messages=iter([AIMessage("better", usage_metadata=spent)]))
+    rewritten = RunnablePassthrough.assign(rewritten=PROMPT | helper)
+    await run(chain_of(rewritten | PROMPT | Echo(), factory(memory)), {"question": "one"}, session("s"))
+    asked, reply = await memory.get_messages("s", **MINE)
+    assert asked.tokens_used is None
+    assert reply.tokens_used == 5002 + 4
+    assert (reply.metadata["input_tokens"], reply.metadata["output_tokens"]) == (5001, 5)
+    assert reply.metadata["model"] == "echo-1"
 
 
 @pytest.mark.parametrize("model", [Echo(), Echo().bind(stop=["never"])], ids=["model", "bound model"])

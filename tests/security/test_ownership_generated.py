@@ -244,7 +244,7 @@ def test_every_function_in_the_database_compares_the_user(function):
 
 def test_the_statements_and_functions_are_found():
     assert len(STATEMENTS) >= 10
-    assert {"append_v1", "clear_v1", "delete_v1", "pop_v1"} == {name for name, *_ in FUNCTIONS}
+    assert {"append_v1", "clear_v1", "delete_v1", "pop_v1", "revise_v1"} == {name for name, *_ in FUNCTIONS}
 
 
 async def test_nobody_can_take_the_row_of_another_users_name(memory, make_memory, database):

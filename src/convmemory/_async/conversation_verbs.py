@@ -16,15 +16,16 @@ from convmemory.arguments import (
     MOST,
     ConversationRef,
     Size,
+    checked_format,
     checked_limit,
     checked_metadata,
     checked_seq,
     checked_title,
     key_of,
     optional_id,
-    wants_openai,
     window_size,
 )
+from convmemory.dialects.anthropic import AnthropicMessages, anthropic_messages
 from convmemory.dialects.openai_chat import chat_messages
 from convmemory.drafts import draft_of, drafts_of
 from convmemory.encoding.codec import unpack
@@ -34,6 +35,7 @@ from convmemory.models import Appended, Conversation, Draft, Message, Page, Retr
 from convmemory.settings import Settings
 from convmemory.windows.cutting import recent
 from convmemory.windows.snapshots import NO_CONVERSATION
+from convmemory.windows.tool_pairing import for_prompt, in_order
 
 
 class AsyncConversationVerbs:
@@ -267,6 +269,16 @@ class AsyncConversationVerbs:
         limit: Size = ...,
         *,
         user_id: str,
+        format: Literal["anthropic"],
+    ) -> AnthropicMessages: ...
+
+    @overload
+    async def get_history(
+        self,
+        conversation_id: ConversationRef,
+        limit: Size = ...,
+        *,
+        user_id: str,
         format: str,
     ) -> list[BaseMessage] | list[dict[str, Any]]: ...
 
@@ -278,21 +290,25 @@ class AsyncConversationVerbs:
         user_id: str,
         format: str = "langchain",  # noqa: A002 - what callers of other libraries expect it to be called
     ) -> list[BaseMessage] | list[dict[str, Any]]:
-        """The newest messages in whole turns, oldest first: what a model should see.
+        """The newest messages in whole turns, oldest first: what a model should see, and accepts.
+
+        Each tool call comes with its result right behind it; one that was never answered is left out, and so is a result
+        whose call is not there.
 
         Args:
             conversation_id: A UUID, or a name scoped to the user.
             limit: At most so many messages (default: the setting ``max_history_messages``, 6), more only where
                 the newest turn alone is longer; ``None`` for all of them.
             user_id: The conversation's owner.
-            format: ``"langchain"`` for LangChain messages, ``"openai"`` for the dicts of Chat Completions.
+            format: ``"langchain"`` for LangChain messages, ``"openai"`` for the dicts of Chat Completions, ``"anthropic"``
+                for those of the Messages API; the list's ``system`` then has the system texts.
 
         Raises:
             ConversationNotFound: The user has no such conversation.
         """
         key = key_of(conversation_id, user_id)
         want = window_size("limit", limit, self.settings.max_history_messages)
-        as_openai = wants_openai(format)
+        wanted = checked_format(format)
         hard = max(self.settings.hard_max_messages, want or 1)
         snapshot = await self._store.read(key, want, hard)
         if snapshot.stamp == NO_CONVERSATION and not await self.postgres.owns(
@@ -300,7 +316,9 @@ class AsyncConversationVerbs:
         ):  # it may have been made since
             raise ConversationNotFound(key.name)
         window = recent([unpack(e) for e in snapshot.entries], want, hard_max=hard, whole=snapshot.whole)
-        return chat_messages(window) if as_openai else window
+        if wanted == "langchain":
+            return for_prompt(window)
+        return chat_messages(in_order(window)) if wanted == "openai" else anthropic_messages(in_order(window))
 
     async def get_messages(
         self,

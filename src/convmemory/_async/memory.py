@@ -20,6 +20,7 @@ from convmemory.history import TieredChatMessageHistory, WriteErrorHook
 from convmemory.ids import checked_id
 from convmemory.models import Check, TierReport
 from convmemory.settings import Settings
+from convmemory.windows.window_size import TokenCounter
 
 
 class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
@@ -147,6 +148,9 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
         *,
         user_id: str,
         max_messages: Size = ...,
+        max_turns: int | None = None,
+        max_tokens: int | None = None,
+        token_counter: TokenCounter | None = None,
         dept_id: str | None = None,
         save_on_error: str | None = None,
         input_messages_key: str | None = None,
@@ -162,6 +166,9 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
             postgres=self.postgres,
             redis=self.redis,
             max_messages=max_messages,
+            max_turns=max_turns,
+            max_tokens=max_tokens,
+            token_counter=token_counter,
             dept_id=dept_id,
             on_write_error=self._on_write_error,
             save_on_error=save_on_error,
@@ -180,4 +187,4 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
 
     def run_config(self, *, conversation_id: ConversationRef, user_id: str) -> RunnableConfig:
         """The ``config`` for one run of a chain: both ids, also as metadata (with ``thread_id``) of its traces."""
-        return run_config(key_of(conversation_id, user_id).name, user_id)
+        return run_config(key_of(conversation_id, user_id))

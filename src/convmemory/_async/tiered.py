@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from operator import attrgetter
+from typing import Any
 
 from convmemory._async.lookout import AsyncLookout
 from convmemory._async.postgres_store import AsyncPostgresStore
@@ -15,6 +16,7 @@ from convmemory.errors import ConversationNotFound, StorageError, StorageUnavail
 from convmemory.ids import ConversationKey
 from convmemory.models import Draft, Message
 from convmemory.storage.postgres_rows import StoredBatch
+from convmemory.storage.revisions import Revision
 from convmemory.tiers.otel import traced
 from convmemory.windows.snapshots import (
     ELSEWHERE,
@@ -63,8 +65,12 @@ class AsyncTieredStore:
         return redis
 
     @traced("convmemory.read", size=_messages)
-    async def read(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
+    async def read(
+        self, key: ConversationKey, want: int | None, hard: int, turns: int | None = None
+    ) -> Snapshot:
         """The newest ``want`` messages (``None``: all), or the newest turn up to ``hard`` messages if it is longer.
+
+        Of ``turns`` the newest so many are meant, within the newest ``want`` messages; there may be more of them here.
 
         Raises:
             ConversationNotFound: The conversation is somebody else's. One that is not there reads empty.
@@ -79,13 +85,14 @@ class AsyncTieredStore:
             snapshot = await self._read_durable(key, want, hard)
             await self._tell(redis, key, snapshot.stamp)
             return snapshot
-        return await self._read_tiered(redis, key, want, hard)
+        return await self._read_tiered(redis, key, want, hard, turns)
 
     async def _read_tiered(
-        self, redis: AsyncRedisStore, key: ConversationKey, want: int, hard: int
+        self, redis: AsyncRedisStore, key: ConversationKey, want: int, hard: int, turns: int | None
     ) -> Snapshot:
+        asked = (want, hard) if turns is None else (-turns, want)
         standing = await self._lookout.to_read() if self._lookout else None
-        reply = NOT_ASKED if standing is None else await self._look(redis, key, want, hard, standing)
+        reply = NOT_ASKED if standing is None else await self._look(redis, key, asked, standing)
         if reply.snapshot is not None:
             return reply.snapshot
         redis.health.counters.misses += 1
@@ -97,7 +104,7 @@ class AsyncTieredStore:
             if still is None:
                 raise
             # PostgreSQL failed another caller's look at the marks as well, so windows are served after all
-            reply = await self._look(redis, key, want, hard, still)
+            reply = await self._look(redis, key, asked, still)
             if reply.snapshot is None:
                 raise
             return reply.snapshot
@@ -111,13 +118,12 @@ class AsyncTieredStore:
         self,
         redis: AsyncRedisStore,
         key: ConversationKey,
-        want: int,
-        hard: int,
+        asked: tuple[int, int],
         standing: Standing,
     ) -> Reply:
         """Ask for the window; a Redis that is away, or is another than was meant, has none."""
         try:
-            reply = await redis.read_window(key, want, hard, secrets.token_hex(8), standing)
+            reply = await redis.read_window(key, *asked, secrets.token_hex(8), standing)
         except StorageError:
             return NOT_ASKED
         if reply.verdict == ELSEWHERE:
@@ -149,9 +155,13 @@ class AsyncTieredStore:
         drafts: Sequence[Draft],
         *,
         dept_id: str | None = None,
+        since: int | None = None,
         idempotency_key: str | None = None,
     ) -> StoredBatch:
         """Store a batch and tell the window; acknowledged means committed in PostgreSQL.
+
+        ``since``, where it is known, is the conversation's last seq when what is said here began: a message stored before
+        that is another one, whatever its LangChain id.
 
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
@@ -160,9 +170,8 @@ class AsyncTieredStore:
         """
         try:
             standing = await self._own()
-            batch, written = await self.postgres.append(
-                key, drafts, dept_id=dept_id, idempotency_key=idempotency_key, own=standing.names
-            )
+            known: dict[str, Any] = {"dept_id": dept_id, "idempotency_key": idempotency_key, "since": since}
+            batch, written = await self.postgres.append(key, drafts, own=standing.names, **known)
             await self._publish(key, written, standing)
         except StorageError:
             self.postgres.health.counters.failed_writes += 1
@@ -180,6 +189,13 @@ class AsyncTieredStore:
         """Delete a conversation and what is cached of it."""
         standing = await self._own()
         await self._publish(key, await self.postgres.delete_conversation(key, own=standing.names), standing)
+
+    @traced("convmemory.revise")
+    async def revise(self, key: ConversationKey, changes: Sequence[Revision]) -> None:
+        """Put other words in the place of stored messages, or take the newest away, and drop what is cached of them."""
+        standing = await self._own()
+        written = await self.postgres.revise_messages(key, changes, own=standing.names)
+        await self._publish(key, written, standing)
 
     @traced("convmemory.pop")
     async def pop(self, key: ConversationKey) -> Message | None:

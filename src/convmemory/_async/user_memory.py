@@ -12,11 +12,13 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 
 from convmemory.arguments import ConversationRef, SessionRef, Size
+from convmemory.dialects.anthropic import AnthropicMessages
 from convmemory.models import Appended, Conversation, Message, Page, RetrievedContext, Session
 
 if TYPE_CHECKING:
     from convmemory._async.memory import AsyncConversationMemory
     from convmemory.history import TieredChatMessageHistory
+from convmemory.windows.window_size import TokenCounter
 
 
 class AsyncUserMemory:
@@ -183,6 +185,11 @@ class AsyncUserMemory:
 
     @overload
     async def get_history(
+        self, conversation_id: ConversationRef, limit: Size = ..., *, format: Literal["anthropic"]
+    ) -> AnthropicMessages: ...
+
+    @overload
+    async def get_history(
         self, conversation_id: ConversationRef, limit: Size = ..., *, format: str
     ) -> list[BaseMessage] | list[dict[str, Any]]: ...
 
@@ -193,7 +200,7 @@ class AsyncUserMemory:
         *,
         format: str = "langchain",  # noqa: A002 - as the memory's
     ) -> list[BaseMessage] | list[dict[str, Any]]:
-        """The newest messages in whole turns, oldest first: what a model should see."""
+        """The newest messages in whole turns, oldest first: what a model should see, and accepts."""
         return await self._memory.get_history(conversation_id, limit, user_id=self._user_id, format=format)
 
     async def get_messages(
@@ -218,6 +225,9 @@ class AsyncUserMemory:
         conversation_id: ConversationRef,
         *,
         max_messages: Size = ...,
+        max_turns: int | None = None,
+        max_tokens: int | None = None,
+        token_counter: TokenCounter | None = None,
         dept_id: str | None = None,
         save_on_error: str | None = None,
         input_messages_key: str | None = None,
@@ -228,6 +238,9 @@ class AsyncUserMemory:
             conversation_id,
             user_id=self._user_id,
             max_messages=max_messages,
+            max_turns=max_turns,
+            max_tokens=max_tokens,
+            token_counter=token_counter,
             dept_id=dept_id,
             save_on_error=save_on_error,
             input_messages_key=input_messages_key,

@@ -11,8 +11,9 @@ from convmemory._sync.cache_register import CacheRegister
 from convmemory.errors import ConversationNotFound
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
-from convmemory.storage import postgres_rows
+from convmemory.storage import postgres_rows, revisions
 from convmemory.storage.postgres_rows import StoredBatch
+from convmemory.storage.revisions import Revision
 from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
 
 _BIGGEST: Final = 2**62
@@ -51,23 +52,26 @@ class PostgresStore(CacheRegister):
         *,
         dept_id: str | None = None,
         idempotency_key: str | None = None,
+        since: int | None = None,
         own: Sequence[str] = (),
     ) -> tuple[StoredBatch, Written]:
         """Store a batch in order, in one statement; make and title the conversation if need be.
 
-        Messages that are there already (by LangChain id, by ``idempotency_key``, or because this is a repeat) stay as
-        they are. Every cache is marked but those in ``own``, which the caller tells.
+        Messages that are there already (of this LangChain id and these words, by ``idempotency_key``, or because this is
+        a repeat) stay as they are. Where ``since`` tells the conversation's last seq when what is said here began, what
+        is older is no repeat. Every cache is marked but those in ``own``, which the caller tells.
 
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
         """
         self.settle(key)
-        batch = postgres_rows.prepare(key, drafts, idempotency_key)
+        batch = postgres_rows.prepare(key, drafts, idempotency_key, since)
         parameters = batch.parameters() | {
             "conversation": key.uuid,
             "user_id": key.user_id,
             "external_id": key.external_id,
             "dept_id": dept_id,
+            "since": since,
             "own": postgres_rows.array(own),
         }
         found = self._run("append", parameters)
@@ -196,6 +200,18 @@ class PostgresStore(CacheRegister):
         the newest any more.
         """
         return self._changed(key, "pop_message", own, {"id": message})
+
+    def revise_messages(
+        self, key: ConversationKey, changes: Sequence[Revision], *, own: Sequence[str] = ()
+    ) -> Written:
+        """Put other words in the place of stored messages, or take the newest away; ``ConversationNotFound`` without one.
+
+        A message that is no more what the revision says was stored stays as it is, so it is safe to repeat.
+        """
+        written = self._changed(key, "revise_messages", own, revisions.parameters(changes))
+        if written is None:
+            raise ConversationNotFound(key.name)
+        return written
 
     def _change(self, key: ConversationKey, name: str, own: Sequence[str]) -> Written:
         written = self._changed(key, name, own, {})

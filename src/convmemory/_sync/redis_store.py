@@ -218,7 +218,8 @@ class RedisStore:
     ) -> Reply:
         """The newest ``want`` messages if the window has them, else the lease to fill it if nobody holds it.
 
-        ``token`` names the reader; ``fill`` takes what the reply has.
+        A ``want`` below 0 is a number of turns, and those up to ``hard`` messages are meant. ``token`` names the reader;
+        ``fill`` takes what the reply has.
         """
         about = (key.user_id, want, hard, self._ttl, token, LEASE)
         return parse_reply(self._run("window_read", self._keys.window(key.uuid), *about, *standing.eras))

@@ -7,7 +7,7 @@ stored. They go into the columns beside a message, never into the message: what 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_core.documents import Document
@@ -76,9 +76,12 @@ def with_telemetry(drafts: Sequence[Draft], events: Sequence[Event]) -> list[Dra
 
     The message's id says which call that was; where the chain dropped it (``StrOutputParser`` keeps only the
     text), the same text does; else the last message is the last call's. Documents go to the first message
-    whose call began after they were retrieved, what is left to the last one.
+    whose call began after they were retrieved, what is left to the last one. So do the tokens of calls that
+    made no message, such as one that rewrote the question: a turn's messages add up to what it cost.
     """
-    made_by = _makers(drafts, [event for event in events if isinstance(event, Answer)])
+    answers = [event for event in events if isinstance(event, Answer)]
+    made_by = _makers(drafts, list(answers))
+    unseen = [answer for answer in answers if not any(answer is made for made in made_by.values())]
     found = [event for event in events if isinstance(event, Retrieval)]
     said = [at for at, draft in enumerate(drafts) if isinstance(draft.message, AIMessage)]
     told = list(drafts)
@@ -86,8 +89,21 @@ def with_telemetry(drafts: Sequence[Draft], events: Sequence[Event]) -> list[Dra
         answer = made_by.get(at)
         ripe = found if at == said[-1] else [one for one in found if answer and one.order < answer.order]
         found = [one for one in found if one not in ripe]
-        told[at] = _told(drafts[at], answer, ripe)
+        helped = unseen if at == said[-1] else [one for one in unseen if answer and one.order < answer.order]
+        unseen = [one for one in unseen if one not in helped]
+        told[at] = _told(drafts[at], _with_help(answer, helped), ripe)
     return told
+
+
+def _with_help(answer: Answer | None, helped: Sequence[Answer]) -> Answer | None:
+    """An answer that cost what it and the calls before it cost; its time is its own."""
+    if answer is None or not helped:
+        return answer
+    every = [answer.tokens, *(one.tokens for one in helped)]
+    figures = ("input_tokens", "output_tokens", "total_tokens")
+    known = {name: [n for one in every if (n := getattr(one, name)) is not None] for name in figures}
+    sums = {name: min(sum(found), MOST) if found else None for name, found in known.items()}
+    return replace(answer, tokens=Tokens(**sums))
 
 
 def _makers(drafts: Sequence[Draft], answers: list[Answer]) -> dict[int, Answer]:

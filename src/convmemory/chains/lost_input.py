@@ -11,7 +11,7 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage, HumanMessage
 
-from convmemory.chains.recorder import RECORDER, attach, listen
+from convmemory.chains.recorder import RECORDER, attach, in_event_loop, listen
 from convmemory.errors import InvalidArgument
 
 logger = logging.getLogger("convmemory.chains.lost_input")
@@ -22,9 +22,24 @@ class FailedTurns(BaseCallbackHandler):
 
     run_inline = True
 
+    @property
+    def on_chain_end(self) -> Any:
+        """A run ended: in an event loop a turn may be lost with it, such as one whose answer was no message.
+
+        Elsewhere the recorder keeps it at once: LangChain would start a loop for each run that ends.
+        """
+        return self._ended if in_event_loop() else _nothing
+
+    async def _ended(self, *told: Any, run_id: UUID, **more: Any) -> None:
+        RECORDER.on_chain_end(*told, run_id=run_id, **more)  # may be told after us; twice is fine
+        await self._keep(run_id)
+
     async def on_chain_error(self, *told: Any, run_id: UUID, **more: Any) -> None:
         """A run failed: if a turn was lost with it, keep its input. The history reports what goes wrong."""
-        RECORDER.on_chain_error(*told, run_id=run_id, **more)  # may be told after us; twice is fine
+        RECORDER.on_chain_error(*told, run_id=run_id, **more)
+        await self._keep(run_id)
+
+    async def _keep(self, run_id: UUID) -> None:
         run = RECORDER.take_unkept(run_id)
         if run is None or run.turn is None or run.turn.keeper is None:
             return
@@ -32,6 +47,10 @@ class FailedTurns(BaseCallbackHandler):
             run.turn.kept = await run.turn.keeper.akeep_input(run.inputs)
         except Exception as failure:  # noqa: BLE001 - the caller is to see the turn's error, not this one
             logger.warning("the input of a failed turn was not kept: %s", type(failure).__name__)
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """What is told where nobody listens."""
 
 
 _FAILED_TURNS: Final = FailedTurns()

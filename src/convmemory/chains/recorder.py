@@ -19,14 +19,18 @@ from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
+from langchain_core.messages import AIMessage
 from langchain_core.outputs import LLMResult
 
 from convmemory.chains.answer_matching import Answer, Event, Retrieval, answer_of, with_telemetry
-from convmemory.chains.turn import Run
+from convmemory.chains.turn import Partial, Run
 from convmemory.models import Draft
 
 logger = logging.getLogger("convmemory.chains.recorder")
 P = ParamSpec("P")
+
+READING: Final = "load_history"
+"""What ``RunnableWithMessageHistory`` calls its step that reads; what it is given may answer the calls of the turn before."""
 
 MOST_RUNS: Final = 10_000
 """Runs that are open at once; past it the oldest is let go of: one that nobody ended, as of a stream left lying."""
@@ -56,7 +60,7 @@ class RunRecorder(BaseCallbackHandler):
 
     def __init__(self) -> None:
         self.keeps_inputs = False
-        "Whether a run's input is held while it is open; only ``FailedTurns`` wants it, and it can be large."
+        "Whether every run's input is held while it is open; only ``FailedTurns`` and agents want it, and it can be large."
         self._runs: dict[UUID, Run] = {}
         self._unkept: dict[UUID, Run] = {}
         self._here = threading.local()
@@ -73,17 +77,25 @@ class RunRecorder(BaseCallbackHandler):
         return None if run_id is None else self._runs.get(run_id)
 
     def closed_early(self) -> Run | None:
-        """The turn that ended last in this thread with something still going on in it: a stream its reader closed."""
-        return getattr(self._here, "closed_early", None)
+        """The turn that ended last in this thread while something still goes on in it: a stream its reader is closing."""
+        run: Run | None = getattr(self._here, "closed_early", None)
+        return run if run is not None and self._runs.get(run.run_id) is run else None
 
     def take_unkept(self, run_id: UUID) -> Run | None:
         """The turn that failed with this run and whose input is to be kept; once."""
         return self._unkept.pop(run_id, None)
 
     def tell(self, run: Run | None, drafts: list[Draft]) -> list[Draft]:
-        """Give messages about to be stored what happened in their turn, ``run``; as they are where that fails."""
+        """Give messages about to be stored what happened in their turn, ``run``; as they are where that fails.
+
+        What answers have been told is told once: an agent may store its turn in parts.
+        """
         try:
-            return drafts if run is None else with_telemetry(drafts, self.heard(run))
+            if run is None or not any(isinstance(draft.message, AIMessage) for draft in drafts):
+                return drafts
+            events = [event for event in self.heard(run) if event.order > run.told]
+            run.told = max((event.order for event in events), default=run.told)
+            return with_telemetry(drafts, events)
         except Exception as error:  # noqa: BLE001 - whatever it is, the turn is stored
             logger.warning("a turn is stored without its telemetry: %s", type(error).__name__)
             return drafts
@@ -93,7 +105,7 @@ class RunRecorder(BaseCallbackHandler):
         with self._lock:
             events = list(_inside(run))
             for above in run.above():
-                events += [event for event in above.events if isinstance(event, Retrieval)]
+                events += [e for e in above.events if isinstance(e, Retrieval) and e.order > above.settled]
         return sorted(events, key=lambda event: event.order)
 
     @_quietly
@@ -101,21 +113,41 @@ class RunRecorder(BaseCallbackHandler):
         self, *told: Any, run_id: UUID, parent_run_id: UUID | None = None, **more: Any
     ) -> None:
         """A chain, a graph, or a step of one begins; ``told`` is how it would be rebuilt, and its input."""
-        inputs = told[-1] if self.keeps_inputs else None
-        self._begin("chain", run_id, parent_run_id, name=more.get("name"), inputs=inputs)
+        name = more.get("name")
+        inputs = told[-1] if self.keeps_inputs or name == READING else None
+        self._begin("chain", run_id, parent_run_id, name=name, inputs=inputs)
 
     @_quietly
     def on_chain_end(self, *_: Any, run_id: UUID, **more: Any) -> None:
         """It came to its end; a streamed one says only now what its input was."""
-        _keep_at_once(self._end(run_id, more.get("inputs")))
+        run = self.find(run_id)
+        lost = self._end(run_id, more.get("inputs"))
+        lost = (None if run is None else run.deferred) or lost
+        if lost is not None and in_event_loop():  # only FailedTurns can wait there
+            self._leave(run_id, lost)
+        else:
+            _keep_at_once(lost)
 
     @_quietly
     def on_chain_error(self, *_: Any, run_id: UUID, **more: Any) -> None:
         """It failed, or was cancelled; a turn whose input is to be kept waits for ``FailedTurns``."""
         self._abandon(run_id)
-        if (lost := self._end(run_id, more.get("inputs"))) is not None:
-            with self._lock:
-                _put(self._unkept, run_id, lost)
+        run = self.find(run_id)
+        lost = self._end(run_id, more.get("inputs"))
+        lost = (None if run is None else run.deferred) or lost
+        if run is None or lost is None:
+            return
+        around = run.parent
+        if around is not None and not around.ended and around.inputs is run.inputs is not None:
+            around.deferred = (
+                lost  # given the same input: it may try again, or another, and the turn is not over
+            )
+        else:
+            self._leave(run_id, lost)
+
+    def _leave(self, run_id: UUID, lost: Run) -> None:
+        with self._lock:
+            _put(self._unkept, run_id, lost)
 
     @_quietly
     def on_tool_start(self, *_: Any, run_id: UUID, parent_run_id: UUID | None = None, **__: Any) -> None:
@@ -140,11 +172,18 @@ class RunRecorder(BaseCallbackHandler):
         self._begin("model", run_id, parent_run_id, model=(more.get("metadata") or {}).get("ls_model_name"))
 
     @_quietly
-    def on_llm_new_token(self, *_: Any, run_id: UUID, **__: Any) -> None:
-        """A piece of a streamed answer came; only the first one's time matters."""
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **__: Any) -> None:
+        """A piece of a streamed answer came; the first one's time matters, and its words to who keeps half an answer."""
         run = self.find(run_id)
-        if run is not None and run.first_token is None:
+        if run is None:
+            return
+        if run.first_token is None:
             run.first_token = time.perf_counter()
+        partial = _partial_of(run)
+        if partial is not None:
+            message = getattr(chunk, "message", None)
+            text = token if isinstance(token, str) else getattr(chunk, "text", "")
+            partial.hear(run_id, getattr(message, "id", None), text)
 
     @_quietly
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **__: Any) -> None:
@@ -179,6 +218,8 @@ class RunRecorder(BaseCallbackHandler):
             run = Run(run_id, kind, name, parent, next(self._orders), **known)
             if parent is not None:
                 parent.children[run_id] = run
+                if parent.first_inputs is None:
+                    parent.first_inputs = run.inputs
             _put(self._runs, run_id, run)
 
     def _abandon(self, run_id: UUID) -> None:
@@ -217,6 +258,8 @@ class RunRecorder(BaseCallbackHandler):
                     parent.add(run.left())
             if run.turn is not None:
                 self._settle(run)
+                if run.turn.stored and parent is not None:
+                    parent.deferred = None  # another try was stored
             run = parent
         return lost
 
@@ -249,6 +292,13 @@ def _inside(run: Run) -> Iterator[Event]:
             yield from _inside(child)
 
 
+def _partial_of(run: Run) -> Partial | None:
+    """Where the agent keeps half an answer whose model this is, called by its own step and by no tool or hook."""
+    step = run.parent
+    agent = None if step is None or step.name != "model" else step.parent
+    return None if agent is None or agent.turn is None else agent.turn.partial
+
+
 def _is_lost(run: Run) -> bool:
     """Whether this was a turn that nobody stored, and what was said in it is to be kept."""
     return run.turn is not None and run.turn.keeper is not None and not run.turn.stored
@@ -259,11 +309,12 @@ def _keep_at_once(lost: Run | None) -> None:
 
     Only from blocking code; a stream closed under asyncio ends with an error, and is kept by ``FailedTurns``.
     """
-    if lost is not None and lost.turn is not None and lost.turn.keeper is not None and not _in_event_loop():
+    if lost is not None and lost.turn is not None and lost.turn.keeper is not None and not in_event_loop():
         lost.turn.kept = lost.turn.keeper.keep_input(lost.inputs)
 
 
-def _in_event_loop() -> bool:
+def in_event_loop() -> bool:
+    """Whether this thread runs an event loop, in which nothing may block."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import EllipsisType
-from typing import Any
+from typing import Any, Final
+from uuid import UUID, uuid5
 
 from langchain_core.runnables import ConfigurableFieldSpec, RunnableConfig
 
 from convmemory.errors import ConfigurationError
+from convmemory.ids import ConversationKey
+
+_THREADS: Final = UUID("0f3b1c52-6a6e-5c0e-8a4f-1d5c7d6be9a2")
+"""Names of threads in traces: the same for one user's conversation in every process, and no id of a row."""
 
 
 def factory_fields() -> list[ConfigurableFieldSpec]:
@@ -24,15 +29,21 @@ def factory_fields() -> list[ConfigurableFieldSpec]:
     ]
 
 
-def run_config(conversation_id: object, user_id: str) -> RunnableConfig:
+def run_config(key: ConversationKey) -> RunnableConfig:
     """The ``config`` of one run: who and which conversation, also as metadata of every trace.
 
-    LangSmith groups runs into threads by ``thread_id``, ``session_id`` or ``conversation_id``.
+    LangSmith groups runs into threads by ``thread_id``, ``session_id`` or ``conversation_id``, whoever's they are, so
+    these have an id that two users' conversations of one name do not share; ``conversation_name`` is the caller's.
     """
-    name: Any = str(conversation_id)
+    thread = str(
+        key.uuid
+        if key.external_id is None
+        else uuid5(_THREADS, f"{len(key.user_id)}:{key.user_id}{key.name}")
+    )
+    named = dict.fromkeys(("conversation_id", "thread_id", "session_id"), thread)
     return {
-        "configurable": {"user_id": user_id, "conversation_id": name},
-        "metadata": {"conversation_id": name, "thread_id": name, "session_id": name, "user_id": user_id},
+        "configurable": {"user_id": key.user_id, "conversation_id": key.name},
+        "metadata": {**named, "conversation_name": key.name, "user_id": key.user_id},
     }
 
 

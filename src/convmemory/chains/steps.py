@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from langchain_core.runnables.config import var_child_runnable_config
 
-from convmemory.chains.recorder import RECORDER, listen
+from convmemory.chains.recorder import READING, RECORDER, listen
 from convmemory.chains.turn import Run, Turn
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One pass of ``RunnableWithMessageHistory`` at one of its two steps: ``entering`` reads, leaving reads and writes."""
+    """One pass of ``RunnableWithMessageHistory`` at one of its two steps: ``entering`` reads, leaving reads and writes.
+
+    ``inputs`` is what the chain was given, where it is entering.
+    """
 
     run: Run
     turn: Turn
     entering: bool
+    inputs: Any = None
 
 
 def step_of(history: object) -> Step | None:
@@ -30,13 +35,13 @@ def step_of(history: object) -> Step | None:
         return _late_step(history)
     listen()
     run = RECORDER.find(getattr(config.get("callbacks"), "parent_run_id", None))
-    if run is None or run.name not in ("load_history", "check_sync_or_async"):
+    if run is None or run.name not in (READING, "check_sync_or_async"):
         return None
     whole = _whole_pass(run)
     if whole is None:
         return None
     whole.turn = whole.turn or Turn()
-    return Step(whole, whole.turn, run.name == "load_history")
+    return Step(whole, whole.turn, run.name == READING, run.inputs)
 
 
 def _late_step(history: object) -> Step | None:

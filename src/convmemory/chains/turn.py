@@ -27,6 +27,21 @@ class InputKeeper(Protocol):
 
 
 @dataclass(slots=True, eq=False)
+class Partial:
+    """What an agent's model said of an answer so far: the run that is saying it, its message's id, its pieces."""
+
+    run_id: UUID | None = None
+    message_id: str | None = None
+    pieces: list[str] = field(default_factory=list)
+
+    def hear(self, run_id: UUID, message_id: str | None, text: str) -> None:
+        """Note a piece; another call of the model begins anew."""
+        if run_id != self.run_id:
+            self.run_id, self.message_id, self.pieces = run_id, message_id, []
+        self.pieces.append(text)
+
+
+@dataclass(slots=True, eq=False)
 class Turn:
     """One pass through a chain or an agent: from the user's message until the answer is stored.
 
@@ -35,13 +50,18 @@ class Turn:
     """
 
     history: object = None
+    conversation: object = None
+    since: int | None = None
+    "The conversation's last seq when the turn began."
     pinned: list[BaseMessage] | None = None
     stored: bool = False
     keeper: InputKeeper | None = None
     kept: list[BaseMessage] = field(default_factory=list)
+    partial: Partial | None = None
+    "Where half an answer is to be kept."
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Run:
     """A run that is going on, and what happened in it so far."""
 
@@ -51,6 +71,8 @@ class Run:
     parent: Run | None
     order: int
     inputs: Any = None
+    first_inputs: Any = None
+    "What the first run inside it was given: the state of a graph as it begins."
     model: str | None = None
     began: float = field(default_factory=time.perf_counter)
     first_token: float | None = None
@@ -59,6 +81,10 @@ class Run:
     "Those still open."
     ended: bool = False
     turn: Turn | None = None
+    deferred: Run | None = None
+    "A turn in here that failed and that another try may still store."
+    told: int = -1
+    "Up to where what happened was told to the messages of this turn that are stored already."
     settled: int = -1
     "What was retrieved here before this was a turn's in here, and is not the next one's elsewhere."
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from langchain_core.messages import BaseMessage, convert_to_messages
+from langchain_core.messages import BaseMessage, RemoveMessage, convert_to_messages
 
+from convmemory.dialects.anthropic import is_reply, read_reply
 from convmemory.dialects.openai_chat import read_chat
 from convmemory.dialects.original_dicts import UNREADABLE
 from convmemory.errors import InvalidArgument
@@ -25,8 +26,8 @@ def as_messages(value: Any) -> list[BaseMessage]:
     """Turn one message-like, or a sequence of them, into messages.
 
     A message-like is a ``BaseMessage`` (comes through as the same object), a text (a human's), a
-    ``(role, text)`` tuple, a dict with ``role`` and ``content``, or the message object of OpenAI's SDK.
-    Raises ``InvalidArgument``.
+    ``(role, text)`` tuple, a dict with ``role`` and ``content`` as OpenAI or Anthropic has them, or the message object
+    of their SDKs. Raises ``InvalidArgument``, also for a ``RemoveMessage``, which is no message.
     """
     if is_one(value) or _is_pair(value):
         value = [value]
@@ -34,7 +35,12 @@ def as_messages(value: Any) -> list[BaseMessage]:
         value = value.to_messages()
     if not isinstance(value, Iterable) or isinstance(value, (bytes, bytearray)):
         raise InvalidArgument("messages", f"must be messages, not {type(value).__name__}")
-    return [_as_message(item, at) for at, item in enumerate(value)]
+    return [
+        item
+        if isinstance(item, BaseMessage) and not isinstance(item, RemoveMessage)
+        else _as_message(item, at)
+        for at, item in enumerate(value)
+    ]
 
 
 def unknown_role(role: str) -> str | None:
@@ -64,22 +70,28 @@ def _is_sdk_object(value: object) -> bool:
 
 
 def _as_message(item: Any, at: int) -> BaseMessage:
-    if isinstance(item, BaseMessage):
-        return item
     try:
         if _is_sdk_object(item):
             item = item.model_dump(exclude_none=True)
-        return _read(item)
+        message = _read(item)
     except UNREADABLE as error:
         again = _in_lower_case(item)
         if again is not None:
             return _as_message(again, at)
         where = f"item {at} ({type(item).__name__})"
         raise InvalidArgument("messages", f"{where} {_complaint(item)}") from error
+    if isinstance(message, RemoveMessage):
+        why = "is a RemoveMessage, an order to an agent's state and nothing that was said"
+        raise InvalidArgument(
+            "messages", f"item {at} {why}: leave it out, or empty the conversation with clear()"
+        )
+    return message
 
 
 def _read(item: Any) -> BaseMessage:
-    return read_chat(item) if isinstance(item, dict) else convert_to_messages([item])[0]
+    if not isinstance(item, dict):
+        return convert_to_messages([item])[0]
+    return read_reply(item) if is_reply(item) else read_chat(item)
 
 
 def _in_lower_case(item: Any) -> Any:

@@ -21,9 +21,13 @@ from langchain_core.messages import (
 )
 from langchain_core.messages.tool import tool_call
 
-from convmemory.dialects.openai_chat import ONLY_ARGUMENT, call_of, chat_of, read_chat, with_calls
+from convmemory.dialects.calls_and_results import call_of, with_calls
+from convmemory.dialects.openai_chat import ONLY_ARGUMENT, chat_of, read_chat
+from convmemory.dialects.openai_parts import content_for, parts_for
 from convmemory.dialects.original_dicts import UNREADABLE, keep, original
+from convmemory.encoding.python_values import Tagger, dumps, parse
 from convmemory.encoding.searchable import text_of
+from convmemory.encoding.tool_blocks import trace
 from convmemory.errors import InvalidArgument
 
 ITEM_KEY: Final = "convmemory_openai_item"
@@ -33,15 +37,30 @@ _NOT_ARGUMENTS = ("call_id", "id", "status", "type")
 
 
 def read_item(item: Any) -> BaseMessage:
-    """Read one item; any kind is kept, whether it is known here or not.
+    """Read one item; any kind is kept, whether it is known here or not: a wrapper's sealed envelope as well.
 
     Raises:
-        InvalidArgument: It is no item.
+        InvalidArgument: It is no item, or holds what would not come back equal.
     """
-    if not isinstance(item, Mapping) or not any(isinstance(item.get(n), str) for n in ("role", "type", "id")):
+    if not isinstance(item, Mapping):
         raise InvalidArgument("items", f"must be dicts of the Responses API, not {type(item).__name__}")
+    for name, value in item.items():
+        if not _is_kept(value):
+            raise InvalidArgument(
+                "items", f"{name!r} holds what would not come back equal: only what JSON has is kept"
+            )
     message = _read(item)
     return keep(message, ITEM_KEY, item, items_of(message))
+
+
+def _is_kept(value: Any) -> bool:
+    """Whether a value comes back equal from where an item lies: inside a message's ``additional_kwargs``."""
+    tagger = Tagger()
+    try:
+        plain = tagger.value([[[value]]], None)
+        return not tagger.losses or bool(parse(dumps(plain)) == [[[value]]])
+    except Exception:  # noqa: BLE001 - the caller's own objects
+        return False
 
 
 def items_of(message: BaseMessage) -> list[dict[str, Any]]:
@@ -49,19 +68,29 @@ def items_of(message: BaseMessage) -> list[dict[str, Any]]:
     kept = original(message, ITEM_KEY, _read)
     if kept is not None:
         return [kept]
-    return [item for told in chat_of(message) for item in _written(told)]
+    return [item for told in chat_of(message, _content) for item in _written(told)]
 
 
 def _read(item: Mapping[str, Any]) -> BaseMessage:
-    kind = str(item.get("type") or ("message" if "role" in item else "item_reference"))
+    role = item.get("role")
+    if isinstance(role, str):
+        return _spoken(role, item)
+    kind = str(item.get("type") or ("item_reference" if isinstance(item.get("id"), str) else "item"))
     try:
-        return _spoken(item) if isinstance(item.get("role"), str) else _done(kind, item)
+        return _done(kind, item)
     except UNREADABLE:
         return AIMessage(f"[{kind}]")
 
 
-def _spoken(item: Mapping[str, Any]) -> BaseMessage:
-    role, content = item["role"], item.get("content") or ""
+def _spoken(role: str, item: Mapping[str, Any]) -> BaseMessage:
+    """What somebody said. The role is known, so it stays, also where the content is of no shape that can be read."""
+    try:
+        return _said(role, item.get("content") or "")
+    except UNREADABLE:
+        return _said(role, "[message]")
+
+
+def _said(role: str, content: Any) -> BaseMessage:
     if role == "assistant":
         return AIMessage(content if isinstance(content, str) else _text(content))
     shown: Any = content if isinstance(content, str) else [_block(part) for part in content]
@@ -106,10 +135,21 @@ def _text(parts: Any) -> str:
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
+def _content(role: str, content: Any) -> str | list[dict[str, Any]]:
+    """A content as Chat Completions has it, and what only the Responses API takes as it is: a tool's pictures, for one."""
+    if not isinstance(content, list) or role == "assistant":
+        return content_for(role, content)
+    parts: list[dict[str, Any]] = []
+    for block in (block for block in content if trace(block) is None):
+        own = isinstance(block, dict) and str(block.get("type")).startswith("input_")
+        parts += [block] if own else parts_for("user", block)
+    return parts or ""
+
+
 def _block(part: Mapping[str, Any]) -> dict[str, Any]:
     """A part of a Responses item as a part of a chat message; one that has no twin there stays as it is."""
     about = {name: value for name, value in part.items() if name != "type"}
-    kind = part["type"]
+    kind = part["type"] if "text" not in part else part.get("type", "input_text")
     if kind == "input_text":
         return {"type": "text", **about}
     if kind == "input_file":

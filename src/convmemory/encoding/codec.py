@@ -30,6 +30,7 @@ from convmemory.encoding.python_values import PLAIN_TEXTS, TAG, Path, Tagger, do
 from convmemory.encoding.searchable import LOSSY_KEY, metadata_of, text_of
 from convmemory.encoding.storable_text import clean_text, outline, storable
 from convmemory.encoding.token_counts import total_of
+from convmemory.encoding.tool_blocks import only_results
 
 UNREADABLE_KEY = "convmemory_unreadable"
 """In ``response_metadata`` of the placeholder for a row that cannot be read: the reason."""
@@ -45,7 +46,8 @@ _log = logging.getLogger(__name__)
 class Encoded:
     """A message as it is stored.
 
-    ``role`` is LangChain's type, the same for a chunk and the whole message. ``body`` and ``content`` hold
+    ``role`` is LangChain's type, the same for a chunk and the whole message, and ``tool`` for a human message that only
+    carries the results of tools: windows and titles begin where a person speaks. ``body`` and ``content`` hold
     only what a PostgreSQL text column can. ``metadata`` is a derived copy for queries (``name``, ``model``,
     ``tool_calls`` by name, ``tool_call_id``, ``status`` when it is an error, ``lossy`` paths) or ``None``.
     ``tokens`` is the total the model reported.
@@ -85,6 +87,11 @@ def decode(body: str, content: str) -> BaseMessage:
         return _decode(body, content)
     except Exception as error:  # noqa: BLE001 - a damaged row must not make its conversation unreadable
         return _placeholder(content, error)
+
+
+def is_placeholder(message: BaseMessage) -> bool:
+    """Whether a message stands in for a row that could not be read."""
+    return isinstance(message, ChatMessage) and UNREADABLE_KEY in message.response_metadata
 
 
 def pack(encoded: Encoded) -> bytes:
@@ -143,8 +150,9 @@ def _encoded(
     paths = _paths(losses)
     if paths:
         body += ',"l":' + dumps(paths)
+    role = "tool" if layout.role == "human" and only_results(vars(message).get("content")) else layout.role
     encoded = Encoded(
-        layout.role, text, body + "}", metadata_of(fields, paths), total_of(fields.get("usage_metadata"))
+        role, text, body + "}", metadata_of(fields, paths), total_of(fields.get("usage_metadata"))
     )
     if paths:
         with suppress(RecursionError):  # handlers let it through; the metadata tells of the loss all the same

@@ -1,7 +1,7 @@
 -- Serve the recent window, or take the lease that lets the caller fill it. One trip either way.
 -- KEYS[1]  history:{conversation}:recent
 -- ARGV[1]  owner      the user who reads
--- ARGV[2]  want       newest messages wanted
+-- ARGV[2]  want       newest messages wanted; below 0: so many newest turns, all of them within hard messages
 -- ARGV[3]  hard       at most so many when the newest turn is longer than want
 -- ARGV[4]  ttl        milliseconds the key lives from now
 -- ARGV[5]  token      names this reader
@@ -35,6 +35,18 @@ if held[3] and held[2] == era then
   local from = last - want + 1
   if human > 0 and human < from then from = human end
   from = math.max(1, last - hard + 1, from)
+  if want < 0 then -- back to the human message that begins the first of those turns. The caller cuts exactly: one of blocks may
+    -- carry the results of tools and begin none, so it is not counted here
+    from = math.max(1, last - hard + 1)
+    local turns = 0
+    for at = last, math.max(first, from), -1 do
+      local message = redis.call('HGET', key, at)
+      if string.sub(message, 1, 18) == '{"c":"HumanMessage' and not string.find(message, '^{"c":"%w+","t":') then
+        turns = turns + 1
+        if turns == -want then from = at break end
+      end
+    end
+  end
   if first <= from then
     redis.call('PEXPIRE', key, ARGV[4])
     local reply = {'hit', held[3], held[5], held[6]}

@@ -12,9 +12,10 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from convmemory.encoding.codec import Encoded, encode, pack
+from convmemory.encoding.same_words import says_the_same
 from convmemory.encoding.storable_text import clean_json, clean_text
 from convmemory.errors import InvalidArgument
-from convmemory.ids import ConversationKey, message_key, new_row_id, repeat_key
+from convmemory.ids import ConversationKey, message_key, new_row_id, other_row_id, repeat_key
 from convmemory.models import Appended, Conversation, Draft, Message, RetrievedContext
 from convmemory.storage.titles import title_from
 from convmemory.windows.snapshots import NOTHING_BEFORE, Written
@@ -27,8 +28,8 @@ _LAST_ID: Final = UUID(int=(1 << 128) - 1)
 class Batch:
     """Messages encoded and given their row ids once, so that every attempt to store them is the same.
 
-    ``places`` maps each message given to its row: two with one LangChain id are one row. ``known`` are those of the row
-    ids that follow from a LangChain id, and may be there already.
+    ``places`` maps each message given to its row: one that says again what another of its LangChain id says is one row with
+    it. ``known`` are those of the row ids that follow from a LangChain id, and may be there already.
     """
 
     ids: list[str]
@@ -36,6 +37,7 @@ class Batch:
     encoded: list[Encoded]
     drafts: list[Draft]
     places: list[int]
+    since: int | None = None
 
     def parameters(self) -> dict[str, Any]:
         """The parameters of ``append.sql`` that describe messages."""
@@ -69,7 +71,7 @@ class Batch:
         by_row: Sequence[int] = range(first, last_seq + 1)
         fresh = self.encoded
         if seqs is not None:
-            by_row, fresh = seqs, [e for e, seq in zip(fresh, seqs, strict=True) if seq >= first]
+            by_row, fresh = seqs, [e for e, seq in zip(fresh, seqs, strict=True) if abs(seq) >= first]
         human = human_seq if human_seq >= first else 0
         batch = StoredBatch(key.name, version, stored, first, by_row, moment, self)
         return batch, Written(stamp, before or NOTHING_BEFORE, first, human, [pack(e) for e in fresh])
@@ -82,7 +84,8 @@ class Batch:
 class StoredBatch:
     """What became of a batch: ``seqs`` has the place of each row; those from ``first`` on were stored at ``moment``.
 
-    ``moment`` is in microseconds since 1970.
+    ``moment`` is in microseconds since 1970. A seq with a minus sign is that of a row under an id which PostgreSQL made: its
+    LangChain id was another message's already.
     """
 
     conversation_id: str
@@ -96,14 +99,14 @@ class StoredBatch:
     @property
     def earlier(self) -> list[str]:
         """The ids of the rows that were there already, and hold what was stored then."""
-        return [row_id for row_id, seq in zip(self.batch.ids, self.seqs, strict=True) if seq < self.first]
+        return [self._row_id(n) for n, seq in enumerate(self.seqs) if abs(seq) < self.first]
 
     def appended(self, earlier: Mapping[str, Message]) -> Appended:
         """What the caller is told; ``earlier`` has the messages of the row ids of that name.
 
         One of them that was deleted since is told as it was given: it was there when this was acknowledged.
         """
-        rows = [earlier.get(self.batch.ids[n]) or self._message(n, seq) for n, seq in enumerate(self.seqs)]
+        rows = [earlier.get(self._row_id(n)) or self._message(n, abs(seq)) for n, seq in enumerate(self.seqs)]
         return Appended.built(
             conversation_id=self.conversation_id,
             version=self.version,
@@ -111,10 +114,16 @@ class StoredBatch:
             messages=tuple(rows[place] for place in self.batch.places),
         )
 
+    def _row_id(self, n: int) -> str:
+        row_id, encoded = self.batch.ids[n], self.batch.encoded[n]
+        if self.seqs[n] > 0:
+            return row_id
+        return other_row_id(row_id, self.batch.since, encoded.role, encoded.content, encoded.body)
+
     def _message(self, n: int, seq: int) -> Message:
         draft, encoded = self.batch.drafts[n], self.batch.encoded[n]
         return Message.built(
-            id=UUID(hex=self.batch.ids[n]),
+            id=UUID(hex=self._row_id(n)),
             conversation_id=self.conversation_id,
             seq=seq,
             role=encoded.role,
@@ -128,8 +137,13 @@ class StoredBatch:
         )
 
 
-def prepare(key: ConversationKey, drafts: Sequence[Draft], idempotency_key: str | None = None) -> Batch:
-    """Encode a batch for one conversation; a LangChain id that occurs twice is stored once, the first time.
+def prepare(
+    key: ConversationKey,
+    drafts: Sequence[Draft],
+    idempotency_key: str | None = None,
+    since: int | None = None,
+) -> Batch:
+    """Encode a batch for one conversation; a LangChain id whose message says the same twice is stored once, the first time.
 
     With an ``idempotency_key`` messages without an id have row ids made of it and their place.
     """
@@ -137,6 +151,7 @@ def prepare(key: ConversationKey, drafts: Sequence[Draft], idempotency_key: str 
     known: list[str] = []
     places: list[int] = []
     kept: list[Draft] = []
+    encoded: list[Encoded] = []
     for place, draft in enumerate(drafts):
         given: object = draft.message.id
         if given:
@@ -145,13 +160,18 @@ def prepare(key: ConversationKey, drafts: Sequence[Draft], idempotency_key: str 
             given, row_id = idempotency_key, repeat_key(key.uuid, idempotency_key, place).hex
         else:
             row_id = new_row_id()
+        told = None
+        if row_id in rows and not says_the_same(kept[rows[row_id]].message, draft.message):
+            told = encode(draft.message)
+            row_id = other_row_id(row_id, None, told.role, told.content, told.body)
         if row_id not in rows:
             rows[row_id] = len(kept)
             kept.append(draft)
+            encoded.append(told or encode(draft.message))
             if given:
                 known.append(row_id)
         places.append(rows[row_id])
-    return Batch(list(rows), known, [encode(d.message) for d in kept], kept, places)
+    return Batch(list(rows), known, encoded, kept, places, since)
 
 
 def array(texts: Sequence[str]) -> str:

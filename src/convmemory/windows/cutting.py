@@ -1,6 +1,7 @@
 """Which of a conversation's messages a model sees: whole turns.
 
-A turn is a human message and everything up to the next one. These functions are pure: they take messages
+A turn is what a person says and everything up to the next time: a human message that only carries the results of
+tools, as Anthropic has them, is part of a turn. These functions are pure: they take messages
 in order, oldest first, and return the same objects in a new list.
 """
 
@@ -8,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import BaseMessage
+
+from convmemory.encoding.tool_blocks import begins_turn, result_ids
 
 
 def recent(
@@ -17,7 +20,7 @@ def recent(
     """Cut the window of at most ``max_messages`` that ends with the newest message.
 
     What fits is returned as it is, if ``whole`` says that these are all the messages there are. Otherwise
-    the window starts at the earliest human message that fits; if the newest turn alone is longer, it is that
+    the window starts at the earliest turn that fits; if the newest turn alone is longer, it is that
     turn, bounded by its newest ``hard_max`` messages; with no human message at all, the newest
     ``max_messages``. ``None`` means everything. A tail that starts where ``span`` says gives the same window
     as the whole conversation: pass ``whole=False`` for it, unless it starts at the first message.
@@ -27,11 +30,11 @@ def recent(
     limit = min(max_messages, hard_max)
     if whole and len(messages) <= limit:
         return list(messages)
-    humans = [at for at, message in enumerate(messages) if isinstance(message, HumanMessage)]
     tail = max(0, len(messages) - limit)
-    fitting = next((at for at in humans if at >= tail), None)
-    if fitting is not None:
+    fitting = next((at for at in range(tail, len(messages)) if begins_turn(messages[at])), None)
+    if fitting is not None:  # nearly always, and at the first look
         return list(messages[fitting:])
+    humans = [at for at in range(tail) if begins_turn(messages[at])]
     if whole and not humans:
         return list(messages[tail:])
     turn = humans[-1] if humans else 0  # a tail without one: its turn began before it
@@ -41,11 +44,17 @@ def recent(
 def span(last_seq: int, newest_human_seq: int, max_messages: int, hard_max: int) -> int:
     """The first ``seq`` that must be on hand to answer ``recent``, never below 1.
 
-    ``seq`` counts from 1 to ``last_seq``; ``newest_human_seq`` is 0 where no human has spoken. A cached tail
+    ``seq`` counts from 1 to ``last_seq``; ``newest_human_seq``, where the newest turn begins, is 0 where no person has spoken. A cached tail
     that starts at the result, or before it, needs no other read.
     """
     start = last_seq - max_messages + 1
     return max(1, last_seq - hard_max + 1, min(start, newest_human_seq or start))
+
+
+def newest_turns(messages: Sequence[BaseMessage], max_turns: int) -> list[BaseMessage]:
+    """Keep the newest ``max_turns`` turns; what comes before the first turn is none."""
+    starts = [at for at, message in enumerate(messages) if begins_turn(message)]
+    return list(messages[starts[-max_turns] :] if len(starts) > max_turns else messages)
 
 
 def within_tokens(
@@ -59,10 +68,8 @@ def within_tokens(
     """
     if not messages or count(list(messages)) <= max_tokens:
         return list(messages)
-    starts = [at for at, message in enumerate(messages) if isinstance(message, HumanMessage)]
-    starts = (
-        starts or [at for at, message in enumerate(messages) if not isinstance(message, ToolMessage)] or [0]
-    )
+    starts = [at for at, message in enumerate(messages) if begins_turn(message)]
+    starts = starts or [at for at, message in enumerate(messages) if not result_ids(message)] or [0]
     low, high = 0, len(starts) - 1
     while low < high:
         middle = (low + high) // 2

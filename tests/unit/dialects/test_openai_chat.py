@@ -20,11 +20,13 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
+from api_rules import openai_refuses
 from convmemory.dialects.message_likes import as_messages
-from convmemory.dialects.openai_chat import CHAT_KEY, chat_messages
+from convmemory.dialects.openai_chat import CHAT_KEY, chat_messages, is_chat
 from convmemory.drafts import drafts_of
 from convmemory.encoding.codec import decode, encode
 from convmemory.errors import InvalidArgument
+from convmemory.windows.tool_pairing import in_order
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -82,9 +84,9 @@ EXACT = [
     {"role": "assistant", "content": None, "audio": {"id": "a1"}},
     {"role": "assistant", "content": None, "function_call": {"name": "look", "arguments": "{}"}},
     {"role": "assistant", "content": "yes", "annotations": [{"type": "url_citation"}]},
-    {"role": "user", "content": None},
     {"role": "user", "content": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}]},
-    {"role": "user", "content": [{"type": "thinking", "thinking": "odd, but the caller's own"}]},
+    {"role": "assistant", "content": "yes", "reasoning_content": "what others' servers want back"},
+    {"role": "function", "name": "look", "content": None},
 ]
 """What it does not, so that the dict is kept beside it."""
 
@@ -124,8 +126,11 @@ def test_any_dict_that_is_taken_comes_out_equal(role, content, more):
         return
     encoded = encode(message)
     found = chat_messages([decode(encoded.body, encoded.content)])
+    given_ = {name: value for name, value in told.items() if value is not None}
 
-    assert found == [{name: value for name, value in told.items() if value is not None}]
+    assert openai_refuses(found) == []
+    if is_chat(given_):
+        assert found == [given_]
 
 
 @given(st.text(), st.text())
@@ -204,7 +209,12 @@ WHEN = {"when": datetime(2026, 1, 2, tzinfo=UTC)}
         (HumanMessage("hi", id="1"), {"role": "user", "content": "hi"}),
         (AIMessageChunk("yes"), {"role": "assistant", "content": "yes"}),
         (SystemMessage("brief"), {"role": "system", "content": "brief"}),
-        (ChatMessage(role="narrator", content="dusk"), {"role": "narrator", "content": "dusk"}),
+        (
+            ChatMessage(role="the narrator", content="dusk"),
+            {"role": "user", "name": "the_narrator", "content": "dusk"},
+        ),
+        (ChatMessage(role="model", content="dusk"), {"role": "assistant", "content": "dusk"}),
+        (HumanMessage("hi", name="Ada Lovelace"), {"role": "user", "name": "Ada_Lovelace", "content": "hi"}),
         (FunctionMessage(name="f", content="1"), {"role": "function", "name": "f", "content": "1"}),
         (
             ToolMessage("42", tool_call_id="c1", artifact=object()),
@@ -224,7 +234,7 @@ WHEN = {"when": datetime(2026, 1, 2, tzinfo=UTC)}
         ),
         (
             HumanMessage(["said", {"type": "text"}]),
-            {"role": "user", "content": "said"},
+            {"role": "user", "content": [{"type": "text", "text": "said"}]},
         ),  # a block without its text
         (
             AIMessage("", invalid_tool_calls=[{"name": "f", "args": "{", "id": "c1", "error": None}]),
@@ -243,6 +253,176 @@ WHEN = {"when": datetime(2026, 1, 2, tzinfo=UTC)}
 )
 def test_langchains_own_messages_are_told_as_openai_takes_them(message, told):
     assert chat_messages([message]) == [told]
+
+
+OTHERS = {
+    "anthropic's own tools": AIMessage(
+        [
+            {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}},
+            {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []},
+            {"type": "text", "text": "found", "citations": []},
+        ]
+    ),
+    "v1 tools": AIMessage(
+        content_blocks=[
+            {"type": "text", "text": "found"},
+            {"type": "server_tool_call", "id": "s", "name": "web_search", "args": {}},
+            {"type": "server_tool_result", "tool_call_id": "s", "status": "success"},
+            {"type": "non_standard", "value": {"z": 1}},
+            {"type": "reasoning", "reasoning": "hm"},
+        ]
+    ),
+    "openai's own tools": AIMessage(
+        [{"type": "image_generation_call", "id": "i", "result": "AA"}, {"type": "text", "text": "found"}]
+    ),
+    "gemini's code": AIMessage(
+        [
+            {"type": "executable_code", "executable_code": "1", "language": 1},
+            {"type": "text", "text": "found"},
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("message", OTHERS.values(), ids=list(OTHERS))
+def test_what_a_provider_did_by_itself_is_left_out_and_what_it_said_is_told(message):
+    assert chat_messages([message]) == [{"role": "assistant", "content": [{"type": "text", "text": "found"}]}]
+
+
+SHOT = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA"}}
+CALLS = {
+    "anthropic": {"type": "tool_use", "id": "c1", "name": "look", "input": {"a": 1}},
+    "responses": {
+        "type": "function_call",
+        "id": "fc_1",
+        "call_id": "c1",
+        "name": "look",
+        "arguments": '{"a": 1}',
+    },
+    "gemini": {"function_call": {"id": "c1", "name": "look", "args": {"a": 1}}},
+    "bedrock": {"toolUse": {"toolUseId": "c1", "name": "look", "input": {"a": 1}}},
+    "v1": {"type": "tool_call", "id": "c1", "name": "look", "args": {"a": 1}},
+}
+
+
+@pytest.mark.parametrize("block", CALLS.values(), ids=list(CALLS))
+@pytest.mark.parametrize("with_fields", [False, True])
+def test_a_call_in_a_block_is_a_call(block, with_fields):
+    fields = {"tool_calls": [{"name": "look", "args": {"a": 1}, "id": "c1"}]} if with_fields else {}
+
+    assert chat_messages([AIMessage([{"type": "text", "text": "wait"}, block], **fields)]) == [
+        asks(function(), content=[{"type": "text", "text": "wait"}])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("block", "content"),
+    [
+        ({"type": "tool_result", "tool_use_id": "c1", "content": "r"}, "r"),
+        ({"type": "tool_result", "tool_use_id": "c1"}, ""),
+        (
+            {"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": "r"}, SHOT]},
+            [{"type": "text", "text": "r"}, {"type": "text", "text": "[image]"}],
+        ),
+        ({"type": "function_call_output", "call_id": "c1", "output": "r"}, "r"),
+        ({"function_response": {"id": "c1", "name": "f", "response": {"a": 1}}}, '{"a": 1}'),
+    ],
+)
+def test_a_result_in_a_block_is_a_result(block, content):
+    words = {"type": "text", "text": "and hurry"}
+    result = {"role": "tool", "tool_call_id": "c1", "content": content}
+
+    assert chat_messages([HumanMessage([block])]) == [result]
+    assert chat_messages([HumanMessage([words, block])]) == [result, {"role": "user", "content": [words]}]
+    assert openai_refuses([asks(function()), result]) == []
+
+
+MEDIA = [
+    ({"type": "video", "url": "http://localhost/v"}, {"type": "text", "text": "[video]"}),
+    ({"type": "image_url", "image_url": "data:,"}, {"type": "image_url", "image_url": {"url": "data:,"}}),
+    (
+        {"type": "image_url", "image_url": {"url": "u", "detail": "original"}},
+        {"type": "image_url", "image_url": {"url": "u"}},
+    ),
+    (SHOT, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}),
+    (
+        {"type": "image", "source": {"type": "url", "url": "u"}},
+        {"type": "image_url", "image_url": {"url": "u"}},
+    ),
+    (
+        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "AA"}},
+        {"type": "file", "file": {"filename": "document", "file_data": "data:application/pdf;base64,AA"}},
+    ),
+    (
+        {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "t"}},
+        {"type": "text", "text": "t"},
+    ),
+    (
+        {"type": "document", "source": {"type": "file", "file_id": "f"}},
+        {"type": "text", "text": "[document]"},
+    ),
+    (
+        {"type": "input_audio", "input_audio": {"data": "AA", "format": "flac"}},
+        {"type": "text", "text": "[input_audio]"},
+    ),
+    ({"type": "image", "source": {}}, {"type": "text", "text": "[image]"}),
+]
+
+
+@pytest.mark.parametrize(("block", "part"), MEDIA)
+def test_a_picture_stays_one_for_a_user_and_is_named_where_it_cannot(block, part):
+    beside = {"type": "text", "text": "look"}
+    found = chat_messages([HumanMessage([beside, block, PICTURE])])
+
+    assert found == [{"role": "user", "content": [beside, part, PICTURE]}]
+    assert openai_refuses(found) == []
+    told = chat_messages(
+        [ToolMessage([beside, block], tool_call_id="c1"), SystemMessage([beside, block]), AIMessage([block])]
+    )
+    assert openai_refuses([asks(function()), *told]) == []
+    assert told[0]["content"][0] == told[1]["content"][0] == beside
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "type",
+                    "text",
+                    "id",
+                    "call_id",
+                    "image_url",
+                    "url",
+                    "file",
+                    "source",
+                    "data",
+                    "content",
+                    "name",
+                ]
+            ),
+            inner
+            | st.sampled_from(
+                ["text", "tool_use", "tool_result", "image_url", "image", "file", "document", "base64"]
+            ),
+            max_size=4,
+        )
+    ),
+    max_leaves=6,
+)
+speakers = st.sampled_from(
+    [HumanMessage, AIMessage, SystemMessage, lambda c: ToolMessage(c, tool_call_id="c")]
+)
+
+
+contents = st.lists(st.text(max_size=3) | anything.filter(lambda one: isinstance(one, dict)), max_size=4)
+
+
+@given(st.lists(st.builds(lambda speak, content: speak(content), speakers, contents), max_size=4))
+def test_no_content_makes_a_request_the_api_refuses(messages):
+    assert openai_refuses(chat_messages(in_order(messages))) == []
 
 
 def test_results_inside_a_human_message_are_messages_of_their_own():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -123,7 +124,17 @@ EXACT: list[tuple[dict, type[BaseMessage], str]] = [
     ({"type": "reasoning", "id": "rs", "summary": 5}, AIMessage, "[reasoning]"),
     ({"role": "user", "content": None}, HumanMessage, ""),
     ({"role": "user"}, HumanMessage, ""),
-    ({"role": "user", "content": ["bare"]}, AIMessage, "[message]"),
+    ({"role": "user", "content": ["bare"]}, HumanMessage, "[message]"),
+    ({"role": "user", "content": [{"text": "hi"}]}, HumanMessage, "hi"),
+    ({"role": "user", "content": [{"text": 5}]}, HumanMessage, None),
+    ({"role": "user", "content": 5}, HumanMessage, "[message]"),
+    ({"role": "user", "content": {"text": "hi"}}, HumanMessage, "[message]"),
+    ({"role": "system", "content": [{"text": "rules"}]}, SystemMessage, "rules"),
+    ({"role": "developer", "content": [5]}, SystemMessage, "[message]"),
+    ({"role": "assistant", "content": 5}, AIMessage, "[message]"),
+    ({"__enc__": 1, "v": 1, "kid": "k", "payload": "sealed"}, AIMessage, "[item]"),
+    ({"content": "x"}, AIMessage, "[item]"),
+    ({"role": 5}, AIMessage, "[item]"),
     ({"role": "critic", "content": "hm"}, ChatMessage, "hm"),
     ({"role": "tool", "content": "42", "tool_call_id": "c"}, ChatMessage, "42"),
 ]
@@ -279,10 +290,40 @@ def test_chat_dicts_are_items_and_items_are_chat_dicts():
     ]
 
 
-@pytest.mark.parametrize(
-    "bad", [None, 5, "hi", [], {}, {"content": "x"}, {"role": 5}, object(), HumanMessage("hi")]
-)
+@pytest.mark.parametrize("bad", [None, 5, "hi", [], object(), HumanMessage("hi"), [("role", "user")]])
 def test_what_is_no_item_is_refused_by_name(bad):
     with pytest.raises(InvalidArgument, match=r"^items: must be dicts of the Responses API") as caught:
         read_item(bad)
     assert caught.value.argument == "items"
+
+
+class Word(str):
+    """A text that is a little more, as an enum's member is."""
+
+    __slots__ = ()
+
+
+def deep(levels):
+    inner = []
+    for _ in range(levels):
+        inner = [inner]
+    return inner
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"hi", (1, 2), {1}, Decimal("1.5"), Word("hi"), [{"n": 2**80}], deep(95)],
+)
+def test_what_python_has_beyond_json_comes_back_equal_too(content):
+    item = {"role": "user", "content": content}
+
+    assert items_of(stored(read_item(item))) == [item]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [object(), [{"type": "input_text", "text": "hi", "by": object()}], deep(97), deep(400), deep(5_000)],
+)
+def test_what_would_come_back_as_something_else_is_refused(content):
+    with pytest.raises(InvalidArgument, match=r"^items: 'content' holds what would not come back equal"):
+        read_item({"role": "user", "content": content})

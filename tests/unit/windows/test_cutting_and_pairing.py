@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -15,13 +14,15 @@ from langchain_core.messages import (
     ChatMessage,
     HumanMessage,
     HumanMessageChunk,
+    RemoveMessage,
     SystemMessage,
     ToolMessage,
     ToolMessageChunk,
 )
 
+from convmemory.encoding.codec import UNREADABLE_KEY
 from convmemory.windows.cutting import recent, span, within_tokens
-from convmemory.windows.tool_pairing import for_prompt, pairing_errors
+from convmemory.windows.tool_pairing import for_prompt, for_prompt_before, in_order, pairing_errors
 
 
 def says(text="q"):
@@ -59,6 +60,8 @@ KINDS = {
     "c": lambda: ChatMessage("c", role="user"), "1": lambda: calls("1"), "2": lambda: calls("1", "2"),
     "3": lambda: AIMessageChunk("", tool_calls=[{"name": "f", "args": {}, "id": "3"}]), "4": lambda: calls(invalid=["1"]),
     "x": lambda: result("1"), "y": lambda: result("2"), "z": lambda: ToolMessageChunk("r", tool_call_id="3"),
+    "5": lambda: calls("2"), "r": lambda: RemoveMessage(id="1"),
+    "u": lambda: ChatMessage("?", role="unreadable", response_metadata={UNREADABLE_KEY: "why"}),
     "n": lambda: AIMessage("", tool_calls=[{"name": "f", "args": {}, "id": None}]),
 }  # fmt: skip
 
@@ -176,27 +179,71 @@ def test_span(last, human, size, hard, start):
     ("messages", "kept"),
     [
         ("", ""), ("ha", "ha"), ("h1xa", "h1xa"), ("h2xya", "h2xya"), ("h2yxa", "h2yxa"), ("xha", "ha"), ("hx", "h"),
-        ("h1", "h"), ("h1ha", "hha"), ("h2xha", "hha"), ("h2xa", "ha"), ("h1xxa", "h1xa"), ("h2xxya", "h2xya"),
-        ("h2xzya", "h2xya"), ("h1ax", "ha"), ("h3za", "h3za"), ("hza3", "ha"), ("h4a", "ha"), ("h4xa", "h4xa"), ("hna", "ha"),
+        ("h1", "h"), ("h1ha", "hha"), ("h1xxa", "h1xa"), ("h2xxya", "h2xya"),
+        ("h2xzya", "h2xya"), ("h3za", "h3za"), ("hza3", "ha"), ("h4a", "ha"), ("h4xa", "h4xa"), ("hna", "ha"),
         ("1x2xy1", "1x2xy"), ("s", "s"), ("cc", "cc"),
+        ("h2xha", "h1xha"), ("h2xa", "h1xa"), ("h2ya", "h5ya"),  # one of two calls is answered
+        ("h1ax", "h1xa"), ("h1hxa", "h1xha"), ("h2hyaxa", "h2yxhaa"), ("h1h1xx", "hh1x"),  # a result that comes late
+        ("h15xy", "h2xy"), ("h15yx", "h2yx"), ("h15x", "h1x"), ("h1x5y", "h1x5y"), ("h1a5xy", "h1xa5y"),  # one by one
+        ("h11x", "h1x"), ("r", ""), ("hura", "ha"),
     ],
 )  # fmt: skip
 def test_for_prompt(messages, kept):
     assert [repr(m) for m in for_prompt(script(messages))] == [repr(m) for m in script(kept)]
 
 
-@settings(max_examples=150, deadline=None)
+def said(messages) -> list[str]:
+    """What the messages say beside calls and results."""
+    return [
+        m.text
+        for m in messages
+        if not isinstance(m, (RemoveMessage, ToolMessage)) and m.text != "?" and m.text
+    ]
+
+
+@settings(max_examples=300, deadline=None)
 @given(scripts)
 def test_what_is_for_a_prompt_pairs_and_keeps_the_rest(messages):
     kept = for_prompt(messages)
     assert pairing_errors(kept) == []
-    assert same_objects(for_prompt(kept), kept)
-    places = [next(at for at, m in enumerate(messages) if m is one) for one in kept]
-    assert all(a < b for a, b in pairwise(places))
-    dropped = [m for m in messages if not any(m is one for one in kept)]
-    assert all(isinstance(m, ToolMessage) or m.tool_calls or m.invalid_tool_calls for m in dropped)
+    assert for_prompt(kept) == kept
+    assert said(kept) == said(messages)
+    answered = sum(isinstance(message, ToolMessage) for message in kept)
+    assert answered == sum(
+        len(m.tool_calls) + len(m.invalid_tool_calls) for m in kept if isinstance(m, AIMessage)
+    )
     if not pairing_errors(messages):
-        assert same_objects(kept, messages)
+        assert same_objects(kept, [m for m in messages if m.type != "remove" and m.content != "?"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(scripts)
+def test_for_a_dialect_calls_stay_as_they_were_stored(messages):
+    found = in_order(messages)
+    assert for_prompt(found) == for_prompt(messages)
+    alone = [m for m in found if any(m is one for one in messages)]
+    assert all(
+        isinstance(m, AIMessage) for m in found if not any(m is one for one in alone)
+    )  # copies: calls are left out
+
+
+@pytest.mark.parametrize(
+    ("messages", "given_", "shown"),
+    [
+        ("h2", "xy", "h2"), ("h2", "x", "h1"), ("h2", "h", "h"), ("h2x", "y", "h2x"), ("h1a", "x", "ha"), ("h1ha", "x", "hha"),
+        ("h1", "", "h"), ("h1", "xh", "h1"), ("ha", "x", "ha"),
+    ],
+)  # fmt: skip
+def test_what_is_said_next_may_answer_the_last_calls(messages, given_, shown):
+    found = for_prompt_before(script(messages), script(given_))
+    assert [repr(m) for m in found] == [repr(m) for m in script(shown)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(scripts, scripts)
+def test_what_is_shown_before_more_pairs_with_it_wherever_it_can(messages, more):
+    found = for_prompt_before(messages, more)
+    assert pairing_errors([*found, *more]) == [] or found == for_prompt(messages)
 
 
 @pytest.mark.parametrize(

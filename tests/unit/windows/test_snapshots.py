@@ -107,7 +107,7 @@ def batch(*messages) -> Batch:
 
 
 def test_row_ids_are_made_once_and_stay():
-    made = batch(HumanMessage("a"), HumanMessage("b", id="b"), HumanMessage("c", id="b"))
+    made = batch(HumanMessage("a"), HumanMessage("b", id="b"), HumanMessage("b", id="b"))
 
     assert made.places == [0, 1, 1]
     assert len(set(made.ids)) == 2

@@ -186,6 +186,27 @@ FOR EACH STATEMENT EXECUTE FUNCTION {schema}.emptied_by_hand();
 CREATE TRIGGER emptied_by_hand AFTER TRUNCATE ON {schema}.messages
 FOR EACH STATEMENT EXECUTE FUNCTION {schema}.emptied_by_hand();
 
+-- Whether a message says what a stored one of the same role and text says. A client that sends its transcript again leaves out
+-- what it has no place for (usage, names, tool calls, pictures); what it has must be the same. What is no JSON says nothing else.
+CREATE FUNCTION {schema}.says_the_same_v1(p_old text, p_new text) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    said json[];
+    told json;
+BEGIN
+    FOREACH told IN ARRAY ARRAY[p_old::json, p_new::json] LOOP
+        said := said || CASE WHEN json_typeof(told -> 't') = 'array' THEN
+            (SELECT json_agg(block) FROM json_array_elements(told -> 't') AS block
+             WHERE json_typeof(block) <> 'string' AND block ->> 'type' IS DISTINCT FROM 'text')
+            ELSE told -> 't' END || (told #> '{{d,tool_calls}}') || (told #> '{{d,tool_call_id}}');
+    END LOOP;
+    RETURN (said[4] IS NULL OR said[4]::text IS NOT DISTINCT FROM said[1]::text)
+       AND (said[5] IS NULL OR said[5]::text IS NOT DISTINCT FROM said[2]::text)
+       AND (said[6] IS NULL OR said[6]::text IS NOT DISTINCT FROM said[3]::text);
+EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+    RETURN p_old = p_new;
+END $$;
+
 -- Append a batch: one call, one commit. Makes and titles the conversation if need be, gives each new message the next
 -- seq, leaves out those that are there already. Inside a VOLATILE function every statement sees what was committed
 -- before it began, so what follows the row lock sees everything the lock waited for.
@@ -196,13 +217,17 @@ FOR EACH STATEMENT EXECUTE FUNCTION {schema}.emptied_by_hand();
 -- every message was new and therefore stands at last_seq - stored + 1 .. last_seq.
 -- "Is it there already" is asked for one id at a time, and as a scalar subquery, because that can only be answered row by row
 -- from messages_by_id, however long the conversation is, and needs no other plan for another array.
+-- An id comes back for one of two reasons. Its message is sent again: the same words, and the row stays as it is. Or another
+-- message has the same id, as models behind a cache and providers with short ids give it: other words, or any words that were
+-- said after the conversation stood at p_since (NULL: nobody knows), where the row is older than that. Then its row id follows
+-- from id, words and p_since, so that it is stored, and once if it is sent again; its seq is returned with a minus sign.
 -- What it calls is named in full: a caller's search_path may have one of its own, and a SET on the
 -- function costs 5 us. (An unnest of several arrays is PostgreSQL's own, and has no other name.)
 CREATE FUNCTION {schema}.append_v1(
     p_conversation uuid, p_user text, p_external text, p_dept text, p_title text,
     p_ids uuid[], p_roles text[], p_contents text[], p_bodies text[],
     p_tokens integer[], p_latencies integer[], p_created timestamptz[], p_metadata jsonb[],
-    p_known uuid[], p_human integer, p_contexts jsonb, p_own text[],
+    p_known uuid[], p_human integer, p_contexts jsonb, p_since bigint, p_own text[],
     OUT stamp uuid, OUT before uuid, OUT version bigint, OUT last_seq bigint, OUT last_human_seq bigint,
     OUT stored integer, OUT seqs bigint[]
 ) RETURNS SETOF record LANGUAGE plpgsql AS $$
@@ -211,6 +236,7 @@ DECLARE
     c {schema}.conversations;
     one uuid;
     known boolean := false;
+    given uuid[] := p_ids;
     made boolean := false;
     oldest timestamptz := pg_catalog.now(); -- of the batch: a conversation is as old as its messages
     newest timestamptz := pg_catalog.now();
@@ -237,6 +263,14 @@ BEGIN
         EXIT WHEN known;
     END LOOP;
     IF known THEN
+        SELECT pg_catalog.array_agg(CASE WHEN (
+            SELECT old.seq > coalesce(p_since, 0) AND old.role = m.role AND old.content = m.content
+                   AND (old.body = m.body OR {schema}.says_the_same_v1(old.body, m.body))
+            FROM {schema}.messages AS old WHERE old.conversation_id = p_conversation AND old.id = m.id
+        ) IS NOT FALSE THEN m.id ELSE pg_catalog.encode(pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to(
+            pg_catalog.concat_ws('/', m.id, p_since, m.role, m.content, m.body), 'UTF8')), 1, 16), 'hex')::uuid END
+            ORDER BY m.n) INTO p_ids
+        FROM unnest(p_ids, p_roles, p_contents, p_bodies) WITH ORDINALITY AS m (id, role, content, body, n);
         INSERT INTO {schema}.messages
             (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata)
         SELECT p_conversation, c.last_seq + pg_catalog.row_number() OVER (ORDER BY m.n), m.id, m.role, m.content, m.body,
@@ -248,8 +282,8 @@ BEGIN
         GET DIAGNOSTICS stored = ROW_COUNT;
         SELECT coalesce(pg_catalog.max(m.seq), c.last_human_seq) INTO last_human_seq FROM {schema}.messages AS m
         WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq AND m.role = 'human';
-        SELECT pg_catalog.array_agg(m.seq ORDER BY i.n) INTO seqs
-        FROM pg_catalog.unnest(p_ids) WITH ORDINALITY AS i (id, n)
+        SELECT pg_catalog.array_agg(CASE WHEN i.id = i.given THEN m.seq ELSE -m.seq END ORDER BY i.n) INTO seqs
+        FROM unnest(p_ids, given) WITH ORDINALITY AS i (id, given, n)
         JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = i.id;
     ELSE
         INSERT INTO {schema}.messages
@@ -378,5 +412,61 @@ BEGIN
     INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
     SELECT k.name, p_conversation, k.registered_by FROM {schema}.caches AS k WHERE k.name <> ALL (p_own)
     ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
+    RETURN QUERY SELECT c.stamp::text;
+END $$;
+
+-- Put other words in the place of stored ones, or take the newest away: what a guardrail does to a turn that is going on. Each
+-- message is found by its seq and what was stored there, so that doing it twice changes nothing, and nothing that came later
+-- is touched. Those of p_gone at the conversation's end are deleted; one that others have been stored after keeps its place
+-- and the words given. p_title takes the place of an automatic title that says p_old_title.
+-- Returns no row when the conversation is not there or somebody else's.
+CREATE FUNCTION {schema}.revise_v1(
+    p_conversation uuid, p_user text, p_seqs bigint[], p_old_contents text[], p_old_bodies text[],
+    p_contents text[], p_bodies text[], p_metadata jsonb[], p_gone bigint[], p_old_title text, p_title text, p_own text[]
+) RETURNS TABLE (stamp text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    c {schema}.conversations;
+    revised bigint[];
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM {schema}.refuse_isolation_v1();
+    END IF;
+    PERFORM set_config('convmemory.seen_to', p_conversation::text, true);
+    SELECT * INTO c FROM {schema}.conversations
+    WHERE conversation_id = p_conversation AND user_id = p_user FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    WITH changed AS (
+        UPDATE {schema}.messages AS m SET content = r.content, body = r.body, metadata = r.metadata
+        FROM unnest(p_seqs, p_old_contents, p_old_bodies, p_contents, p_bodies, p_metadata)
+             AS r (seq, old_content, old_body, content, body, metadata)
+        WHERE m.conversation_id = p_conversation AND m.seq = r.seq
+          AND m.content = r.old_content AND m.body = r.old_body
+        RETURNING m.seq
+    ) SELECT array_agg(seq) INTO revised FROM changed;
+    IF revised IS NOT NULL THEN
+        DELETE FROM {schema}.messages AS m
+        WHERE m.conversation_id = p_conversation AND m.seq = ANY (p_gone) AND m.seq = ANY (revised)
+          AND m.seq > coalesce((SELECT max(kept.seq) FROM {schema}.messages AS kept
+                                WHERE kept.conversation_id = p_conversation
+                                  AND NOT (kept.seq = ANY (p_gone) AND kept.seq = ANY (revised))), 0);
+        UPDATE {schema}.conversations AS now_ SET
+            stamp = gen_random_uuid(), version = c.version + 1, updated_at = now(),
+            last_seq = coalesce((SELECT max(m.seq) FROM {schema}.messages AS m
+                                 WHERE m.conversation_id = p_conversation), 0),
+            last_human_seq = coalesce((SELECT m.seq FROM {schema}.messages AS m
+                                       WHERE m.conversation_id = p_conversation AND m.role = 'human'
+                                       ORDER BY m.seq DESC LIMIT 1), 0),
+            title = CASE WHEN c.title_source = 'auto' AND c.title = p_old_title THEN p_title ELSE c.title END,
+            title_source = CASE WHEN c.title_source = 'auto' AND c.title = p_old_title AND p_title IS NULL
+                                THEN 'none' ELSE c.title_source END
+        WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
+        INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
+        SELECT k.name, p_conversation, k.registered_by FROM {schema}.caches AS k WHERE k.name <> ALL (p_own)
+        ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
+    END IF;
     RETURN QUERY SELECT c.stamp::text;
 END $$;

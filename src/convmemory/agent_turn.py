@@ -1,0 +1,168 @@
+"""One turn of an agent: what it is shown of the conversation, and what of its state is to be stored.
+
+The agent's state is what others leave of it: guardrails replace and remove messages, summaries take their place. What is
+stored is the state as it stands after their hooks, looked at before each call of the model and when the agent is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.messages import BaseMessage, HumanMessage, RemoveMessage
+
+from convmemory.chains.resent import given_again, given_last, is_resumed, threads_ids
+from convmemory.chains.turn import Run
+from convmemory.encoding.codec import Encoded, encode
+from convmemory.encoding.same_words import says_the_same
+from convmemory.storage.postgres_rows import StoredBatch
+from convmemory.storage.revisions import Revision, taken_back
+from convmemory.windows.tool_pairing import for_prompt
+
+
+@dataclass(slots=True)
+class AgentTurn:
+    """What is known of one run of an agent; lives as long as the run, and in no state of the agent's.
+
+    ``window`` is what the model is shown of earlier turns, and ``since`` where the conversation stood then. ``known`` are
+    the ids that are not to be stored: earlier turns', or erased since. ``pending`` waits to be stored, in the order it was
+    met; ``stored`` is what this run has stored, and where. ``alone`` leaves an agent alone that another one calls.
+    """
+
+    window: list[BaseMessage] = field(default_factory=list)
+    since: int = 0
+    known: set[str] = field(default_factory=set)
+    resumed: bool = False
+    alone: bool = False
+    pending: dict[str, BaseMessage] = field(default_factory=dict)
+    stored: dict[str, tuple[int, Encoded]] = field(default_factory=dict)
+    changes: list[Revision] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    async_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _order: list[str] = field(default_factory=list)
+    _answer: list[BaseMessage] = field(default_factory=list)
+    _asked: bool = False
+
+    @classmethod
+    def begun(
+        cls, window: Sequence[BaseMessage], since: int, messages: Sequence[BaseMessage], run: Run | None
+    ) -> AgentTurn:
+        """The turn of an agent whose state holds ``messages``, over a conversation that shows ``window``."""
+        stored = {message.id: message for message in window if message.id}
+        asked = given_last(run, messages)
+        before = stored.get(asked.id or "") if isinstance(asked, HumanMessage) else None
+        if asked is None or before is None or says_the_same(before, asked):
+            asked = None
+        else:  # other words under an old id: an edit, or a client that counts from 1 each time
+            del stored[asked.id or ""]
+        newest = max((at + 1 for at, message in enumerate(messages) if message.id in stored), default=0)
+        resumed = is_resumed(run)
+        if newest:
+            newest = max(newest, given_again(window, messages)[0])  # a transcript may have ids here and there
+            known = _ids(message for message in messages[:newest] if message is not asked)
+            shown = next(at for at, message in enumerate(window) if message.id in known)
+            return cls(list(window[:shown]), since, known, resumed)
+        thread = threads_ids(run)
+        new = [message for message in messages if message.id not in thread]
+        again, shown = given_again(window, new)
+        known = thread | _ids(new[:again])
+        if resumed:  # nobody knows where it stopped: its question is stored, or everything was erased since
+            known = _ids(messages[: _last_question(messages)] if window else messages)
+        return cls(list(window[:shown]), since, known, resumed)
+
+    def look(self, messages: Sequence[BaseMessage]) -> None:
+        """Take over what the state says now.
+
+        A message that left is taken back if nothing that came after it is left, if the answer the model just gave left as
+        well, or if it was the user's and other words of the user's came. One that left from before others was summed up or
+        trimmed: it was said, and is stored.
+        """
+        now = {m.id: m for m in messages if m.id and m.id not in self.known and _was_said(m)}
+        there = _ids(messages)
+        left = len(self._order)  # from here on nothing is left
+        if not any(message.id in there for message in self._answer):
+            left = 0 if self._answer else self._end(now)
+        replaced = any(isinstance(m, HumanMessage) and name not in self._order for name, m in now.items())
+        for at, name in enumerate(self._order):
+            if name not in now and (at >= left or (replaced and self._is_question(name))):
+                self._take_back(name)
+        for name, message in now.items():
+            self._take_over(name, message)
+        self._order, self._answer = list(now), []
+
+    def _end(self, now: Container[str]) -> int:
+        """How many of the messages looked at before come up to the newest that is still there."""
+        return max((at + 1 for at, name in enumerate(self._order) if name in now), default=0)
+
+    def _is_question(self, name: str) -> bool:
+        if name in self.stored:
+            return self.stored[name][1].role == "human"
+        return isinstance(self.pending.get(name), HumanMessage)
+
+    def _take_back(self, name: str) -> None:
+        self.pending.pop(name, None)
+        if name in self.stored:
+            seq, encoded = self.stored.pop(name)
+            self.changes.append(taken_back(seq, encoded))
+
+    def _take_over(self, name: str, message: BaseMessage) -> None:
+        if name not in self.stored:
+            self.pending[name] = message
+            return
+        seq, encoded = self.stored[name]
+        now = encode(message)
+        if (now.content, now.body) != (encoded.content, encoded.body):
+            self.changes.append(Revision(seq, encoded, message, gone=False))
+            self.stored[name] = seq, now
+
+    def answered(self, messages: Sequence[BaseMessage]) -> None:
+        """The model said this: a new message, also where a cache or a short id gives it the id of an old one."""
+        self._answer = [message for message in messages if message.id]
+        self.known -= _ids(self._answer)
+
+    @property
+    def owes_the_question(self) -> bool:
+        """Whether what the user said is to be stored now, before the model is asked for the first time."""
+        asked, self._asked = self._asked, True
+        return not asked and (not self.resumed or self.has_question)
+
+    @property
+    def has_question(self) -> bool:
+        """Whether something the user said waits to be stored."""
+        return any(isinstance(message, HumanMessage) for message in self.pending.values())
+
+    @property
+    def said_since(self) -> int | None:
+        """Where the conversation stood when what is pending was said; a question may have been sent before that."""
+        return None if self.has_question else self.since
+
+    def shown(self, messages: Sequence[BaseMessage]) -> list[Any]:
+        """What goes before the state in a prompt: the window, without what the state has of it."""
+        own = _ids(messages) & self.known
+        return for_prompt([message for message in self.window if message.id not in own])
+
+    def settle(self, batch: StoredBatch | None) -> None:
+        """All that was pending is stored now, as ``batch`` says; with it goes what was to be changed."""
+        if batch is not None:
+            for name, place in zip(self.pending, batch.batch.places, strict=True):
+                self.stored[name] = abs(batch.seqs[place]), batch.batch.encoded[place]
+        self.pending = {}
+
+
+def _ids(messages: Iterable[BaseMessage]) -> set[str]:
+    return {message.id for message in messages if message.id}
+
+
+def _last_question(messages: Sequence[BaseMessage]) -> int:
+    return max((at for at, message in enumerate(messages) if isinstance(message, HumanMessage)), default=0)
+
+
+def _was_said(message: BaseMessage) -> bool:
+    """Whether somebody said this: not a summary that ``SummarizationMiddleware`` wrote, nor an order to delete."""
+    return (
+        not isinstance(message, RemoveMessage)
+        and message.additional_kwargs.get("lc_source") != "summarization"
+    )

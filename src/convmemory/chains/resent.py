@@ -1,0 +1,103 @@
+"""What of an agent's input is new: clients send their whole transcript again, and a checkpointer brings its thread along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage
+
+from convmemory.chains.turn import Run
+from convmemory.encoding.same_words import says_the_same
+
+
+def threads_ids(run: Run | None) -> set[str]:
+    """The ids of the messages that were in a state before its run began: a checkpointer brought them, no input did.
+
+    An agent inside another graph is given that graph's whole state, so the runs above are asked as well.
+    """
+    found: set[str] = set()
+    for one in () if run is None else (run, *run.above()):
+        start, given = _messages(one.first_inputs), _given(one.inputs)
+        if start is not None and given is not None:
+            found |= _before(start, given)
+    return found
+
+
+def is_resumed(run: Run | None) -> bool:
+    """Whether a run goes on where another stopped, and was given no message."""
+    return run is not None and _given(run.inputs) == []
+
+
+def given_last(run: Run | None, messages: Sequence[BaseMessage]) -> BaseMessage | None:
+    """The newest message of a run's input, as the state has it."""
+    given = None if run is None else _given(run.inputs)
+    if given and (named := _id(given[-1])):
+        return next((message for message in messages if message.id == named), None)
+    return messages[-1] if messages and given != [] else None
+
+
+def given_again(window: Sequence[BaseMessage], given: Sequence[BaseMessage]) -> tuple[int, int]:
+    """How many of the messages given are a transcript of the conversation, and where in the window that begins.
+
+    Without ids a transcript is known by the model's own words: the newest stored answer, and before it as many turns as
+    both have, with the same answers. What the user said there may have been redacted since. Clients leave out tools.
+    """
+    stored, told = _spoken(window), _spoken(given)
+    unanswered = next((n for n, (_, one) in enumerate(reversed(stored)) if isinstance(one, AIMessage)), None)
+    if unanswered is None:
+        return 0, len(window)
+    tail, stored = stored[len(stored) - unanswered :], stored[: len(stored) - unanswered]
+    for end in range(len(told), 0, -1):
+        both = min(end, len(stored))
+        pairs = zip(stored[len(stored) - both :], told[end - both : end], strict=True)
+        if isinstance(told[end - 1][1], AIMessage) and all(_same_turn(a, b) for (_, a), (_, b) in pairs):
+            for (_, waiting), (_, next_) in zip(tail, told[end:], strict=False):
+                if not says_the_same(waiting, next_):
+                    break
+                end += 1  # noqa: PLW2901 - what was stored and never answered is sent again as well
+            return told[end - 1][0] + 1, stored[len(stored) - both][0]
+    return 0, len(window)
+
+
+def _same_turn(stored: BaseMessage, told: BaseMessage) -> bool:
+    return stored.type == told.type and (isinstance(told, HumanMessage) or stored.text == told.text)
+
+
+def _spoken(messages: Sequence[BaseMessage]) -> list[tuple[int, BaseMessage]]:
+    """What people read: human messages, and answers that have text."""
+    return [
+        (at, one)
+        for at, one in enumerate(messages)
+        if isinstance(one, HumanMessage) or (isinstance(one, AIMessage) and one.text)
+    ]
+
+
+def _before(start: Sequence[Any], given: Sequence[Any]) -> set[str]:
+    """The ids in a state, less those of what was given; what was given without an id stands at the end."""
+    names = [_id(one) for one in given]
+    old = start if all(names) else start[: max(0, len(start) - len(given))]
+    return {name for one in old if (name := _id(one)) and name not in names}
+
+
+def _given(inputs: Any) -> list[Any] | None:
+    """The messages a run was given; none for one that is resumed, ``None`` where it does not say."""
+    if inputs is None:
+        return []
+    if hasattr(inputs, "resume") and hasattr(inputs, "update"):  # a Command of LangGraph's
+        return _messages(inputs.update) or []
+    return _messages(inputs)
+
+
+def _messages(state: Any) -> list[Any] | None:
+    found = state.get("messages") if isinstance(state, Mapping) else getattr(state, "messages", None)
+    if isinstance(found, str | BaseMessage | tuple | Mapping):
+        found = [found]
+    if not isinstance(found, list):
+        return None
+    return [one for one in found if not isinstance(one, RemoveMessage)]
+
+
+def _id(message: Any) -> str | None:
+    found = message.get("id") if isinstance(message, Mapping) else getattr(message, "id", None)
+    return found if isinstance(found, str) else None
