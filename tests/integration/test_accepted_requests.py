@@ -199,7 +199,7 @@ async def test_a_turn_is_found_again_when_its_end_is_taken_back(memory):
     key = memory.history("c", **ADA)._key
     store = memory.postgres
     newest = (await memory.get_messages("c", **ADA))[-1]
-    await store.pop_message(key, newest.id, dirty=True)
+    await store.pop_message(key, newest.id)
 
     assert texts(await memory.get_history("c", 1, **ADA))[0] == "q1"
 
