@@ -30,11 +30,11 @@ def recent(
     limit = min(max_messages, hard_max)
     if whole and len(messages) <= limit:
         return list(messages)
-    humans = [at for at, message in enumerate(messages) if begins_turn(message)]
     tail = max(0, len(messages) - limit)
-    fitting = next((at for at in humans if at >= tail), None)
-    if fitting is not None:
+    fitting = next((at for at in range(tail, len(messages)) if begins_turn(messages[at])), None)
+    if fitting is not None:  # nearly always, and at the first look
         return list(messages[fitting:])
+    humans = [at for at in range(tail) if begins_turn(messages[at])]
     if whole and not humans:
         return list(messages[tail:])
     turn = humans[-1] if humans else 0  # a tail without one: its turn began before it
