@@ -359,3 +359,13 @@ async def test_one_uuid_for_two_users_at_once_is_one_users(memory):
     refused = [o for o in outcomes if isinstance(o, ConversationNotFound)]
     assert len(refused) == 3
     assert sorted(o.seqs for o in outcomes if o not in refused) == [(1,), (2,), (3,)]
+
+
+async def test_a_call_under_the_same_key_is_the_same_call_whatever_it_says(memory):
+    """A caller that tries again may have put a time into its words."""
+    for said in ("at 10:00", "at 10:01"):
+        batch = [HumanMessage(said), AIMessage(said, id="x")]
+        appended = await memory.save_messages("c", batch, user_id="ana", idempotency_key="k")
+
+    assert appended.stored == 0
+    assert await stored(memory) == ["at 10:00", "at 10:00"]
