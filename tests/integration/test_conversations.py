@@ -51,11 +51,13 @@ async def test_what_save_message_returns_is_what_is_found(ana, message):
 
 async def test_a_message_saved_again_is_the_one_that_was_stored_then(ana):
     first = await ana.save_message("c", HumanMessage("first", id="h"), metadata={"a": 1})
-    again = await ana.save_message("c", HumanMessage("other words", id="h"), metadata={"a": 2})
+    again = await ana.save_message("c", HumanMessage("first", id="h"), metadata={"a": 2})
 
     assert again == first
-    both = await ana.save_messages("c", [HumanMessage("third", id="h"), AIMessage("new")])
+    both = await ana.save_messages("c", [HumanMessage("first", id="h"), AIMessage("new")])
     assert (both.stored, both.seqs, both.messages[0]) == (1, (1, 2), first)
+    other = await ana.save_message("c", HumanMessage("other words", id="h"))
+    assert (other.seq, other.content, other.message.id) == (3, "other words", "h")
 
 
 async def test_a_role_goes_with_its_content(ana):
@@ -281,7 +283,7 @@ async def test_a_repeat_beside_a_clear_is_no_other_message(ana, memory, monkeypa
 async def test_a_repeat_adds_no_documents_to_what_is_stored(ana):
     first = await ana.save_message("c", AIMessage("one", id="i"), contexts=[RetrievedContext("A")])
     again = await ana.save_message(
-        "c", AIMessage("two", id="i"), contexts=[RetrievedContext("B"), RetrievedContext("C")]
+        "c", AIMessage("one", id="i"), contexts=[RetrievedContext("B"), RetrievedContext("C")]
     )
 
     assert again == first == (await ana.get_messages("c"))[0]

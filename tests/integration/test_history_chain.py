@@ -268,6 +268,7 @@ async def test_a_run_is_told_whose_conversation_it_is(memory):
     assert config["configurable"] == {"user_id": "ana", "conversation_id": str(name)}
     assert config["metadata"] == {
         "conversation_id": str(name),
+        "conversation_name": str(name),
         "thread_id": str(name),
         "session_id": str(name),
         "user_id": "ana",
