@@ -196,10 +196,7 @@ async def test_a_turn_is_found_again_when_its_end_is_taken_back(memory):
         "c", [HumanMessage("q0"), AIMessage("a0"), HumanMessage("q1"), AIMessage([use("1")])], **ADA
     )
     await memory.save_messages("c", [HumanMessage([told("1")]), HumanMessage("q2")], **ADA)
-    key = memory.history("c", **ADA)._key
-    store = memory.postgres
-    newest = (await memory.get_messages("c", **ADA))[-1]
-    await store.pop_message(key, newest.id, dirty=True)
+    await memory._store.pop(memory.history("c", **ADA)._key)
 
     assert texts(await memory.get_history("c", 1, **ADA))[0] == "q1"
 

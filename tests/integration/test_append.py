@@ -188,8 +188,7 @@ async def test_what_says_the_same_is_a_repeat_and_what_does_not_is_none(memory, 
     for batch in [[one] for one in pair] if apart else [list(pair)]:
         await memory.save_messages("c", batch, user_id="ana")
 
-    found = await memory.get_messages("c", user_id="ana")
-    assert [one.message for one in found] == list(pair)[:count]
+    assert [m.message for m in await memory.get_messages("c", user_id="ana")] == list(pair)[:count]
 
 
 async def test_a_message_said_after_a_row_was_stored_is_not_that_row(memory):

@@ -192,7 +192,14 @@ def test_a_message_that_was_changed_does_not_bring_its_old_dict_back():
 
 
 @pytest.mark.parametrize(
-    "kept", [5, [], {"role": "nobody", "content": "x"}, {"role": "assistant", "content": 5}]
+    "kept",
+    [
+        5,
+        [],
+        {"role": "nobody", "content": "x"},
+        {"role": "assistant", "content": 5},
+        {"role": "assistant", "content": "yes", "refusal": 5},
+    ],
 )
 def test_what_a_caller_puts_in_the_place_of_the_dict_is_not_believed(kept):
     assert chat_messages([AIMessage("yes", additional_kwargs={CHAT_KEY: kept})]) == [
