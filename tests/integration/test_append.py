@@ -188,7 +188,7 @@ async def test_what_says_the_same_is_a_repeat_and_what_does_not_is_none(memory, 
     for batch in [[one] for one in pair] if apart else [list(pair)]:
         await memory.save_messages("c", batch, user_id="ana")
 
-    assert await memory.get_history("c", user_id="ana") == list(pair)[:count]
+    assert [m.message for m in await memory.get_messages("c", user_id="ana")] == list(pair)[:count]
 
 
 async def test_a_message_said_after_a_row_was_stored_is_not_that_row(memory):
@@ -359,3 +359,13 @@ async def test_one_uuid_for_two_users_at_once_is_one_users(memory):
     refused = [o for o in outcomes if isinstance(o, ConversationNotFound)]
     assert len(refused) == 3
     assert sorted(o.seqs for o in outcomes if o not in refused) == [(1,), (2,), (3,)]
+
+
+async def test_a_call_under_the_same_key_is_the_same_call_whatever_it_says(memory):
+    """A caller that tries again may have put a time into its words."""
+    for said in ("at 10:00", "at 10:01"):
+        batch = [HumanMessage(said), AIMessage(said, id="x")]
+        appended = await memory.save_messages("c", batch, user_id="ana", idempotency_key="k")
+
+    assert appended.stored == 0
+    assert await stored(memory) == ["at 10:00", "at 10:00"]

@@ -286,7 +286,7 @@ async def test_writes_refuse_what_would_not_see_a_new_cache(memory, registered, 
             "SELECT clear_v1(%(c)s, 'ana', '{}')",
             "SELECT delete_v1(%(c)s, 'ana', '{}')",
             "SELECT pop_v1(%(c)s, 'ana', %(c)s, '{}')",
-            "SELECT append_v1(%(c)s, 'ana', NULL, NULL, NULL, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, '{}', '{}')",
+            "SELECT append_v1(%(c)s, 'ana', NULL, NULL, NULL, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, '{}', NULL, '{}')",
             "SELECT register_v1('{a}')",
             "DELETE FROM conversations",
         ):

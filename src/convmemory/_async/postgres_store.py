@@ -70,7 +70,7 @@ class AsyncPostgresStore(AsyncCacheRegister):
             "user_id": key.user_id,
             "external_id": key.external_id,
             "dept_id": dept_id,
-            "since": since,
+            "since": since if idempotency_key is None else postgres_rows.SAME_CALL,
             "own": postgres_rows.array(own),
         }
         found = await self._run("append", parameters)

@@ -71,7 +71,7 @@ class PostgresStore(CacheRegister):
             "user_id": key.user_id,
             "external_id": key.external_id,
             "dept_id": dept_id,
-            "since": since,
+            "since": since if idempotency_key is None else postgres_rows.SAME_CALL,
             "own": postgres_rows.array(own),
         }
         found = self._run("append", parameters)

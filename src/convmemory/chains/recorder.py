@@ -105,7 +105,7 @@ class RunRecorder(BaseCallbackHandler):
         with self._lock:
             events = list(_inside(run))
             for above in run.above():
-                events += [e for e in above.events if isinstance(e, Retrieval) and e.order > above.settled]
+                events += above.retrieved_for(run)
         return sorted(events, key=lambda event: event.order)
 
     @_quietly
@@ -267,7 +267,7 @@ class RunRecorder(BaseCallbackHandler):
         """A turn is over: what had been retrieved for it, before it began, stays where that was done."""
         now = next(self._orders)
         for above in turn.above():
-            above.settled = now
+            above.settle(now)
 
 
 def _answer(run: Run, response: LLMResult) -> Answer:

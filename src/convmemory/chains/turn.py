@@ -85,7 +85,7 @@ class Run:
     "A turn in here that failed and that another try may still store."
     told: int = -1
     "Up to where what happened was told to the messages of this turn that are stored already."
-    settled: int = -1
+    settled: list[int] = field(default_factory=list)
     "What was retrieved here before this was a turn's in here, and is not the next one's elsewhere."
 
     def above(self) -> Iterator[Run]:
@@ -97,7 +97,18 @@ class Run:
 
     def left(self) -> list[Event]:
         """What happened in here that is not a turn's already."""
-        return [one for one in self.events if isinstance(one, Answer) or one.order > self.settled]
+        last = self.settled[-1] if self.settled else -1
+        return [one for one in self.events if isinstance(one, Answer) or one.order > last]
+
+    def retrieved_for(self, turn: Run) -> list[Event]:
+        """What was retrieved here for a turn inside: but for what another one had that was over before it began."""
+        over = max((order for order in self.settled if order < turn.order), default=-1)
+        return [one for one in self.events if not isinstance(one, Answer) and one.order > over]
+
+    def settle(self, order: int) -> None:
+        """A turn inside is over: what was retrieved before is not the next one's."""
+        self.settled.append(order)
+        del self.settled[:-MOST_EVENTS]
 
     def add(self, events: Sequence[Event]) -> None:
         """Note what happened, and let go of the oldest where it becomes too much."""

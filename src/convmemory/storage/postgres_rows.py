@@ -23,6 +23,9 @@ from convmemory.windows.snapshots import NOTHING_BEFORE, Written
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_ID: Final = UUID(int=(1 << 128) - 1)
 
+SAME_CALL: Final = -1
+"""In place of a seq: the caller says that what it sends again is the same, and its words are not compared."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

@@ -219,7 +219,8 @@ END $$;
 -- from messages_by_id, however long the conversation is, and needs no other plan for another array.
 -- An id comes back for one of two reasons. Its message is sent again: the same words, and the row stays as it is. Or another
 -- message has the same id, as models behind a cache and providers with short ids give it: other words, or any words that were
--- said after the conversation stood at p_since (NULL: nobody knows), where the row is older than that. Then its row id follows
+-- said after the conversation stood at p_since (NULL: nobody knows; -1: a caller says that this is the same call again, so that
+-- no words are compared), where the row is older than that. Then its row id follows
 -- from id, words and p_since, so that it is stored, and once if it is sent again; its seq is returned with a minus sign.
 -- What it calls is named in full: a caller's search_path may have one of its own, and a SET on the
 -- function costs 5 us. (An unnest of several arrays is PostgreSQL's own, and has no other name.)
@@ -264,8 +265,8 @@ BEGIN
     END LOOP;
     IF known THEN
         SELECT pg_catalog.array_agg(CASE WHEN (
-            SELECT old.seq > coalesce(p_since, 0) AND old.role = m.role AND old.content = m.content
-                   AND (old.body = m.body OR {schema}.says_the_same_v1(old.body, m.body))
+            SELECT coalesce(p_since, 0) = -1 OR (old.seq > coalesce(p_since, 0) AND old.role = m.role AND old.content = m.content
+                   AND (old.body = m.body OR {schema}.says_the_same_v1(old.body, m.body)))
             FROM {schema}.messages AS old WHERE old.conversation_id = p_conversation AND old.id = m.id
         ) IS NOT FALSE THEN m.id ELSE pg_catalog.encode(pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to(
             pg_catalog.concat_ws('/', m.id, p_since, m.role, m.content, m.body), 'UTF8')), 1, 16), 'hex')::uuid END
