@@ -51,6 +51,9 @@ def test_every_python_block_of_a_page_runs_and_runs_again(page, reader, monkeypa
         names = {"__name__": "__main__"}
         for number, block in enumerate(blocks_of(page), 1):
             exec(compile(block, f"{page.name} block {number}", "exec"), names)  # noqa: S102 - our own pages
+        for left in names.values():  # open for as long as a worker lives
+            if isinstance(left, convmemory.ConversationMemory):
+                left.close()
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)

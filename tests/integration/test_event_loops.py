@@ -316,6 +316,10 @@ PROGRAMS = {
     "leaves a call under way": AWAITED + "async def main():\n    await memory.open()\n"
     "    global task\n    task = asyncio.create_task(memory.get_messages('c', user_id='ada'))\n"
     "    await asyncio.sleep(0)\nasyncio.run(main())",
+    "ends while its pool grows": AWAITED + "async def main():\n    await memory.open()\n    global tasks\n"
+    "    tasks = [asyncio.create_task(memory.get_messages('c', user_id='ada')) for _ in range(9)]\n"
+    "    while memory.postgres._pool.get_stats()['pool_size'] < 5:\n        await asyncio.sleep(0)\n"
+    "asyncio.run(main())",
     "blocking": "ConversationMemory.from_url(*places, **settings).open().save_message('c', 'x', user_id='ada')",
     "blocking, and raises": "ConversationMemory.from_url(*places, **settings).open()\nraise SystemExit('my mistake')",
 }
