@@ -302,7 +302,7 @@ async def test_messages_come_in_every_form_langchain_takes(memory):
         "c", [{"role": "user", "content": "a dict"}, ToolMessage("a result", tool_call_id="t")], user_id="ana"
     )
 
-    assert await memory.get_history("c", user_id="ana") == [
+    assert [m.message for m in await memory.get_messages("c", user_id="ana")] == [
         HumanMessage("just text"),
         AIMessage("a pair"),
         HumanMessage("a dict"),
