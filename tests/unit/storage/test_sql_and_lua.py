@@ -60,6 +60,19 @@ def test_sql_header_explains_every_parameter_that_is_no_column(name):
     assert unexplained == set()
 
 
+TAKES_ANYTHING = (
+    r"(?<!pg_catalog\.)\b(?:unnest|array_\w+|jsonb?_\w+|to_jsonb?|row_to_json|format|concat\w*)\("
+)
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_no_function_that_takes_anything_can_be_outbid_by_one_of_another_schema(name):
+    """Behind a pooler nothing sees to a statement's search_path but the statement itself."""
+    _, body = halves(sql_and_lua.sql(name))
+
+    assert re.findall(TAKES_ANYTHING, body) == []
+
+
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_every_statement_is_used(name):
     assert re.search(rf'"{name}"', PYTHON)
