@@ -190,7 +190,9 @@ async def test_a_stranger_finds_nothing_even_where_a_window_is_at_hand(memory):
 async def test_every_hard_message_comes_back_from_both_tiers(memory):
     messages = SAID
     stored = await memory.save_messages("c", [Draft(message) for message in messages], user_id="ana")
-    everything = await read(memory.history("c", user_id="ana", max_messages=None))  # as they are, answered or not
+    everything = await read(
+        memory.history("c", user_id="ana", max_messages=None)
+    )  # as they are, answered or not
     rows = await memory.get_messages("c", user_id="ana", limit=1000)
     places = dict(
         zip(stored.seqs[::-1], messages[::-1], strict=True)
