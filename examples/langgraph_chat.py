@@ -76,8 +76,14 @@ class Agent:
         """Let the model answer the recent window, and store the answer."""
         history = self.history(config)
         reply = self.model.invoke([RULES, *history.window()], config)
-        history.add_messages([reply.model_copy(update={"id": f"{state['turn']} reply {state['step']}"})])
-        return {"calls": reply.tool_calls, "step": state["step"] + 1}
+        about, step = config["configurable"], f"{state['turn']} reply {state['step']}"
+        saved = self.memory.save_messages(
+            about["conversation_id"],
+            [reply.model_copy(update={"id": step})],
+            user_id=about["user_id"],
+            idempotency_key=step,  # a node that runs again may get other words; the first ones count
+        )
+        return {"calls": saved.messages[0].message.tool_calls, "step": state["step"] + 1}
 
     def ask(self, state: State) -> State:
         """Wait for the manager, for as long as it takes: the checkpointer keeps the question."""
