@@ -71,16 +71,19 @@ class SilentMiss(AsyncTieredStore):
     """A reader without the lease says nothing of what it read."""
 
     async def _read_tiered(
-        self, redis: AsyncRedisStore, key: ConversationKey, want: int, hard: int
+        self, redis: AsyncRedisStore, key: ConversationKey, want: int, hard: int, turns: int | None
     ) -> Snapshot:
-        return await Silent(self.postgres, redis)._read_tiered(redis, key, want, hard)
+        return await Silent(self.postgres, redis)._read_tiered(redis, key, want, hard, turns)
 
 
 class SilentFullRead(AsyncTieredStore):
     """Whoever reads everything says nothing of it."""
 
-    async def read(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
-        return await (Silent(self.postgres, self.redis) if want is None else super()).read(key, want, hard)
+    async def read(
+        self, key: ConversationKey, want: int | None, hard: int, turns: int | None = None
+    ) -> Snapshot:
+        store = Silent(self.postgres, self.redis) if want is None else super()
+        return await store.read(key, want, hard, turns)
 
 
 class NotMarked(AsyncTieredStore):

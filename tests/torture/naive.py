@@ -6,6 +6,7 @@ What the checker must not let pass. PostgreSQL is the library's own store; only 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -14,7 +15,8 @@ import convmemory._sync.memory
 import convmemory.history
 from convmemory._sync.tiered import TieredStore
 from convmemory.ids import ConversationKey
-from convmemory.models import Appended, Draft
+from convmemory.models import Draft
+from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.windows.snapshots import Snapshot
 
 KEEP = 12
@@ -26,7 +28,8 @@ class NaiveStore(TieredStore):
 
     __slots__ = ()
 
-    def read(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
+    def read(self, key: ConversationKey, want: int | None, hard: int, turns: int | None = None) -> Snapshot:
+        self.postgres.settle(key)
         if want is None or want > KEEP:
             return super()._read_durable(key, want, hard)
         try:
@@ -41,12 +44,10 @@ class NaiveStore(TieredStore):
         self._push(key, snapshot.entries)
         return snapshot.newest(want, hard)
 
-    def append(
-        self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
-    ) -> Appended:
-        appended, written = self.postgres.append(key, drafts, dept_id=dept_id)
+    def append(self, key: ConversationKey, drafts: Sequence[Draft], **known: Any) -> StoredBatch:
+        batch, written = self.postgres.append(key, drafts, **known)
         self._push(key, written.entries)
-        return appended
+        return batch
 
     def clear(self, key: ConversationKey) -> None:
         self.postgres.clear_conversation(key)
