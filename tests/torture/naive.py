@@ -28,7 +28,7 @@ class NaiveStore(TieredStore):
 
     __slots__ = ()
 
-    def read(self, key: ConversationKey, want: int | None, hard: int, turns: int | None = None) -> Snapshot:
+    def read(self, key: ConversationKey, want: int | None, hard: int, *_: Any) -> Snapshot:
         self.postgres.settle(key)
         if want is None or want > KEEP:
             return super()._read_durable(key, want, hard)
