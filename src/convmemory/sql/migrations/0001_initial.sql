@@ -331,6 +331,27 @@ BEGIN
     RETURN NEXT;
 END $$;
 
+-- What every change of stored messages begins with: its statements must see what they waited for, and the triggers are told
+-- which conversation it sees to itself.
+CREATE FUNCTION {schema}.begin_change_v1(p_conversation uuid) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM {schema}.refuse_isolation_v1();
+    END IF;
+    PERFORM set_config('convmemory.seen_to', p_conversation::text, true);
+END $$;
+
+-- And what it ends with: a mark for every cache but those that the caller tells. Always executed, since the lock it takes on
+-- marks is what a new cache waits for. (append_v1 has it in its own text: a call would be felt there.)
+CREATE FUNCTION {schema}.mark_others_v1(p_conversation uuid, p_own text[]) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
+    SELECT k.name, p_conversation, k.registered_by FROM {schema}.caches AS k WHERE k.name <> ALL (p_own)
+    ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
+END $$;
+
 -- Delete a conversation's messages and keep the conversation: the row lock first, so that no append slips between.
 -- p_own names the caches that are told by whoever calls. Returns no row when there is none, or it is somebody else's.
 CREATE FUNCTION {schema}.clear_v1(p_conversation uuid, p_user text, p_own text[])
@@ -340,10 +361,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c {schema}.conversations;
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        PERFORM {schema}.refuse_isolation_v1();
-    END IF;
-    PERFORM set_config('convmemory.seen_to', p_conversation::text, true);
+    PERFORM {schema}.begin_change_v1(p_conversation);
     UPDATE {schema}.conversations AS now_
     SET stamp = gen_random_uuid(), version = now_.version + 1, last_seq = 0, last_human_seq = 0, updated_at = now(),
         title = CASE WHEN now_.title_source = 'auto' THEN NULL ELSE now_.title END, -- it quotes what is deleted
@@ -354,9 +372,7 @@ BEGIN
         RETURN;
     END IF;
     DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation;
-    INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
-    SELECT k.name, p_conversation, k.registered_by FROM {schema}.caches AS k WHERE k.name <> ALL (p_own)
-    ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
+    PERFORM {schema}.mark_others_v1(p_conversation, p_own);
     RETURN QUERY SELECT c.stamp::text;
 END $$;
 
@@ -367,17 +383,12 @@ RETURNS TABLE (stamp text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        PERFORM {schema}.refuse_isolation_v1();
-    END IF;
-    PERFORM set_config('convmemory.seen_to', p_conversation::text, true);
+    PERFORM {schema}.begin_change_v1(p_conversation);
     DELETE FROM {schema}.conversations AS now_ WHERE now_.conversation_id = p_conversation AND now_.user_id = p_user;
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
-    SELECT k.name, p_conversation, k.registered_by FROM {schema}.caches AS k WHERE k.name <> ALL (p_own)
-    ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
+    PERFORM {schema}.mark_others_v1(p_conversation, p_own);
     RETURN QUERY SELECT ''::text;
 END $$;
 
@@ -391,10 +402,7 @@ DECLARE
     c {schema}.conversations;
     place bigint;
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        PERFORM {schema}.refuse_isolation_v1();
-    END IF;
-    PERFORM set_config('convmemory.seen_to', p_conversation::text, true);
+    PERFORM {schema}.begin_change_v1(p_conversation);
     SELECT * INTO c FROM {schema}.conversations
     WHERE conversation_id = p_conversation AND user_id = p_user FOR NO KEY UPDATE;
     DELETE FROM {schema}.messages AS m
@@ -410,9 +418,7 @@ BEGIN
             (SELECT m.seq FROM {schema}.messages AS m
              WHERE m.conversation_id = p_conversation AND m.role = 'human' ORDER BY m.seq DESC LIMIT 1), 0) END
     WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
-    INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
-    SELECT k.name, p_conversation, k.registered_by FROM {schema}.caches AS k WHERE k.name <> ALL (p_own)
-    ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
+    PERFORM {schema}.mark_others_v1(p_conversation, p_own);
     RETURN QUERY SELECT c.stamp::text;
 END $$;
 
@@ -431,10 +437,7 @@ DECLARE
     c {schema}.conversations;
     revised bigint[];
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        PERFORM {schema}.refuse_isolation_v1();
-    END IF;
-    PERFORM set_config('convmemory.seen_to', p_conversation::text, true);
+    PERFORM {schema}.begin_change_v1(p_conversation);
     SELECT * INTO c FROM {schema}.conversations
     WHERE conversation_id = p_conversation AND user_id = p_user FOR NO KEY UPDATE;
     IF NOT FOUND THEN
@@ -465,9 +468,7 @@ BEGIN
             title_source = CASE WHEN c.title_source = 'auto' AND c.title = p_old_title AND p_title IS NULL
                                 THEN 'none' ELSE c.title_source END
         WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
-        INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
-        SELECT k.name, p_conversation, k.registered_by FROM {schema}.caches AS k WHERE k.name <> ALL (p_own)
-        ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
+        PERFORM {schema}.mark_others_v1(p_conversation, p_own);
     END IF;
     RETURN QUERY SELECT c.stamp::text;
 END $$;
