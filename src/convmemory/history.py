@@ -161,8 +161,11 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
     def _append(self, store: TieredStore, drafts: Sequence[Draft], since: int | None) -> StoredBatch | None:
         if not drafts:
             return None
-        with self._reported():
+        try:
             return store.append(self._key, drafts, dept_id=self._dept_id, since=since)
+        except Exception as error:
+            self._report(error)
+            raise
 
     async def aadd_messages(self, messages: Sequence[BaseMessage | Draft]) -> None:
         """Store messages in order; see ``add_messages``."""
@@ -177,8 +180,11 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
     ) -> StoredBatch | None:
         if not drafts:
             return None
-        with self._reported():
+        try:
             return await store.append(self._key, drafts, dept_id=self._dept_id, since=since)
+        except Exception as error:
+            self._report(error)
+            raise
 
     def begin_turn(self, messages: Sequence[BaseMessage], run: Run | None) -> AgentTurn:
         """The turn of an agent whose state holds ``messages``; ``ConversationMemoryMiddleware`` begins with it."""
@@ -197,10 +203,8 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         """Store ``drafts``, what is pending of an agent's turn, and what guardrails changed of what is stored."""
         store = self._sync("astore_turn()")
         if turn.changes:
-            with (
-                self._reported(),
-                suppress(ConversationNotFound),
-            ):  # deleted meanwhile: what is new begins it again
+            # deleted meanwhile: what is new begins it again
+            with self._reported(), suppress(ConversationNotFound):
                 store.revise(self._key, turn.changes)
             turn.changes = []
         turn.settle(self._append(store, drafts, turn.said_since))

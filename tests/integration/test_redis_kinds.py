@@ -19,7 +19,8 @@ from fix_servers import same_binaries
 from torture.sentinel import SERVICE, SentinelSet, cluster
 from torture.servers import Hot, Server
 
-NAMES = [f"c{number}" for number in range(12)]
+NAMES = [f"c{number}" for number in range(40)]
+"""So many that no node of three is without one of them, by chance."""
 PATIENCE = 20.0
 
 

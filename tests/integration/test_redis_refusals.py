@@ -52,7 +52,7 @@ async def used(memory, times=5):
 
 
 @pytest.mark.parametrize(
-    "rules", [["-info"], ["-hget"], ["-hdel", "-hset"], ["-time"], ["-@write"], ["-eval", "-evalsha"]]
+    "rules", [["-info"], ["-hmget"], ["-hdel", "-hset"], ["-time"], ["-@write"], ["-eval", "-evalsha"]]
 )
 async def test_what_is_refused_is_said_once_and_told_by_check(schema, make_memory, limited, caplog, rules):
     memory = await make_memory(redis=limited(*rules))

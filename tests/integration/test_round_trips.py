@@ -196,6 +196,7 @@ async def test_while_redis_is_left_alone_an_append_is_one_statement_mark_include
     await warmed(history, memory, 2)
     for prober in (AsyncProber, Prober):  # somebody asks for a sign of life, and has not heard any
         monkeypatch.setattr(prober, "refuses", lambda _: True)
+        monkeypatch.setattr(prober, "start", lambda *_, **__: None)
     memory.redis.health.open = True
 
     assert await cost(lambda: add(history, batch(2))) == {"postgres": ONE, "redis": NONE}

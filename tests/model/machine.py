@@ -288,7 +288,6 @@ def play(
         max_examples=examples * TIMES,
         stateful_step_count=steps,
         derandomize=TIMES == 1,
-        deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],

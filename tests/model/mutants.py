@@ -63,7 +63,7 @@ class Mutant:
 
 
 class Silent(AsyncTieredStore):
-    async def _tell(self, redis: AsyncRedisStore, key: ConversationKey, stamp: str) -> None:
+    async def _tell(self, key: ConversationKey, stamp: str) -> None:
         """Nothing."""
 
 

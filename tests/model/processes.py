@@ -200,7 +200,7 @@ class GatedPostgres(AsyncPostgresStore):
     process: Process
 
     async def _send(
-        self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, **more: Any
+        self, home: Any, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, **more: Any
     ) -> Sequence[Any]:
         name = next(name for name, text in self._statements.items() if text is query)
         world, actor = self.process.world, playing()
@@ -211,7 +211,7 @@ class GatedPostgres(AsyncPostgresStore):
         actor.stumbled = stumbles
         if stumbles and order is Order.LOSE_REQUEST:
             raise psycopg.OperationalError("cut off")
-        rows = await super()._send(query, parameters, fetch=fetch, **more)
+        rows = await super()._send(home, query, parameters, fetch=fetch, **more)
         world.stated(actor, name, parameters)
         if order is Order.HOLD:
             await actor.stop(f"the answer of {name}")

@@ -22,7 +22,7 @@ SEEDS = [
 
 
 @pytest.mark.parametrize("name", HARNESSES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.one_of(st.sampled_from(SEEDS), st.binary(max_size=300)))
 def test_no_input_breaks_a_promise(name, data):
     HARNESSES[name](data)

@@ -12,8 +12,9 @@ from psycopg import sql
 from convmemory._sync.tiered import TieredStore
 from convmemory.encoding.codec import pack
 from convmemory.ids import ConversationKey
-from convmemory.models import Appended, Draft
+from convmemory.models import Draft
 from convmemory.storage import postgres_rows
+from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.redis_keys import Keys
 from convmemory.windows.snapshots import Snapshot, Written
 
@@ -84,8 +85,8 @@ def two_keys(*, slide: bool) -> Changes:
         for at in (4, 3)
     )
     served = (
-        "reply[#reply + 1] = redis.call('HGET', key, at)",
-        "local one = redis.call('HGET', key .. ':m', at)\n      if one then reply[#reply + 1] = one end",
+        "redis.call('HMGET', key, unpack(places))) do\n        reply[#reply + 1] = message",
+        "redis.call('HMGET', key .. ':m', unpack(places))) do\n        if message then reply[#reply + 1] = message end",
     )
     dropped = ("redis.call('DEL', key)", "redis.call('DEL', key, key .. ':m')")
     put = "redis.call('HSET', key .. ':m', "
@@ -120,9 +121,7 @@ class HotFirst(TieredStore):
 
     __slots__ = ()
 
-    def append(
-        self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
-    ) -> Appended:
+    def append(self, key: ConversationKey, drafts: Sequence[Draft], **more: Any) -> StoredBatch:
         name = self.redis._keys.window(key.uuid)
         stamp, last = self.redis._client.hmget(name, "stamp", "last")
         if stamp:
@@ -131,7 +130,7 @@ class HotFirst(TieredStore):
             entries = [pack(one) for one in encoded]
             ahead = Written(str(uuid4()), stamp.decode(), first, human, entries)
             self.redis.publish(key, ahead, self.redis.trust.standing)
-        return self.postgres.append(key, drafts, dept_id=dept_id)[0]
+        return self.postgres.append(key, drafts, **more)[0]
 
 
 class Resurrecting(TieredStore):
@@ -155,16 +154,14 @@ class WritingBack(TieredStore):
     _count = count()
     _FLUSH = sql.SQL("DELETE FROM {} WHERE conversation_id = %s AND NOT seq BETWEEN %s AND %s")
 
-    def append(
-        self, key: ConversationKey, drafts: Sequence[Draft], *, dept_id: str | None = None
-    ) -> Appended:
-        appended = super().append(key, drafts, dept_id=dept_id)
+    def append(self, key: ConversationKey, drafts: Sequence[Draft], **more: Any) -> StoredBatch:
+        batch = super().append(key, drafts, **more)
         place = self.redis._client.hmget(self.redis._keys.window(key.uuid), "first", "last")
         if next(self._count) % 20 == 0 and all(place):
             table = sql.Identifier(self.postgres.settings.db_schema, "messages")
             with self.postgres._pool.connection() as conn:
                 conn.execute(self._FLUSH.format(table), [key.uuid, *map(int, place)])
-        return appended
+        return batch
 
 
 class Forgetful(TieredStore):
@@ -172,7 +169,7 @@ class Forgetful(TieredStore):
 
     __slots__ = ()
 
-    def read(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
+    def read(self, key: ConversationKey, want: int | None, hard: int, turns: int | None = None) -> Snapshot:
         if self.redis.health.open:
             return Snapshot()
-        return super().read(key, want, hard)
+        return super().read(key, want, hard, turns)

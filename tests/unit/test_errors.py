@@ -131,7 +131,7 @@ def test_errors_travel_between_processes(error):
     ids=lambda value: type(value).__name__,
 )
 def test_a_drivers_error_becomes_ours_with_it_as_the_cause(driver, ours):
-    with pytest.raises(ours) as caught, translated("Tier", "work", ("convmemory", 1)):
+    with pytest.raises(ours) as caught, translated("Tier", "work", lambda: ("convmemory", 1)):
         raise driver
 
     assert type(caught.value) is ours

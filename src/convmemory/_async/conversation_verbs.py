@@ -28,14 +28,13 @@ from convmemory.arguments import (
 from convmemory.dialects.anthropic import AnthropicMessages, anthropic_messages
 from convmemory.dialects.openai_chat import chat_messages
 from convmemory.drafts import draft_of, drafts_of
-from convmemory.encoding.codec import unpack
 from convmemory.errors import ConversationExists, ConversationNotFound, InvalidArgument
 from convmemory.ids import ConversationKey, checked_id, new_uuid
 from convmemory.models import Appended, Conversation, Draft, Message, Page, RetrievedContext
 from convmemory.settings import Settings
-from convmemory.windows.cutting import recent
 from convmemory.windows.snapshots import NO_CONVERSATION
 from convmemory.windows.tool_pairing import for_prompt, in_order
+from convmemory.windows.window_size import WindowSize
 
 
 class AsyncConversationVerbs:
@@ -315,7 +314,7 @@ class AsyncConversationVerbs:
             key
         ):  # it may have been made since
             raise ConversationNotFound(key.name)
-        window = recent([unpack(e) for e in snapshot.entries], want, hard_max=hard, whole=snapshot.whole)
+        window = WindowSize(want, hard).cut(snapshot)
         if wanted == "langchain":
             return for_prompt(window)
         return chat_messages(in_order(window)) if wanted == "openai" else anthropic_messages(in_order(window))

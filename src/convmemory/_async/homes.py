@@ -98,7 +98,7 @@ class AsyncHomes(Generic[H]):
             home = self._homes.get(place)
             if home is None:
                 home = self._homes[place] = self._make()
-                self._guards[place] = aguard(partial(self._leave, place))
+                self._guards[place] = aguard(partial(self._leave, place, home))
             return home
 
     def _deserted(self, place: Any) -> list[Any]:
@@ -126,9 +126,11 @@ class AsyncHomes(Generic[H]):
         if guard is not None:
             await guard.aclose()
 
-    async def _leave(self, place: Any) -> None:
+    async def _leave(self, place: Any, home: H) -> None:
+        """Close a home, unless that was done: a loop that runs again tells of its former one while it has another."""
         with self._lock:
-            home = self._homes.pop(place, None)
+            if self._homes.get(place) is not home:
+                return
+            del self._homes[place]
             self._guards.pop(place, None)
-        if home is not None:
-            await home.leave()
+        await home.leave()

@@ -48,7 +48,7 @@ class AsyncLookout:
             await self._look(ticket)
         if (ticket is None or ticket.began < now) and not self._trust.serves(time.monotonic()):
             return None  # what another caller began may be too old for this one
-        return self._standing()
+        return self._trust.known
 
     async def to_write(self) -> Standing:
         """What a write goes by: the caches it tells. One that knows none tells nobody, and marks them all.
@@ -61,14 +61,6 @@ class AsyncLookout:
             await self._look(ticket)
         return self._trust.standing
 
-    def still(self) -> Standing | None:
-        """What a read goes by that found no PostgreSQL: nobody who is cut off from it can look, or would find a newer window."""
-        return self._standing()
-
-    def _standing(self) -> Standing | None:
-        standing = self._trust.standing
-        return standing if self._trust.trusted and standing.known else None
-
     async def _look(self, ticket: Ticket) -> None:
         trust = self._trust
         try:
@@ -77,11 +69,14 @@ class AsyncLookout:
             # PostgreSQL away: nobody can commit and mark either, so a process that lost nothing goes on serving. One that
             # lost something would only wait for the same server once more.
             away = isinstance(error, StorageUnavailable) and error.tier == POSTGRES
-            if away or error.tier != POSTGRES:
+            if away:
                 trust.gave_up(time.monotonic())
-            else:
+            elif error.tier == POSTGRES:
                 trust.refused(time.monotonic())
                 logger.warning("windows cannot be trusted: %s", error)
+            else:  # what is marked was not dropped
+                trust.lost()
+                trust.left()
             if away and not trust.trusted:
                 raise
         except BaseException:

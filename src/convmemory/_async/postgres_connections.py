@@ -143,6 +143,11 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
             await self._part(error)
             raise
 
+    async def commit(self) -> None:
+        """Commit, where anything was begun: the pool asks for it after every statement."""
+        if self.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            await super().commit()
+
     async def _part(self, error: psycopg.Error) -> None:
         """Hang up on a server that is shutting down or takes no writes: the primary may be another one by now.
 
@@ -272,7 +277,7 @@ class AsyncPostgresHome:
     @property
     def busy(self) -> bool:
         """Whether all connections there may be are there, and so in the hands of others if none is to be had."""
-        return sum(not conn.closed for conn in self.kind.made) >= self.pool.max_size
+        return sum(not conn.closed for conn in list(self.kind.made)) >= self.pool.max_size
 
     async def leave(self) -> None:
         """Close the pool; at the end of an event loop its workers are gone, and cannot be waited for."""
@@ -288,7 +293,7 @@ class AsyncPostgresHome:
     def drop(self) -> None:
         """Close every connection where it stands."""
         self._forget_the_pool()
-        for work in (*self.pool._workers, self.pool._sched_runner):  # noqa: SLF001 - they are nobody else's
+        for work in (*getattr(self.pool, "_workers", ()), getattr(self.pool, "_sched_runner", None)):
             if work is not None:
                 aend(work)
         for conn in list(self.kind.made):

@@ -65,14 +65,13 @@ class AsyncPostgresStore(AsyncCacheRegister):
         """
         await self.settle(key)
         batch = postgres_rows.prepare(key, drafts, idempotency_key, since)
-        parameters = batch.parameters() | {
-            "conversation": key.uuid,
-            "user_id": key.user_id,
-            "external_id": key.external_id,
-            "dept_id": dept_id,
-            "since": since if idempotency_key is None else postgres_rows.SAME_CALL,
-            "own": postgres_rows.array(own),
-        }
+        parameters = batch.parameters()
+        parameters["conversation"] = key.uuid
+        parameters["user_id"] = key.user_id
+        parameters["external_id"] = key.external_id
+        parameters["dept_id"] = dept_id
+        parameters["since"] = since if idempotency_key is None else postgres_rows.SAME_CALL
+        parameters["own"] = postgres_rows.array(own)
         found = await self._run("append", parameters)
         if not found:
             raise ConversationNotFound(key.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from types import TracebackType
-from typing import Final
+from typing import Final, NoReturn
 
 from convmemory._async.homes import AsyncHomes
 from convmemory._async.redis_connections import AsyncRedisHome
@@ -13,7 +13,7 @@ from convmemory.errors import StorageUnavailable, in_words
 from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import REDIS, busy, describe, refused, translated, wrong_type
 from convmemory.tiers.socket_checks import Deserted
-from convmemory.tiers.turns import AsyncTurns, Busy
+from convmemory.tiers.turns import Busy
 from convmemory.tiers.waiting import aheeded
 from convmemory.windows.trust import Trust
 
@@ -55,24 +55,27 @@ class AsyncRedisCalls:
         """Whether windows are left alone, because the server refused what they need."""
         return bool(self.refusals) and time.monotonic() < self._paused
 
-    def look(self, operation: str) -> None:
-        """Refuse a call while the breaker is open."""
-        if self._health.open and self._homes.here().prober.refuses():
-            raise StorageUnavailable(
-                REDIS, operation, "it did not answer a moment ago and is left alone until it does"
-            )
+    @property
+    def open(self) -> bool:
+        """Whether the breaker is open."""
+        return self._health.open
 
-    async def begin(self) -> AsyncTurns:
-        """Wait for a turn; where it is to be given back."""
-        turns = self._homes.here().turns
-        await turns.begin()
-        return turns
+    def here(self) -> AsyncRedisHome:
+        """The connections of this process and event loop."""
+        return self._homes.here()
+
+    def refuse(self, operation: str) -> NoReturn:
+        """Say that the server is left alone."""
+        raise StorageUnavailable(
+            REDIS, operation, "it did not answer a moment ago and is left alone until it does"
+        )
 
     def heard(self, operation: str, error: BaseException | None) -> None:
         """Note how a call went."""
         if error is None:
             self._health.succeeded()
-            self.refusals.pop(operation, "")
+            if self.refusals:
+                self.refusals.pop(operation, "")
         elif refused(error):
             self._health.succeeded()  # it answers
             self._refused(operation, error)
@@ -105,22 +108,23 @@ class AsyncRedisCall:
         self._told = translated(REDIS, operation, heard=self._heard)
         self._heeded = aheeded()
 
-    async def __aenter__(self) -> None:
-        if not self._anyway:
-            self._calls.look(self._operation)
+    async def __aenter__(self) -> AsyncRedisHome:
+        calls, home = self._calls, self._calls.here()
+        closed = not (self._anyway or calls.open)
+        if not (closed or self._anyway) and home.prober.refuses():
+            calls.refuse(self._operation)
         self._heeded.__enter__()
+        self._turns = home.turns
         try:
-            self._turns = await self._calls.begin()
+            await home.turns.begin()
         except Busy as busy:
-            self._calls.heard(self._operation, busy)
+            calls.heard(self._operation, busy)
             raise StorageUnavailable(REDIS, self._operation, str(busy)) from None
-        try:
-            if not self._anyway:
-                self._calls.look(self._operation)  # it may have opened while this one waited
-        except StorageUnavailable:
-            self._turns.end()
-            raise
+        if closed and calls.open:  # it opened while this one waited
+            home.turns.end()
+            calls.refuse(self._operation)
         self._told.__enter__()
+        return home
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

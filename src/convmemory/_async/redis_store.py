@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -10,7 +12,7 @@ from typing import Any, Final, Self
 from uuid import UUID
 
 from pydantic import SecretStr
-from redis.exceptions import NoPermissionError, NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from convmemory._async.homes import AsyncHomes
 from convmemory._async.prober import AsyncProber
@@ -40,7 +42,7 @@ from convmemory.storage.redis_sessions import (
 from convmemory.storage.redis_urls import redis_place
 from convmemory.storage.sql_and_lua import lua, read_ahead
 from convmemory.tiers.breaker import TierHealth
-from convmemory.tiers.driver_errors import REDIS
+from convmemory.tiers.driver_errors import REDIS, refused
 from convmemory.tiers.turns import AsyncTurns
 from convmemory.tiers.waiting import aload
 from convmemory.windows.snapshots import ELSEWHERE, Reply, Snapshot, Written, parse_reply
@@ -87,6 +89,8 @@ class AsyncRedisStore:
         self._keys = Keys(self.settings.key_prefix)
         self._ttl = round(self.settings.session_ttl * 1000)
         self._digests: dict[str, str] = {}
+        self._readers, self._asked = secrets.token_hex(8), itertools.count()
+        self.window_limit = self.settings.window_limit
         self._homes = AsyncHomes(self._new_home, self._forked)
         self._calls = AsyncRedisCalls(self.health, self.trust, self._homes)
 
@@ -94,6 +98,18 @@ class AsyncRedisStore:
     def off(self) -> bool:
         """Whether no windows are cached: this Redis does not say who it is, or refuses what they need."""
         return self.trust.off or self._calls.windows_off
+
+    @property
+    def away(self) -> bool:
+        """Whether it is left alone, and windows with it; somebody asks after it then, in this very event loop."""
+        if not self.health.open:
+            return self.off
+        self._homes.here().prober.start(at_once=True)
+        return True
+
+    def reader(self) -> str:
+        """A name for one reader, which no other has."""
+        return f"{self._readers}{next(self._asked):x}"
 
     @property
     def complaint(self) -> str | None:
@@ -126,8 +142,9 @@ class AsyncRedisStore:
 
     def _forked(self) -> None:
         """What the other process knew of the server, this one has yet to learn."""
-        self.health.begin_anew()
+        self.health.begin_at_nothing()
         self.trust = Trust()
+        self._readers = secrets.token_hex(8)
         self._calls = AsyncRedisCalls(self.health, self.trust, self._homes)
 
     @property
@@ -167,9 +184,9 @@ class AsyncRedisStore:
 
     async def _sign_of_life(self) -> Any:
         """Ask for what every call needs: that all primaries answer, and that a script may write."""
-        async with self._calls.to("ping", anyway=True):
+        async with self._calls.to("ping", anyway=True) as home:
             servers = await self._info("server")
-            await self._evaluate("session_write", self._keys.probe(), PROBE, "0", "", "asked", "1")
+            await self._evaluate(home, "session_write", self._keys.probe(), PROBE, "0", "", "asked", "1")
         return servers[0] or {}
 
     async def _rehearse(self, caches: Sequence[Cache]) -> None:
@@ -179,7 +196,7 @@ class AsyncRedisStore:
         with suppress(StorageError):
             reply = await self.read_window(NOBODYS, 1, 1, new_row_id(), standing)
             await self.fill(NOBODYS, Snapshot("1", 1, 0, [b"[]"]), reply, 1)
-            await self.read_window(NOBODYS, 1, 1, new_row_id(), standing)
+            await self.read_window(NOBODYS, -1, 1, new_row_id(), standing)
             await self.publish(NOBODYS, Written("2", "1", 2, 0, [b"[]"]), standing)
         with suppress(StorageError):
             await self.drop([NOBODYS.uuid])
@@ -204,7 +221,9 @@ class AsyncRedisStore:
         everywhere = {"target_nodes": self._client.PRIMARIES} if hasattr(self._client, "PRIMARIES") else {}
         try:
             found = await self._client.info(section, **everywhere)
-        except NoPermissionError:
+        except ResponseError as error:
+            if not refused(error):
+                raise
             return [None]
         return list(found.values()) if everywhere and not _is_one(found) else [found]
 
@@ -227,11 +246,7 @@ class AsyncRedisStore:
 
     async def publish(self, key: ConversationKey, written: Written, standing: Standing) -> str:
         """Tell the window of a committed write: ``extended``, ``kept``, ``dropped``, ``absent`` or ``elsewhere``."""
-        hard, limit, entries = (
-            self.settings.window_limit,
-            self.settings.max_window_bytes,
-            written.entries,
-        )
+        hard, limit, entries = self.window_limit, self.settings.max_window_bytes, written.entries
         if len(entries) > hard or sum(map(len, entries)) > limit:
             entries = ()
         about = (key.user_id, written.stamp, written.before, self._ttl, hard, limit)
@@ -359,15 +374,16 @@ class AsyncRedisStore:
 
     async def _run(self, script: str, name: str, *arguments: Any) -> Any:
         """Run a script by its digest; by its text where the server does not know it yet. All of them may be repeated."""
-        async with self._calls.to(script):
-            return await self._evaluate(script, name, *arguments)
+        async with self._calls.to(script) as home:
+            return await self._evaluate(home, script, name, *arguments)
 
-    async def _evaluate(self, script: str, name: str, *arguments: Any) -> Any:
+    async def _evaluate(self, home: AsyncRedisHome, script: str, name: str, *arguments: Any) -> Any:
         digest = self._digests.get(script) or await self._digest(script)
+        client = home.clients.client()
         try:
-            return await self._client.execute_command("EVALSHA", digest, 1, name, *arguments)
+            return await client.execute_command("EVALSHA", digest, 1, name, *arguments)
         except NoScriptError:
-            return await self._client.execute_command("EVAL", lua(script), 1, name, *arguments)
+            return await client.execute_command("EVAL", lua(script), 1, name, *arguments)
 
     async def _digest(self, script: str) -> str:
         await aload(read_ahead)

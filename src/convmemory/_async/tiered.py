@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any
 
 from convmemory._async.lookout import AsyncLookout
 from convmemory._async.postgres_store import AsyncPostgresStore
@@ -48,7 +46,8 @@ class AsyncTieredStore:
     def __init__(self, postgres: AsyncPostgresStore, redis: AsyncRedisStore | None = None) -> None:
         self.postgres = postgres
         self.redis = redis
-        self._lookout = None if redis is None else AsyncLookout(postgres, redis)
+        if redis is not None:
+            self._lookout = AsyncLookout(postgres, redis)
 
     async def hot(self) -> AsyncRedisStore | None:
         """The hot tier, if there is one, with the keys of this installation.
@@ -77,13 +76,12 @@ class AsyncTieredStore:
             StorageUnavailable: PostgreSQL is out of reach and no valid window is at hand.
         """
         redis = await self.hot()
-        await self.postgres.settle(key)
-        if redis is None or redis.health.open or redis.off:
+        if redis is None or redis.away:
             return await self._read_durable(key, want, hard)
-        if want is None or want > redis.settings.window_limit:
+        if want is None or want > redis.window_limit:
             redis.health.counters.misses += 1
             snapshot = await self._read_durable(key, want, hard)
-            await self._tell(redis, key, snapshot.stamp)
+            await self._tell(key, snapshot.stamp)
             return snapshot
         return await self._read_tiered(redis, key, want, hard, turns)
 
@@ -91,7 +89,9 @@ class AsyncTieredStore:
         self, redis: AsyncRedisStore, key: ConversationKey, want: int, hard: int, turns: int | None
     ) -> Snapshot:
         asked = (want, hard) if turns is None else (-turns, want)
-        standing = await self._lookout.to_read() if self._lookout else None
+        standing = redis.trust.fresh(time.monotonic()) or await self._lookout.to_read()
+        if key.external_id is not None:
+            await self.postgres.settle(key)
         reply = NOT_ASKED if standing is None else await self._look(redis, key, asked, standing)
         if reply.snapshot is not None:
             return reply.snapshot
@@ -100,7 +100,9 @@ class AsyncTieredStore:
         try:
             snapshot = await self._read_durable(key, keep, hard)
         except StorageUnavailable:
-            still = self._lookout.still() if self._lookout and standing is None else None
+            still = (
+                redis.trust.known if standing is None else None
+            )  # whoever is cut off from it would find no newer window
             if still is None:
                 raise
             # PostgreSQL failed another caller's look at the marks as well, so windows are served after all
@@ -111,7 +113,7 @@ class AsyncTieredStore:
         if reply.verdict == "lease":
             await self._fill(redis, key, snapshot, reply, keep)
         elif reply.verdict == "miss":
-            await self._tell(redis, key, snapshot.stamp)
+            await self._tell(key, snapshot.stamp)
         return snapshot.newest(want, hard)
 
     async def _look(
@@ -123,7 +125,7 @@ class AsyncTieredStore:
     ) -> Reply:
         """Ask for the window; a Redis that is away, or is another than was meant, has none."""
         try:
-            reply = await redis.read_window(key, *asked, secrets.token_hex(8), standing)
+            reply = await redis.read_window(key, *asked, redis.reader(), standing)
         except StorageError:
             return NOT_ASKED
         if reply.verdict == ELSEWHERE:
@@ -132,6 +134,7 @@ class AsyncTieredStore:
         redis.health.counters.hits += reply.snapshot is not None
         return reply
 
+    @traced("convmemory.page", size=len)
     async def page(
         self, key: ConversationKey, *, limit: int, before: int | None = None, after: int | None = None
     ) -> list[Message]:
@@ -140,10 +143,9 @@ class AsyncTieredStore:
         Raises:
             ConversationNotFound: The user has no such conversation.
         """
-        redis = await self.hot()
+        await self.hot()
         stamp, found = await self.postgres.read_messages(key, limit=limit, before=before, after=after)
-        if redis is not None and not redis.health.open and not redis.off:
-            await self._tell(redis, key, stamp)
+        await self._tell(key, stamp)
         if stamp == NO_CONVERSATION:
             raise ConversationNotFound(key.name)
         return found
@@ -170,8 +172,14 @@ class AsyncTieredStore:
         """
         try:
             standing = await self._own()
-            known: dict[str, Any] = {"dept_id": dept_id, "idempotency_key": idempotency_key, "since": since}
-            batch, written = await self.postgres.append(key, drafts, own=standing.names, **known)
+            batch, written = await self.postgres.append(
+                key,
+                drafts,
+                dept_id=dept_id,
+                since=since,
+                idempotency_key=idempotency_key,
+                own=standing.names,
+            )
             await self._publish(key, written, standing)
         except StorageError:
             self.postgres.health.counters.failed_writes += 1
@@ -213,8 +221,7 @@ class AsyncTieredStore:
             if written is not None:  # else another message has come, or somebody else took this one
                 await self._publish(key, written, standing)
                 return newest[0]
-        if self.redis is not None:
-            await self._tell(self.redis, key, stamp)
+        await self._tell(key, stamp)
         if stamp == NO_CONVERSATION:
             raise ConversationNotFound(key.name)
         return None
@@ -222,16 +229,17 @@ class AsyncTieredStore:
     async def _own(self) -> Standing:
         """The caches this write tells; none while Redis is left alone, so that the statement marks them all."""
         redis = await self.hot()
-        if redis is None or self._lookout is None or redis.health.open or redis.off:
+        if redis is None or redis.away:
             return NOWHERE
         return await self._lookout.to_write()
 
     async def _publish(self, key: ConversationKey, written: Written, standing: Standing) -> None:
         """Tell the window of a committed change; where that is impossible, mark it before it is acknowledged.
 
-        What the statement marked is told as well: the mark may have been seen to by a look that came before.
+        What the statement marked is told as well: the mark may have been seen to by a look that came before. A cache that
+        was not marked is told, or marked now, also where windows were given up meanwhile.
         """
-        if self.redis is None or self.redis.off:
+        if self.redis is None or (self.redis.off and not standing.names):
             return
         try:
             said = await self.redis.publish(key, written, standing)
@@ -241,9 +249,11 @@ class AsyncTieredStore:
             self.redis.trust.renamed(time.monotonic())
         if said in ("", ELSEWHERE):
             self.redis.health.counters.dirty_marks += 1
-            if standing.names:
-                await self.postgres.mark(key.uuid, standing.names)
-            self.redis.trust.lost()  # whoever looked since it failed here did not find this mark
+            try:
+                if standing.names:
+                    await self.postgres.mark(key.uuid, standing.names)
+            finally:
+                self.redis.trust.lost()  # whoever looked since it failed here did not find this mark
 
     @traced("convmemory.read.postgres", size=_messages)
     async def _read_durable(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
@@ -259,8 +269,10 @@ class AsyncTieredStore:
         except StorageError:
             logger.debug("the window could not be filled")
 
-    async def _tell(self, redis: AsyncRedisStore, key: ConversationKey, stamp: str) -> None:
+    async def _tell(self, key: ConversationKey, stamp: str) -> None:
+        if self.redis is None or self.redis.away:
+            return
         try:
-            await redis.tell(key, stamp)
+            await self.redis.tell(key, stamp)
         except StorageError:
             logger.debug("the window could not be told")

@@ -99,7 +99,7 @@ class Homes(Generic[H]):
             home = self._homes.get(place)
             if home is None:
                 home = self._homes[place] = self._make()
-                self._guards[place] = guard(partial(self._leave, place))
+                self._guards[place] = guard(partial(self._leave, place, home))
             return home
 
     def _deserted(self, place: Any) -> list[Any]:
@@ -127,9 +127,11 @@ class Homes(Generic[H]):
         if guard is not None:
             guard.close()
 
-    def _leave(self, place: Any) -> None:
+    def _leave(self, place: Any, home: H) -> None:
+        """Close a home, unless that was done: a loop that runs again tells of its former one while it has another."""
         with self._lock:
-            home = self._homes.pop(place, None)
+            if self._homes.get(place) is not home:
+                return
+            del self._homes[place]
             self._guards.pop(place, None)
-        if home is not None:
-            home.leave()
+        home.leave()

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -11,7 +13,7 @@ from typing import Any, Final, Self
 from uuid import UUID
 
 from pydantic import SecretStr
-from redis.exceptions import NoPermissionError, NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from convmemory._sync.homes import Homes
 from convmemory._sync.prober import Prober
@@ -41,7 +43,7 @@ from convmemory.storage.redis_sessions import (
 from convmemory.storage.redis_urls import redis_place
 from convmemory.storage.sql_and_lua import lua, read_ahead
 from convmemory.tiers.breaker import TierHealth
-from convmemory.tiers.driver_errors import REDIS
+from convmemory.tiers.driver_errors import REDIS, refused
 from convmemory.tiers.turns import Turns
 from convmemory.tiers.waiting import load
 from convmemory.windows.snapshots import ELSEWHERE, Reply, Snapshot, Written, parse_reply
@@ -88,6 +90,8 @@ class RedisStore:
         self._keys = Keys(self.settings.key_prefix)
         self._ttl = round(self.settings.session_ttl * 1000)
         self._digests: dict[str, str] = {}
+        self._readers, self._asked = secrets.token_hex(8), itertools.count()
+        self.window_limit = self.settings.window_limit
         self._homes = Homes(self._new_home, self._forked)
         self._calls = RedisCalls(self.health, self.trust, self._homes)
 
@@ -95,6 +99,18 @@ class RedisStore:
     def off(self) -> bool:
         """Whether no windows are cached: this Redis does not say who it is, or refuses what they need."""
         return self.trust.off or self._calls.windows_off
+
+    @property
+    def away(self) -> bool:
+        """Whether it is left alone, and windows with it; somebody asks after it then, in this very event loop."""
+        if not self.health.open:
+            return self.off
+        self._homes.here().prober.start(at_once=True)
+        return True
+
+    def reader(self) -> str:
+        """A name for one reader, which no other has."""
+        return f"{self._readers}{next(self._asked):x}"
 
     @property
     def complaint(self) -> str | None:
@@ -127,8 +143,9 @@ class RedisStore:
 
     def _forked(self) -> None:
         """What the other process knew of the server, this one has yet to learn."""
-        self.health.begin_anew()
+        self.health.begin_at_nothing()
         self.trust = Trust()
+        self._readers = secrets.token_hex(8)
         self._calls = RedisCalls(self.health, self.trust, self._homes)
 
     @property
@@ -168,9 +185,9 @@ class RedisStore:
 
     def _sign_of_life(self) -> Any:
         """Ask for what every call needs: that all primaries answer, and that a script may write."""
-        with self._calls.to("ping", anyway=True):
+        with self._calls.to("ping", anyway=True) as home:
             servers = self._info("server")
-            self._evaluate("session_write", self._keys.probe(), PROBE, "0", "", "asked", "1")
+            self._evaluate(home, "session_write", self._keys.probe(), PROBE, "0", "", "asked", "1")
         return servers[0] or {}
 
     def _rehearse(self, caches: Sequence[Cache]) -> None:
@@ -180,7 +197,7 @@ class RedisStore:
         with suppress(StorageError):
             reply = self.read_window(NOBODYS, 1, 1, new_row_id(), standing)
             self.fill(NOBODYS, Snapshot("1", 1, 0, [b"[]"]), reply, 1)
-            self.read_window(NOBODYS, 1, 1, new_row_id(), standing)
+            self.read_window(NOBODYS, -1, 1, new_row_id(), standing)
             self.publish(NOBODYS, Written("2", "1", 2, 0, [b"[]"]), standing)
         with suppress(StorageError):
             self.drop([NOBODYS.uuid])
@@ -205,7 +222,9 @@ class RedisStore:
         everywhere = {"target_nodes": self._client.PRIMARIES} if hasattr(self._client, "PRIMARIES") else {}
         try:
             found = self._client.info(section, **everywhere)
-        except NoPermissionError:
+        except ResponseError as error:
+            if not refused(error):
+                raise
             return [None]
         return list(found.values()) if everywhere and not _is_one(found) else [found]
 
@@ -226,11 +245,7 @@ class RedisStore:
 
     def publish(self, key: ConversationKey, written: Written, standing: Standing) -> str:
         """Tell the window of a committed write: ``extended``, ``kept``, ``dropped``, ``absent`` or ``elsewhere``."""
-        hard, limit, entries = (
-            self.settings.window_limit,
-            self.settings.max_window_bytes,
-            written.entries,
-        )
+        hard, limit, entries = self.window_limit, self.settings.max_window_bytes, written.entries
         if len(entries) > hard or sum(map(len, entries)) > limit:
             entries = ()
         about = (key.user_id, written.stamp, written.before, self._ttl, hard, limit)
@@ -356,15 +371,16 @@ class RedisStore:
 
     def _run(self, script: str, name: str, *arguments: Any) -> Any:
         """Run a script by its digest; by its text where the server does not know it yet. All of them may be repeated."""
-        with self._calls.to(script):
-            return self._evaluate(script, name, *arguments)
+        with self._calls.to(script) as home:
+            return self._evaluate(home, script, name, *arguments)
 
-    def _evaluate(self, script: str, name: str, *arguments: Any) -> Any:
+    def _evaluate(self, home: RedisHome, script: str, name: str, *arguments: Any) -> Any:
         digest = self._digests.get(script) or self._digest(script)
+        client = home.clients.client()
         try:
-            return self._client.execute_command("EVALSHA", digest, 1, name, *arguments)
+            return client.execute_command("EVALSHA", digest, 1, name, *arguments)
         except NoScriptError:
-            return self._client.execute_command("EVAL", lua(script), 1, name, *arguments)
+            return client.execute_command("EVAL", lua(script), 1, name, *arguments)
 
     def _digest(self, script: str) -> str:
         load(read_ahead)

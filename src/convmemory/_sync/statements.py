@@ -38,6 +38,7 @@ _BRIEF: Final = frozenset({"append"})
 _LOCKS: Final = frozenset(f"{verb}_conversation" for verb in ("clear", "create", "delete", "update")) | {
     "append",
     "pop_message",
+    "revise_messages",
 }
 """Statements that wait for the row of their conversation, with a connection in hand."""
 
@@ -113,7 +114,7 @@ class Statements:
 
     def _forked(self) -> None:
         """What the other process knew of the server, this one has yet to learn."""
-        self.health.begin_anew()
+        self.health.begin_at_nothing()
 
     @property
     def _pool(self) -> Pool:
@@ -151,39 +152,47 @@ class Statements:
         self, name: str, parameters: Mapping[str, Any], *, fetch: bool, gone: Sequence[Any]
     ) -> Sequence[Any]:
         query = self._statements.get(name) or self._compile(name)
-        turn = parameters["conversation"] if name in _LOCKS else None
+        turn = parameters["conversation"].int if name in _LOCKS else None  # a UUID is slow to hash
         with heeded(), translated(POSTGRES, name, self._wanted, self._heard):
-            turns = self._homes.here().turns
+            home = self._homes.here()
             if turn is not None:
-                turns.begin(turn)
+                home.turns.begin(turn)
             try:
-                return self._send(query, parameters, fetch=fetch, brief=name in _BRIEF)
+                return self._send(home, query, parameters, fetch=fetch, brief=name in _BRIEF)
             except psycopg.Error as error:
-                return self._send_again(error, query, parameters, fetch=fetch) or gone
+                return self._send_again(error, home, query, parameters, fetch=fetch) or gone
             finally:
                 if turn is not None:
-                    turns.end(turn)
+                    home.turns.end(turn)
 
     def _send_again(
-        self, error: psycopg.Error, query: bytes, parameters: Mapping[str, Any], *, fetch: bool
+        self,
+        error: psycopg.Error,
+        home: PostgresHome,
+        query: bytes,
+        parameters: Mapping[str, Any],
+        *,
+        fetch: bool,
     ) -> Sequence[Any]:
         """Send once more what may have been lost with its connection, or may go through on another; raise anything else.
 
         No answer in time is such a case: a firewall forgets a connection without a word, and a server that is there
-        would have refused by then. Behind a transaction pooler it knows no time-out of ours, and may be at it still.
+        would have refused by then.
         """
+        self._look_open()
         if worth_sending_again(error):
-            return self._send(query, postgres_rows.again(parameters), fetch=fetch)
-        if not isinstance(error, DeadlineExceeded) or self.settings.prepare_threshold is None:
+            return self._send(home, query, postgres_rows.again(parameters), fetch=fetch)
+        if not isinstance(error, DeadlineExceeded):
             raise error
         patience = min(_ANEW, self.settings.pool_timeout)
         try:
-            return self._send(query, postgres_rows.again(parameters), fetch=fetch, patience=patience)
+            return self._send(home, query, postgres_rows.again(parameters), fetch=fetch, patience=patience)
         except PoolTimeout:
             raise error from None
 
     def _send(
         self,
+        home: PostgresHome,
         query: bytes,
         parameters: Mapping[str, Any],
         *,
@@ -191,8 +200,6 @@ class Statements:
         brief: bool = False,
         patience: float | None = None,
     ) -> Sequence[Any]:
-        self._look_open()  # also those who ask again, and whoever looks after the server
-        home = self._homes.here()
         if not home.ready:
             home.open()
         for _ in range(home.pool.max_size + 1):  # a server that restarted leaves every idle connection dead
@@ -221,6 +228,7 @@ class Statements:
             home.prober.start(at_once=isinstance(error, Deserted))
 
     def _sign_of_life(self) -> None:
+        self._look_open()
         self._attempt("count_marks", {}, fetch=True, gone=())
 
     def _compile(self, name: str) -> bytes:
@@ -228,7 +236,6 @@ class Statements:
         self._statements[name] = query
         return query
 
-    @property
     def _wanted(self) -> tuple[str, int]:
         """Which schema, and which version of it, a statement needs."""
         return self.settings.db_schema, len(migrations())

@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any
 
 from convmemory._sync.lookout import Lookout
 from convmemory._sync.postgres_store import PostgresStore
@@ -49,7 +47,8 @@ class TieredStore:
     def __init__(self, postgres: PostgresStore, redis: RedisStore | None = None) -> None:
         self.postgres = postgres
         self.redis = redis
-        self._lookout = None if redis is None else Lookout(postgres, redis)
+        if redis is not None:
+            self._lookout = Lookout(postgres, redis)
 
     def hot(self) -> RedisStore | None:
         """The hot tier, if there is one, with the keys of this installation.
@@ -76,13 +75,12 @@ class TieredStore:
             StorageUnavailable: PostgreSQL is out of reach and no valid window is at hand.
         """
         redis = self.hot()
-        self.postgres.settle(key)
-        if redis is None or redis.health.open or redis.off:
+        if redis is None or redis.away:
             return self._read_durable(key, want, hard)
-        if want is None or want > redis.settings.window_limit:
+        if want is None or want > redis.window_limit:
             redis.health.counters.misses += 1
             snapshot = self._read_durable(key, want, hard)
-            self._tell(redis, key, snapshot.stamp)
+            self._tell(key, snapshot.stamp)
             return snapshot
         return self._read_tiered(redis, key, want, hard, turns)
 
@@ -90,7 +88,9 @@ class TieredStore:
         self, redis: RedisStore, key: ConversationKey, want: int, hard: int, turns: int | None
     ) -> Snapshot:
         asked = (want, hard) if turns is None else (-turns, want)
-        standing = self._lookout.to_read() if self._lookout else None
+        standing = redis.trust.fresh(time.monotonic()) or self._lookout.to_read()
+        if key.external_id is not None:
+            self.postgres.settle(key)
         reply = NOT_ASKED if standing is None else self._look(redis, key, asked, standing)
         if reply.snapshot is not None:
             return reply.snapshot
@@ -99,7 +99,9 @@ class TieredStore:
         try:
             snapshot = self._read_durable(key, keep, hard)
         except StorageUnavailable:
-            still = self._lookout.still() if self._lookout and standing is None else None
+            still = (
+                redis.trust.known if standing is None else None
+            )  # whoever is cut off from it would find no newer window
             if still is None:
                 raise
             # PostgreSQL failed another caller's look at the marks as well, so windows are served after all
@@ -110,7 +112,7 @@ class TieredStore:
         if reply.verdict == "lease":
             self._fill(redis, key, snapshot, reply, keep)
         elif reply.verdict == "miss":
-            self._tell(redis, key, snapshot.stamp)
+            self._tell(key, snapshot.stamp)
         return snapshot.newest(want, hard)
 
     def _look(
@@ -122,7 +124,7 @@ class TieredStore:
     ) -> Reply:
         """Ask for the window; a Redis that is away, or is another than was meant, has none."""
         try:
-            reply = redis.read_window(key, *asked, secrets.token_hex(8), standing)
+            reply = redis.read_window(key, *asked, redis.reader(), standing)
         except StorageError:
             return NOT_ASKED
         if reply.verdict == ELSEWHERE:
@@ -131,6 +133,7 @@ class TieredStore:
         redis.health.counters.hits += reply.snapshot is not None
         return reply
 
+    @traced("convmemory.page", size=len)
     def page(
         self, key: ConversationKey, *, limit: int, before: int | None = None, after: int | None = None
     ) -> list[Message]:
@@ -139,10 +142,9 @@ class TieredStore:
         Raises:
             ConversationNotFound: The user has no such conversation.
         """
-        redis = self.hot()
+        self.hot()
         stamp, found = self.postgres.read_messages(key, limit=limit, before=before, after=after)
-        if redis is not None and not redis.health.open and not redis.off:
-            self._tell(redis, key, stamp)
+        self._tell(key, stamp)
         if stamp == NO_CONVERSATION:
             raise ConversationNotFound(key.name)
         return found
@@ -169,8 +171,14 @@ class TieredStore:
         """
         try:
             standing = self._own()
-            known: dict[str, Any] = {"dept_id": dept_id, "idempotency_key": idempotency_key, "since": since}
-            batch, written = self.postgres.append(key, drafts, own=standing.names, **known)
+            batch, written = self.postgres.append(
+                key,
+                drafts,
+                dept_id=dept_id,
+                since=since,
+                idempotency_key=idempotency_key,
+                own=standing.names,
+            )
             self._publish(key, written, standing)
         except StorageError:
             self.postgres.health.counters.failed_writes += 1
@@ -212,8 +220,7 @@ class TieredStore:
             if written is not None:  # else another message has come, or somebody else took this one
                 self._publish(key, written, standing)
                 return newest[0]
-        if self.redis is not None:
-            self._tell(self.redis, key, stamp)
+        self._tell(key, stamp)
         if stamp == NO_CONVERSATION:
             raise ConversationNotFound(key.name)
         return None
@@ -221,16 +228,17 @@ class TieredStore:
     def _own(self) -> Standing:
         """The caches this write tells; none while Redis is left alone, so that the statement marks them all."""
         redis = self.hot()
-        if redis is None or self._lookout is None or redis.health.open or redis.off:
+        if redis is None or redis.away:
             return NOWHERE
         return self._lookout.to_write()
 
     def _publish(self, key: ConversationKey, written: Written, standing: Standing) -> None:
         """Tell the window of a committed change; where that is impossible, mark it before it is acknowledged.
 
-        What the statement marked is told as well: the mark may have been seen to by a look that came before.
+        What the statement marked is told as well: the mark may have been seen to by a look that came before. A cache that
+        was not marked is told, or marked now, also where windows were given up meanwhile.
         """
-        if self.redis is None or self.redis.off:
+        if self.redis is None or (self.redis.off and not standing.names):
             return
         try:
             said = self.redis.publish(key, written, standing)
@@ -240,9 +248,11 @@ class TieredStore:
             self.redis.trust.renamed(time.monotonic())
         if said in ("", ELSEWHERE):
             self.redis.health.counters.dirty_marks += 1
-            if standing.names:
-                self.postgres.mark(key.uuid, standing.names)
-            self.redis.trust.lost()  # whoever looked since it failed here did not find this mark
+            try:
+                if standing.names:
+                    self.postgres.mark(key.uuid, standing.names)
+            finally:
+                self.redis.trust.lost()  # whoever looked since it failed here did not find this mark
 
     @traced("convmemory.read.postgres", size=_messages)
     def _read_durable(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
@@ -258,8 +268,10 @@ class TieredStore:
         except StorageError:
             logger.debug("the window could not be filled")
 
-    def _tell(self, redis: RedisStore, key: ConversationKey, stamp: str) -> None:
+    def _tell(self, key: ConversationKey, stamp: str) -> None:
+        if self.redis is None or self.redis.away:
+            return
         try:
-            redis.tell(key, stamp)
+            self.redis.tell(key, stamp)
         except StorageError:
             logger.debug("the window could not be told")

@@ -61,10 +61,15 @@ class TierHealth:
         return asdict(self.counters)
 
     def begin_anew(self) -> None:
-        """Forget what was: the tier was opened, or this is another process, and whoever held the lock lives there."""
+        """Forget what was: the tier was opened, or whoever held the lock lives in another process."""
         self._lock = threading.Lock()
         self._in_a_row = 0
         self.open = False
+
+    def begin_at_nothing(self) -> None:
+        """This is another process than the one that counted."""
+        self.begin_anew()
+        self.counters, self.last_failure = Counters(), None
 
     def overdue(self, seconds: float) -> bool:
         """Whether nobody has heard of the tier for so long; said to one caller, who is to ask now."""

@@ -73,7 +73,7 @@ class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "a
         self,
         tier: str,
         operation: str,
-        wanted: tuple[str, int] = ("", 0),
+        wanted: Callable[[], tuple[str, int]] | None = None,
         heard: Callable[[BaseException | None], None] | None = None,
     ) -> None:
         self._tier = tier
@@ -107,7 +107,8 @@ class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "a
         if isinstance(error, PoolClosed):
             return NotOpen(f"{self._tier}: call open() first, and do not use it after close()")
         if isinstance(error, _NO_SCHEMA):
-            return SchemaOutdated(self._wanted[0], None, self._wanted[1])
+            schema, version = self._wanted() if self._wanted is not None else ("", 0)
+            return SchemaOutdated(schema, None, version)
         if why := _kept_waiting(error):
             return StorageUnavailable(self._tier, self._operation, why)
         again = isinstance(error, (*_AGAIN, *_REDIS_AGAIN)) and not _plan_of_another(error)

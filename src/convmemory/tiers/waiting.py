@@ -195,7 +195,12 @@ class aheeded:  # noqa: N801 - reads as a word: `with aheeded():`
             raise asyncio.CancelledError
 
 
-heeded = nullcontext
+_NOTHING: Final = nullcontext()
+
+
+def heeded() -> nullcontext[None]:
+    """Nothing to heed: nobody cancels blocking code."""
+    return _NOTHING
 
 
 def atold_to_end() -> bool:

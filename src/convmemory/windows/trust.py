@@ -89,6 +89,17 @@ class Trust:
         """Whether windows may be served to one who does not look: another caller's look may take long, or come late."""
         return self.trusted and now - self._began < OLDEST_LOOK
 
+    def fresh(self, now: float) -> Standing | None:
+        """What a read goes by while no look is due: nearly every read, so it asks for no lock."""
+        standing = self.standing  # read once: another thread may lose it meanwhile
+        return standing if self.trusted and standing.known and now - self._began < LOOK_EVERY else None
+
+    @property
+    def known(self) -> Standing | None:
+        """What a read goes by that has looked, or could not."""
+        standing = self.standing
+        return standing if self.trusted and standing.known else None
+
     def older(self, now: float, seconds: float) -> bool:
         """Whether nothing is trusted, or the last look began so long ago."""
         return not self.trusted or now - self._began >= seconds

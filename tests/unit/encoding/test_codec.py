@@ -81,7 +81,7 @@ def test_the_comparison_sees_what_equality_does_not(a, b):
     assert unlike(a, a) is None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(st.characters()), values(), values())
 def test_any_message_of_known_values_is_exact(content, one, other):
     for message in (

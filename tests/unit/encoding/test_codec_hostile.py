@@ -112,13 +112,13 @@ def assert_harmless(back: BaseMessage) -> None:
     text_of(back.content)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(json_values, st.text(st.characters()))
 def test_reading_any_json_gives_a_message_of_the_table(value, content):
     assert_harmless(decode(json.dumps(value), content))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from([*CLASSES]), st.dictionaries(field_names, json_values), st.text(st.characters()))
 def test_reading_any_fields_gives_a_message_of_the_table(kind, fields, content):
     back = decode(json.dumps({"c": kind, "d": fields}), content)
@@ -127,7 +127,7 @@ def test_reading_any_fields_gives_a_message_of_the_table(kind, fields, content):
         assert back.content == content
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(st.characters()), st.text(st.characters()), st.binary())
 def test_reading_any_text_gives_a_message_of_the_table(body, content, entry):
     assert_harmless(decode(body, content))

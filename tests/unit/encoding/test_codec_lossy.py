@@ -191,7 +191,7 @@ def test_a_response_that_cannot_be_walked_is_searched_all_the_same():
     assert encode(changed(AIMessage("x"), response_metadata=Changing(model="m"))).metadata["model"] == "m"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(odd_values(), odd_values())
 def test_whatever_was_written_can_be_read(one, other):
     for message in (

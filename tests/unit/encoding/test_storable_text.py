@@ -68,7 +68,7 @@ def test_clean_json():
     assert len(json.dumps(clean_json(nested(5_000)))) < 200
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(values())
 def test_clean_json_is_what_jsonb_takes(value):
     text = json.dumps(clean_json(value), allow_nan=False, ensure_ascii=False)

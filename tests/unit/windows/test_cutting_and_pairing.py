@@ -105,7 +105,7 @@ def test_no_limit_is_everything():
     assert same_objects(recent(messages, None, hard_max=5), messages)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(scripts, sizes, sizes)
 def test_recent_is_a_bounded_end_of_the_conversation(messages, size, hard):
     window = recent(messages, size, hard_max=hard)
@@ -123,7 +123,7 @@ def test_recent_is_a_bounded_end_of_the_conversation(messages, size, hard):
         assert sum(isinstance(message, HumanMessage) for message in window) <= 1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(scripts, sizes, sizes)
 def test_a_larger_window_never_shows_less(messages, size, hard):
     smaller = recent(messages, size, hard_max=hard)
@@ -135,7 +135,7 @@ def newest_human(messages) -> int:
     return max((at for at, message in enumerate(messages, 1) if isinstance(message, HumanMessage)), default=0)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(scripts, sizes, sizes)
 def test_the_tail_that_span_asks_for_answers_as_the_whole_does(messages, size, hard):
     start = span(len(messages), newest_human(messages), size, hard)
@@ -145,7 +145,7 @@ def test_the_tail_that_span_asks_for_answers_as_the_whole_does(messages, size, h
     assert len(tail) <= hard
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(scripts, sizes, sizes, st.integers(0, 30))
 def test_a_longer_tail_answers_as_well(messages, size, hard, more):
     start = max(1, span(len(messages), newest_human(messages), size, hard) - more)
@@ -154,7 +154,7 @@ def test_a_longer_tail_answers_as_well(messages, size, hard, more):
         assert same_objects(window, recent(messages, size, hard_max=hard))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(scripts, sizes, sizes)
 def test_span_asks_for_no_more_than_it_needs(messages, size, hard):
     start = span(len(messages), newest_human(messages), size, hard)
@@ -201,7 +201,7 @@ def said(messages) -> list[str]:
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(scripts)
 def test_what_is_for_a_prompt_pairs_and_keeps_the_rest(messages):
     kept = for_prompt(messages)
@@ -216,7 +216,7 @@ def test_what_is_for_a_prompt_pairs_and_keeps_the_rest(messages):
         assert same_objects(kept, [m for m in messages if m.type != "remove" and m.content != "?"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(scripts)
 def test_for_a_dialect_calls_stay_as_they_were_stored(messages):
     found = in_order(messages)
@@ -239,7 +239,7 @@ def test_what_is_said_next_may_answer_the_last_calls(messages, given_, shown):
     assert [repr(m) for m in found] == [repr(m) for m in script(shown)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(scripts, scripts)
 def test_what_is_shown_before_more_pairs_with_it_wherever_it_can(messages, more):
     found = for_prompt_before(messages, more)
@@ -281,7 +281,7 @@ def test_within_tokens(messages, budget, kept):
     assert same_objects(window, messages[len(messages) - kept :])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(scripts, st.integers(0, 200), st.lists(st.integers(0, 40), min_size=30, max_size=30))
 def test_within_tokens_keeps_as_many_turns_as_fit(messages, budget, weights):
     weight = {id(message): weights[at] for at, message in enumerate(messages)}

@@ -343,7 +343,7 @@ mixtures = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(mixtures, st.integers(1, 12))
 def test_whatever_was_stored_a_prompt_pairs(messages, size):
     for found in (for_prompt(messages), for_prompt(recent(messages, size, hard_max=8))):

@@ -316,6 +316,11 @@ BEGIN
         END IF;
         version := c.version + 1;
         before := CASE WHEN made THEN NULL ELSE c.stamp END;
+        WITH marked AS (
+            INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
+            SELECT k.name, p_conversation, k.registered_by FROM {schema}.caches AS k WHERE k.name <> ALL (p_own)
+            ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id
+        )
         UPDATE {schema}.conversations AS now_ SET
             stamp = pg_catalog.gen_random_uuid(), version = c.version + 1,
             last_seq = c.last_seq + stored, last_human_seq = append_v1.last_human_seq,
@@ -324,9 +329,6 @@ BEGIN
             title = CASE WHEN c.title_source = 'none' THEN coalesce(p_title, c.title) ELSE c.title END,
             title_source = CASE WHEN c.title_source = 'none' AND p_title IS NOT NULL THEN 'auto' ELSE c.title_source END
         WHERE now_.conversation_id = p_conversation RETURNING now_.stamp INTO stamp;
-        INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
-        SELECT k.name, p_conversation, k.registered_by FROM {schema}.caches AS k WHERE k.name <> ALL (p_own)
-        ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
     END IF;
     RETURN NEXT;
 END $$;
