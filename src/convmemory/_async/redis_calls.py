@@ -99,13 +99,12 @@ class AsyncRedisCalls:
 class AsyncRedisCall:
     """One call; see ``AsyncRedisCalls.to``."""
 
-    __slots__ = ("_anyway", "_calls", "_heeded", "_operation", "_told", "_turns")
+    __slots__ = ("_anyway", "_began", "_calls", "_heeded", "_operation", "_turns")
 
     def __init__(self, calls: AsyncRedisCalls, operation: str, *, anyway: bool) -> None:
         self._calls = calls
         self._operation = operation
         self._anyway = anyway
-        self._told = translated(REDIS, operation, heard=self._heard)
         self._heeded = aheeded()
 
     async def __aenter__(self) -> AsyncRedisHome:
@@ -123,14 +122,17 @@ class AsyncRedisCall:
         if closed and calls.open:  # it opened while this one waited
             home.turns.end()
             calls.refuse(self._operation)
-        self._told.__enter__()
+        self._began = time.monotonic()
         return home
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._turns.end()
-        self._told.__exit__(kind, error, trace)
+        if error is None:  # nearly always
+            self._calls.heard(self._operation, None)
+        else:
+            translated(REDIS, self._operation, heard=self._heard).failed(error, self._began)
         self._heeded.__exit__(kind, error, trace)
 
     def _heard(self, error: BaseException | None) -> None:

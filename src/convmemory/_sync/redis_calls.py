@@ -100,13 +100,12 @@ class RedisCalls:
 class RedisCall:
     """One call; see ``RedisCalls.to``."""
 
-    __slots__ = ("_anyway", "_calls", "_heeded", "_operation", "_told", "_turns")
+    __slots__ = ("_anyway", "_began", "_calls", "_heeded", "_operation", "_turns")
 
     def __init__(self, calls: RedisCalls, operation: str, *, anyway: bool) -> None:
         self._calls = calls
         self._operation = operation
         self._anyway = anyway
-        self._told = translated(REDIS, operation, heard=self._heard)
         self._heeded = heeded()
 
     def __enter__(self) -> RedisHome:
@@ -124,14 +123,17 @@ class RedisCall:
         if closed and calls.open:  # it opened while this one waited
             home.turns.end()
             calls.refuse(self._operation)
-        self._told.__enter__()
+        self._began = time.monotonic()
         return home
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._turns.end()
-        self._told.__exit__(kind, error, trace)
+        if error is None:  # nearly always
+            self._calls.heard(self._operation, None)
+        else:
+            translated(REDIS, self._operation, heard=self._heard).failed(error, self._began)
         self._heeded.__exit__(kind, error, trace)
 
     def _heard(self, error: BaseException | None) -> None:

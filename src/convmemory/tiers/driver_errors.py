@@ -88,20 +88,23 @@ class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "a
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            self.failed(error, self._began)
+        elif self._heard is not None:
+            self._heard(None)
+
+    def failed(self, error: BaseException, began: float) -> None:
+        """Raise in our words what went wrong with an operation that ``began`` then; what is not a driver's passes."""
         if isinstance(error, ConvMemoryError):
             return
-        mine = error and self._ours(error)
+        mine = self._ours(error)
         if self._heard is not None:
-            if error is None or mine is not None:
+            if mine is not None:
                 self._heard(error)
-            elif self._deserted(error):
+            elif time.monotonic() - began > NOTICEABLE and not isinstance(error, GeneratorExit):
                 self._heard(Deserted("its caller did not wait for the answer"))
         if mine is not None:
             raise mine from error
-
-    def _deserted(self, error: BaseException) -> bool:
-        waited = time.monotonic() - self._began
-        return waited > NOTICEABLE and not isinstance(error, GeneratorExit)
 
     def _ours(self, error: BaseException) -> ConvMemoryError | None:
         if isinstance(error, PoolClosed):
