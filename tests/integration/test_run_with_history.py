@@ -214,7 +214,10 @@ async def test_two_passes_of_a_kept_history_under_one_root_do_not_mix(memory, ru
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_two_hundred_turns_from_tasks_and_threads_are_all_stored_in_pairs(memory, colour, shape):
+async def test_two_hundred_turns_from_tasks_and_threads_are_all_stored_in_pairs(
+    schema, make_memory, colour, shape
+):
+    memory = await make_memory(pool_timeout=60)  # they wait for one another, on a busy machine for long
     build, given = SHAPES[shape]
     chain = build(Echo(), factory(memory))
     said = [f"q{n}" for n in range(200)]
