@@ -91,6 +91,23 @@ async def test_windows_on_every_node_are_dropped(schema, make_memory, nodes, clu
     assert [names_of(node, key_prefix) for node in nodes] == [[], [], []]
 
 
+async def test_a_writer_without_redis_costs_a_cluster_the_windows_it_wrote_to_and_no_more(
+    schema, make_memory, cluster_url
+):
+    """It marks a conversation for each node, of which one holds its window."""
+    memory, bare = await make_memory(redis=cluster_url), await make_memory(redis=None)
+    await write_and_cache(memory)
+    await bare.save_message(NAMES[0], HumanMessage("elsewhere"), user_id=NAMES[0])
+    await asyncio.sleep(1.1)  # the look that finds the marks is due
+    await memory.get_history(NAMES[0], user_id=NAMES[0])
+    hits = hot(memory).health.counters.hits
+    seen = [len(await memory.get_history(name, user_id=name)) for name in NAMES]
+
+    assert seen == [2, *[1] * (len(NAMES) - 1)]
+    assert hot(memory).health.counters.hits - hits == len(NAMES)
+    assert (await memory.check()).postgres.figures["dirty_windows"] == 0
+
+
 def names_of(node, prefix: str) -> list[bytes]:
     return sorted(node.client.scan_iter(match=f"{prefix}*", count=1000))
 

@@ -147,7 +147,7 @@ async def test_of_several_servers_each_goes_by_its_own_era(store):
 
     assert (await store.read_window(KEY, 6, HARD, "t", among_others)).verdict == "hit"
     assert await store.publish(KEY, written(2, 2, "b"), among_others) == "extended"
-    assert await store.drop([KEY.uuid], [here.eras[0]]) == [True]
+    assert await store.drop([KEY.uuid], ["f" * 40, here.eras[0]]) == [True]
 
 
 async def test_another_users_window_is_foreign_and_left_as_it_was(store, window, keyspace):

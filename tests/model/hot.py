@@ -98,7 +98,7 @@ class Hot:
     def _predicted(
         self, what: str, before: Shadow, said: list[str], given: Any, now: float
     ) -> tuple[str, Shadow]:
-        owner, key = said[0], before.key
+        owner, key = said[0] if said else "", before.key
         era, meant = self._meant(what, said)
         if not meant:
             return "elsewhere", before
@@ -125,7 +125,7 @@ class Hot:
         if what == "window_fill":
             return said[4], True
         if what == DROP:
-            return None, said[0] in ("", self.run)
+            return None, not said or self.run in said
         servers = said[6:] if what == READ else said[9 : 9 + 2 * int(said[8])]
         eras = dict(zip(servers[::2], servers[1::2], strict=True))
         return eras.get(self.run), self.run in eras or (what != READ and not eras)

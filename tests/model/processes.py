@@ -130,15 +130,15 @@ class GatedRedis:
 
         return await self.ask(f"info {section}", [], (), call)
 
-    async def drop(self, drops: list[tuple[str, str, str]]) -> Any:
+    async def drop(self, drops: list[tuple[str, str, Sequence[str]]]) -> Any:
         """Several drops, sent together."""
         hot = self._process.world.hot
 
         async def call() -> list[Any]:
             said = []
-            for text, key, server in drops:
-                answer = await hot.script("EVAL", text, key, [server])
-                hot.happened(DROP, key, [server], answer, self._process.world.now)
+            for text, key, servers in drops:
+                answer = await hot.script("EVAL", text, key, servers)
+                hot.happened(DROP, key, servers, answer, self._process.world.now)
                 said.append(answer)
             return said
 
@@ -178,7 +178,7 @@ class GatedPipeline:
 
     def __init__(self, client: GatedRedis) -> None:
         self._client = client
-        self._drops: list[tuple[str, str, str]] = []
+        self._drops: list[tuple[str, str, Sequence[str]]] = []
 
     async def __aenter__(self) -> GatedPipeline:
         return self
@@ -186,9 +186,9 @@ class GatedPipeline:
     async def __aexit__(self, *_: object) -> None:
         """Nothing is held open."""
 
-    def execute_command(self, command: str, script: str, _keys: int, key: str, server: str) -> None:
+    def execute_command(self, command: str, script: str, _keys: int, key: str, *servers: str) -> None:
         assert command == "EVAL"
-        self._drops.append((script, key, server))
+        self._drops.append((script, key, servers))
 
     async def execute(self) -> Any:
         return await self._client.drop(self._drops)

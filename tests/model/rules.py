@@ -6,7 +6,7 @@ RULES = {
     # scripts name the server
     "read asks the name": "the read script serves and leases only on the server that the caller means",
     "publish asks the name": "a publish that reached another server counts as failed",
-    "drain asks the name": "a mark is cleared only if its window was dropped on the server it names",
+    "drain asks the name": "a mark is cleared only if its window was dropped there, or on another node of that cluster",
     "a server names itself": "a cache is the server's replication id (without: a token that lies in it, and is copied)",
     # eras
     "read compares the era": "a window of another era is a miss",

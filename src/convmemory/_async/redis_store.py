@@ -268,15 +268,16 @@ class AsyncRedisStore:
         return await self.publish(key, Written(stamp), NOWHERE)
 
     async def drop(self, conversations: Sequence[UUID], servers: Sequence[str] = ()) -> list[bool]:
-        """Forget windows and leases, each on the server that is meant (``""``: any); which of them were dropped.
+        """Forget windows and leases, on the servers that are meant (none: any); which of them were dropped.
 
-        One that was asked of another server than was meant is left alone.
+        One that was asked of another server than these is left alone. Of a cluster all nodes are meant at once: a window
+        lies on one of them, whichever has its slot.
         """
-        pairs = zip(conversations, servers or [""] * len(conversations), strict=True)
         async with self._calls.to("drop"), self._client.pipeline(transaction=False) as pipe:
-            for conversation, server in pairs:
+            for conversation in conversations:
                 # not pipe.eval(): an awaited cluster's puts nothing in the pipe
-                pipe.execute_command("EVAL", lua("window_drop"), 1, self._keys.window(conversation), server)
+                name = self._keys.window(conversation)
+                pipe.execute_command("EVAL", lua("window_drop"), 1, name, *servers)
             return [said != ELSEWHERE.encode() for said in await pipe.execute()]
 
     async def create_session(

@@ -119,13 +119,14 @@ class Lookout:
         return tuple(caches)
 
     def _drained(self, caches: Sequence[Cache], found: Looked) -> bool:
-        """Drop what is marked, then clear the marks; ``False`` where another server was asked than the one marked."""
+        """Drop what is marked, then clear the marks; ``False`` where another server was asked than those we know.
+
+        A cluster is marked node by node, and holds a window on one of them: what that node has dropped none has any more.
+        """
         if not found.marks:
             return True
-        servers = {cache.name: cache.server for cache in caches}
-        said = self._redis.drop(
-            [mark.conversation for mark in found.marks], [servers[mark.cache] for mark in found.marks]
-        )
+        conversations = [mark.conversation for mark in found.marks]
+        said = self._redis.drop(conversations, [cache.server for cache in caches])
         dropped = [mark for mark, done in zip(found.marks, said, strict=True) if done]
         if dropped:
             self._postgres.clear_marks(dropped)
