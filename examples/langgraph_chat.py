@@ -55,7 +55,8 @@ class State(TypedDict, total=False):
 class Agent:
     """The graph's nodes, over one memory and one model.
 
-    A node may run twice, after a crash or an interrupt. What it stores has an id, and is stored once.
+    A node may run twice, after a crash or an interrupt. What it stores has an id that is the same both times, and is stored
+    once where it says the same; a model may say something else the second time, so that goes by an idempotency key as well.
     """
 
     def __init__(self, memory: ConversationMemory, model: BaseChatModel) -> None:

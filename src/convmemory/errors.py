@@ -51,7 +51,7 @@ class ConversationExists(ConvMemoryError, ValueError):
 
 
 class NotOpen(ConvMemoryError, RuntimeError):
-    """The memory or store was used before ``open()`` or after ``close()``."""
+    """The memory or store was used before ``open()`` or after ``close()``, or where no event loop of this process runs."""
 
 
 class AsyncOnly(ConvMemoryError, RuntimeError):
@@ -85,7 +85,8 @@ class StorageUnavailable(StorageError):
     """A tier could not be reached in time.
 
     Nothing was half-written. A write may have been stored all the same, if only its answer was lost: try again with
-    the same ``idempotency_key``, or with messages that bring ids, and it is stored once. Reads may be tried again.
+    the same ``idempotency_key``, or with the same words under ids of their own, and it is stored once. Reads may be
+    tried again.
     """
 
 

@@ -152,7 +152,8 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
 
         Raises:
             ConversationNotFound: The conversation is somebody else's.
-            StorageUnavailable: PostgreSQL is out of reach; adding them again stores them once if they carry ids.
+            StorageUnavailable: PostgreSQL is out of reach, and may have stored them all the same; adding the same words
+                again stores them once where each message has an id of its own.
         """
         store = self._sync("aadd_messages()")
         drafts, since = self._drafts(messages)

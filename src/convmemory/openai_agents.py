@@ -125,7 +125,7 @@ class ConversationSession:
         return None
 
     async def clear_session(self) -> None:
-        """Remove all items; the conversation stays, with its title."""
+        """Remove all items, and a title made of them; the conversation stays, with a title its user gave it."""
         try:
             await self._store.clear(self._key)
         except ConversationNotFound:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,7 +15,11 @@ import psycopg
 import pytest
 
 import convmemory
+from convmemory.embedded import EmbeddedServers
 from convmemory.environment import PREFIX, variables_of
+from convmemory.errors import ConvMemoryError
+from convmemory.middleware import ConversationMemoryMiddleware
+from convmemory.openai_agents import ConversationSession
 from convmemory.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -135,14 +140,25 @@ def test_every_setting_is_documented_with_its_default_and_its_variables():
     assert not told
 
 
-def test_every_error_is_documented():
+def test_every_error_is_documented_with_what_to_do():
     page = (ROOT / "docs/reference/errors.md").read_text("utf-8")
-    errors = [name for name in convmemory.__all__ if isinstance(getattr(convmemory, name), type(Exception))]
-    undocumented = [
-        e for e in errors if issubclass(getattr(convmemory, e), Exception) and f"`{e}`" not in page
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line[:3] == "| `"
     ]
+    told = {row[0].strip("`"): row for row in rows if len(row) == 4}
+    public = {name: getattr(convmemory, name) for name in convmemory.__all__}
+    errors = {
+        name: kind for name, kind in public.items() if isinstance(kind, type) and issubclass(kind, Exception)
+    }
 
-    assert undocumented == []
+    assert set(told) == set(errors)
+    for name, (_, also, when, what_to_do) in told.items():
+        others = [
+            kind.__name__ for kind in errors[name].__bases__ if kind not in (Exception, ConvMemoryError)
+        ]
+        assert also == ", ".join(f"`{other}`" for other in others)
+        assert when
+        assert what_to_do
 
 
 def test_every_public_verb_is_documented():
@@ -150,6 +166,31 @@ def test_every_public_verb_is_documented():
     verbs = [name for name in dir(convmemory.ConversationMemory) if not name.startswith("_")]
 
     assert [verb for verb in verbs if f"`{verb}" not in page] == []
+
+
+def offered():
+    """What callers call, by the name they call it by."""
+    memory, history = convmemory.ConversationMemory, convmemory.TieredChatMessageHistory
+    found = {name: getattr(memory, name) for name in dir(memory) if callable(getattr(memory, name))}
+    found |= {name: getattr(history, name) for name in ("window", "awindow", "add_messages", "aadd_messages")}
+    found |= {name: value for name, value in vars(ConversationSession).items() if callable(value)}
+    found |= {
+        kind.__name__: kind for kind in (memory, convmemory.PostgresStore, convmemory.RedisStore, history)
+    }
+    found |= {kind.__name__: kind.__init__ for kind in (ConversationMemoryMiddleware, ConversationSession)}
+    found |= {"start": EmbeddedServers.start, "thread_as_conversation": convmemory.thread_as_conversation}
+    return {name: call for name, call in found.items() if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("name", offered())
+def test_the_reference_names_every_argument(name):
+    page = (ROOT / "docs/reference/memory.md").read_text("utf-8")
+    taken = [argument for argument in signature(offered()[name]).parameters if argument != "self"]
+    told = re.findall(rf"`(?:\w+\.)?{name}\(([^`]*)\)`", page)
+    arguments = [re.findall(r"(?:^|, )\**(\w+)", one) for one in told]
+
+    assert told
+    assert arguments == [taken] * len(told)
 
 
 def test_the_pages_tell_of_no_verb_that_is_not_there():

@@ -61,7 +61,7 @@ _PINGS: Final = 10
 
 
 class AsyncRedisStore:
-    """Recent windows and sessions in Redis (6 or newer) or Valkey: fast, and never the only copy of a message.
+    """Recent windows and sessions in Redis (6.2 or newer) or Valkey: fast, and never the only copy of a message.
 
     Args:
         client: A URL (``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://``, ``redis+cluster://``) or a

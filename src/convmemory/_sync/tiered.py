@@ -166,8 +166,8 @@ class TieredStore:
 
         Raises:
             ConversationNotFound: The conversation is somebody else's; nothing was written.
-            StorageUnavailable: PostgreSQL is out of reach, and may have stored it all the same; sent again, messages
-                with an id, or under the same ``idempotency_key``, are stored once.
+            StorageUnavailable: PostgreSQL is out of reach, and may have stored it all the same; sent again, the same words
+                under an id of their own, or anything under the same ``idempotency_key``, are stored once.
         """
         try:
             standing = self._own()

@@ -7,9 +7,10 @@ from typing import Final
 from typer import Typer, echo
 
 import convmemory
+from convmemory.cli.commands import Command, Commands
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, SchemaName
 
-app: Final = Typer(no_args_is_help=True, help="Have what is cached in Redis read anew.")
+app: Final = Typer(cls=Commands, no_args_is_help=True, help="Have what is cached in Redis read anew.")
 
 
 @app.callback()
@@ -17,7 +18,7 @@ def cache() -> None:
     """Have what is cached in Redis read anew."""
 
 
-@app.command()
+@app.command(cls=Command)
 def invalidate(
     database_url: DatabaseUrl = None,
     embedded: Embedded = None,
@@ -25,8 +26,9 @@ def invalidate(
 ) -> None:
     """Have every process forget the windows it has in Redis, within a second; sessions stay.
 
-    For after a restore of PostgreSQL, and after changes by SQL that are no deletes. Redis is not asked: the register
-    of its caches is emptied, and whoever uses one begins it anew. Safe at any time; it costs each conversation one read.
+    For after a restore of PostgreSQL, and after rows were inserted by SQL; what was changed or deleted by SQL is noticed
+    without it. Redis is not asked: the register of its caches is emptied, and whoever uses one begins it anew. Safe at
+    any time; it costs each conversation one read.
 
     For example:
 

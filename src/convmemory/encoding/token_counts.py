@@ -1,6 +1,7 @@
 """How many tokens an answer took, as its model reported them: one reading for what is stored and what is told.
 
-Members are reached through ``dict`` itself: a caller's subclass may do anything in its own.
+What a caller hands in is read through ``dict`` itself, since a subclass may do anything in its own methods; what a run of
+LangChain's tells is read as it is, where a failure costs the figures alone.
 """
 
 from __future__ import annotations

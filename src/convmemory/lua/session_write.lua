@@ -1,5 +1,5 @@
 -- Write a session's fields and set its life in one step, so that no session is without a TTL.
--- KEYS[1]  session:{id}
+-- KEYS[1]  session:{handle}
 -- ARGV[1]  ttl        milliseconds the session lives from now
 -- ARGV[2]  must       '1': only if the session is there (an expired one is not brought back)
 -- ARGV[3]  owner      only if it is this user's; '' for anybody's

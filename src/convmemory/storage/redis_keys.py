@@ -25,12 +25,12 @@ class Keys:
         """The recent window; the braces are its hash tag on a cluster."""
         return f"{self._prefix}history:{{{conversation}}}:recent"
 
-    def session(self, session_id: str) -> str:
-        """One session."""
-        return f"{self._prefix}session:{{{quote(session_id, safe='')}}}"
+    def session(self, handle: str) -> str:
+        """One session, by its handle: its id is nowhere."""
+        return f"{self._prefix}session:{{{quote(handle, safe='')}}}"
 
     def user_sessions(self, user_id: str) -> str:
-        """The ids of a user's sessions."""
+        """The handles of a user's sessions."""
         return f"{self._prefix}user:{{{quote(user_id, safe='')}}}:sessions"
 
     def probe(self) -> str:

@@ -1,8 +1,9 @@
 """Spans and metrics for OpenTelemetry, where its API is installed (``langchain-convmemory[otel]``); nothing at all where it is not.
 
-Spans ``convmemory.read``, ``.append``, ``.pop``, ``.clear`` and ``.delete`` are around what an application waits for,
-and ``convmemory.read.postgres`` is inside a read the window did not serve. They carry the conversation's UUID, how many
-messages came or went, and the class of an error: no text, no user, and no error's message, which may quote a driver.
+Spans ``convmemory.read``, ``.page``, ``.append``, ``.revise``, ``.pop``, ``.clear`` and ``.delete`` are around what an
+application waits for, and ``convmemory.read.postgres`` is inside a read the window did not serve. They carry the
+conversation's UUID, how many messages came or went, and the class of an error: no text, no user, and no error's message,
+which may quote a driver.
 """
 
 from __future__ import annotations
