@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ from convmemory import (
 )
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory._sync.tiered import TieredStore
+from convmemory.chains.recorder import RECORDER
 from convmemory.storage.redis_keys import Keys
 
 try:
@@ -120,6 +122,20 @@ async def until(happened: Callable[[], bool], within: float = 30.0) -> None:
 def texts(messages: Sequence[Any]) -> list[Any]:
     """What messages say, stored ones too."""
     return [message.content for message in messages]
+
+
+@pytest.fixture
+def no_run_left() -> Iterator[None]:
+    """No run that began in this test is open after it; what an earlier one left behind is that one's."""
+    known = {*RECORDER._runs, *RECORDER._unkept}
+
+    def left() -> set[Any]:
+        return {*RECORDER._runs, *RECORDER._unkept} - known
+
+    yield
+    if left():  # a stream that was left lying ends when it is collected
+        gc.collect()
+    assert left() == set()
 
 
 @pytest.fixture(params=["blocking", "awaited"])

@@ -14,18 +14,13 @@ from langgraph.errors import GraphRecursionError
 from langgraph.types import Command
 
 from convmemory import InvalidArgument
-from convmemory.chains.recorder import RECORDER
 from convmemory.middleware import ConversationMemoryMiddleware
 from fix_agents import CONFIG, MINE, call, remembers, stored
 from fix_memory import texts
 from scripted import Echo, reply_to
 from scripted_agents import Player
 
-
-@pytest.fixture(autouse=True)
-def nothing_stays_behind():
-    yield
-    assert RECORDER.open_runs == 0
+pytestmark = pytest.mark.usefixtures("no_run_left")
 
 
 def calls(count, name="step"):

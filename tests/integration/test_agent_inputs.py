@@ -10,17 +10,12 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 
-from convmemory.chains.recorder import RECORDER
 from fix_agents import CONFIG, MINE, call, remembers, stored
 from fix_memory import texts
 from scripted import reply_to
 from scripted_agents import Player
 
-
-@pytest.fixture(autouse=True)
-def nothing_stays_behind():
-    yield
-    assert RECORDER.open_runs == 0
+pytestmark = pytest.mark.usefixtures("no_run_left")
 
 
 def talk(count):

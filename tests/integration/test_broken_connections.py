@@ -287,8 +287,12 @@ async def test_writes_refuse_what_would_not_see_a_new_cache(memory, registered, 
             "SELECT delete_v1(%(c)s, 'ana', '{}')",
             "SELECT pop_v1(%(c)s, 'ana', %(c)s, '{}')",
             "SELECT append_v1(%(c)s, 'ana', NULL, NULL, NULL, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, '{}', NULL, '{}')",
+            "SELECT revise_v1(%(c)s, 'ana', '{}', '{}', '{}', '{}', '{}', '{}', '{}', NULL, NULL, '{}')",
             "SELECT register_v1('{a}')",
             "DELETE FROM conversations",
+            "DELETE FROM messages",
+            "UPDATE messages SET content = 'y'",
+            "UPDATE conversations SET user_id = 'bob'",
         ):
             with pytest.raises(psycopg.errors.InvalidTransactionState, match="read committed"):
                 conn.execute(statement, {"c": KEY.uuid})

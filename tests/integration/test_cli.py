@@ -13,6 +13,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from convmemory import ConversationMemory, Draft, PostgresStore, RetrievedContext, Settings, __version__
@@ -85,7 +86,31 @@ def test_the_entry_point_without_typer_names_the_extra(monkeypatch):
         main()
 
 
-@pytest.mark.parametrize("words", [(), ("schema",), ("history",)])
+def words_of(found, *before):
+    """Every command of a group and the groups in it, by the words that call it; and the groups themselves."""
+    yield before, hasattr(found, "commands")
+    for name, command in getattr(found, "commands", {}).items():
+        yield from words_of(command, *before, name)
+
+
+EVERY = dict(words_of(get_command(app)))
+GROUPS = [words for words, is_group in EVERY.items() if is_group]
+COMMANDS = [words for words, is_group in EVERY.items() if not is_group]
+
+
+def test_the_commands_are_found():
+    assert {("demo",), ("schema", "print"), ("cache", "invalidate")} <= set(COMMANDS)
+    assert {(), ("schema",), ("history",), ("cache",)} == set(GROUPS)
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_is_in_the_reference(words):
+    page = Path(__file__).parents[2].joinpath("docs/reference/cli.md").read_text("utf-8")
+
+    assert re.search(rf"^\| `convmemory {' '.join(words)}[` ]", page, re.MULTILINE)
+
+
+@pytest.mark.parametrize("words", GROUPS, ids=" ".join)
 def test_a_group_without_a_command_explains_itself(run, words):
     done = run(*words)
 
@@ -93,37 +118,21 @@ def test_a_group_without_a_command_explains_itself(run, words):
     assert "Commands" in done.output
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "",
-        "schema",
-        "history",
-        "demo",
-        "init",
-        "check",
-        "schema print",
-        "schema check",
-        "history list",
-        "history show",
-    ],
-)
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
 def test_the_help_shows_no_type_beside_a_flag(run, words):
-    done = run(*words.split(), "--help")
+    done = run(*words, "--help")
 
     assert done.exit_code == 0
     assert "--help" in done.output
     assert not {"bool", "boolean", "range"} & set(re.findall(r"[a-z]+", done.output.lower()))
 
 
-@pytest.mark.parametrize(
-    "words", ["demo", "init", "check", "schema print", "schema check", "history list", "history show"]
-)
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_the_help_of_every_command_has_an_example_of_it(run, words):
-    done = run(*words.split(), "--help")
+    done = run(*words, "--help")
 
     assert done.exit_code == 0
-    assert f"convmemory {words}" in done.output.partition("For example:")[2]
+    assert f"convmemory {' '.join(words)}" in done.output.partition("For example:")[2]
     assert max(map(len, done.output.splitlines())) <= 80
 
 

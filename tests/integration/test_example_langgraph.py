@@ -100,8 +100,15 @@ def test_a_manager_can_say_no(told):
 
 
 def test_a_node_that_runs_again_stores_nothing_twice(told):
+    asked = []
+
+    def other_words_each_time(prompt):
+        asked.append(prompt)
+        answer = langgraph_chat.answer(prompt)
+        return answer.model_copy(update={"content": f"{answer.text} ({len(asked)})"})
+
     with langgraph_chat.app(SCRIPTED) as (_, memory):
-        agent = langgraph_chat.Agent(memory, SCRIPTED)
+        agent = langgraph_chat.Agent(memory, example_model(None, other_words_each_time))
         config, state = told(memory), {"turn": "t", "question": "Please book five.", "approved": True}
         for _ in range(2):
             state |= agent.listen(state, config)
@@ -110,7 +117,10 @@ def test_a_node_that_runs_again_stores_nothing_twice(told):
         for _ in range(2):
             agent.book(later, config)
 
-        assert [m.role for m in memory.get_messages("vacation", **ADA)] == ["human", "ai", "tool"]
+        stored = memory.get_messages("vacation", **ADA)
+        assert len(asked) == 2
+        assert [m.role for m in stored] == ["human", "ai", "tool"]
+        assert stored[1].content == "I have to ask your manager. (1)"
 
 
 def test_a_model_that_fails_costs_neither_the_question_nor_the_state(told):

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import gc
-
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
 
-from convmemory.chains.recorder import RECORDER
 from fix_memory import texts
 from scripted import DRIVES, SHAPES, Echo, Shelf, keyed, reply_to, session
 
 MINE = {"user_id": "ana"}
 
 
-@pytest.fixture(autouse=True)
-def nothing_stays_behind():
-    yield
-    gc.collect()
-    assert RECORDER.open_runs == 0
+pytestmark = pytest.mark.usefixtures("no_run_left")
 
 
 @pytest.fixture

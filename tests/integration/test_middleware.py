@@ -24,7 +24,6 @@ from convmemory import (
     PostgresStore,
     StorageUnavailable,
 )
-from convmemory.chains.recorder import RECORDER
 from convmemory.middleware import ConversationMemoryMiddleware
 from convmemory.windows.tool_pairing import pairing_errors
 from fix_agents import CONFIG, MINE, call, remembers, stored
@@ -38,10 +37,7 @@ RUNS = json.loads(
 """Recorded runs of agents, ``[{task_id, messages}]`` in the Chat Completions format; the variable names others."""
 
 
-@pytest.fixture(autouse=True)
-def nothing_stays_behind():
-    yield
-    assert RECORDER.open_runs == 0
+pytestmark = pytest.mark.usefixtures("no_run_left")
 
 
 def without_ids(messages):

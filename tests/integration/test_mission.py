@@ -55,7 +55,7 @@ async def test_a_session_is_created_read_extended_and_ends(mine, memory):
     found = await mine.get_session(session)
 
     assert (found.user_id, found.dept_id) == ("user123", "hr")
-    assert (await mine.extend_session(session)).last_active >= found.last_active
+    assert session.last_active < found.last_active < (await mine.extend_session(session)).last_active
     assert await mine.end_session(session)
     assert await mine.get_session(session) is None
 

@@ -11,10 +11,12 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from convmemory import AsyncConversationMemory, ConversationMemory, StorageUnavailable
+from fix_memory import texts
 
 POOL, THREADS, TASKS = 8, 64, 1_000
 CONVERSATIONS = 40
 TURN = [HumanMessage("Is there room?"), AIMessage("There is.")]
+SAID = texts(TURN)
 PATIENCE = 0.5
 
 
@@ -45,7 +47,7 @@ def test_64_threads_share_8_connections_fairly(database_url, redis_url, options)
             while time.monotonic() < end:
                 history = memory.history(f"c{number % CONVERSATIONS}", user_id="ana")
                 history.add_messages(TURN)
-                assert history.messages[-2:]
+                assert texts(history.messages[-2:]) == SAID
                 done[number] += 1
 
         with ThreadPoolExecutor(THREADS) as threads:
@@ -68,7 +70,7 @@ async def test_1000_tasks_share_8_connections_in_the_order_they_came(database_ur
             history = memory.history(f"c{number % CONVERSATIONS}", user_id="ana")
             await history.aadd_messages(TURN)
             stored.append(number)
-            assert (await history.aget_messages())[-2:]
+            assert texts((await history.aget_messages())[-2:]) == SAID
 
         await memory.history("c0", user_id="ana").aget_messages()  # whoever looks first comes later
         await asyncio.gather(*map(work, range(TASKS)))

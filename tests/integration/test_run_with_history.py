@@ -22,13 +22,7 @@ from scripted import AWAITED, BLOCKING, DRIVES, SHAPES, Echo, bare, keyed, reply
 MINE = {"user_id": "ana"}
 
 
-@pytest.fixture(autouse=True)
-def nothing_stays_behind():
-    """A turn leaves nothing behind, whatever became of it."""
-    yield
-    if RECORDER.open_runs:  # a stream that was left lying ends when it is collected
-        gc.collect()
-    assert RECORDER.open_runs == 0
+pytestmark = pytest.mark.usefixtures("no_run_left")
 
 
 @pytest.fixture(params=[*BLOCKING, *AWAITED])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import time
 
@@ -16,7 +15,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableLambda, RunnableParallel, RunnablePassthrough
 
 from convmemory import RetrievedContext
-from convmemory.chains.recorder import RECORDER, RunRecorder
+from convmemory.chains.recorder import RunRecorder
 from convmemory.chains.turn import MOST_EVENTS
 from fix_memory import texts
 from scripted import AWAITED, BLOCKING, DRIVES, PROMPT, Echo, Shelf, bare, keyed, reply_to, session
@@ -25,12 +24,7 @@ MINE = {"user_id": "ana"}
 QUESTIONS = RunnableLambda(lambda given: given["question"])
 
 
-@pytest.fixture(autouse=True)
-def nothing_stays_behind():
-    yield
-    if RECORDER.open_runs:  # a stream that was left lying ends when it is collected
-        gc.collect()
-    assert RECORDER.open_runs == 0
+pytestmark = pytest.mark.usefixtures("no_run_left")
 
 
 @pytest.fixture(params=[*BLOCKING, *AWAITED])

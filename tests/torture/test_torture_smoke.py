@@ -9,12 +9,19 @@ import json
 import os
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
+from convmemory import ConversationMemory
+from convmemory._sync.tiered import TieredStore
+from convmemory.drafts import drafts_of
+from convmemory.ids import ConversationKey, conversation_key
 from torture.mutants import MUTANTS
+from torture.naive import NaiveStore
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("kill-redis", "kill-backend", "flush", "expire", "kill-worker", "crash-worker", "jump-clock")
@@ -62,9 +69,54 @@ def test_an_unknown_fault_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_every_mutant_still_finds_what_it_changes(name: str) -> None:
+def test_every_mutant_still_finds_what_it_changes(name: str, redis_url: str) -> None:
     mutant = MUTANTS[name]
     assert mutant.rewritten() or mutant.store
+    with Redis.from_url(redis_url) as server:
+        for text in mutant.rewritten().values():
+            server.script_load(text)  # which compiles it
+
+
+STORES = [NaiveStore, *(mutant.store for mutant in MUTANTS.values() if mutant.store)]
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_store_in_the_librarys_place_takes_what_the_librarys_takes(store: type[TieredStore]) -> None:
+    changed = [name for name in vars(store) if name in vars(TieredStore) and not name.startswith("_")]
+    assert changed
+    for name in changed:
+        given = [
+            one for one in signature(getattr(TieredStore, name)).parameters.values() if one.name != "self"
+        ]
+        named = {one.name: None for one in given if one.kind is one.KEYWORD_ONLY}
+        plain = [one.name for one in given if one.kind is one.POSITIONAL_OR_KEYWORD]
+        signature(getattr(store, name)).bind(None, *plain, **named)
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_store_in_the_librarys_place_fails_nobody(
+    store: type[TieredStore], database_url: str, redis_url: str, schema: str, key_prefix: str
+) -> None:
+    """Or what is caught is that it does not work, and not what it does wrong."""
+    drafts = drafts_of([("human", "hi"), ("ai", "ho")])
+
+    def key() -> ConversationKey:
+        """Made anew for each call, as a history makes it: what row a name means is not known yet."""
+        return conversation_key("c", "ana")
+
+    settings = {"db_schema": schema, "key_prefix": key_prefix}
+    with ConversationMemory.from_url(database_url, redis_url, **settings) as memory:
+        tiered = store(memory.postgres, memory.redis)
+        for _ in range(21):  # one of them does it now and then
+            tiered.append(key(), drafts, dept_id=None, since=None, idempotency_key=None)
+            assert tiered.read(key(), 6, 200).entries
+            assert tiered.read(key(), 200, 200, 2).entries
+            assert tiered.read(key(), None, 200).entries
+        tiered.clear(key())
+        tiered.append(key(), drafts)
+        tiered.delete(key())
+        assert memory.redis is not None
+        assert memory.redis.health.counters.failures == memory.postgres.health.counters.failures == 0
 
 
 @pytest.mark.torture

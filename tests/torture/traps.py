@@ -122,6 +122,7 @@ class HotFirst(TieredStore):
     __slots__ = ()
 
     def append(self, key: ConversationKey, drafts: Sequence[Draft], **more: Any) -> StoredBatch:
+        self.postgres.settle(key)
         name = self.redis._keys.window(key.uuid)
         stamp, last = self.redis._client.hmget(name, "stamp", "last")
         if stamp:
@@ -139,10 +140,12 @@ class Resurrecting(TieredStore):
     __slots__ = ()
 
     def clear(self, key: ConversationKey) -> None:
+        self.postgres.settle(key)
         self.redis.drop([key.uuid])
         self.postgres.clear_conversation(key)
 
     def delete(self, key: ConversationKey) -> None:
+        self.postgres.settle(key)
         self.redis.drop([key.uuid])
         self.postgres.delete_conversation(key)
 

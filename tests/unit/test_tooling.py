@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 from textwrap import dedent
@@ -298,3 +299,54 @@ def test_the_oldest_environment_has_each_dependency_in_the_lowest_version_that_i
     ]
     for one in matrix.PROJECT["project"]["dependencies"]:
         assert one.split(",<")[0].replace(">=", "==") in legs["alone"]
+
+
+installed = script("installed")
+
+
+def test_what_a_group_wants_is_all_that_pyproject_lists():
+    project = tomllib.loads((SCRIPTS.parent / "pyproject.toml").read_text("utf-8"))
+    lines = list(installed.wanted(project, "dev"))
+
+    assert {line for group in ("test", "check") for line in project["dependency-groups"][group]} - set(
+        lines
+    ) == {"langchain-convmemory[all]"}
+    assert set(project["project"]["dependencies"]) < set(lines)
+    for extra, wanted in project["project"]["optional-dependencies"].items():
+        assert extra == "all" or set(wanted) < set(lines)
+
+
+def test_an_environment_with_all_of_it_lacks_nothing():
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / "installed.py", "dev"], capture_output=True, text=True, check=False
+    )
+
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "lacking"),
+    [
+        ("pytest>=8.3", []),
+        ("no-such-thing>=1", ["no-such-thing"]),
+        ("pytest>=9999", ["pytest>=9999"]),
+        ("no-such-thing; sys_platform == 'none'", []),
+        ("psycopg[binary,pool]>=3.2.2", []),
+    ],
+)
+def test_what_is_not_there_or_too_old_is_named(line, lacking):
+    assert list(installed.missing(line)) == lacking
+
+
+def test_an_extra_is_part_of_a_requirement(monkeypatch):
+    found = installed.distribution
+    gone = {"psycopg-binary"}
+
+    def without(name):
+        if name in gone:
+            raise installed.PackageNotFoundError(name)
+        return found(name)
+
+    monkeypatch.setattr(installed, "distribution", without)
+
+    assert list(installed.missing("psycopg[binary,pool]>=3.2.2")) == ["psycopg-binary"]

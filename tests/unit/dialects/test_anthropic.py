@@ -319,6 +319,7 @@ def test_a_slice_is_a_plain_list():
     found = anthropic_messages([SystemMessage("s"), HumanMessage("hi")])
 
     assert found[:1] == [{"role": "user", "content": "hi"}]
+    assert (type(found), type(found[:1])) == (AnthropicMessages, list)
     assert anthropic_messages([]) == []
 
 
