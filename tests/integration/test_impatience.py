@@ -11,6 +11,8 @@ from fix_memory import texts, until
 
 SOON = 0.15
 """Seconds these callers wait; every time-out of the memory is longer."""
+TIMEOUT = 20.0
+"""Seconds of a time-out that would be waited for, if they were kept; half of it is soon, however busy the machine is."""
 
 
 @pytest.fixture
@@ -41,11 +43,14 @@ async def given_up(call) -> float:
 async def test_a_postgresql_that_hangs_holds_no_impatient_caller_and_opens_the_breaker(
     open_memory, postgres_proxy, connections
 ):
-    memory = await open_memory(postgres_proxy.url, None, pool_min=connections, pool_max=connections)
+    limits = {"statement_timeout": TIMEOUT, "pool_timeout": TIMEOUT}
+    memory = await open_memory(postgres_proxy.url, None, pool_min=connections, pool_max=connections, **limits)
     await memory.save_message("c", "one", user_id="ada")
     postgres_proxy.mode = "blackhole"
 
-    assert max([await given_up(lambda: memory.get_history("c", user_id="ada")) for _ in range(3)]) < 1
+    assert (
+        max([await given_up(lambda: memory.get_history("c", user_id="ada")) for _ in range(3)]) < TIMEOUT / 2
+    )
     assert memory.postgres.health.open
     with pytest.raises(StorageUnavailable, match="left alone"):
         await memory.get_history("c", user_id="ada")
@@ -57,20 +62,23 @@ async def test_a_postgresql_that_hangs_holds_no_impatient_caller_and_opens_the_b
 
 
 async def test_a_redis_that_hangs_costs_impatient_callers_three_calls(open_memory, redis_proxy):
-    memory = await open_memory(hot=redis_proxy.url, redis_timeout=5)
+    memory = await open_memory(hot=redis_proxy.url, redis_timeout=TIMEOUT)
     await memory.save_message("c", "one", user_id="ada")
     assert texts(await memory.get_history("c", user_id="ada")) == ["one"]
     redis_proxy.mode = "blackhole"
 
-    assert max([await given_up(lambda: memory.get_history("c", user_id="ada")) for _ in range(3)]) < 1
-    async with asyncio.timeout(2):
+    assert (
+        max([await given_up(lambda: memory.get_history("c", user_id="ada")) for _ in range(3)]) < TIMEOUT / 2
+    )
+    async with asyncio.timeout(TIMEOUT / 2):
         for _ in range(5):
             assert texts(await memory.get_history("c", user_id="ada")) == ["one"]
     assert memory.redis.health.open
 
 
 async def test_those_who_leave_a_server_that_is_well_open_no_breaker_for_long(open_memory, database):
-    memory = await open_memory(hot=None)
+    limits = {"lock_timeout": TIMEOUT, "statement_timeout": 2 * TIMEOUT, "pool_timeout": TIMEOUT}
+    memory = await open_memory(hot=None, **limits)
     await memory.save_message("c", "one", user_id="ada")
     with database.transaction():
         database.execute("SELECT FROM conversations FOR UPDATE")
@@ -79,7 +87,7 @@ async def test_those_who_leave_a_server_that_is_well_open_no_breaker_for_long(op
             with pytest.raises((TimeoutError, StorageUnavailable)):
                 async with asyncio.timeout(SOON):
                     await memory.save_message("c", "two", user_id="ada")
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < TIMEOUT / 2
         await until(lambda: not memory.postgres.health.open, within=UNASKED)
 
 
@@ -141,14 +149,16 @@ async def test_a_task_that_was_cancelled_before_may_still_save_what_it_has(open_
 async def test_a_connection_that_a_firewall_forgot_costs_one_time_out_and_no_error(
     schema, make_memory, postgres_proxy
 ):
-    memory = await make_memory(postgres_proxy.url, None, pool_min=3, statement_timeout=0.5)
+    memory = await make_memory(postgres_proxy.url, None, pool_min=3, statement_timeout=2)
     await memory.save_message("c", "before", user_id="ada")
     postgres_proxy.forget_all()
 
     begun = time.monotonic()
     for number in range(5):
         await memory.save_message("c", f"after {number}", user_id="ada")
-    assert time.monotonic() - begun < 2
+    assert 2 <= time.monotonic() - begun < 4, (
+        "one time-out, and not another for each connection that was idle"
+    )
     found = await memory.get_messages("c", user_id="ada")
     assert texts(found) == ["before", *(f"after {number}" for number in range(5))]
     assert memory.postgres.health.counters.failures == 0

@@ -146,7 +146,7 @@ async def test_300_tasks_are_no_outage(schema, database_url, redis_url, key_pref
 async def test_who_waits_too_long_for_redis_is_told_so_and_the_breaker_stays_closed(
     schema, make_memory, redis_proxy
 ):
-    memory = await make_memory(redis=redis_proxy.url, redis_pool_max=1, pool_timeout=0.1, redis_timeout=5)
+    memory = await make_memory(redis=redis_proxy.url, redis_pool_max=1, pool_timeout=0.4, redis_timeout=5)
     await used(memory, 1)
     turns = memory.redis._homes.here().turns
     taken = turns.begin()

@@ -181,12 +181,12 @@ async def test_a_postgresql_that_swallows_everything_is_given_up_in_time(schema,
     begun = time.monotonic()
     with pytest.raises(StorageUnavailable, match="PostgreSQL failed to save messages"):
         await memory.save_message("c", "y", user_id="ana")
-    assert time.monotonic() - begun < 1.5
+    assert 0.4 < time.monotonic() - begun < 5  # by default it would be ten seconds
 
     begun = time.monotonic()
     with pytest.raises(StorageUnavailable, match="PostgreSQL failed to connect"):
         await make_memory(postgres_proxy.url, None, **limits)
-    assert 1.5 < time.monotonic() - begun < 3.5
+    assert 1.5 < time.monotonic() - begun < 10  # left to itself libpq waits for minutes
 
     postgres_proxy.mode = "pass"
     postgres_proxy.reset_all()
@@ -211,7 +211,7 @@ async def test_a_postgresql_that_is_gone_is_left_alone_until_it_is_back(
         with pytest.raises(StorageUnavailable, match="left alone until it does"):
             await memory.save_message("c", "y", user_id="ana")
         assert texts(await memory.get_history("c", user_id="ana")) == ["x"]  # the window is valid still
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 50 * 0.2 / 2, "nobody waited for a connection"
 
     postgres_proxy.mode = "pass"
     await until(lambda: not memory.postgres.health.open)
@@ -268,7 +268,7 @@ async def test_a_redis_lost_between_lease_and_fill_costs_nothing(
 async def test_a_redis_that_swallows_everything_costs_time_thrice_and_never_an_error(
     schema, make_memory, redis_proxy
 ):
-    memory = await make_memory(redis=redis_proxy.url, redis_timeout=0.1)
+    memory = await make_memory(redis=redis_proxy.url, redis_timeout=0.3)
     await memory.save_message("c", "x", user_id="ana")
     await memory.get_history("c", user_id="ana")
     redis_proxy.mode = "blackhole"
@@ -277,7 +277,7 @@ async def test_a_redis_that_swallows_everything_costs_time_thrice_and_never_an_e
     for number in range(20):
         await memory.save_message("c", str(number), user_id="ana")
         assert texts(await memory.get_history("c", user_id="ana"))[-1] == str(number)
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 40 * 0.3 / 2, "three calls waited, and not all forty"
     report = await memory.check()
     assert (report.ok, report.postgres.reachable, report.redis.reachable) == (True, True, False)
     assert report.redis.breaker == "open"
