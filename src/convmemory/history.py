@@ -55,6 +55,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         max_turns: How many of the newest turns it returns, all of them within the setting ``hard_max_messages``, or
             within ``max_messages`` where that is given too.
         max_tokens: How many tokens it returns at most, in whole turns, as ``token_counter`` counts them.
+        dept_id: The department of a conversation that its first write makes.
         on_write_error: Called with the error and this history when a write fails, before the error is raised:
             ``RunnableWithMessageHistory`` swallows it.
         save_on_error: ``"input"`` stores what the user said also when the turn of a

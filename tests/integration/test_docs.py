@@ -21,6 +21,7 @@ from convmemory.errors import ConvMemoryError
 from convmemory.middleware import ConversationMemoryMiddleware
 from convmemory.openai_agents import ConversationSession
 from convmemory.settings import Settings
+from convmemory.tiers.otel import COUNTED
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "examples/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -205,6 +206,16 @@ def test_the_pages_tell_of_no_verb_that_is_not_there():
 
     assert {(page, verb) for page, verb in invented if verb not in known} == set()
     assert len(invented) > 20
+
+
+def test_every_span_and_every_metric_is_documented():
+    page = (ROOT / "docs/how-to/production.md").read_text("utf-8")
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "src/convmemory").rglob("*.py"))
+    spans = set(re.findall(r'@traced\("([\w.]+)"', sources))
+    metrics = {f"convmemory.{name}" for name in COUNTED}
+
+    assert len(spans) > 5
+    assert [name for name in spans | metrics if f"`{name}`" not in page] == []
 
 
 VALUES = [

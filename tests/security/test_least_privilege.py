@@ -293,6 +293,14 @@ def test_the_documented_redis_user_can_do_every_verb(database_url, schema, priva
         assert memory.check().redis.figures["hits"] > 0
 
 
+def test_a_numbered_database_needs_one_command_more(database_url, schema, private_redis):
+    [more] = re.findall(r"with another database than number 0, `(.*)`", PAGE)
+    for commands, reached in ((COMMANDS, False), (f"{COMMANDS} {more}", True)):
+        url = urlsplit(limited(private_redis, commands.split()))._replace(path="/1").geturl()
+        with ConversationMemory.from_url(database_url, url, db_schema=schema) as memory:
+            assert memory.check().redis.reachable is reached
+
+
 @pytest.mark.parametrize("command", COMMANDS.split())
 def test_every_documented_redis_command_is_needed(database_url, schema, private_redis, command):
     fewer = [one for one in COMMANDS.split() if one != command]
