@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from convmemory.chains.run_config import thread_as_conversation as thread_as_conversation
     from convmemory.errors import AsyncOnly as AsyncOnly
     from convmemory.errors import ConfigurationError as ConfigurationError
+    from convmemory.errors import ConversationChanged as ConversationChanged
     from convmemory.errors import ConversationExists as ConversationExists
     from convmemory.errors import ConversationNotFound as ConversationNotFound
     from convmemory.errors import ConvMemoryError as ConvMemoryError
@@ -71,6 +72,7 @@ _HOMES: Final = {
     "AsyncOnly": "convmemory.errors",
     "ConfigurationError": "convmemory.errors",
     "ConvMemoryError": "convmemory.errors",
+    "ConversationChanged": "convmemory.errors",
     "ConversationExists": "convmemory.errors",
     "ConversationNotFound": "convmemory.errors",
     "InvalidArgument": "convmemory.errors",

@@ -111,6 +111,15 @@ def checked_seq(argument: str, value: object) -> int | None:
     return value
 
 
+def checked_version(argument: str, value: object) -> int | None:
+    """A version of a conversation, or ``None``."""
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**62:
+        raise InvalidArgument(argument, "must be the version of a conversation, or None")
+    return value
+
+
 def key_of(conversation: object, user_id: object) -> ConversationKey:
     """The conversation that is meant, on behalf of a user.
 

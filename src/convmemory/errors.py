@@ -50,6 +50,17 @@ class ConversationExists(ConvMemoryError, ValueError):
         self.conversation_id = str(conversation_id)
 
 
+class ConversationChanged(ConvMemoryError, ValueError):
+    """The conversation is of another ``version`` than the caller wanted to change (``if_version``): read it again."""
+
+    def __init__(self, conversation_id: object, version: int) -> None:
+        super().__init__(
+            f"conversation {str(conversation_id)!r} is at version {version} by now: read it again"
+        )
+        self.conversation_id = str(conversation_id)
+        self.version = version
+
+
 class NotOpen(ConvMemoryError, RuntimeError):
     """The memory or store was used before ``open()`` or after ``close()``, or where no event loop of this process runs."""
 

@@ -21,6 +21,7 @@ from convmemory.arguments import (
     checked_metadata,
     checked_seq,
     checked_title,
+    checked_version,
     key_of,
     optional_id,
     window_size,
@@ -28,7 +29,7 @@ from convmemory.arguments import (
 from convmemory.dialects.anthropic import AnthropicMessages, anthropic_messages
 from convmemory.dialects.openai_chat import chat_messages
 from convmemory.drafts import draft_of, drafts_of
-from convmemory.errors import ConversationExists, ConversationNotFound, InvalidArgument
+from convmemory.errors import ConversationChanged, ConversationExists, ConversationNotFound, InvalidArgument
 from convmemory.ids import ConversationKey, checked_id, new_uuid
 from convmemory.models import Appended, Conversation, Draft, Message, Page, RetrievedContext
 from convmemory.settings import Settings
@@ -143,6 +144,7 @@ class AsyncConversationVerbs:
         title: str | EllipsisType | None = ...,
         dept_id: str | EllipsisType | None = ...,
         metadata: Mapping[str, Any] | EllipsisType = ...,
+        if_version: int | None = None,
     ) -> Conversation:
         """Change what is known of a conversation, and only what is given.
 
@@ -152,6 +154,10 @@ class AsyncConversationVerbs:
             title: The user's own title; ``None`` for an automatic one again, from the next human message.
             dept_id: Its department; ``None`` for none.
             metadata: Names and values laid over those there; a name with ``None`` is taken out.
+            if_version: Only where the conversation is at this ``version``, so that nobody else's change is undone.
+
+        Raises:
+            ConversationChanged: It is at another version by now.
         """
         key = key_of(conversation_id, user_id)
         changes: dict[str, Any] = {}
@@ -161,9 +167,13 @@ class AsyncConversationVerbs:
             changes["dept_id"] = optional_id("dept_id", dept_id)
         if metadata is not ...:
             changes["metadata"] = checked_metadata(metadata)
-        if not changes:
-            return await self.postgres.get_conversation(key)
-        return await self.postgres.update_conversation(key, changes)
+        wanted = checked_version("if_version", if_version)
+        if changes:
+            return await self.postgres.update_conversation(key, changes, wanted)
+        found = await self.postgres.get_conversation(key)
+        if wanted not in {None, found.version}:
+            raise ConversationChanged(key.name, found.version)
+        return found
 
     async def delete_conversation(self, conversation_id: ConversationRef, *, user_id: str) -> None:
         """Delete a conversation with its messages and contexts, and what is cached of it."""

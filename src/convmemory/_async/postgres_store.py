@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from convmemory._async.cache_register import AsyncCacheRegister
-from convmemory.errors import ConversationNotFound
+from convmemory.errors import ConversationChanged, ConversationNotFound
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
 from convmemory.storage import postgres_rows, revisions
@@ -171,8 +171,14 @@ class AsyncPostgresStore(AsyncCacheRegister):
         more = postgres_rows.cursor_after(found[limit - 1]) if len(found) > limit else None
         return Page[Conversation].built(items=tuple(found[:limit]), next_cursor=more)
 
-    async def update_conversation(self, key: ConversationKey, changes: Mapping[str, Any]) -> Conversation:
-        """Change a conversation's ``title``, ``dept_id`` or ``metadata``: those that ``changes`` names."""
+    async def update_conversation(
+        self, key: ConversationKey, changes: Mapping[str, Any], if_version: int | None = None
+    ) -> Conversation:
+        """Change a conversation's ``title``, ``dept_id`` or ``metadata``: those that ``changes`` names.
+
+        Raises:
+            ConversationChanged: It is of another version than ``if_version``.
+        """
         metadata: Mapping[str, Any] = changes.get("metadata", {})
         parameters = {
             **await self._mine(key),
@@ -182,8 +188,12 @@ class AsyncPostgresStore(AsyncCacheRegister):
             "dept_id": changes.get("dept_id"),
             "metadata": postgres_rows.json_text("metadata", metadata),
             "removed": postgres_rows.names_of_nothing(metadata),
+            "if_version": if_version,
         }
-        return self._one(key, await self._run("update_conversation", parameters))
+        rows = await self._run("update_conversation", parameters)
+        if not rows and if_version is not None:
+            raise ConversationChanged(key.name, (await self.get_conversation(key)).version)
+        return self._one(key, rows)
 
     async def delete_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
         """Delete a conversation with all its messages; ``ConversationNotFound`` when there is none."""

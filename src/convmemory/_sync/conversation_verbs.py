@@ -22,6 +22,7 @@ from convmemory.arguments import (
     checked_metadata,
     checked_seq,
     checked_title,
+    checked_version,
     key_of,
     optional_id,
     window_size,
@@ -29,7 +30,7 @@ from convmemory.arguments import (
 from convmemory.dialects.anthropic import AnthropicMessages, anthropic_messages
 from convmemory.dialects.openai_chat import chat_messages
 from convmemory.drafts import draft_of, drafts_of
-from convmemory.errors import ConversationExists, ConversationNotFound, InvalidArgument
+from convmemory.errors import ConversationChanged, ConversationExists, ConversationNotFound, InvalidArgument
 from convmemory.ids import ConversationKey, checked_id, new_uuid
 from convmemory.models import Appended, Conversation, Draft, Message, Page, RetrievedContext
 from convmemory.settings import Settings
@@ -142,6 +143,7 @@ class ConversationVerbs:
         title: str | EllipsisType | None = ...,
         dept_id: str | EllipsisType | None = ...,
         metadata: Mapping[str, Any] | EllipsisType = ...,
+        if_version: int | None = None,
     ) -> Conversation:
         """Change what is known of a conversation, and only what is given.
 
@@ -151,6 +153,10 @@ class ConversationVerbs:
             title: The user's own title; ``None`` for an automatic one again, from the next human message.
             dept_id: Its department; ``None`` for none.
             metadata: Names and values laid over those there; a name with ``None`` is taken out.
+            if_version: Only where the conversation is at this ``version``, so that nobody else's change is undone.
+
+        Raises:
+            ConversationChanged: It is at another version by now.
         """
         key = key_of(conversation_id, user_id)
         changes: dict[str, Any] = {}
@@ -160,9 +166,13 @@ class ConversationVerbs:
             changes["dept_id"] = optional_id("dept_id", dept_id)
         if metadata is not ...:
             changes["metadata"] = checked_metadata(metadata)
-        if not changes:
-            return self.postgres.get_conversation(key)
-        return self.postgres.update_conversation(key, changes)
+        wanted = checked_version("if_version", if_version)
+        if changes:
+            return self.postgres.update_conversation(key, changes, wanted)
+        found = self.postgres.get_conversation(key)
+        if wanted not in {None, found.version}:
+            raise ConversationChanged(key.name, found.version)
+        return found
 
     def delete_conversation(self, conversation_id: ConversationRef, *, user_id: str) -> None:
         """Delete a conversation with its messages and contexts, and what is cached of it."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from convmemory._sync.cache_register import CacheRegister
-from convmemory.errors import ConversationNotFound
+from convmemory.errors import ConversationChanged, ConversationNotFound
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
 from convmemory.storage import postgres_rows, revisions
@@ -170,8 +170,14 @@ class PostgresStore(CacheRegister):
         more = postgres_rows.cursor_after(found[limit - 1]) if len(found) > limit else None
         return Page[Conversation].built(items=tuple(found[:limit]), next_cursor=more)
 
-    def update_conversation(self, key: ConversationKey, changes: Mapping[str, Any]) -> Conversation:
-        """Change a conversation's ``title``, ``dept_id`` or ``metadata``: those that ``changes`` names."""
+    def update_conversation(
+        self, key: ConversationKey, changes: Mapping[str, Any], if_version: int | None = None
+    ) -> Conversation:
+        """Change a conversation's ``title``, ``dept_id`` or ``metadata``: those that ``changes`` names.
+
+        Raises:
+            ConversationChanged: It is of another version than ``if_version``.
+        """
         metadata: Mapping[str, Any] = changes.get("metadata", {})
         parameters = {
             **self._mine(key),
@@ -181,8 +187,12 @@ class PostgresStore(CacheRegister):
             "dept_id": changes.get("dept_id"),
             "metadata": postgres_rows.json_text("metadata", metadata),
             "removed": postgres_rows.names_of_nothing(metadata),
+            "if_version": if_version,
         }
-        return self._one(key, self._run("update_conversation", parameters))
+        rows = self._run("update_conversation", parameters)
+        if not rows and if_version is not None:
+            raise ConversationChanged(key.name, self.get_conversation(key).version)
+        return self._one(key, rows)
 
     def delete_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
         """Delete a conversation with all its messages; ``ConversationNotFound`` when there is none."""

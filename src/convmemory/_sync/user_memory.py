@@ -127,10 +127,16 @@ class UserMemory:
         title: str | EllipsisType | None = ...,
         dept_id: str | EllipsisType | None = ...,
         metadata: Mapping[str, Any] | EllipsisType = ...,
+        if_version: int | None = None,
     ) -> Conversation:
         """Change what is given, and only that; see ``ConversationMemory.update_conversation``."""
         return self._memory.update_conversation(
-            conversation_id, user_id=self._user_id, title=title, dept_id=dept_id, metadata=metadata
+            conversation_id,
+            user_id=self._user_id,
+            title=title,
+            dept_id=dept_id,
+            metadata=metadata,
+            if_version=if_version,
         )
 
     def delete_conversation(self, conversation_id: ConversationRef) -> None:

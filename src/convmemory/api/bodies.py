@@ -1,0 +1,144 @@
+"""What a client sends, and a message as it is answered with."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from convmemory.models import Conversation, Message, RetrievedContext
+
+Metadata = Annotated[
+    dict[str, Any], Field(description="anything JSON can hold", examples=[{"channel": "web"}])
+]
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class Body(BaseModel):
+    """What a client may send: nothing that is not described."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewConversation(Body):
+    """A conversation to be made; everything may be left out."""
+
+    id: Name | None = Field(
+        default=None, description="a UUID or a name of the user's own", examples=["vacation"]
+    )
+    title: str | None = Field(default=None, examples=["Vacation policy"])
+    dept_id: Name | None = Field(default=None, examples=["hr"])
+    metadata: Metadata | None = None
+    exists: Literal["return", "update", "error"] = Field(
+        default="return", description="what to do with one of that id that is there"
+    )
+
+
+class Changes(Body):
+    """What is to be changed of a conversation; what is left out stays, and ``null`` takes away."""
+
+    title: str | None = Field(default=None, description="`null` for an automatic one again")
+    dept_id: Name | None = None
+    metadata: dict[str, Any] | None = Field(default=None, description="laid over what is there, name by name")
+
+    def given(self) -> dict[str, Any]:
+        """What was sent, and only that."""
+        found = {name: getattr(self, name) for name in self.model_fields_set}
+        if found.get("metadata", ...) is None:
+            del found["metadata"]
+        return found
+
+
+class NewMessage(Body):
+    """A message to be stored."""
+
+    role: Literal["user", "human", "assistant", "ai", "system"] = Field(examples=["user"])
+    content: str = Field(examples=["What is the vacation policy?"])
+    metadata: Metadata | None = None
+    tokens_used: int | None = Field(default=None, ge=0, le=2**31 - 1)
+    latency_ms: float | None = Field(default=None, ge=0, le=2**31 - 1, description="milliseconds")
+    contexts: list[RetrievedContext] = Field(default_factory=list, max_length=1_000)
+
+
+class NewSession(Body):
+    """A session to be begun."""
+
+    dept_id: Name | None = None
+    conversation_id: Name | None = Field(default=None, description="the conversation the user is in")
+    metadata: Metadata | None = None
+
+
+class SessionChanges(Body):
+    """What is to be noted in a session; it lives on either way."""
+
+    conversation_id: Name | None = None
+    metadata: Metadata | None = None
+
+
+class MessageFound(BaseModel):
+    """A stored message."""
+
+    id: UUID
+    conversation_id: str
+    seq: int = Field(description="its place: grows with every message", examples=[12])
+    role: str = Field(description="in LangChain's words", examples=["human"])
+    openai_role: str = Field(description="in the words of Chat Completions", examples=["user"])
+    content: str = Field(examples=["What is the vacation policy?"])
+    tool_calls: list[dict[str, Any]] = Field(default_factory=list, description="the tools an answer asks for")
+    tool_call_id: str | None = Field(default=None, description="which call this is the result of")
+    tokens_used: int | None = None
+    latency_ms: int | None = Field(default=None, description="milliseconds")
+    created_at: datetime
+    metadata: dict[str, Any]
+    contexts: list[RetrievedContext]
+
+    @classmethod
+    def of(cls, stored: Message) -> Self:
+        """A stored message as a client sees it."""
+        said = stored.message
+        return cls(
+            **stored.model_dump(exclude={"body", "contexts"}),
+            contexts=list(stored.contexts),
+            tool_calls=[dict(call) for call in getattr(said, "tool_calls", None) or ()],
+            tool_call_id=getattr(said, "tool_call_id", None),
+        )
+
+
+class Messages(BaseModel):
+    """A page of messages, oldest first."""
+
+    items: list[MessageFound]
+
+
+class ConversationFound(BaseModel):
+    """A conversation, and its messages where it was asked for alone."""
+
+    id: str
+    uuid: UUID
+    dept_id: str | None
+    title: str | None
+    title_source: str
+    message_count: int
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    metadata: dict[str, Any]
+    messages: list[MessageFound] | None = None
+
+    @classmethod
+    def of(cls, found: Conversation) -> Self:
+        """A conversation as its owner sees it."""
+        stored = found.messages
+        return cls(
+            **found.model_dump(exclude={"messages", "user_id"}),
+            messages=None if stored is None else [MessageFound.of(message) for message in stored],
+        )
+
+
+class Conversations(BaseModel):
+    """A page of conversations, the one spoken in last first; ``next_cursor`` is ``null`` where nothing comes after."""
+
+    items: list[ConversationFound]
+    next_cursor: str | None

@@ -1,0 +1,103 @@
+"""Routes on conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+
+from convmemory._async.user_memory import AsyncUserMemory
+from convmemory.api.bodies import Changes, ConversationFound, Conversations, NewConversation
+from convmemory.api.etags import names, tag_of, version_wanted
+from convmemory.api.problems import responses
+from convmemory.errors import ConversationChanged
+
+IfMatch = Annotated[str | None, Header(description="only where the conversation has this entity tag")]
+
+
+def add_conversations(router: APIRouter, caller: Callable[..., Any]) -> None:
+    """Add the routes to a router whose requests are the caller's."""
+    mine_of = Depends(caller)
+    _add_changes(router, mine_of)
+
+    @router.get("/conversations", responses=responses(401, 422, 503))
+    async def list_conversations(
+        mine: AsyncUserMemory = mine_of,
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+        cursor: Annotated[str | None, Query(description="the `next_cursor` of the page before")] = None,
+    ) -> Conversations:
+        """The user's conversations, the one spoken in last first."""
+        page = await mine.list_user_conversations(limit, cursor=cursor)
+        return Conversations(items=[ConversationFound.of(one) for one in page], next_cursor=page.next_cursor)
+
+    @router.post("/conversations", status_code=201, responses=responses(401, 404, 409, 422, 503))
+    async def create_conversation(
+        response: Response, wanted: NewConversation | None = None, mine: AsyncUserMemory = mine_of
+    ) -> ConversationFound:
+        """Make a conversation, or answer with the one of that id that is there."""
+        asked = (wanted or NewConversation()).model_dump(exclude={"id"})
+        found = await mine.create_conversation(conversation_id=wanted.id if wanted else None, **asked)
+        response.headers["ETag"] = tag_of(found)
+        return ConversationFound.of(found)
+
+    @router.get(
+        "/conversations/{conversation_id}",
+        response_model=ConversationFound,
+        responses=responses(401, 404, 422, 503) | {304: {"description": "the client has it"}},
+    )
+    async def get_conversation(
+        conversation_id: str,
+        response: Response,
+        mine: AsyncUserMemory = mine_of,
+        messages: Annotated[
+            int,
+            Query(ge=0, le=10_000, description="the newest so many; earlier ones are pages of `/messages`"),
+        ] = 1_000,
+        if_none_match: Annotated[str | None, Header()] = None,
+    ) -> ConversationFound | Response:
+        """One conversation with its messages, oldest first."""
+        if if_none_match is not None:
+            tag = tag_of(await mine.get_conversation(conversation_id))
+            if names(if_none_match, tag):
+                return Response(status_code=304, headers={"ETag": tag})
+        found = await mine.get_conversation(conversation_id, messages=messages or False)
+        response.headers["ETag"] = tag_of(found)
+        return ConversationFound.of(found)
+
+
+def _add_changes(router: APIRouter, mine_of: Any) -> None:
+    @router.patch("/conversations/{conversation_id}", responses=responses(401, 404, 412, 422, 503))
+    async def update_conversation(
+        conversation_id: str,
+        changes: Changes,
+        response: Response,
+        mine: AsyncUserMemory = mine_of,
+        if_match: IfMatch = None,
+    ) -> ConversationFound:
+        """Change a conversation's title, department or metadata."""
+        found = await mine.update_conversation(
+            conversation_id, **changes.given(), if_version=version_wanted(if_match)
+        )
+        response.headers["ETag"] = tag_of(found)
+        return ConversationFound.of(found)
+
+    @router.delete(
+        "/conversations/{conversation_id}", status_code=204, responses=responses(401, 404, 412, 503)
+    )
+    async def delete_conversation(
+        conversation_id: str, mine: AsyncUserMemory = mine_of, if_match: IfMatch = None
+    ) -> None:
+        """Delete a conversation with everything in it."""
+        if if_match is not None:
+            found = await mine.get_conversation(conversation_id)
+            if not names(if_match, tag_of(found)):
+                raise ConversationChanged(conversation_id, found.version)
+        await mine.delete_conversation(conversation_id)
+
+    @router.post(
+        "/conversations/{conversation_id}/clear", status_code=204, responses=responses(401, 404, 503)
+    )
+    async def clear_conversation(conversation_id: str, mine: AsyncUserMemory = mine_of) -> None:
+        """Delete a conversation's messages, and a title made of them; the conversation stays."""
+        await mine.clear(conversation_id)

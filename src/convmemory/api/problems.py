@@ -1,0 +1,138 @@
+"""What went wrong, as ``application/problem+json`` (RFC 9457): nothing of internals, and nothing the client did not send."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import Request, Response
+from fastapi.exceptions import HTTPException, RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, Field
+from starlette.types import Message as Event
+from starlette.types import Receive
+
+from convmemory.errors import (
+    ConversationChanged,
+    ConversationExists,
+    ConversationNotFound,
+    ConvMemoryError,
+    InvalidArgument,
+    StorageUnavailable,
+)
+
+logger = logging.getLogger("convmemory.api")
+
+MEDIA_TYPE: Final = "application/problem+json"
+_AGAIN: Final = {"Retry-After": "1"}
+_ANSWERS: Final = (
+    (ConversationNotFound, 404, "there is no such conversation"),
+    (ConversationExists, 409, "there is a conversation of that id already"),
+    (ConversationChanged, 412, "the conversation is another one by now: read it again"),
+)
+
+
+class Problem(BaseModel):
+    """Why a request was not answered as it wished."""
+
+    type: str = Field(default="about:blank", examples=["about:blank"])
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str | None = Field(default=None, examples=["no conversation 'c-1'"])
+    argument: str | None = Field(default=None, description="which argument it is about", examples=["limit"])
+    errors: list[dict[str, Any]] | None = Field(
+        default=None,
+        description="of a request that is not of the form described: where, and what was expected",
+    )
+
+
+def problem(
+    status: int,
+    detail: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    **more: Any,
+) -> JSONResponse:
+    """A response that says what went wrong."""
+    found = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, **more)
+    return JSONResponse(
+        found.model_dump(exclude_none=True), status, headers=dict(headers or {}), media_type=MEDIA_TYPE
+    )
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What a route may answer with besides what it is for, as OpenAPI has it."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "model": Problem, "content": content}
+        for status in statuses
+    }
+
+
+class TooLarge(Exception):
+    """The body of a request is longer than is allowed."""
+
+
+class ProblemRoute(APIRoute):
+    """A route whose errors are problems, and whose requests are no longer than ``most`` bytes."""
+
+    most = 1_000_000
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's own handler, with what it raises told as a problem."""
+        handle = super().get_route_handler()
+
+        async def told(request: Request) -> Response:
+            try:
+                return await handle(Request(request.scope, _bounded(request, self.most)))
+            except Exception as error:
+                answer = answer_to(error, self.most)
+                if answer is None:
+                    raise
+                return answer
+
+        return told
+
+
+def _bounded(request: Request, most: int) -> Receive:
+    """What the request receives, to so many bytes."""
+    taken = 0
+
+    async def receive() -> Event:
+        nonlocal taken
+        event = await request.receive()
+        taken += len(event.get("body", b""))
+        if taken > most:
+            raise TooLarge
+        return event
+
+    return receive
+
+
+def answer_to(error: Exception, most: int) -> JSONResponse | None:
+    """The response to an error; ``None`` for one that is not the client's business, nor ours."""
+    if isinstance(error, TooLarge) or isinstance(error.__cause__, TooLarge):
+        return problem(413, f"a request may have {most:,} bytes")
+    if isinstance(error, RequestValidationError):
+        return problem(422, "the request is not of the form described", errors=_places(error.errors()))
+    if isinstance(error, HTTPException):
+        return problem(error.status_code, str(error.detail), error.headers)
+    return _ours(error) if isinstance(error, ConvMemoryError) else None
+
+
+def _ours(error: ConvMemoryError) -> JSONResponse:
+    if isinstance(error, InvalidArgument):
+        return problem(422, str(error), argument=error.argument)
+    for kind, status, detail in _ANSWERS:
+        if isinstance(error, kind):
+            return problem(status, detail)
+    logger.warning("a request was not answered: %s", type(error).__name__)
+    away = isinstance(error, StorageUnavailable)
+    return problem(503 if away else 500, "try again" if away else None, _AGAIN if away else None)
+
+
+def _places(errors: Sequence[Any]) -> list[dict[str, Any]]:
+    """What is wrong and where, without what was sent."""
+    return [{"loc": list(error["loc"]), "msg": error["msg"], "type": error["type"]} for error in errors]

@@ -1,0 +1,41 @@
+"""The router: which routes there are, and on whose behalf."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from convmemory.api.callers import CurrentUser, Memory, awaitable, caller
+from convmemory.api.conversations import add_conversations
+from convmemory.api.health import add_health
+from convmemory.api.messages import add_messages
+from convmemory.api.problems import ProblemRoute
+from convmemory.api.sessions import add_sessions
+from convmemory.errors import InvalidArgument
+
+
+def create_router(memory: Memory, *, current_user: CurrentUser, max_body: int = 1_000_000) -> APIRouter:
+    """Routes for conversations, messages, sessions and health, to be included in an application of FastAPI.
+
+    Args:
+        memory: The application's memory, awaited or blocking; the application opens and closes it.
+        current_user: The application's own dependency: gives the id of the user who is asking, and raises an
+            ``HTTPException`` for a stranger. Nobody else's conversations can be reached, or told from none.
+        max_body: Bytes a request may have.
+
+    Raises:
+        InvalidArgument: There is no ``current_user``: the routes would be everybody's.
+    """
+    if not callable(current_user):
+        raise InvalidArgument(
+            "current_user",
+            "must be a dependency that gives the id of the user who is asking, as your login knows it",
+        )
+    asked = awaitable(memory)
+    bounded = type("BoundedRoute", (ProblemRoute,), {"most": max_body})
+    router = APIRouter(route_class=bounded, generate_unique_id_function=lambda route: route.name)
+    mine = caller(memory, current_user)
+    add_conversations(router, mine)
+    add_messages(router, mine)
+    add_sessions(router, mine)
+    add_health(router, asked)
+    return router

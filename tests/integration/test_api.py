@@ -1,0 +1,312 @@
+"""The REST router on both colours of a memory: what is answered, what is refused, and that nobody reaches anybody else's."""
+
+import json
+
+import pytest
+
+from convmemory import AsyncConversationMemory, ConversationMemory, InvalidArgument
+
+fastapi = pytest.importorskip("fastapi", reason="not installed beside the package alone")
+import httpx  # noqa: E402 - comes with the tests of fastapi
+from fastapi import Depends, FastAPI, Header, HTTPException  # noqa: E402
+
+from convmemory.api import create_router  # noqa: E402
+
+
+def current_user(x_user: str = Header(default="")) -> str:
+    """A login: whoever says who they are."""
+    if not x_user:
+        raise HTTPException(401, "log in first")
+    return x_user
+
+
+@pytest.fixture
+async def make_app(schema, colour, database_url, redis_url, key_prefix):
+    """A function that makes an application over a memory of this colour, and a client of it."""
+    opened = []
+
+    async def made(postgres=database_url, redis=redis_url, **options):
+        settings = {"db_schema": schema, "key_prefix": key_prefix, "pool_timeout": 0.5, "redis_timeout": 0.3}
+        if colour == "awaited":
+            memory = await AsyncConversationMemory.from_url(postgres, redis, **settings).open()
+        else:
+            memory = ConversationMemory.from_url(postgres, redis, **settings).open()
+        opened.append(memory)
+        app = FastAPI()
+        app.include_router(create_router(memory, current_user=current_user, **options))
+        transport = httpx.ASGITransport(app)
+        return httpx.AsyncClient(transport=transport, base_url="http://api", headers={"x-user": "ada"})
+
+    yield made
+    for memory in opened:
+        if isinstance(memory, AsyncConversationMemory):
+            await memory.close()
+        else:
+            memory.close()
+
+
+@pytest.fixture
+async def client(make_app):
+    return await make_app()
+
+
+def as_user(user):
+    return {"x-user": user}
+
+
+async def test_a_conversation_from_its_first_word_to_its_end(client):
+    made = await client.post("/conversations", json={"dept_id": "hr", "metadata": {"channel": "web"}})
+    assert made.status_code == 201
+    place = f"/conversations/{made.json()['id']}"
+    said = await client.post(
+        f"{place}/messages",
+        json={"role": "user", "content": "What is the vacation policy?", "metadata": {"n": 1}},
+    )
+    assert (said.status_code, said.json()["seq"], said.json()["role"]) == (201, 1, "human")
+    answer = {
+        "role": "assistant",
+        "content": "Thirty days.",
+        "tokens_used": 7,
+        "latency_ms": 12.4,
+        "contexts": [{"content": "policy.pdf", "doc_id": "d1", "score": 0.9}],
+    }
+    assert (await client.post(f"{place}/messages", json=answer)).json()["contexts"][0]["doc_id"] == "d1"
+
+    found = await client.get(place)
+    assert found.json()["title"] == "What is the vacation policy?"
+    assert [m["content"] for m in found.json()["messages"]] == [
+        "What is the vacation policy?",
+        "Thirty days.",
+    ]
+    assert found.json()["messages"][1]["openai_role"] == "assistant"
+    assert "user_id" not in found.json()
+    listed = await client.get("/conversations")
+    assert [c["id"] for c in listed.json()["items"]] == [made.json()["id"]]
+    assert listed.json()["next_cursor"] is None
+
+    renamed = await client.patch(place, json={"title": "Days off", "metadata": {"channel": None}})
+    assert (renamed.json()["title"], renamed.json()["metadata"], renamed.json()["dept_id"]) == (
+        "Days off",
+        {},
+        "hr",
+    )
+    assert (await client.post(f"{place}/clear")).status_code == 204
+    assert (await client.get(f"{place}/messages")).json() == {"items": []}
+    assert (await client.delete(place)).status_code == 204
+    assert (await client.get(place)).status_code == 404
+
+
+async def test_pages_of_conversations_and_of_messages(client):
+    for number in range(5):
+        await client.post(f"/conversations/c{number}/messages", json={"role": "user", "content": f"{number}"})
+    first = (await client.get("/conversations", params={"limit": 2})).json()
+    rest = (await client.get("/conversations", params={"limit": 3, "cursor": first["next_cursor"]})).json()
+    assert [c["id"] for c in first["items"] + rest["items"]] == ["c4", "c3", "c2", "c1", "c0"]
+
+    for number in range(1, 6):
+        await client.post("/conversations/c0/messages", json={"role": "user", "content": f"{number}"})
+    newest = (await client.get("/conversations/c0/messages", params={"limit": 2})).json()["items"]
+    before = (await client.get("/conversations/c0/messages", params={"before": newest[0]["seq"]})).json()[
+        "items"
+    ]
+    after = (await client.get("/conversations/c0/messages", params={"after": before[-1]["seq"]})).json()[
+        "items"
+    ]
+    assert [m["content"] for m in before + newest] == ["0", "1", "2", "3", "4", "5"]
+    assert after == newest
+
+
+async def test_a_session_and_its_handle(client):
+    session = (await client.post("/sessions", json={"conversation_id": "c"})).json()
+    assert (await client.get(f"/sessions/{session['id']}")).json()["conversation_id"] == "c"
+    moved = await client.patch(f"/sessions/{session['id']}", json={"conversation_id": "d"})
+    assert moved.json()["conversation_id"] == "d"
+    [listed] = (await client.get("/sessions")).json()
+    assert listed["id"] != session["id"]
+    assert (await client.get(f"/sessions/{listed['id']}")).status_code == 404
+    assert (await client.get(f"/sessions/{session['id']}", headers=as_user("bob"))).status_code == 404
+    assert (await client.delete(f"/sessions/{session['id']}", headers=as_user("bob"))).status_code == 404
+    assert (await client.delete(f"/sessions/{listed['id']}")).status_code == 204
+    assert (await client.get(f"/sessions/{session['id']}")).status_code == 404
+
+
+ROUTES = [
+    ("GET", "/conversations/{id}", None),
+    ("PATCH", "/conversations/{id}", {"title": "mine now"}),
+    ("DELETE", "/conversations/{id}", None),
+    ("POST", "/conversations/{id}/clear", None),
+    ("GET", "/conversations/{id}/messages", None),
+    ("POST", "/conversations/{id}/messages", {"role": "user", "content": "x"}),
+    ("POST", "/conversations", {"id": "{id}"}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), ROUTES)
+async def test_somebody_elses_is_as_good_as_none(client, method, path, body):
+    made = (await client.post("/conversations", json={"title": "secret"})).json()
+
+    def asked(named):
+        sent = json.loads(json.dumps(body).replace("{id}", named)) if body else None
+        return client.request(method, path.format(id=named), json=sent, headers=as_user("bob"))
+
+    answer = await asked(made["uuid"])
+    assert answer.status_code == 404
+    assert "secret" not in answer.text
+    if not path.endswith(("messages", "conversations")) or method == "GET":  # else bob makes one of his own
+        nowhere = await asked("018f6d3e-0000-7000-8000-000000000000")
+        assert (answer.status_code, answer.json()) == (nowhere.status_code, nowhere.json())
+    assert (await client.get(f"/conversations/{made['id']}")).json()["title"] == "secret"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"), [*ROUTES, ("GET", "/conversations", None), ("POST", "/sessions", None)]
+)
+async def test_a_stranger_is_told_what_the_application_says(client, method, path, body):
+    answer = await client.request(method, path.format(id="c"), json=body, headers=as_user(""))
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json() == {
+        "type": "about:blank",
+        "title": "Unauthorized",
+        "status": 401,
+        "detail": "log in first",
+    }
+
+
+async def test_a_login_that_names_nobody_is_no_login(schema, database_url, redis_url, key_prefix):
+    memory = ConversationMemory.from_url(database_url, redis_url, db_schema=schema, key_prefix=key_prefix)
+    for nobody in (None, "", 7):
+        app = FastAPI()
+        app.include_router(create_router(memory, current_user=lambda nobody=nobody: nobody))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
+            assert (await client.get("/conversations")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/conversations?limit=0", None, 422),
+        ("GET", "/conversations?limit=1000", None, 422),
+        ("GET", "/conversations?cursor=nonsense", None, 422),
+        ("GET", "/conversations/c/messages?before=x", None, 422),
+        ("POST", "/conversations/c/messages", {"role": "tool", "content": "x"}, 422),
+        ("POST", "/conversations/c/messages", {"role": "user"}, 422),
+        ("POST", "/conversations/c/messages", {"role": "user", "content": "secret", "user_id": "bob"}, 422),
+        ("POST", "/conversations", {"id": ""}, 422),
+        ("POST", "/conversations", {"id": "x" * 256}, 422),
+        ("PATCH", "/conversations/c", {"titel": "secret"}, 422),
+        ("POST", "/conversations", {"metadata": {"n": "x" * 1_100_000}}, 413),
+    ],
+)
+async def test_what_cannot_be_used_is_said_without_what_was_sent(client, method, path, body, status):
+    answer = await client.request(method, path, json=body)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == status
+    assert "secret" not in answer.text
+    assert len(answer.text) < 2_000
+
+
+async def test_a_body_that_does_not_say_how_long_it_is_is_bounded_as_well(client):
+    async def pieces():
+        for _ in range(40):
+            yield b"x" * 50_000
+
+    assert (await client.post("/conversations", content=pieces())).status_code == 413
+
+
+async def test_tags_tell_who_has_what_is_there(client):
+    made = await client.post("/conversations", json={"id": "c"})
+    tag = made.headers["etag"]
+    assert (
+        await client.get("/conversations/c", headers={"if-none-match": f'"other", W/{tag}'})
+    ).status_code == 304
+    assert (
+        await client.patch("/conversations/c", json={"title": "one"}, headers={"if-match": tag})
+    ).status_code == 200
+    lost = await client.patch("/conversations/c", json={"title": "two"}, headers={"if-match": tag})
+    assert (lost.status_code, lost.json()["title"]) == (412, "Precondition Failed")
+    for stale in (tag, '"nonsense"', '"x-99999999999999999999"'):
+        assert (await client.delete("/conversations/c", headers={"if-match": stale})).status_code == 412
+        assert (
+            await client.patch("/conversations/c", json={}, headers={"if-match": stale})
+        ).status_code == 412
+    found = await client.get("/conversations/c", headers={"if-none-match": tag})
+    assert (found.status_code, found.json()["title"]) == (200, "one")
+    assert (
+        await client.delete("/conversations/c", headers={"if-match": found.headers["etag"]})
+    ).status_code == 204
+
+
+async def test_a_message_sent_again_is_stored_once(client):
+    sent = {"json": {"role": "user", "content": "one"}, "headers": {"idempotency-key": "k"}}
+    first, again = [await client.post("/conversations/c/messages", **sent) for _ in range(2)]
+    assert first.json() == again.json()
+    assert len((await client.get("/conversations/c/messages")).json()["items"]) == 1
+
+
+async def test_a_conversation_that_is_there_is_answered_with_or_refused(client):
+    await client.post("/conversations", json={"id": "c", "title": "one"})
+    assert (await client.post("/conversations", json={"id": "c", "title": "two"})).json()["title"] == "one"
+    assert (await client.post("/conversations", json={"id": "c", "title": "two", "exists": "update"})).json()[
+        "title"
+    ] == "two"
+    refused = await client.post("/conversations", json={"id": "c", "exists": "error"})
+    assert (refused.status_code, refused.json()["title"]) == (409, "Conflict")
+
+
+async def test_probes_need_no_login(client):
+    assert (await client.get("/health/live", headers=as_user(""))).json() == {"status": "ok"}
+    ready = await client.get("/health/ready", headers=as_user(""))
+    assert (ready.status_code, ready.json()["status"], ready.json()["redis"]["reachable"]) == (
+        200,
+        "ok",
+        True,
+    )
+
+
+async def test_without_redis_conversations_go_on_and_sessions_say_when_to_come_back(make_app, redis_proxy):
+    client = await make_app(redis=redis_proxy.url)
+    await client.post("/conversations/c/messages", json={"role": "user", "content": "one"})
+    redis_proxy.mode = "refuse"
+    redis_proxy.reset_all()
+
+    session = await client.post("/sessions")
+    assert (session.status_code, session.headers["retry-after"], session.json()["detail"]) == (
+        503,
+        "1",
+        "try again",
+    )
+    assert (await client.get("/conversations/c")).json()["message_count"] == 1
+    ready = await client.get("/health/ready")
+    assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+
+
+async def test_without_postgres_nothing_of_it_is_told(make_app, postgres_proxy):
+    client = await make_app(postgres=postgres_proxy.url)
+    postgres_proxy.mode = "refuse"
+    postgres_proxy.reset_all()
+
+    answer = await client.get("/conversations")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "ostgre" not in answer.text
+    assert (await client.get("/health/ready")).status_code == 503
+
+
+def test_a_router_without_a_login_or_a_memory_is_not_made(blocking):
+    with pytest.raises(TypeError):
+        create_router(blocking)
+    with pytest.raises(InvalidArgument, match="current_user"):
+        create_router(blocking, current_user="ada")
+    with pytest.raises(InvalidArgument, match="memory"):
+        create_router("postgresql://...", current_user=current_user)
+
+
+def test_the_description_names_each_route_once(blocking):
+    app = FastAPI()
+    app.include_router(create_router(blocking, current_user=Depends(current_user).dependency), prefix="/v1")
+    described = app.openapi()
+    names = [route["operationId"] for path in described["paths"].values() for route in path.values()]
+    assert len(names) == len(set(names)) >= 14
+    assert "list_conversations" in names
+    assert "Problem" in described["components"]["schemas"]
