@@ -16,6 +16,8 @@ from convmemory.errors import InvalidArgument, NotOpen
 ID_LENGTH: Final = 255
 _VARIANT: Final = dict(zip("0123456789abcdef", 4 * "89ab", strict=True))
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{24})")
+_NAMED: Final = 20
+"""Hexadecimal digits of a name's row that follow from the name: enough that no two names meet."""
 
 _HANDLE: Final = re.compile(r"handle-[A-Za-z0-9_-]{43}")
 
@@ -44,12 +46,14 @@ class ConversationKey:
 
     Which row a name means only the installation can tell: its id, which the first migration draws, is the namespace of
     all names. ``settle`` is told it by whoever is about to ask a store. Nobody else can compute the row of another
-    user's name, and take it first.
+    user's name; and who learnt it all the same cannot take it first, because such a row is made under its name alone.
     """
 
     known: UUID | None
     user_id: str
     external_id: str | None = None
+    named_only: bool = field(default=False, repr=False, compare=False)
+    """Whether this is the row of somebody's name, given as a UUID: it is there under its name, or it is not there."""
     _installation: str | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -70,11 +74,31 @@ class ConversationKey:
 
     def settle(self, installation: str) -> None:
         """Have the row of a name be the one that this installation has for it; a row that was given stays as it is."""
-        if self.external_id is None or self._installation == installation:
+        if self._installation == installation:
             return
-        if self.known is None or self._installation is not None:
-            scoped = f"{len(self.user_id)}:{self.user_id}{self.external_id}"
-            self.known, self._installation = uuid5(UUID(installation), scoped), installation
+        self._installation = installation
+        if self.external_id is not None:
+            self.known = row_of_name(installation, self.user_id, self.external_id)
+        else:
+            self.named_only = is_row_of_a_name(installation, self.uuid)
+
+
+def row_of_name(installation: str, user_id: str, name: str) -> UUID:
+    """The row that a user's name for a conversation means: a UUIDv8, which its installation knows for one of its own."""
+    scoped = f"{installation}/{len(user_id)}:{user_id}{name}"
+    return _told_apart(installation, hashlib.sha256(scoped.encode()).hexdigest()[:_NAMED])
+
+
+def is_row_of_a_name(installation: str, row: UUID) -> bool:
+    """Whether it is the row of some user's name; of other UUIDv8 one in a million millions is taken for one."""
+    digits = row.hex
+    return digits[12] == "8" and row == _told_apart(installation, digits[:12] + digits[13:16] + digits[17:22])
+
+
+def _told_apart(installation: str, digits: str) -> UUID:
+    """A UUIDv8 of 20 digits and of 10 more, which follow from those and the installation."""
+    known_by = hashlib.sha256(f"{installation}/{digits}".encode()).hexdigest()[: 30 - _NAMED]
+    return UUID(f"{digits[:12]}8{digits[12:15]}8{digits[15:]}{known_by}")
 
 
 def conversation_key(conversation_id: object, user_id: object) -> ConversationKey:

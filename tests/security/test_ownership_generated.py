@@ -18,6 +18,7 @@ from convmemory import (
     ConversationNotFound,
     TieredChatMessageHistory,
 )
+from convmemory.ids import row_of_name
 from fix_memory import add, read, wipe
 
 ANAS = [HumanMessage("where is the key?"), AIMessage("under the mat")]
@@ -247,10 +248,11 @@ def test_the_statements_and_functions_are_found():
     assert {"append_v1", "clear_v1", "delete_v1", "pop_v1", "revise_v1"} == {name for name, *_ in FUNCTIONS}
 
 
-async def test_nobody_can_take_the_row_of_another_users_name(memory, make_memory, database):
+async def test_nobody_can_compute_the_row_of_another_users_name(memory, database):
     theirs = (await memory.create_conversation("mallory", conversation_id="vacation")).uuid
     assert (await memory.create_conversation("mallory", conversation_id="vacation")).uuid == theirs
-    guessed = [uuid5(UUID(int=0), "3:anavacation"), uuid5(theirs, "3:anavacation")]
+    [[installation]] = database.execute("SELECT id::text FROM installation").fetchall()
+    guessed = [row_of_name(str(UUID(int=0)), "ana", "vacation"), uuid5(theirs, "3:anavacation")]
     for row in guessed:
         await memory.save_message(row, "user", "mine now", user_id="mallory")
 
@@ -258,7 +260,38 @@ async def test_nobody_can_take_the_row_of_another_users_name(memory, make_memory
     mine = (await memory.get_conversation("vacation", user_id="ana")).uuid
     assert mine not in guessed
     assert [m.content for m in await memory.get_history("vacation", user_id="ana")] == ["hello"]
-    for written in (mine, str(mine), mine.hex):
-        assert [m.content for m in await memory.get_history(written, user_id="ana")] == ["hello"]
-    [[installation]] = database.execute("SELECT id FROM installation").fetchall()
-    assert mine == uuid5(installation, "3:anavacation"), "and in another installation it is another row"
+    for count, written in enumerate((mine, str(mine), mine.hex), 1):
+        assert len(await memory.get_history(written, user_id="ana")) == count
+        assert (await memory.save_message(written, "user", "more", user_id="ana")).seq == count + 1
+    assert mine == row_of_name(installation, "ana", "vacation"), "and in another installation it is another row"
+
+
+async def outcome(call):
+    try:
+        return await call
+    except ConversationNotFound as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("verb", [*AS_A_STRANGER, *MORE_WAYS])
+async def test_the_row_of_a_name_is_not_taken_by_who_knows_it_nor_told_of(memory, verb):
+    call = {**AS_A_STRANGER, **MORE_WAYS}[verb]
+    row = (await memory.create_conversation("ana", conversation_id="vacation")).uuid
+    there = await outcome(call(memory, row))
+    await memory.delete_conversation("vacation", user_id="ana")
+
+    for written in (row, str(row), row.hex):
+        assert await outcome(call(memory, written)) == there == f"no conversation '{row}' for this user"
+    await memory.save_message("vacation", "user", "hello", user_id="ana")
+    assert [m.content for m in await memory.get_history("vacation", user_id="ana")] == ["hello"]
+
+
+async def test_the_row_of_ones_own_name_is_made_under_the_name(memory):
+    row = (await memory.create_conversation("ana", conversation_id="vacation")).uuid
+    assert (await memory.create_conversation("ana", conversation_id=row)).id == "vacation"
+    await memory.delete_conversation(row, user_id="ana")
+
+    with pytest.raises(ConversationNotFound):
+        await memory.save_message(row, "user", "hello", user_id="ana")
+    await memory.save_message("vacation", "user", "hello", user_id="ana")
+    assert (await memory.get_conversation(row, user_id="ana")).id == "vacation"

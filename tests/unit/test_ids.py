@@ -1,14 +1,21 @@
 """Ids: what may be one, and which row it means."""
 
 import time
-from uuid import UUID, uuid4, uuid5
+from uuid import RFC_4122, UUID, uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from convmemory import InvalidArgument, NotOpen
-from convmemory.ids import ConversationKey, checked_id, conversation_key, message_key, new_row_id
+from convmemory.ids import (
+    checked_id,
+    conversation_key,
+    is_row_of_a_name,
+    message_key,
+    new_row_id,
+    row_of_name,
+)
 
 IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=255)
 
@@ -60,7 +67,7 @@ def test_what_only_looks_like_a_uuid_is_a_name(near):
     key = settled(near, "ana")
 
     assert (key.external_id, key.name) == (near, near)
-    assert key.uuid.version == 5
+    assert key.uuid.version == 8
 
 
 @given(IDS, IDS, IDS, IDS)
@@ -82,13 +89,32 @@ def test_which_row_a_name_means_only_the_installation_tells():
     key.settle(str(SOME))
     assert key.uuid not in rows
     assert conversation_key(key.uuid, "ana").uuid == key.uuid
-    found = ConversationKey(SOME, "ana", "vacation")  # as a Conversation brings its own
-    found.settle(str(uuid4()))
-    assert found.uuid == SOME
+
+
+@given(IDS, IDS, st.uuids())
+def test_the_row_of_a_name_is_known_for_one_and_no_other_row_is(user, name, other):
+    installation, elsewhere = str(SOME), str(uuid4())
+    row = row_of_name(installation, user, name)
+
+    assert (row.version, row.variant) == (8, RFC_4122)
+    assert is_row_of_a_name(installation, row)
+    assert not is_row_of_a_name(elsewhere, row)
+    for near in (row.int + 1, row.int ^ (1 << 127)):
+        assert not is_row_of_a_name(installation, UUID(int=near % (1 << 128)))
+    for version in "14578":
+        assert not is_row_of_a_name(installation, UUID(f"{other.hex[:12]}{version}{other.hex[13:]}"))
+
+
+def test_the_row_of_a_name_given_as_a_uuid_is_made_under_its_name_alone():
+    named = settled("vacation", "ana")
+    given_as_uuid, of_no_name = settled(str(named.uuid), "eve"), settled(str(uuid4()), "eve")
+
+    assert (named.named_only, given_as_uuid.named_only, of_no_name.named_only) == (False, True, False)
+    assert given_as_uuid.uuid == named.uuid
 
 
 def test_the_row_of_a_name_never_changes():
-    assert settled("session-1", "ana").uuid == uuid5(SOME, "3:anasession-1")
+    assert settled("session-1", "ana").uuid == UUID("54510221-b745-8f45-83fb-def728cf6087")
     assert message_key(UUID(int=1), "run-1") == UUID("219a98c0-7191-5ee6-96d1-fcd60970793e")
 
 

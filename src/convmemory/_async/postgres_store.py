@@ -32,13 +32,12 @@ class AsyncPostgresStore(AsyncCacheRegister):
     """
 
     async def settle(self, key: ConversationKey) -> None:
-        """Have a key know its row: that of a name follows from the installation.
+        """Have a key know its row, which follows from the installation where it is a name's.
 
         Raises:
             SchemaOutdated: The schema is not there.
         """
-        if key.external_id is not None:
-            key.settle(self.installation or await self.installed())
+        key.settle(self.installation or await self.installed())
 
     async def _mine(self, key: ConversationKey) -> dict[str, Any]:
         await self.settle(key)
@@ -72,6 +71,7 @@ class AsyncPostgresStore(AsyncCacheRegister):
         parameters["dept_id"] = dept_id
         parameters["since"] = since if idempotency_key is None else postgres_rows.SAME_CALL
         parameters["own"] = postgres_rows.array(own)
+        parameters["make"] = not key.named_only
         found = await self._run("append", parameters)
         if not found:
             raise ConversationNotFound(key.name)
@@ -81,7 +81,7 @@ class AsyncPostgresStore(AsyncCacheRegister):
         """The newest ``want`` messages, or the newest turn up to ``hard`` messages, in one statement.
 
         Raises:
-            ConversationNotFound: The conversation is somebody else's. One that is not there reads empty.
+            ConversationNotFound: The conversation is somebody else's, or may be. One that is not there reads empty.
         """
         return await self._read(key, "read_window", {"want": want, "hard": max(want, hard)})
 
@@ -92,7 +92,7 @@ class AsyncPostgresStore(AsyncCacheRegister):
     async def _read(self, key: ConversationKey, name: str, more: Mapping[str, Any]) -> Snapshot:
         found = await self._run(name, {**await self._mine(key), **more})
         mine, snapshot = snapshot_of(found)
-        if not mine:
+        if not mine or (key.named_only and not found):
             raise ConversationNotFound(key.name)
         return snapshot
 
@@ -141,8 +141,11 @@ class AsyncPostgresStore(AsyncCacheRegister):
         """Make a conversation, or return the one of that id that the user has already; and whether it was made.
 
         Raises:
-            ConversationNotFound: The id is taken by somebody else.
+            ConversationNotFound: The id is taken by somebody else, or kept for somebody's name.
         """
+        await self.settle(key)
+        if key.named_only:
+            return await self.get_conversation(key), False
         stamp = uuid4()
         found = await self._run(
             "create_conversation",
@@ -239,9 +242,11 @@ class AsyncPostgresStore(AsyncCacheRegister):
         return Written(found[0][0]) if found else None
 
     async def owns(self, key: ConversationKey) -> bool | None:
-        """Whether the conversation is the user's; ``None`` when there is no such conversation."""
+        """Whether the conversation is the user's; ``None`` when there is none, and it may be made under this key."""
         found = await self._run("owner", await self._mine(key))
-        return bool(found[0][0]) if found else None
+        if not found:
+            return False if key.named_only else None
+        return bool(found[0][0])
 
     def _one(self, key: ConversationKey, found: Sequence[Sequence[Any]]) -> Conversation:
         if not found:

@@ -212,7 +212,8 @@ END $$;
 -- before it began, so what follows the row lock sees everything the lock waited for.
 -- p_known holds the ids that may be there already (a caller's own, or all of them when a batch is sent again); p_human is the
 -- place of the batch's newest human message, from 1, or 0; p_own names the caches that are told by whoever calls, so that all
--- others are marked. Returns no row when the conversation is somebody else's. stamp is the conversation's now, before what it
+-- others are marked. p_make says whether a conversation that is not there is made: one that has a name is made under its name
+-- alone. Returns no row when the conversation is somebody else's, or was not made. stamp is the conversation's now, before what it
 -- was, NULL where the batch made the conversation or brought nothing new: then no window can be extended. seqs is NULL when
 -- every message was new and therefore stands at last_seq - stored + 1 .. last_seq.
 -- "Is it there already" is asked for one id at a time, and as a scalar subquery, because that can only be answered row by row
@@ -228,7 +229,7 @@ CREATE FUNCTION {schema}.append_v1(
     p_conversation uuid, p_user text, p_external text, p_dept text, p_title text,
     p_ids uuid[], p_roles text[], p_contents text[], p_bodies text[],
     p_tokens integer[], p_latencies integer[], p_created timestamptz[], p_metadata jsonb[],
-    p_known uuid[], p_human integer, p_contexts jsonb, p_since bigint, p_own text[],
+    p_known uuid[], p_human integer, p_contexts jsonb, p_since bigint, p_own text[], p_make boolean,
     OUT stamp uuid, OUT before uuid, OUT version bigint, OUT last_seq bigint, OUT last_human_seq bigint,
     OUT stored integer, OUT seqs bigint[]
 ) RETURNS SETOF record LANGUAGE plpgsql AS $$
@@ -247,7 +248,7 @@ BEGIN
     END IF;
     FOR attempt IN 1..100 LOOP -- a row that stays out of sight is hidden by a row-level security policy
         SELECT * INTO c FROM {schema}.conversations WHERE conversation_id = p_conversation FOR NO KEY UPDATE;
-        EXIT WHEN FOUND;
+        EXIT WHEN FOUND OR NOT p_make;
         INSERT INTO {schema}.conversations (conversation_id, user_id, external_id, dept_id)
         VALUES (p_conversation, p_user, p_external, p_dept) ON CONFLICT DO NOTHING;
         made := FOUND;
