@@ -22,7 +22,7 @@ from convmemory import (
 from convmemory.embedded import EmbeddedServers
 from convmemory.embedded.plan import POSTGRES_DATA
 from convmemory.tiers.breaker import FAILURES_TO_OPEN
-from fix_memory import texts, until
+from fix_memory import add, read, texts, until
 
 SECRET = "s3cr3t/?#@:%"
 
@@ -154,10 +154,40 @@ async def test_before_open_and_after_close_the_error_says_so(memory, database_ur
     never = PostgresStore(database_url, Settings())
     with pytest.raises(NotOpen, match=r"call open\(\) first"):
         never.look([])
+    session, mine = await memory.create_session("ana"), {"user_id": "ana"}
+    conversation = await memory.create_conversation("ana")
+    for name in ("c", conversation):
+        await memory.save_message(name, "x", **mine)
+        for _ in range(2):
+            await memory.get_history(name, **mine)  # from now on Redis alone could answer
+    history = memory.history("c", **mine)
+    assert memory.redis.health.counters.hits > 0
+
     await memory.close()
-    for verb in (lambda: memory.get_history("c", user_id="ana"), memory.check):
+    for verb in (
+        lambda: memory.get_history("c", **mine),
+        lambda: memory.get_history(conversation, **mine),
+        lambda: memory.get_history("c", limit=None, **mine),
+        lambda: memory.get_messages("c", **mine),
+        lambda: memory.save_message("c", "y", **mine),
+        lambda: memory.clear("c", **mine),
+        lambda: memory.delete_conversation("c", **mine),
+        lambda: memory.create_conversation("ana"),
+        lambda: memory.list_user_conversations("ana"),
+        lambda: memory.create_session("ana"),
+        lambda: memory.get_session(session),
+        lambda: memory.extend_session(session),
+        lambda: memory.list_user_sessions("ana"),
+        lambda: memory.end_session(session),
+        lambda: read(history),
+        lambda: add(history, [HumanMessage("y")]),
+        memory.check,
+    ):
         with pytest.raises(NotOpen, match=r"after close\(\)"):
             await verb()
+    await memory.open()
+    assert texts(await memory.get_history("c", **mine)) == ["x"]
+    assert await memory.get_session(session) is not None
 
 
 # Servers that do not answer
@@ -226,6 +256,61 @@ async def test_a_read_waits_once_for_a_postgresql_that_is_away(schema, make_memo
         await memory.get_history("c", user_id="ana")
 
     assert memory.postgres.health.counters.failures == 1
+
+
+async def test_a_call_waits_once_for_a_postgresql_that_went_away_since_it_was_looked_at(
+    schema, make_memory, postgres_proxy
+):
+    memory = await make_memory(postgres_proxy.url, pool_timeout=0.3)
+    await memory.save_message("c", "x", user_id="ana")
+    for _ in range(2):
+        await memory.get_history("c", user_id="ana")
+    postgres_proxy.mode = "refuse"
+    postgres_proxy.reset_all()
+    for call in (
+        lambda: memory.get_history("another", user_id="ana"),
+        lambda: memory.save_message("c", "y", user_id="ana"),
+    ):
+        memory.redis.trust._began -= 100  # a look is due
+        memory.postgres.health.begin_at_nothing()
+        with pytest.raises(StorageUnavailable):
+            await call()
+
+        assert memory.postgres.health.counters.failures == 1
+    memory.redis.trust._began -= 100
+    assert texts(await memory.get_history("c", user_id="ana")) == ["x"]
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        "SELECT FROM marks FOR UPDATE",
+        "UPDATE caches SET seen_at = seen_at",
+    ],
+)
+async def test_a_look_that_another_transaction_keeps_waiting_fails_no_call(memory, database, held):
+    await memory.save_message("c", "x", user_id="ana")
+    await memory.get_history("c", user_id="ana")
+    database.execute("UPDATE caches SET seen_at = now() - interval '10 minutes'")
+    database.execute(
+        "INSERT INTO marks (cache, conversation, registered_by) SELECT name, gen_random_uuid(), registered_by FROM caches"
+    )
+    with database.transaction():
+        database.execute(held)
+        memory.redis.trust.lost()
+        assert texts(await memory.get_history("c", user_id="ana")) == ["x"]
+        memory.redis.trust.lost()
+        assert (await memory.save_message("c", "y", user_id="ana")).content == "y"
+        assert texts(await memory.get_history("c", user_id="ana")) == ["x", "y"]
+
+    async def served():
+        before = memory.redis.health.counters.hits
+        await memory.get_history("c", user_id="ana")
+        return memory.redis.health.counters.hits > before
+
+    while not await served():
+        await asyncio.sleep(0.05)
+    assert memory.postgres.health.breaker == "closed"
 
 
 async def test_a_busy_pool_is_no_dead_server(schema, make_memory, database):

@@ -143,7 +143,7 @@ class AsyncStatements:
 
         ``gone`` stands in for no rows at the second attempt: the first may have deleted them.
         """
-        self._look_open()
+        self.look_open()
         if self.health.open and self._homes.here().prober.refuses():
             raise StorageUnavailable(
                 POSTGRES, name, "it did not answer a moment ago and is left alone until it does"
@@ -181,7 +181,7 @@ class AsyncStatements:
         No answer in time is such a case: a firewall forgets a connection without a word, and a server that is there
         would have refused by then.
         """
-        self._look_open()
+        self.look_open()
         if worth_sending_again(error):
             return await self._send(home, query, postgres_rows.again(parameters), fetch=fetch)
         if not isinstance(error, DeadlineExceeded):
@@ -214,7 +214,12 @@ class AsyncStatements:
                 return await conn.run(query, parameters, fetch=fetch, brief=brief)
         raise psycopg.OperationalError("the server closes every connection it accepts")
 
-    def _look_open(self) -> None:
+    def look_open(self) -> None:
+        """See that the store is open.
+
+        Raises:
+            NotOpen: It was not opened yet, or was closed.
+        """
         if not self._homes.opened:
             raise NotOpen("PostgreSQL: call open() first, and do not use it after close()")
 
@@ -232,7 +237,7 @@ class AsyncStatements:
             home.prober.start(at_once=isinstance(error, Deserted))
 
     async def _sign_of_life(self) -> None:
-        self._look_open()
+        self.look_open()
         await self._attempt("count_marks", {}, fetch=True, gone=())
 
     def _compile(self, name: str) -> bytes:

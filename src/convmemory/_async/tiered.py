@@ -50,12 +50,14 @@ class AsyncTieredStore:
             self._lookout = AsyncLookout(postgres, redis)
 
     async def hot(self) -> AsyncRedisStore | None:
-        """The hot tier, if there is one, with the keys of this installation.
+        """The hot tier, if there is one, with the keys of this installation: what every call begins with.
 
         Raises:
+            NotOpen: The memory was closed; Redis alone would go on answering.
             ConfigurationError: The ``RedisStore`` is in use with another database.
             StorageUnavailable: PostgreSQL has not said yet which installation this is, and does not answer.
         """
+        self.postgres.look_open()
         redis = self.redis
         if redis is not None and (
             redis.installation is None or redis.installation != self.postgres.installation
@@ -89,7 +91,9 @@ class AsyncTieredStore:
         self, redis: AsyncRedisStore, key: ConversationKey, want: int, hard: int, turns: int | None
     ) -> Snapshot:
         asked = (want, hard) if turns is None else (-turns, want)
-        standing = redis.trust.fresh(time.monotonic()) or await self._lookout.to_read()
+        standing, away = redis.trust.fresh(time.monotonic()), None
+        if standing is None:
+            standing, away = await self._lookout.to_read()
         if key.external_id is not None:
             await self.postgres.settle(key)
         reply = NOT_ASKED if standing is None else await self._look(redis, key, asked, standing)
@@ -97,6 +101,8 @@ class AsyncTieredStore:
             return reply.snapshot
         redis.health.counters.misses += 1
         keep = max(want, redis.settings.window_messages)
+        if away is not None:  # whoever asked again would wait as long again
+            raise away
         try:
             snapshot = await self._read_durable(key, keep, hard)
         except StorageUnavailable:

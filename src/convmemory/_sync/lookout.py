@@ -12,7 +12,7 @@ from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
 from convmemory.errors import StorageError, StorageUnavailable
 from convmemory.storage.cache_marks import Looked
-from convmemory.tiers.driver_errors import POSTGRES
+from convmemory.tiers.driver_errors import POSTGRES, locked_out
 from convmemory.windows.trust import NAMELESS, Cache, Standing, Ticket, Trust
 
 logger = logging.getLogger("convmemory.lookout")
@@ -37,19 +37,20 @@ class Lookout:
     def _trust(self) -> Trust:
         return self._redis.trust  # another one in a forked process
 
-    def to_read(self) -> Standing | None:
+    def to_read(self) -> tuple[Standing | None, StorageUnavailable | None]:
         """What a read goes by, ``None`` where it must not believe any window; looks first where a look is due.
+
+        With the error of a look that found no PostgreSQL: windows are served all the same, and nothing else can be.
 
         Raises:
             StorageUnavailable: PostgreSQL does not answer, and this process missed something.
         """
         now = time.monotonic()
         ticket = self._trust.begin(now)
-        if ticket is not None:
-            self._look(ticket)
+        away = None if ticket is None else self._look(ticket)
         if (ticket is None or ticket.began < now) and not self._trust.serves(time.monotonic()):
-            return None  # what another caller began may be too old for this one
-        return self._trust.known
+            return None, away  # what another caller began may be too old for this one
+        return self._trust.known, away
 
     def to_write(self) -> Standing:
         """What a write goes by: the caches it tells. One that knows none tells nobody, and marks them all.
@@ -59,30 +60,34 @@ class Lookout:
         """
         now = time.monotonic()
         if self._trust.older(now, _SELDOM) and (ticket := self._trust.begin(now)) is not None:
-            self._look(ticket)
+            away = self._look(ticket)
+            if away is not None:  # whoever asked again would wait as long again
+                raise away
         return self._trust.standing
 
-    def _look(self, ticket: Ticket) -> None:
+    def _look(self, ticket: Ticket) -> StorageUnavailable | None:
+        """Look, and say what to serve by; returns the error of a look that found no PostgreSQL."""
         trust = self._trust
         try:
             self._looked(ticket)
         except StorageError as error:
             # PostgreSQL away: nobody can commit and mark either, so a process that lost nothing goes on serving. One that
             # lost something would only wait for the same server once more.
-            away = isinstance(error, StorageUnavailable) and error.tier == POSTGRES
-            if away:
+            if isinstance(error, StorageUnavailable) and error.tier == POSTGRES and not locked_out(error):
                 trust.gave_up(time.monotonic())
-            elif error.tier == POSTGRES:
+                if not trust.trusted:
+                    raise
+                return error
+            if error.tier == POSTGRES:
                 trust.refused(time.monotonic())
                 logger.warning("windows cannot be trusted: %s", error)
             else:  # what is marked was not dropped
                 trust.lost()
                 trust.left()
-            if away and not trust.trusted:
-                raise
         except BaseException:
             trust.left()
             raise
+        return None
 
     def _looked(self, ticket: Ticket) -> None:
         caches = ticket.caches

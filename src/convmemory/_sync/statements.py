@@ -141,7 +141,7 @@ class Statements:
 
         ``gone`` stands in for no rows at the second attempt: the first may have deleted them.
         """
-        self._look_open()
+        self.look_open()
         if self.health.open and self._homes.here().prober.refuses():
             raise StorageUnavailable(
                 POSTGRES, name, "it did not answer a moment ago and is left alone until it does"
@@ -179,7 +179,7 @@ class Statements:
         No answer in time is such a case: a firewall forgets a connection without a word, and a server that is there
         would have refused by then.
         """
-        self._look_open()
+        self.look_open()
         if worth_sending_again(error):
             return self._send(home, query, postgres_rows.again(parameters), fetch=fetch)
         if not isinstance(error, DeadlineExceeded):
@@ -210,7 +210,12 @@ class Statements:
                 return conn.run(query, parameters, fetch=fetch, brief=brief)
         raise psycopg.OperationalError("the server closes every connection it accepts")
 
-    def _look_open(self) -> None:
+    def look_open(self) -> None:
+        """See that the store is open.
+
+        Raises:
+            NotOpen: It was not opened yet, or was closed.
+        """
         if not self._homes.opened:
             raise NotOpen("PostgreSQL: call open() first, and do not use it after close()")
 
@@ -228,7 +233,7 @@ class Statements:
             home.prober.start(at_once=isinstance(error, Deserted))
 
     def _sign_of_life(self) -> None:
-        self._look_open()
+        self.look_open()
         self._attempt("count_marks", {}, fetch=True, gone=())
 
     def _compile(self, name: str) -> bytes:

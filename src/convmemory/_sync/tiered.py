@@ -51,12 +51,14 @@ class TieredStore:
             self._lookout = Lookout(postgres, redis)
 
     def hot(self) -> RedisStore | None:
-        """The hot tier, if there is one, with the keys of this installation.
+        """The hot tier, if there is one, with the keys of this installation: what every call begins with.
 
         Raises:
+            NotOpen: The memory was closed; Redis alone would go on answering.
             ConfigurationError: The ``RedisStore`` is in use with another database.
             StorageUnavailable: PostgreSQL has not said yet which installation this is, and does not answer.
         """
+        self.postgres.look_open()
         redis = self.redis
         if redis is not None and (
             redis.installation is None or redis.installation != self.postgres.installation
@@ -88,7 +90,9 @@ class TieredStore:
         self, redis: RedisStore, key: ConversationKey, want: int, hard: int, turns: int | None
     ) -> Snapshot:
         asked = (want, hard) if turns is None else (-turns, want)
-        standing = redis.trust.fresh(time.monotonic()) or self._lookout.to_read()
+        standing, away = redis.trust.fresh(time.monotonic()), None
+        if standing is None:
+            standing, away = self._lookout.to_read()
         if key.external_id is not None:
             self.postgres.settle(key)
         reply = NOT_ASKED if standing is None else self._look(redis, key, asked, standing)
@@ -96,6 +100,8 @@ class TieredStore:
             return reply.snapshot
         redis.health.counters.misses += 1
         keep = max(want, redis.settings.window_messages)
+        if away is not None:  # whoever asked again would wait as long again
+            raise away
         try:
             snapshot = self._read_durable(key, keep, hard)
         except StorageUnavailable:

@@ -211,6 +211,11 @@ def out_of_reach(error: BaseException) -> bool:
     return error.sqlstate is None or error.sqlstate.startswith(_GONE)
 
 
+def locked_out(error: BaseException) -> bool:
+    """Whether a PostgreSQL that answers was told to wait no longer for another transaction; for an error of ours."""
+    return isinstance(error.__cause__, pg.LockNotAvailable)
+
+
 def connection_lost(error: BaseException) -> bool:
     """Whether the connection broke under a statement whose outcome is unknown, so that it is worth sending again."""
     return out_of_reach(error) and not isinstance(
