@@ -393,7 +393,7 @@ async def test_more_marks_than_one_bite_are_drained_by_one_reader_after_the_othe
 
 
 async def test_what_is_marked_while_others_are_drained_is_left_for_the_next_look(memory, database):
-    history = memory.history(KEY.uuid, user_id="ana")
+    history = memory.history(KEY.name, user_id="ana")
     await add(history, [HumanMessage("old")])
     await read(history)
     database.execute(
