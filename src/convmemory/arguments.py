@@ -154,13 +154,6 @@ def session_name(session: object) -> str:
     return session.id if isinstance(session, Session) else checked_id("session_id", session)
 
 
-def checked_metadata(value: object) -> Mapping[str, Any]:
-    """Metadata: names and values."""
-    if not isinstance(value, Mapping):
-        raise InvalidArgument("metadata", f"must be a mapping, not {type(value).__name__}")
-    return value
-
-
 def _shown(value: object) -> str:
     """A value as an error may show it: of any size, and whatever its own ``repr`` does."""
     return outline(value)[:40]

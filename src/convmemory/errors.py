@@ -145,12 +145,11 @@ _WORDS: Final = {
     "window_fill": "fill the window",
     "window_publish": "add messages to the window",
     "window_read": "read the window",
-    "drop": "drop windows",
     "window_drop": "drop windows",
     "info": "learn which server it is",
+    "session_end": "end the session",
     "session_list": "keep the list of sessions",
     "session_write": "keep the session",
-    "end_session": "end the session",
     "list_user_sessions": "list sessions",
     "ping": "give a sign of life",
     # what opens and sets up

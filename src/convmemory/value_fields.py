@@ -148,6 +148,17 @@ def _as_stored(message: BaseMessage) -> dict[str, str]:
     return {"role": encoded.role, "content": encoded.content, "body": encoded.body}
 
 
+def checked_metadata(value: object) -> dict[str, Any]:
+    """A copy of metadata that a caller gave.
+
+    Raises:
+        InvalidArgument: It is not a mapping.
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidArgument("metadata", f"must be a mapping, not {type(value).__name__}")
+    return dict(value)
+
+
 Metadata = Annotated[dict[Any, Any], BeforeValidator(_as_dict)]
 """Anything JSON can hold, by name; what it cannot hold is stored as text."""
 

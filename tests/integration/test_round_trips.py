@@ -165,17 +165,33 @@ async def test_clear_and_delete_are_one_statement_and_one_script(counted):
     }
 
 
-async def test_using_a_session_is_one_script(counted):
+async def test_a_session_costs_one_round_trip_whatever_is_done_with_it(counted, keyspace):
     memory, cost = counted
     await memory.check()
+    ended = await memory.create_session("ana")
     session = await memory.create_session("ana")
     await memory.get_session(session.session_id)
+    await memory.end_session(ended.session_id)
+
+    assert await cost(lambda: memory.create_session("ana", metadata={"a": 1})) == {
+        "postgres": NONE,
+        "redis": (1, 2),
+    }
+    other, third = [one.handle for one in await memory.list_user_sessions("ana")][:2]
+    assert await cost(lambda: memory.end_session(other)) == {"postgres": NONE, "redis": ONE}
+    assert await cost(lambda: memory.end_session(third, user_id="eve")) == {"postgres": NONE, "redis": ONE}
+    assert await memory.get_session(session.session_id) is not None
 
     assert await cost(lambda: memory.get_session(session.session_id)) == {"postgres": NONE, "redis": ONE}
     assert await cost(lambda: memory.extend_session(session.session_id, conversation_id="c")) == {
         "postgres": NONE,
         "redis": ONE,
     }
+    keyspace.client.hset(keyspace.keys.session(session.handle), "listed", "2001-02-03T04:05:06+00:00")
+    assert await cost(lambda: memory.get_session(session.session_id)) == {"postgres": NONE, "redis": (2, 3)}
+    assert await cost(lambda: memory.get_session(session.session_id)) == {"postgres": NONE, "redis": ONE}
+    assert await cost(lambda: memory.end_session(session, user_id="ana")) == {"postgres": NONE, "redis": ONE}
+    assert await memory.list_user_sessions("ana") == []
 
 
 async def test_marks_are_looked_for_once_a_second_and_not_at_every_read(counted):

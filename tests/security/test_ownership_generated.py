@@ -263,7 +263,9 @@ async def test_nobody_can_compute_the_row_of_another_users_name(memory, database
     for count, written in enumerate((mine, str(mine), mine.hex), 1):
         assert len(await memory.get_history(written, user_id="ana")) == count
         assert (await memory.save_message(written, "user", "more", user_id="ana")).seq == count + 1
-    assert mine == row_of_name(installation, "ana", "vacation"), "and in another installation it is another row"
+    assert mine == row_of_name(installation, "ana", "vacation"), (
+        "and in another installation it is another row"
+    )
 
 
 async def outcome(call):

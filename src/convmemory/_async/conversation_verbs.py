@@ -18,7 +18,6 @@ from convmemory.arguments import (
     Size,
     checked_format,
     checked_limit,
-    checked_metadata,
     checked_seq,
     checked_title,
     checked_version,
@@ -33,6 +32,7 @@ from convmemory.errors import ConversationChanged, ConversationExists, Conversat
 from convmemory.ids import ConversationKey, checked_id, new_uuid
 from convmemory.models import Appended, Conversation, Draft, Message, Page, RetrievedContext
 from convmemory.settings import Settings
+from convmemory.value_fields import checked_metadata
 from convmemory.windows.snapshots import NO_CONVERSATION
 from convmemory.windows.tool_pairing import for_prompt, in_order
 from convmemory.windows.window_size import WindowSize

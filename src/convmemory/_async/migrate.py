@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from psycopg import AsyncConnection, IsolationLevel, errors, sql
+from psycopg import AsyncConnection, errors, sql
 
 from convmemory.errors import SchemaOutdated
-from convmemory.storage.sql_and_lua import migrations
+from convmemory.storage.sql_and_lua import latest_version, migrations
 from convmemory.storage.sql_and_lua import sql as statement
 
 _LOCK: Final = 0x636F6E766D656D  # "convmem": one migration at a time in a database
@@ -37,16 +37,16 @@ async def check_not_newer(conn: AsyncConnection[Any], schema: str) -> Installed:
 
 
 def _not_newer(version: int | None, schema: str) -> int | None:
-    if version is not None and version > len(migrations()):
-        raise SchemaOutdated(schema, version, len(migrations()))
+    if version is not None and version > latest_version():
+        raise SchemaOutdated(schema, version, latest_version())
     return version
 
 
 async def install(conn: AsyncConnection[Any], schema: str) -> list[str]:
-    """Apply the missing migrations in one transaction under a lock, however long it takes; their names in order."""
-    await conn.set_isolation_level(
-        IsolationLevel.READ_COMMITTED
-    )  # who waited sees what was applied meanwhile
+    """Apply the missing migrations in one transaction under a lock, however long it takes; their names in order.
+
+    Who waited for the lock sees what was applied meanwhile, as the connection is one of ``connect``: READ COMMITTED.
+    """
     async with conn.transaction():
         await conn.execute(statement("lift_limits"), prepare=False)
         await conn.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK], prepare=False)

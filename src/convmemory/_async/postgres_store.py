@@ -156,7 +156,7 @@ class AsyncPostgresStore(AsyncCacheRegister):
                 "dept_id": dept_id,
                 "new_stamp": stamp,
                 "first_stamp": stamp,
-                "metadata": postgres_rows.json_text("metadata", metadata),
+                "metadata": postgres_rows.json_text(metadata),
             },
         )
         return self._one(key, [row[:-1] for row in found]), bool(found[0][-1])
@@ -189,7 +189,7 @@ class AsyncPostgresStore(AsyncCacheRegister):
             "title": changes.get("title"),
             "set_dept": "dept_id" in changes,
             "dept_id": changes.get("dept_id"),
-            "metadata": postgres_rows.json_text("metadata", metadata),
+            "metadata": postgres_rows.json_text(metadata),
             "removed": postgres_rows.names_of_nothing(metadata),
             "if_version": if_version,
         }

@@ -23,7 +23,7 @@ from convmemory._async.prober import AsyncProber
 from convmemory.errors import NotOpen, StorageUnavailable
 from convmemory.settings import Settings, libpq_url
 from convmemory.storage import postgres_rows
-from convmemory.storage.sql_and_lua import migrations, read_ahead
+from convmemory.storage.sql_and_lua import latest_version, read_ahead
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import POSTGRES, out_of_reach, translated, worth_sending_again
@@ -92,7 +92,7 @@ class AsyncStatements:
         with translated(POSTGRES, "init_schema", self._wanted):
             async with await self._connect() as conn:
                 version, self.installation = await check_not_newer(conn, self.settings.db_schema)
-                if version == len(migrations()):
+                if version == latest_version():
                     return []
                 conn.deadline = MIGRATION
                 applied = await install(conn, self.settings.db_schema)
@@ -247,4 +247,4 @@ class AsyncStatements:
 
     def _wanted(self) -> tuple[str, int]:
         """Which schema, and which version of it, a statement needs."""
-        return self.settings.db_schema, len(migrations())
+        return self.settings.db_schema, latest_version()

@@ -155,7 +155,7 @@ class PostgresStore(CacheRegister):
                 "dept_id": dept_id,
                 "new_stamp": stamp,
                 "first_stamp": stamp,
-                "metadata": postgres_rows.json_text("metadata", metadata),
+                "metadata": postgres_rows.json_text(metadata),
             },
         )
         return self._one(key, [row[:-1] for row in found]), bool(found[0][-1])
@@ -188,7 +188,7 @@ class PostgresStore(CacheRegister):
             "title": changes.get("title"),
             "set_dept": "dept_id" in changes,
             "dept_id": changes.get("dept_id"),
-            "metadata": postgres_rows.json_text("metadata", metadata),
+            "metadata": postgres_rows.json_text(metadata),
             "removed": postgres_rows.names_of_nothing(metadata),
             "if_version": if_version,
         }

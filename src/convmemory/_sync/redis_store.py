@@ -33,7 +33,6 @@ from convmemory.settings import Settings
 from convmemory.storage.redis_keys import Keys, server_named
 from convmemory.storage.redis_sessions import (
     changes,
-    checked_metadata,
     fields_of,
     index_is_due,
     new_session_id,
@@ -46,6 +45,7 @@ from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import REDIS, refused
 from convmemory.tiers.turns import Turns
 from convmemory.tiers.waiting import load
+from convmemory.value_fields import checked_metadata
 from convmemory.windows.snapshots import ELSEWHERE, Reply, Snapshot, Written, parse_reply
 from convmemory.windows.trust import NAMELESS, NOWHERE, Cache, Standing, Trust
 
@@ -272,7 +272,7 @@ class RedisStore:
         One that was asked of another server than these is left alone. Of a cluster all nodes are meant at once: a window
         lies on one of them, whichever has its slot.
         """
-        with self._calls.to("drop"), self._client.pipeline(transaction=False) as pipe:
+        with self._calls.to("window_drop"), self._client.pipeline(transaction=False) as pipe:
             for conversation in conversations:
                 # not pipe.eval(): an awaited cluster's puts nothing in the pipe
                 name = self._keys.window(conversation)
@@ -299,9 +299,7 @@ class RedisStore:
             conversation_id=conversation_id,
             metadata=facts,
         )
-        name = self._keys.session(session.handle)
-        self._run("session_write", name, self._ttl, "0", "", *fields_of(session))
-        self._keep_listed(session)
+        self._keep_listed(session, "0", *fields_of(session))
         return session
 
     def get_session(self, session_id: str, *, user_id: str | None = None) -> Session | None:
@@ -321,11 +319,8 @@ class RedisStore:
 
     def end_session(self, session_id: str, *, user_id: str | None = None) -> bool:
         """End a session, by its id or its handle, at once; whether it was alive (and the user's, where one is named)."""
-        handle = session_handle(session_id)
-        if user_id is not None and self._used(handle, handle, user_id, ()) is None:
-            return False  # a session never changes hands, so nothing slips between the two
-        with self._calls.to("end_session"):
-            return bool(self._client.unlink(self._keys.session(handle)))
+        name = self._keys.session(session_handle(session_id))
+        return bool(self._run("session_end", name, user_id or ""))
 
     def list_user_sessions(self, user_id: str) -> list[Session]:
         """A user's live sessions under their handles, the newest first; looking does not prolong them."""
@@ -343,10 +338,8 @@ class RedisStore:
 
     def _touch(self, session_id: str, user_id: str | None, more: Sequence[str]) -> Session | None:
         handle = session_handle(session_id)
-        # a handle may end its session, and no more
-        return None if handle == session_id else self._used(handle, session_id, user_id, more)
-
-    def _used(self, handle: str, session_id: str, user_id: str | None, more: Sequence[str]) -> Session | None:
+        if handle == session_id:  # a handle may end its session, and no more
+            return None
         active = ("last_active", datetime.now(UTC).isoformat())
         raw = self._run(
             "session_write", self._keys.session(handle), self._ttl, "1", user_id or "", *active, *more
@@ -356,15 +349,21 @@ class RedisStore:
         fields = dict(zip(raw[::2], raw[1::2], strict=True))
         session = session_of(session_id, fields)
         if index_is_due(fields, self.settings.session_ttl):
-            self._keep_listed(session)
+            self._keep_listed(session, "1")
         return session
 
-    def _keep_listed(self, session: Session) -> None:
-        """Have the user's list of sessions outlive this one; due once per half a TTL, not at every use."""
+    def _keep_listed(self, session: Session, must: str, *fields: str) -> None:
+        """Write ``fields`` and have the user's list outlive the session, in one trip; due once per half a TTL, not at every use.
+
+        Where only one of the two got through, the list is right again at the latest when it is due next: it lives longer.
+        """
         handle, index = session.handle, self._keys.user_sessions(session.user_id)
-        self._run("session_list", index, 2 * self._ttl, handle, MOST_LISTED)
         listed = ("listed", session.last_active.isoformat())
-        self._run("session_write", self._keys.session(handle), self._ttl, "1", "", *listed)
+        name, written = self._keys.session(handle), lua("session_write")
+        with self._calls.to("session_write"), self._client.pipeline(transaction=False) as pipe:
+            pipe.execute_command("EVAL", written, 1, name, self._ttl, must, "", *fields, *listed)
+            pipe.execute_command("EVAL", lua("session_list"), 1, index, 2 * self._ttl, handle, MOST_LISTED)
+            pipe.execute()
 
     def _told(self, script: str, name: str, *arguments: Any) -> str:
         said: bytes = self._run(script, name, *arguments)

@@ -24,7 +24,7 @@ from convmemory._sync.prober import Prober
 from convmemory.errors import NotOpen, StorageUnavailable
 from convmemory.settings import Settings, libpq_url
 from convmemory.storage import postgres_rows
-from convmemory.storage.sql_and_lua import migrations, read_ahead
+from convmemory.storage.sql_and_lua import latest_version, read_ahead
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import POSTGRES, out_of_reach, translated, worth_sending_again
@@ -90,7 +90,7 @@ class Statements:
         load(read_ahead)
         with translated(POSTGRES, "init_schema", self._wanted), self._connect() as conn:
             version, self.installation = check_not_newer(conn, self.settings.db_schema)
-            if version == len(migrations()):
+            if version == latest_version():
                 return []
             conn.deadline = MIGRATION
             applied = install(conn, self.settings.db_schema)
@@ -243,4 +243,4 @@ class Statements:
 
     def _wanted(self) -> tuple[str, int]:
         """Which schema, and which version of it, a statement needs."""
-        return self.settings.db_schema, len(migrations())
+        return self.settings.db_schema, latest_version()

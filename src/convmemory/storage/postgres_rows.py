@@ -18,6 +18,7 @@ from convmemory.errors import InvalidArgument
 from convmemory.ids import ConversationKey, message_key, new_row_id, other_row_id, repeat_key
 from convmemory.models import Appended, Conversation, Draft, Message, RetrievedContext
 from convmemory.storage.titles import title_from
+from convmemory.value_fields import checked_metadata
 from convmemory.windows.snapshots import NOTHING_BEFORE, Written
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -251,15 +252,13 @@ def read_cursor(cursor: str | None) -> dict[str, Any]:
         raise InvalidArgument("cursor", "must be the next_cursor of a page, unchanged") from error
 
 
-def json_text(argument: str, value: Mapping[str, Any] | None) -> str:
+def json_text(value: Mapping[str, Any] | None) -> str:
     """A caller's metadata as jsonb text, with what jsonb cannot hold replaced.
 
     Raises:
         InvalidArgument: It is not a mapping.
     """
-    if value is not None and not isinstance(value, Mapping):
-        raise InvalidArgument(argument, f"must be a mapping, not {type(value).__name__}")
-    return json.dumps(clean_json(dict(value or {})), ensure_ascii=False)
+    return json.dumps(clean_json({} if value is None else checked_metadata(value)), ensure_ascii=False)
 
 
 def names_of_nothing(metadata: Mapping[str, Any]) -> list[str]:
@@ -280,9 +279,7 @@ def _either(given: int | None, found: int | None) -> int | None:
 def _metadata(draft: Draft, encoded: Encoded) -> str | None:
     if draft.metadata is None and encoded.metadata is None:
         return None
-    return json_text(
-        "metadata", {**(encoded.metadata or {}), **(draft.metadata or {})}
-    )  # the caller's word counts
+    return json_text({**(encoded.metadata or {}), **(draft.metadata or {})})  # the caller's word counts
 
 
 def _as_jsonb(number: str) -> int | float:

@@ -10,9 +10,9 @@ from operator import attrgetter
 from typing import Any
 
 from convmemory.encoding.storable_text import clean_json
-from convmemory.errors import InvalidArgument
 from convmemory.ids import checked_id
 from convmemory.models import Session
+from convmemory.value_fields import checked_metadata
 
 
 def new_session_id() -> str:
@@ -43,17 +43,6 @@ def changes(conversation_id: str | None, metadata: Mapping[str, Any] | None) -> 
     if metadata is not None:
         said += ("metadata", json.dumps(clean_json(checked_metadata(metadata))))
     return said
-
-
-def checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of the caller's metadata.
-
-    Raises:
-        InvalidArgument: It is not a mapping.
-    """
-    if not isinstance(metadata, Mapping):
-        raise InvalidArgument("metadata", f"must be a mapping, not {type(metadata).__name__}")
-    return dict(metadata)
 
 
 def index_is_due(raw: Mapping[bytes, bytes], ttl: float) -> bool:

@@ -1,7 +1,8 @@
 """The SQL and the Lua, kept as files and each read once.
 
 A statement is ``sql/NAME.sql``, a script ``lua/NAME.lua`` of one key, a step of the schema
-``sql/migrations/NNNN_what.sql``. Each begins with a comment: purpose, parameters with units, result.
+``sql/migrations/NNNN_what.sql``. Each begins with a comment: purpose, parameters with units, result. It is for people,
+and is left out of what servers are sent; a step of the schema keeps it, for whoever has it printed.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ def sql(name: str) -> LiteralString:
     It goes through ``psycopg.sql.SQL(...).format(schema=...)``: ``{schema}`` is the only placeholder and a
     literal brace is doubled. A text that ships with the package is as literal as one in a module.
     """
-    return _text(f"sql/{name}.sql")
+    return _without_header(_text(f"sql/{name}.sql"))
 
 
 @cache
 def lua(name: str) -> str:
     """Return the script in ``lua/{name}.lua``; it takes one key."""
-    return _text(f"lua/{name}.lua")
+    return _without_header(_text(f"lua/{name}.lua"))
 
 
 @cache
@@ -61,7 +62,13 @@ def latest_version() -> int:
 
 def _migration(name: str) -> Migration:
     version, _, what = name.partition("_")
-    return Migration(int(version), what, sql(f"migrations/{name}"))
+    return Migration(int(version), what, _text(f"sql/migrations/{name}.sql"))
+
+
+def _without_header(text: LiteralString) -> LiteralString:
+    while text.startswith("--"):
+        _, _, text = text.partition("\n")
+    return text
 
 
 def _text(path: str) -> LiteralString:

@@ -110,15 +110,22 @@ def tell(_place: object, call: Callable[[], None]) -> None:
 
 
 def asever(connection: Any) -> None:
-    """Close the socket of a connection of redis-py, whose event loop is closed and can do so no more."""
-    writer, connection._writer, connection._reader = connection._writer, None, None  # noqa: SLF001 - nothing else does it
-    if writer is None:
+    """Close the socket of a connection of redis-py, whose event loop is closed and can do so no more.
+
+    Neither redis-py nor asyncio has a name for any of this; where they keep it elsewhere, the socket is closed when it is
+    collected.
+    """
+    transport = getattr(getattr(connection, "_writer", None), "transport", None)
+    for name in ("_writer", "_reader"):
+        if hasattr(connection, name):
+            setattr(connection, name, None)
+    if transport is None:
         return
     with suppress(RuntimeError):
-        writer.transport.abort()
-    sock = getattr(writer.transport, "_sock", None)
+        transport.abort()
+    sock = getattr(transport, "_sock", None)
     if sock is not None:
-        writer.transport._sock = None  # noqa: SLF001 - or it complains of having been left open
+        transport._sock = None  # noqa: SLF001 - or it complains of having been left open
         sock.close()
 
 

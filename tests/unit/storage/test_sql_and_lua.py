@@ -19,10 +19,10 @@ TIMES = re.compile(r"ARGV\[\d+\]\s+(?:ttl|lease|pause|deadline|now|timeout|age)\
 SECONDS = re.compile(r"'(?:EXPIRE|EXPIREAT|SETEX|TTL|EX|EXAT)'", re.IGNORECASE)
 
 
-def halves(text, mark="--"):
+def halves(name):
     """Split a file into its comment header and what follows."""
-    lines = text.splitlines()
-    end = next((n for n, line in enumerate(lines) if not line.startswith(mark)), len(lines))
+    lines = (PACKAGE / name).read_text(encoding="utf-8").splitlines()
+    end = next((n for n, line in enumerate(lines) if not line.startswith("--")), len(lines))
     return "\n".join(lines[:end]), "\n".join(lines[end:])
 
 
@@ -38,9 +38,9 @@ def test_there_are_statements_scripts_and_migrations():
 
 @pytest.mark.parametrize("name", [*STATEMENTS, *(f"migrations/{name}" for name in MIGRATIONS)])
 def test_sql_says_what_it_is_for_and_takes_a_schema_name(name):
-    header, body = halves(sql_and_lua.sql(name))
+    header, body = halves(f"sql/{name}.sql")
 
-    filled = compose.SQL(sql_and_lua.sql(name)).format(schema=compose.Identifier('odd"name')).as_string(None)
+    filled = compose.SQL(body).format(schema=compose.Identifier('odd"name')).as_string(None)
 
     assert len(header) > len("-- ")
     assert body.strip()
@@ -49,7 +49,7 @@ def test_sql_says_what_it_is_for_and_takes_a_schema_name(name):
 
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_sql_header_explains_every_parameter_that_is_no_column(name):
-    header, body = halves(sql_and_lua.sql(name))
+    header, body = halves(f"sql/{name}.sql")
     columns = {"conversation"} | {
         column
         for step in sql_and_lua.migrations()
@@ -69,7 +69,7 @@ TAKES_ANYTHING = (
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_no_function_that_takes_anything_can_be_outbid_by_one_of_another_schema(name):
     """Behind a pooler nothing sees to a statement's search_path but the statement itself."""
-    _, body = halves(sql_and_lua.sql(name))
+    _, body = halves(f"sql/{name}.sql")
 
     assert re.findall(TAKES_ANYTHING, body) == []
 
@@ -86,7 +86,7 @@ def test_every_script_is_used(name):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_lua_script_takes_one_key_and_says_which(name):
-    header, body = halves(sql_and_lua.lua(name))
+    header, body = halves(f"lua/{name}.lua")
 
     assert numbers("KEYS", header) == {1}
     assert numbers("KEYS", body) == {1}
@@ -94,7 +94,7 @@ def test_a_lua_script_takes_one_key_and_says_which(name):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_lua_header_tells_purpose_every_argument_and_result(name):
-    header, body = halves(sql_and_lua.lua(name))
+    header, body = halves(f"lua/{name}.lua")
     arguments = numbers("ARGV", header) | {int(n) for n in re.findall(r"ARGV\[(\d+)\.\.\]", header)}
 
     assert re.match(r"-- [A-Z].*\.", header)
@@ -105,11 +105,20 @@ def test_lua_header_tells_purpose_every_argument_and_result(name):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_times_in_redis_are_milliseconds_and_named_so(name):
-    header, body = halves(sql_and_lua.lua(name))
+    header, body = halves(f"lua/{name}.lua")
 
     assert [line for line in TIMES.findall(header) if "milliseconds" not in line] == []
     assert SECONDS.findall(body) == []
     assert ("'PEXPIRE'" not in body) or "milliseconds" in header
+
+
+def test_servers_are_sent_no_header_and_people_are():
+    for name in STATEMENTS:
+        assert sql_and_lua.sql(name).rstrip() == halves(f"sql/{name}.sql")[1]
+    for name in SCRIPTS:
+        assert sql_and_lua.lua(name).rstrip() == halves(f"lua/{name}.lua")[1]
+    for step in sql_and_lua.migrations():
+        assert step.sql.startswith("-- ")
 
 
 def test_migrations_are_numbered_from_one_without_a_gap():
