@@ -115,7 +115,8 @@ def asever(connection: Any) -> None:
     Neither redis-py nor asyncio has a name for any of this; where they keep it elsewhere, the socket is closed when it is
     collected.
     """
-    transport = getattr(getattr(connection, "_writer", None), "transport", None)
+    writer = getattr(connection, "_writer", None)  # held to the end, or it complains of having been left open
+    transport = getattr(writer, "transport", None)
     for name in ("_writer", "_reader"):
         if hasattr(connection, name):
             setattr(connection, name, None)
@@ -125,7 +126,7 @@ def asever(connection: Any) -> None:
         transport.abort()
     sock = getattr(transport, "_sock", None)
     if sock is not None:
-        transport._sock = None  # noqa: SLF001 - or it complains of having been left open
+        transport._sock = None  # noqa: SLF001 - or it complains as well
         sock.close()
 
 

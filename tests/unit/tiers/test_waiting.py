@@ -25,7 +25,6 @@ def left_behind(sock):
     return connection
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_connection_of_a_loop_that_is_closed_is_closed_at_once():
     ours, theirs = socket.socketpair()
     connection = left_behind(ours)
