@@ -219,6 +219,13 @@ def installation(database_url: str, schema: str) -> str:
     return str(found)
 
 
+def namespace(database_url: str, schema: str) -> str:
+    """What the rows of a schema's named conversations follow from."""
+    with psycopg.connect(database_url) as conn:
+        [[found]] = conn.execute(f"SELECT names::text FROM {schema}.installation").fetchall()
+    return str(found)
+
+
 class Keyspace:
     """This test's keys in Redis, looked at from outside."""
 

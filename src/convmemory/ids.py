@@ -44,8 +44,8 @@ def checked_id(argument: str, value: object) -> str:
 class ConversationKey:
     """Which conversation, and on whose behalf: what every statement and every cached window is asked with.
 
-    Which row a name means only the installation can tell: its id, which the first migration draws, is the namespace of
-    all names. ``settle`` is told it by whoever is about to ask a store. Nobody else can compute the row of another
+    Which row a name means only the installation can tell: the first migration draws the namespace of all names.
+    ``settle`` is told it by whoever is about to ask a store. Nobody else can compute the row of another
     user's name; and who learnt it all the same cannot take it first, because such a row is made under its name alone.
     """
 
@@ -54,7 +54,7 @@ class ConversationKey:
     external_id: str | None = None
     named_only: bool = field(default=False, repr=False, compare=False)
     """Whether this is the row of somebody's name, given as a UUID: it is there under its name, or it is not there."""
-    _installation: str | None = field(default=None, repr=False, compare=False)
+    _namespace: str | None = field(default=None, repr=False, compare=False)
 
     @property
     def uuid(self) -> UUID:
@@ -72,32 +72,32 @@ class ConversationKey:
         """The conversation as its caller names it."""
         return self.external_id or str(self.known)
 
-    def settle(self, installation: str) -> None:
+    def settle(self, namespace: str) -> None:
         """Have the row of a name be the one that this installation has for it; a row that was given stays as it is."""
-        if self._installation == installation:
+        if self._namespace == namespace:
             return
-        self._installation = installation
+        self._namespace = namespace
         if self.external_id is not None:
-            self.known = row_of_name(installation, self.user_id, self.external_id)
+            self.known = row_of_name(namespace, self.user_id, self.external_id)
         else:
-            self.named_only = is_row_of_a_name(installation, self.uuid)
+            self.named_only = is_row_of_a_name(namespace, self.uuid)
 
 
-def row_of_name(installation: str, user_id: str, name: str) -> UUID:
+def row_of_name(namespace: str, user_id: str, name: str) -> UUID:
     """The row that a user's name for a conversation means: a UUIDv8, which its installation knows for one of its own."""
-    scoped = f"{installation}/{len(user_id)}:{user_id}{name}"
-    return _told_apart(installation, hashlib.sha256(scoped.encode()).hexdigest()[:_NAMED])
+    scoped = f"{namespace}/{len(user_id)}:{user_id}{name}"
+    return _told_apart(namespace, hashlib.sha256(scoped.encode()).hexdigest()[:_NAMED])
 
 
-def is_row_of_a_name(installation: str, row: UUID) -> bool:
+def is_row_of_a_name(namespace: str, row: UUID) -> bool:
     """Whether it is the row of some user's name; of other UUIDv8 one in a million millions is taken for one."""
     digits = row.hex
-    return digits[12] == "8" and row == _told_apart(installation, digits[:12] + digits[13:16] + digits[17:22])
+    return digits[12] == "8" and row == _told_apart(namespace, digits[:12] + digits[13:16] + digits[17:22])
 
 
-def _told_apart(installation: str, digits: str) -> UUID:
-    """A UUIDv8 of 20 digits and of 10 more, which follow from those and the installation."""
-    known_by = hashlib.sha256(f"{installation}/{digits}".encode()).hexdigest()[: 30 - _NAMED]
+def _told_apart(namespace: str, digits: str) -> UUID:
+    """A UUIDv8 of 20 digits and of 10 more, which follow from those and the namespace."""
+    known_by = hashlib.sha256(f"{namespace}/{digits}".encode()).hexdigest()[: 30 - _NAMED]
     return UUID(f"{digits[:12]}8{digits[12:15]}8{digits[15:]}{known_by}")
 
 

@@ -21,7 +21,7 @@ from redis.sentinel import SentinelConnectionPool
 from convmemory import Settings
 from convmemory._sync.redis_connections import RedisLink
 from convmemory.ids import conversation_key
-from fix_memory import Keyspace, MakeMemory, installation
+from fix_memory import Keyspace, MakeMemory, installation, namespace
 from fix_servers import REDIS_URL, same_binaries
 from torture.servers import READY, Hot, wait_for
 
@@ -73,7 +73,7 @@ def shut_down(mortal_redis: str, key_prefix: str, database_url: str, schema_name
         def shut(conversation_id: str, user_id: str) -> None:
             keyspace = Keyspace(client, key_prefix, lambda: installation(database_url, schema_name))
             key = conversation_key(conversation_id, user_id)
-            key.settle(installation(database_url, schema_name))
+            key.settle(namespace(database_url, schema_name))
             window = keyspace.window(key.uuid)
             if isinstance(client, RedisCluster):
                 client.get_redis_connection(client.get_node_from_key(window)).shutdown(nosave=True)

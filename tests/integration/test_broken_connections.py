@@ -13,7 +13,7 @@ from langchain_core.messages import HumanMessage
 
 from convmemory import ConversationMemory, Draft, StorageUnavailable
 from convmemory.ids import conversation_key
-from fix_memory import add, installation, read, texts, until
+from fix_memory import add, namespace, read, texts, until
 
 KEY = conversation_key("c", "ana")
 
@@ -21,7 +21,7 @@ KEY = conversation_key("c", "ana")
 @pytest.fixture(autouse=True)
 def settled(schema, database_url):
     """Have the key know its row in this test's installation."""
-    KEY.settle(installation(database_url, schema))
+    KEY.settle(namespace(database_url, schema))
 
 
 async def stored(memory, conversation="c") -> list[str]:

@@ -5,7 +5,15 @@ import pytest
 from langchain_core.messages import HumanMessage
 from redis import Redis
 
-from convmemory import ConfigurationError, ConversationMemory, Draft, PostgresStore, RedisStore, Settings
+from convmemory import (
+    ConfigurationError,
+    ConversationMemory,
+    Draft,
+    PostgresStore,
+    RedisStore,
+    Settings,
+    StorageError,
+)
 from fix_memory import texts
 
 ANA = {"user_id": "ana"}
@@ -134,6 +142,35 @@ class Nameless(Redis):
     def info(self, section=None, *args, **kwargs):
         said = super().info(section, *args, **kwargs)
         return {name: value for name, value in said.items() if name != "master_replid"}
+
+
+async def test_a_copy_with_an_id_of_its_own_has_the_conversations_and_shares_no_key(
+    memory, make_memory, database, keyspace
+):
+    await memory.save_message("trip", "user", "where to?", **ANA)
+    row = (await memory.get_conversation("trip", **ANA)).uuid
+    session = await memory.create_session("ana")
+    await memory.get_history("trip", **ANA)
+    before = keyspace.names()
+
+    database.execute("UPDATE installation SET id = DEFAULT")
+    copied = await make_memory()
+
+    assert texts(await copied.get_history("trip", **ANA)) == ["where to?"]
+    assert (await copied.save_message("trip", "user", "to the sea", **ANA)).seq == 2
+    assert (await copied.get_conversation("trip", **ANA)).uuid == row
+    assert await copied.get_session(session) is None
+    assert len(keyspace.names()) > len(before)
+    assert set(before) < set(keyspace.names())
+
+
+async def test_an_installation_that_was_emptied_is_told(schema, make_memory, database):
+    database.execute("DELETE FROM installation")
+    memory = await make_memory()
+
+    for verb in (lambda: memory.save_message("c", "x", **ANA), lambda: memory.create_session("ana")):
+        with pytest.raises(StorageError, match="the table installation is empty"):
+            await verb()
 
 
 def test_a_redis_that_does_not_say_who_it_is_holds_sessions_and_no_windows(

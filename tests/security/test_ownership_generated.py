@@ -251,7 +251,7 @@ def test_the_statements_and_functions_are_found():
 async def test_nobody_can_compute_the_row_of_another_users_name(memory, database):
     theirs = (await memory.create_conversation("mallory", conversation_id="vacation")).uuid
     assert (await memory.create_conversation("mallory", conversation_id="vacation")).uuid == theirs
-    [[installation]] = database.execute("SELECT id::text FROM installation").fetchall()
+    [[namespace]] = database.execute("SELECT names::text FROM installation").fetchall()
     guessed = [row_of_name(str(UUID(int=0)), "ana", "vacation"), uuid5(theirs, "3:anavacation")]
     for row in guessed:
         await memory.save_message(row, "user", "mine now", user_id="mallory")
@@ -263,9 +263,7 @@ async def test_nobody_can_compute_the_row_of_another_users_name(memory, database
     for count, written in enumerate((mine, str(mine), mine.hex), 1):
         assert len(await memory.get_history(written, user_id="ana")) == count
         assert (await memory.save_message(written, "user", "more", user_id="ana")).seq == count + 1
-    assert mine == row_of_name(installation, "ana", "vacation"), (
-        "and in another installation it is another row"
-    )
+    assert mine == row_of_name(namespace, "ana", "vacation"), "and in another installation it is another row"
 
 
 async def outcome(call):

@@ -14,10 +14,11 @@ _LOCK: Final = 0x636F6E766D656D  # "convmem": one migration at a time in a datab
 
 
 class Installed(NamedTuple):
-    """The version of a schema, and the id of the installation it is; both ``None`` when it is not there."""
+    """The version of a schema, the id of the installation it is, and the namespace of its names; ``None`` when it is not there."""
 
     version: int | None = None
     installation: str | None = None
+    names: str | None = None
 
 
 async def installed(conn: AsyncConnection[Any], schema: str) -> Installed:
@@ -27,13 +28,14 @@ async def installed(conn: AsyncConnection[Any], schema: str) -> Installed:
         row = await (await conn.execute(query, prepare=False)).fetchone()
     except (errors.UndefinedTable, errors.InvalidSchemaName):
         return Installed()
-    return Installed(int(row[0]), row[1]) if row else Installed()
+    return Installed(int(row[0]), *row[1:]) if row else Installed()
 
 
 async def check_not_newer(conn: AsyncConnection[Any], schema: str) -> Installed:
     """What there is of the schema, or ``SchemaOutdated`` when this library is the older of the two."""
     found = await installed(conn, schema)
-    return Installed(_not_newer(found.version, schema), found.installation)
+    _not_newer(found.version, schema)
+    return found
 
 
 def _not_newer(version: int | None, schema: str) -> int | None:

@@ -32,12 +32,14 @@ class AsyncPostgresStore(AsyncCacheRegister):
     """
 
     async def settle(self, key: ConversationKey) -> None:
-        """Have a key know its row, which follows from the installation where it is a name's.
+        """Have a key know its row, which follows from the installation's names where it is a name's.
 
         Raises:
             SchemaOutdated: The schema is not there.
         """
-        key.settle(self.installation or await self.installed())
+        if self.names is None:
+            await self.installed()
+        key.settle(str(self.names))
 
     async def _mine(self, key: ConversationKey) -> dict[str, Any]:
         await self.settle(key)

@@ -20,7 +20,7 @@ from convmemory._async.postgres_connections import (
     connect,
 )
 from convmemory._async.prober import AsyncProber
-from convmemory.errors import NotOpen, StorageUnavailable
+from convmemory.errors import NotOpen, StorageError, StorageUnavailable
 from convmemory.settings import Settings, libpq_url
 from convmemory.storage import postgres_rows
 from convmemory.storage.sql_and_lua import latest_version, read_ahead
@@ -54,6 +54,8 @@ class AsyncStatements:
         self._statements: dict[str, bytes] = {}
         self.installation: str | None = None
         """Which installation this is: what the first migration drew; ``None`` until somebody has asked."""
+        self.names: str | None = None
+        """What the rows of named conversations follow from. A copy with an id of its own has the same names."""
 
     async def open(self) -> Self:
         """Connect, and check that the schema is not newer than this library.
@@ -68,7 +70,7 @@ class AsyncStatements:
         # the connection can break between being made and being used
         with translated(POSTGRES, "open", self._wanted):
             async with await self._connect() as conn:
-                _, self.installation = await check_not_newer(conn, self.settings.db_schema)
+                _, self.installation, self.names = await check_not_newer(conn, self.settings.db_schema)
                 await aload(
                     lambda: conn.info.timezone
                 )  # else the first time that is read looks it up in a file
@@ -91,12 +93,12 @@ class AsyncStatements:
         await aload(read_ahead)
         with translated(POSTGRES, "init_schema", self._wanted):
             async with await self._connect() as conn:
-                version, self.installation = await check_not_newer(conn, self.settings.db_schema)
+                version, self.installation, self.names = await check_not_newer(conn, self.settings.db_schema)
                 if version == latest_version():
                     return []
                 conn.deadline = MIGRATION
                 applied = await install(conn, self.settings.db_schema)
-                _, self.installation = await check_not_newer(conn, self.settings.db_schema)
+                _, self.installation, self.names = await check_not_newer(conn, self.settings.db_schema)
                 return applied
 
     async def installed(self) -> str:
@@ -104,10 +106,13 @@ class AsyncStatements:
 
         Raises:
             SchemaOutdated: The schema is not there.
+            StorageError: Somebody has emptied the table that says it.
         """
         if self.installation is None:
-            [[_, self.installation]] = await self._run("installed", {})
-        return self.installation or ""
+            [[_, self.installation, self.names]] = await self._run("installed", {})
+        if self.installation is None:
+            raise StorageError(POSTGRES, "installed", "the table installation is empty: restore its row")
+        return self.installation
 
     def _new_home(self) -> AsyncPostgresHome:
         longest = self.settings.pool_timeout + self.settings.statement_timeout + _ANEW

@@ -33,12 +33,14 @@ class PostgresStore(CacheRegister):
     """
 
     def settle(self, key: ConversationKey) -> None:
-        """Have a key know its row, which follows from the installation where it is a name's.
+        """Have a key know its row, which follows from the installation's names where it is a name's.
 
         Raises:
             SchemaOutdated: The schema is not there.
         """
-        key.settle(self.installation or self.installed())
+        if self.names is None:
+            self.installed()
+        key.settle(str(self.names))
 
     def _mine(self, key: ConversationKey) -> dict[str, Any]:
         self.settle(key)

@@ -21,7 +21,7 @@ from convmemory._sync.postgres_connections import (
     connect,
 )
 from convmemory._sync.prober import Prober
-from convmemory.errors import NotOpen, StorageUnavailable
+from convmemory.errors import NotOpen, StorageError, StorageUnavailable
 from convmemory.settings import Settings, libpq_url
 from convmemory.storage import postgres_rows
 from convmemory.storage.sql_and_lua import latest_version, read_ahead
@@ -55,6 +55,8 @@ class Statements:
         self._statements: dict[str, bytes] = {}
         self.installation: str | None = None
         """Which installation this is: what the first migration drew; ``None`` until somebody has asked."""
+        self.names: str | None = None
+        """What the rows of named conversations follow from. A copy with an id of its own has the same names."""
 
     def open(self) -> Self:
         """Connect, and check that the schema is not newer than this library.
@@ -69,7 +71,7 @@ class Statements:
         # the connection can break between being made and being used
         with translated(POSTGRES, "open", self._wanted):
             with self._connect() as conn:
-                _, self.installation = check_not_newer(conn, self.settings.db_schema)
+                _, self.installation, self.names = check_not_newer(conn, self.settings.db_schema)
                 load(lambda: conn.info.timezone)  # else the first time that is read looks it up in a file
             home = self._homes.here()
             home.open()
@@ -89,12 +91,12 @@ class Statements:
         """
         load(read_ahead)
         with translated(POSTGRES, "init_schema", self._wanted), self._connect() as conn:
-            version, self.installation = check_not_newer(conn, self.settings.db_schema)
+            version, self.installation, self.names = check_not_newer(conn, self.settings.db_schema)
             if version == latest_version():
                 return []
             conn.deadline = MIGRATION
             applied = install(conn, self.settings.db_schema)
-            _, self.installation = check_not_newer(conn, self.settings.db_schema)
+            _, self.installation, self.names = check_not_newer(conn, self.settings.db_schema)
             return applied
 
     def installed(self) -> str:
@@ -102,10 +104,13 @@ class Statements:
 
         Raises:
             SchemaOutdated: The schema is not there.
+            StorageError: Somebody has emptied the table that says it.
         """
         if self.installation is None:
-            [[_, self.installation]] = self._run("installed", {})
-        return self.installation or ""
+            [[_, self.installation, self.names]] = self._run("installed", {})
+        if self.installation is None:
+            raise StorageError(POSTGRES, "installed", "the table installation is empty: restore its row")
+        return self.installation
 
     def _new_home(self) -> PostgresHome:
         longest = self.settings.pool_timeout + self.settings.statement_timeout + _ANEW

@@ -1,2 +1,4 @@
--- The newest migration applied, and the id of this installation; undefined_table when there is no schema.
-SELECT (SELECT coalesce(max(version), 0) FROM {schema}.schema_migrations), (SELECT id::text FROM {schema}.installation)
+-- The newest migration applied, the id of this installation, and what its names are rows of; undefined_table when there is no
+-- schema. The last two are NULL where somebody has emptied the table.
+SELECT (SELECT coalesce(max(version), 0) FROM {schema}.schema_migrations),
+       (SELECT id::text FROM {schema}.installation), (SELECT names::text FROM {schema}.installation)

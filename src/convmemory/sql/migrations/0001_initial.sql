@@ -1,10 +1,11 @@
 -- The initial schema: conversations, messages, retrieved contexts, the writes that keep them in order, and what these leave
 -- behind for the caches that nobody tells. {schema} is the PostgreSQL schema it all lives in; literal braces are doubled.
 
--- What tells this database's keys in Redis from those of any other. A copy that is to live beside the original wants an id of
--- its own: UPDATE ... SET id = DEFAULT.
+-- What tells this database's keys in Redis from those of any other, and what the rows of named conversations follow from. A copy
+-- that is to live beside the original wants an id of its own (UPDATE ... SET id = DEFAULT), and keeps names as they are.
 CREATE TABLE {schema}.installation (
     id       uuid NOT NULL DEFAULT gen_random_uuid(),
+    names    uuid NOT NULL DEFAULT gen_random_uuid(),
     only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one)
 );
 INSERT INTO {schema}.installation DEFAULT VALUES;
