@@ -164,6 +164,29 @@ async def test_a_copy_with_an_id_of_its_own_has_the_conversations_and_shares_no_
     assert set(before) < set(keyspace.names())
 
 
+async def test_a_schema_that_is_made_anew_is_another_installation_to_those_who_knew_the_former(
+    memory, make_memory, database, schema, caplog
+):
+    await memory.save_message("c", "user", "before", **ANA)
+    await memory.get_history("c", **ANA)
+    session = await memory.create_session("ana")
+    database.execute(f"DROP SCHEMA {schema} CASCADE")
+    other = await make_memory()
+    await other.init_schema()
+    memory.redis.trust._began -= 1.0  # a second later
+    with pytest.raises(LookupError):
+        await memory.get_history("c", **ANA)
+
+    await memory.save_message("c", "user", "after", **ANA)
+
+    for one in (other, memory, await make_memory(redis=None)):
+        assert texts(await one.get_history("c", **ANA)) == ["after"]
+    assert await memory.get_session(session) is None, "it belonged to the former"
+    assert [r.getMessage() for r in caplog.records if "made anew" in r.getMessage()] == [
+        "the schema was made anew: this is another installation now"
+    ]
+
+
 async def test_an_installation_that_was_emptied_is_told(schema, make_memory, database):
     database.execute("DELETE FROM installation")
     memory = await make_memory()

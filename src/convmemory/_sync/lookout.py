@@ -100,6 +100,7 @@ class Lookout:
         names = [cache.name for cache in caches]
         found = self._postgres.look(names, ticket.after)
         if len(found.eras) < len(names):
+            self._same_schema()
             if not self._registered([name for name in names if name not in found.eras]):
                 return
             found = self._postgres.look(names, ticket.after)
@@ -111,6 +112,14 @@ class Lookout:
             self._trust.looked(ticket, found.eras)
         else:
             self._trust.paused(ticket, found.after)
+
+    def _same_schema(self) -> None:
+        """See whether the schema is the one it was: one that was dropped and made anew knows no caches either."""
+        former = self._postgres.installation
+        installation = self._postgres.ask_who()
+        if installation != former:
+            logger.warning("the schema was made anew: this is another installation now")
+            self._redis.belong(installation, former)
 
     def _named(self) -> tuple[Cache, ...]:
         """Ask the servers who they are; what they were before is no cache of this process any more."""

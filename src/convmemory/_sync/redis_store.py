@@ -153,13 +153,15 @@ class RedisStore:
         """Where it is, without user and password, for messages; ``None`` with a client that was given."""
         return None if self._given is not None else redis_place(self._url.get_secret_value()).address
 
-    def belong(self, installation: str) -> None:
+    def belong(self, installation: str, former: str | None = None) -> None:
         """Keep this database's keys apart from those of every other: they carry the id of its installation.
+
+        ``former`` is what that was before its schema was made anew.
 
         Raises:
             ConfigurationError: This store has been used with another database.
         """
-        if self.installation not in (None, installation):
+        if self.installation not in (None, installation, former):
             raise ConfigurationError(
                 "redis: this RedisStore is in use with another database or schema; make one for each"
             )

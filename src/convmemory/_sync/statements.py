@@ -106,11 +106,15 @@ class Statements:
             SchemaOutdated: The schema is not there.
             StorageError: Somebody has emptied the table that says it.
         """
-        if self.installation is None:
-            [[_, self.installation, self.names]] = self._run("installed", {})
-        if self.installation is None:
+        return self.installation or self.ask_who()
+
+    def ask_who(self) -> str:
+        """Ask which installation this is, whatever was known: a schema that was made anew is another. Errors as ``installed``."""
+        [[_, installation, names]] = self._run("installed", {})
+        if installation is None:
             raise StorageError(POSTGRES, "installed", "the table installation is empty: restore its row")
-        return self.installation
+        self.installation, self.names = installation, names
+        return str(installation)
 
     def _new_home(self) -> PostgresHome:
         longest = self.settings.pool_timeout + self.settings.statement_timeout + _ANEW
