@@ -173,6 +173,9 @@ async def test_a_schema_that_is_made_anew_is_another_installation_to_those_who_k
     database.execute(f"DROP SCHEMA {schema} CASCADE")
     other = await make_memory()
     await other.init_schema()
+    await other.save_message(
+        "another", "user", "x", **ANA
+    )  # and the cache, which is one for both, is known again
     memory.redis.trust._began -= 1.0  # a second later
     with pytest.raises(LookupError):
         await memory.get_history("c", **ANA)
@@ -185,6 +188,20 @@ async def test_a_schema_that_is_made_anew_is_another_installation_to_those_who_k
     assert [r.getMessage() for r in caplog.records if "made anew" in r.getMessage()] == [
         "the schema was made anew: this is another installation now"
     ]
+
+
+async def test_a_memory_that_was_closed_meanwhile_goes_on_in_the_schema_that_was_made_anew(
+    memory, database, schema
+):
+    await memory.save_message("c", "user", "before", **ANA)
+    await memory.close()
+    database.execute(f"DROP SCHEMA {schema} CASCADE")
+
+    await memory.open()
+    await memory.init_schema()
+    await memory.save_message("c", "user", "after", **ANA)
+
+    assert texts(await memory.get_history("c", **ANA)) == ["after"]
 
 
 async def test_an_installation_that_was_emptied_is_told(schema, make_memory, database):

@@ -62,7 +62,7 @@ class AsyncTieredStore:
         if redis is not None and (
             redis.installation is None or redis.installation != self.postgres.installation
         ):
-            redis.belong(await self.postgres.installed())
+            redis.belong(await self.postgres.installed(), self.postgres.former)
         return redis
 
     @traced("convmemory.read", size=_messages)

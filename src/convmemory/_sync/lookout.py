@@ -100,10 +100,11 @@ class Lookout:
         names = [cache.name for cache in caches]
         found = self._postgres.look(names, ticket.after)
         if len(found.eras) < len(names):
-            self._same_schema()
             if not self._registered([name for name in names if name not in found.eras]):
                 return
             found = self._postgres.look(names, ticket.after)
+        if found.installation != self._postgres.installation:
+            self._made_anew()
         if not self._drained(caches, found):
             return
         if found.idle:
@@ -113,13 +114,13 @@ class Lookout:
         else:
             self._trust.paused(ticket, found.after)
 
-    def _same_schema(self) -> None:
-        """See whether the schema is the one it was: one that was dropped and made anew knows no caches either."""
+    def _made_anew(self) -> None:
+        """Go on in another installation: the schema was dropped and made anew, and names mean other rows now."""
         former = self._postgres.installation
         installation = self._postgres.ask_who()
         if installation != former:
             logger.warning("the schema was made anew: this is another installation now")
-            self._redis.belong(installation, former)
+        self._redis.belong(installation, self._postgres.former)
 
     def _named(self) -> tuple[Cache, ...]:
         """Ask the servers who they are; what they were before is no cache of this process any more."""

@@ -55,6 +55,8 @@ class Statements:
         self._statements: dict[str, bytes] = {}
         self.installation: str | None = None
         """Which installation this is: what the first migration drew; ``None`` until somebody has asked."""
+        self.former: str | None = None
+        """Which one it was, before its schema was made anew."""
         self.names: str | None = None
         """What the rows of named conversations follow from. A copy with an id of its own has the same names."""
 
@@ -71,7 +73,7 @@ class Statements:
         # the connection can break between being made and being used
         with translated(POSTGRES, "open", self._wanted):
             with self._connect() as conn:
-                _, self.installation, self.names = check_not_newer(conn, self.settings.db_schema)
+                self._know(*check_not_newer(conn, self.settings.db_schema)[1:])
                 load(lambda: conn.info.timezone)  # else the first time that is read looks it up in a file
             home = self._homes.here()
             home.open()
@@ -91,12 +93,13 @@ class Statements:
         """
         load(read_ahead)
         with translated(POSTGRES, "init_schema", self._wanted), self._connect() as conn:
-            version, self.installation, self.names = check_not_newer(conn, self.settings.db_schema)
+            version, *who = check_not_newer(conn, self.settings.db_schema)
+            self._know(*who)
             if version == latest_version():
                 return []
             conn.deadline = MIGRATION
             applied = install(conn, self.settings.db_schema)
-            _, self.installation, self.names = check_not_newer(conn, self.settings.db_schema)
+            self._know(*check_not_newer(conn, self.settings.db_schema)[1:])
             return applied
 
     def installed(self) -> str:
@@ -113,8 +116,13 @@ class Statements:
         [[_, installation, names]] = self._run("installed", {})
         if installation is None:
             raise StorageError(POSTGRES, "installed", "the table installation is empty: restore its row")
-        self.installation, self.names = installation, names
+        self._know(installation, names)
         return str(installation)
+
+    def _know(self, installation: str | None, names: str | None) -> None:
+        if installation != self.installation:
+            self.former = self.installation or self.former
+            self.names, self.installation = names, installation
 
     def _new_home(self) -> PostgresHome:
         longest = self.settings.pool_timeout + self.settings.statement_timeout + _ANEW

@@ -63,7 +63,7 @@ class TieredStore:
         if redis is not None and (
             redis.installation is None or redis.installation != self.postgres.installation
         ):
-            redis.belong(self.postgres.installed())
+            redis.belong(self.postgres.installed(), self.postgres.former)
         return redis
 
     @traced("convmemory.read", size=_messages)

@@ -21,13 +21,14 @@ class Looked:
     """What a look found: the era of each cache that is registered, and the first of its marks.
 
     ``after`` is where the next page begins, ``None`` where this was the last one. ``idle``: it is time to note that
-    the caches are in use.
+    the caches are in use. ``installation``: which one this is, where any of the caches is registered.
     """
 
     eras: dict[str, str]
     marks: list[Mark]
     after: UUID | None
     idle: bool
+    installation: str | None
 
 
 def looked(rows: Sequence[Sequence[Any]], page: int) -> Looked:
@@ -38,4 +39,5 @@ def looked(rows: Sequence[Sequence[Any]], page: int) -> Looked:
         pages.setdefault(mark.cache, []).append(mark.conversation)
     ends = [max(found) for found in pages.values() if len(found) == page]
     eras = {name: era for name, era, *_ in rows}
-    return Looked(eras, marks, min(ends, default=None), any(idle for _, _, idle, *_ in rows))
+    idle = any(idle for _, _, idle, *_ in rows)
+    return Looked(eras, marks, min(ends, default=None), idle, rows[0][3] if rows else None)
