@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from convmemory._sync.cache_register import CacheRegister
+from convmemory._sync.cache_register import BATCH, CacheRegister
 from convmemory.errors import ConversationChanged, ConversationNotFound
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
@@ -122,7 +122,8 @@ class PostgresStore(CacheRegister):
         mine, stamp, *_ = found[0]
         if not mine:
             raise ConversationNotFound(key.name)
-        return stamp, [postgres_rows.message_of(key.name, row[2:]) for row in found if row[2] is not None]
+        rows = found if after is not None else reversed(found)
+        return stamp, [postgres_rows.message_of(key.name, row[2:]) for row in rows if row[2] is not None]
 
     def read_messages_by_id(self, key: ConversationKey, ids: Sequence[str]) -> list[Message]:
         """Those of the messages with these row ids that are still there, oldest first; whoever appended has told of them."""
@@ -195,12 +196,28 @@ class PostgresStore(CacheRegister):
         return self._one(key, rows)
 
     def delete_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
-        """Delete a conversation with all its messages; ``ConversationNotFound`` when there is none."""
+        """Delete a conversation with all its messages; ``ConversationNotFound`` when there is none.
+
+        A large one is gone at once, and its messages are taken away by ``finish``.
+        """
         return self._change(key, "delete_conversation", own)
 
     def clear_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
-        """Delete all messages and keep the conversation; ``ConversationNotFound`` when there is none."""
+        """Delete all messages and keep the conversation; otherwise as ``delete_conversation``."""
         return self._change(key, "clear_conversation", own)
+
+    def finish(self, key: ConversationKey, written: Written) -> None:
+        """Take away what the delete of a large conversation has left, in many short transactions.
+
+        What another delete has left, whose process ended before it was through, is taken away as well: all of it by a
+        large one, and a little by any other.
+        """
+        more = written.left_here
+        while more:
+            more = self.sweep(key.uuid)
+        more = written.left_anywhere
+        while more:
+            more = self.sweep() and written.left_here
 
     def pop_message(self, key: ConversationKey, message: UUID, *, own: Sequence[str] = ()) -> Written | None:
         """Delete the newest message if it is the row ``message``; ``None``, and nothing done, when it is not.
@@ -223,7 +240,7 @@ class PostgresStore(CacheRegister):
         return written
 
     def _change(self, key: ConversationKey, name: str, own: Sequence[str]) -> Written:
-        written = self._changed(key, name, own, {})
+        written = self._changed(key, name, own, {"batch": BATCH})
         if written is None:
             raise ConversationNotFound(key.name)
         return written
@@ -232,8 +249,11 @@ class PostgresStore(CacheRegister):
         self, key: ConversationKey, name: str, own: Sequence[str], more: Mapping[str, Any]
     ) -> Written | None:
         parameters = {**self._mine(key), "own": postgres_rows.array(own)}
-        found = self._run(name, {**parameters, **more}, gone=[[NO_CONVERSATION]])
-        return Written(found[0][0]) if found else None
+        found = self._run(name, {**parameters, **more}, gone=[[NO_CONVERSATION, "batch" in more]])
+        if not found:
+            return None
+        stamp, *left = found[0]
+        return Written(stamp, left_here=any(left[:1]), left_anywhere=any(left[1:]))
 
     def owns(self, key: ConversationKey) -> bool | None:
         """Whether the conversation is the user's; ``None`` when there is no such conversation."""

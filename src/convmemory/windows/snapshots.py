@@ -51,6 +51,8 @@ class Written:
 
     ``stamp`` is the conversation's now, and ``before`` what it was. ``entries`` are the newly stored messages in order,
     the first at ``first_seq``; a change that stored none (a repeat, a clear) has no entries and extends nothing.
+    ``left_here``: messages of a large conversation, which nobody sees any more, have still to be taken away;
+    ``left_anywhere``: of any conversation.
     """
 
     stamp: str
@@ -58,6 +60,8 @@ class Written:
     first_seq: int = 0
     human_seq: int = 0
     entries: Sequence[bytes] = ()
+    left_here: bool = False
+    left_anywhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
