@@ -234,3 +234,17 @@ async def test_a_message_deleted_by_hand_takes_its_documents_along(memory, datab
     assert left() == [1, 1, 1]
     database.execute("DELETE FROM conversations")
     assert left() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_two_messages_of_one_id_are_both_stored_in_front_of_what_is_left(
+    memory, store, key, large, way
+):
+    said = [HumanMessage("one", id="same"), HumanMessage("two", id="same")]
+    for message in said:
+        await memory.save_message("c", message, user_id="ana")
+    await broken_off(store, key, way)
+    for message in said:
+        await memory.save_message("c", message, user_id="ana")
+
+    assert texts(await memory.get_messages("c", user_id="ana")) == ["one", "two"]

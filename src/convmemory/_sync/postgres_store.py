@@ -14,6 +14,7 @@ from convmemory.models import Conversation, Draft, Message, Page
 from convmemory.storage import postgres_rows, revisions
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision
+from convmemory.windows.collection import uncollected
 from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
 
 _BIGGEST: Final = 2**62
@@ -123,7 +124,8 @@ class PostgresStore(CacheRegister):
         if not mine:
             raise ConversationNotFound(key.name)
         rows = found if after is not None else reversed(found)
-        return stamp, [postgres_rows.message_of(key.name, row[2:]) for row in rows if row[2] is not None]
+        with uncollected(len(found)):
+            return stamp, [postgres_rows.message_of(key.name, row[2:]) for row in rows if row[2] is not None]
 
     def read_messages_by_id(self, key: ConversationKey, ids: Sequence[str]) -> list[Message]:
         """Those of the messages with these row ids that are still there, oldest first; whoever appended has told of them."""

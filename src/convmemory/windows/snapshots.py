@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from convmemory.encoding.codec import pack_row
+from convmemory.windows.collection import uncollected
 from convmemory.windows.cutting import span
 
 NO_CONVERSATION: Final = ""
@@ -95,5 +96,6 @@ def snapshot_of(rows: Sequence[tuple[object, ...]]) -> tuple[bool, Snapshot]:
     if not rows:
         return True, Snapshot()
     mine, stamp, last, human, *_ = rows[0]
-    entries = [pack_row(str(body), str(content)) for *_, seq, body, content in rows if seq is not None]
+    with uncollected(len(rows)):
+        entries = [pack_row(str(body), str(content)) for *_, seq, body, content in rows if seq is not None]
     return bool(mine), Snapshot(str(stamp), int(str(last)), int(str(human)), entries)

@@ -9,19 +9,20 @@ CREATE TABLE {schema}.installation (
 );
 INSERT INTO {schema}.installation DEFAULT VALUES;
 
+-- What every append changes stands side by side: an update logs what lies between the first byte that changed and the last.
 CREATE TABLE {schema}.conversations (
     conversation_id uuid PRIMARY KEY,
-    user_id         text NOT NULL,
+    user_id         text NOT NULL,                          -- '' once it is deleted and its messages wait to be taken away
     external_id     text,                                   -- the caller's own name for it, scoped to user_id
     dept_id         text,
     title           text,
     title_source    text NOT NULL DEFAULT 'none',           -- 'none', 'auto' or 'user'
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    left_over       bigint NOT NULL DEFAULT 0,              -- messages after last_seq up to here wait to be taken away (sweep_v1)
     stamp           uuid NOT NULL DEFAULT gen_random_uuid(), -- another one with every change: what windows are compared by
     version         bigint NOT NULL DEFAULT 0,              -- grows with every change, for people and programs
     last_seq        bigint NOT NULL DEFAULT 0,              -- position of the newest message
     last_human_seq  bigint NOT NULL DEFAULT 0,              -- position of the newest human message: where its turn starts
-    left_over       bigint NOT NULL DEFAULT 0,              -- messages after last_seq up to here wait to be taken away (sweep_v1)
-    created_at      timestamptz NOT NULL DEFAULT now(),
     updated_at      timestamptz NOT NULL DEFAULT now(),
     updated_minute  timestamp NOT NULL GENERATED ALWAYS AS (date_trunc('minute', updated_at AT TIME ZONE 'UTC')) STORED,
     metadata        jsonb NOT NULL DEFAULT '{{}}'
@@ -34,16 +35,17 @@ CREATE INDEX conversations_by_user ON {schema}.conversations (user_id, updated_m
 -- serves sweep_v1
 CREATE INDEX conversations_left_over ON {schema}.conversations (conversation_id) WHERE left_over > 0;
 
+-- What is of one length stands first: between texts it would be padded.
 CREATE TABLE {schema}.messages (
     conversation_id uuid NOT NULL REFERENCES {schema}.conversations ON DELETE CASCADE,
     seq             bigint NOT NULL,                        -- gap-free from 1, given under the conversation's row lock
     id              uuid NOT NULL,                          -- made by the client before the first attempt
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    tokens_used     integer,
+    latency_ms      integer,
     role            text NOT NULL,
     content         text NOT NULL,                          -- what people read and search; exact unless body carries its own
     body            text NOT NULL,                          -- the lossless encoding (codec.py); text, because jsonb is not
-    tokens_used     integer,
-    latency_ms      integer,
-    created_at      timestamptz NOT NULL DEFAULT now(),
     metadata        jsonb,
     PRIMARY KEY (conversation_id, seq)
 );
@@ -302,6 +304,12 @@ BEGIN
             pg_catalog.concat_ws('/', m.id, p_since, m.role, m.content, m.body), 'UTF8')), 1, 16), 'hex')::uuid END
             ORDER BY m.n) INTO p_ids
         FROM unnest(p_ids, p_roles, p_contents, p_bodies) WITH ORDINALITY AS m (id, role, content, body, n);
+        IF c.left_over > c.last_seq THEN
+            DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (ARRAY (
+                SELECT (SELECT old.seq FROM {schema}.messages AS old
+                        WHERE old.conversation_id = p_conversation AND old.id = i.id AND old.seq > c.last_seq)
+                FROM unnest(p_ids) AS i (id)));
+        END IF;
         INSERT INTO {schema}.messages
             (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata)
         SELECT p_conversation, c.last_seq + pg_catalog.row_number() OVER (ORDER BY m.n), m.id, m.role, m.content, m.body,
