@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convmemory import InvalidArgument, NotOpen
-from convmemory.ids import ConversationKey, checked_id, conversation_key, message_key, new_row_id
+from convmemory.ids import (
+    ConversationKey,
+    checked_id,
+    conversation_key,
+    message_key,
+    new_row_id,
+    other_row_id,
+    repeat_key,
+)
 
 IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=255)
 
@@ -89,7 +97,22 @@ def test_which_row_a_name_means_only_the_installation_tells():
 
 def test_the_row_of_a_name_never_changes():
     assert settled("session-1", "ana").uuid == uuid5(SOME, "3:anasession-1")
-    assert message_key(UUID(int=1), "run-1") == UUID("219a98c0-7191-5ee6-96d1-fcd60970793e")
+    assert message_key(UUID(int=1), "run-1") == UUID("00000000-0001-5ee6-96d1-fcd60970793e")
+
+
+def test_ids_made_of_something_come_before_every_new_one_and_lie_together_in_a_conversation():
+    here, there = uuid4(), uuid4()
+    made = sorted(
+        make(where, f"run-{n}")
+        for where in (here, there)
+        for make in (message_key, lambda where, name: repeat_key(where, name, 0))
+        for n in range(50)
+    )
+    other = other_row_id(made[0].hex, None, "human", "x", "{}")
+
+    assert other[:12] == made[0].hex[:12]
+    assert made[-1].hex < new_row_id()
+    assert len({row.hex[:12] for row in made[:100]}) == len({row.hex[:12] for row in made[100:]}) == 1
 
 
 @given(st.text(min_size=1), st.text(min_size=1))

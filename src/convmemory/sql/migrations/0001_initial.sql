@@ -50,8 +50,8 @@ CREATE TABLE {schema}.messages (
     PRIMARY KEY (conversation_id, seq)
 );
 
--- What makes an append idempotent. The id first: most ids grow with time, so that new ones go to one end of the index; and no
--- plan can walk a conversation by it.
+-- What makes an append idempotent. The id first: those that follow from nothing grow with time, and fill the last page; those that
+-- follow from a LangChain id begin alike in a conversation (ids.py). And no plan can walk a conversation by it.
 CREATE UNIQUE INDEX messages_by_id ON {schema}.messages (id, conversation_id);
 
 -- They hang on the conversation, and whoever deletes single messages deletes theirs: a key on messages would fire a trigger for
@@ -300,8 +300,9 @@ BEGIN
             SELECT coalesce(p_since, 0) = -1 OR (old.seq > coalesce(p_since, 0) AND old.role = m.role AND old.content = m.content
                    AND (old.body = m.body OR {schema}.says_the_same_v1(old.body, m.body)))
             FROM {schema}.messages AS old WHERE old.conversation_id = p_conversation AND old.id = m.id
-        ) IS NOT FALSE THEN m.id ELSE pg_catalog.encode(pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to(
-            pg_catalog.concat_ws('/', m.id, p_since, m.role, m.content, m.body), 'UTF8')), 1, 16), 'hex')::uuid END
+        ) IS NOT FALSE THEN m.id ELSE (pg_catalog.left(pg_catalog.replace(m.id::text, '-', ''), 12) ||
+            pg_catalog.encode(pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to(
+            pg_catalog.concat_ws('/', m.id, p_since, m.role, m.content, m.body), 'UTF8')), 1, 10), 'hex'))::uuid END
             ORDER BY m.n) INTO p_ids
         FROM unnest(p_ids, p_roles, p_contents, p_bodies) WITH ORDINALITY AS m (id, role, content, body, n);
         IF c.left_over > c.last_seq THEN
