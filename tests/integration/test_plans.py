@@ -192,7 +192,13 @@ CASES: dict[str, list[Case]] = {
     ],
     "tidy_caches": [Case({"names": ["a", "b"]}, 12_000)],
     "update_conversation": each(
-        set_title=True, title="t", set_dept=False, dept_id=None, metadata="{}", removed=["x"]
+        set_title=True,
+        title="t",
+        set_dept=False,
+        dept_id=None,
+        metadata="{}",
+        removed=["x"],
+        if_version=None,
     ),
 }
 

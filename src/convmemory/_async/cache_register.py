@@ -13,8 +13,8 @@ from convmemory.windows.trust import FIRST
 
 _BITE: Final = 250
 """Marks one look brings: the reader that looks waits until their windows are dropped."""
-BATCH: Final = 5000
-"""Messages that one statement deletes at most: some tens of milliseconds."""
+BATCH: Final = 2000
+"""Messages that one statement deletes at most: some ten milliseconds, for which others wait. Larger ones are no faster."""
 
 
 class AsyncCacheRegister(AsyncStatements):
