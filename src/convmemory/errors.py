@@ -131,6 +131,7 @@ _WORDS: Final = {
     "read_messages": "read messages",
     "read_messages_by_id": "read messages",
     "revise_messages": "take a message back",
+    "sweep": "take away what was deleted",
     "read_window": "read messages",
     "update_conversation": "change the conversation",
     "count_marks": "give a sign of life",

@@ -119,13 +119,13 @@ def conversation_key(conversation_id: object, user_id: object) -> ConversationKe
 
 def message_key(conversation: UUID, message_id: str) -> UUID:
     """The row id of a message that brings a LangChain id: the same for every attempt to store it."""
-    return uuid5(conversation, message_id.encode("utf-8", "surrogatepass").hex())
+    return _beside(conversation, uuid5(conversation, message_id.encode("utf-8", "surrogatepass").hex()))
 
 
 def other_row_id(row_id: str, since: int | None, role: str, content: str, body: str) -> str:
     """The row id of a message whose own is another's: from its words, as ``append_v1`` in PostgreSQL makes it."""
     told = [str(UUID(hex=row_id)), *([] if since is None else [str(since)]), role, content, body]
-    return hashlib.sha256("/".join(told).encode()).hexdigest()[:32]
+    return row_id[:12] + hashlib.sha256("/".join(told).encode()).hexdigest()[:20]
 
 
 def session_handle(session_id: str) -> str:
@@ -142,7 +142,15 @@ def repeat_key(conversation: UUID, idempotency_key: str, place: int) -> UUID:
     No message's own id leads there, since a name made of one has hexadecimal digits only.
     """
     name = idempotency_key.encode("utf-8", "surrogatepass").hex()
-    return uuid5(conversation, f"key:{place}:{name}")
+    return _beside(conversation, uuid5(conversation, f"key:{place}:{name}"))
+
+
+def _beside(conversation: UUID, made: UUID) -> UUID:
+    """A row id that follows from something, where it belongs in the index of ids: in front of all new ones, by conversation.
+
+    So new ids, which grow with time, go to the end of the index and fill its pages, and a conversation's others lie together.
+    """
+    return UUID(bytes=b"\0\0" + conversation.bytes[-4:] + made.bytes[6:])
 
 
 def new_uuid() -> UUID:

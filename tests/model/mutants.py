@@ -236,13 +236,13 @@ OF_THE_MODEL = {
         Topic(("append",), troubles=("wait",), places=ELSEWHERE, **WARM),
         (
             ("look", "k.cache = c.name AND ", ""),
-            ("clear_marks", "USING (cache, conversation, id)", "USING (conversation, id)"),
+            ("clear_marks", "o.cache = seen.cache AND ", ""),
         ),
     ),
     "drop before clear": Mutant(Topic(**MARKED), lookout=MarkClearedFirst),
     "clear only what I saw": Mutant(
         Topic(**MARKED | {"processes": 3, "begun": (("read", "clear_marks"),), "meanwhile": ("read",)}),
-        (("clear_marks", "USING (cache, conversation, id)", "USING (cache, conversation)"),),
+        (("clear_marks", " AND o.id = seen.id", ""),),
     ),
     "a look counts from its begin": Mutant(
         Topic(

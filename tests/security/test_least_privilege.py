@@ -123,8 +123,9 @@ def test_the_documented_rights_are_enough_for_every_verb(granted, redis_url, sch
         "ALTER TABLE {0}.messages ADD COLUMN mine int",
         "ALTER TABLE {0}.messages DISABLE TRIGGER ALL",
         (
-            "CREATE OR REPLACE FUNCTION {0}.clear_v1(p_conversation uuid, p_user text, p_own text[])"
-            " RETURNS TABLE (stamp text) LANGUAGE sql AS 'SELECT 1::text'"
+            "CREATE OR REPLACE FUNCTION {0}.clear_v1(p_conversation uuid, p_user text, p_own text[], p_batch bigint)"
+            " RETURNS TABLE (stamp text, left_here boolean, left_anywhere boolean)"
+            " LANGUAGE sql AS 'SELECT 1::text, true, true'"
         ),
         "DROP TABLE {0}.message_contexts",
         "TRUNCATE {0}.messages CASCADE",

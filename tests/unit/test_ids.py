@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 
 from convmemory import InvalidArgument, NotOpen
 from convmemory.ids import (
+    ConversationKey,
     checked_id,
     conversation_key,
     is_row_of_a_name,
     message_key,
     new_row_id,
+    other_row_id,
+    repeat_key,
     row_of_name,
 )
 
@@ -115,7 +118,22 @@ def test_the_row_of_a_name_given_as_a_uuid_is_made_under_its_name_alone():
 
 def test_the_row_of_a_name_never_changes():
     assert settled("session-1", "ana").uuid == UUID("54510221-b745-8f45-83fb-def728cf6087")
-    assert message_key(UUID(int=1), "run-1") == UUID("219a98c0-7191-5ee6-96d1-fcd60970793e")
+    assert message_key(UUID(int=1), "run-1") == UUID("00000000-0001-5ee6-96d1-fcd60970793e")
+
+
+def test_ids_made_of_something_come_before_every_new_one_and_lie_together_in_a_conversation():
+    here, there = uuid4(), uuid4()
+    made = sorted(
+        make(where, f"run-{n}")
+        for where in (here, there)
+        for make in (message_key, lambda where, name: repeat_key(where, name, 0))
+        for n in range(50)
+    )
+    other = other_row_id(made[0].hex, None, "human", "x", "{}")
+
+    assert other[:12] == made[0].hex[:12]
+    assert made[-1].hex < new_row_id()
+    assert len({row.hex[:12] for row in made[:100]}) == len({row.hex[:12] for row in made[100:]}) == 1
 
 
 @given(st.text(min_size=1), st.text(min_size=1))

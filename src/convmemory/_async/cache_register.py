@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from convmemory._async.statements import AsyncStatements
@@ -13,6 +13,8 @@ from convmemory.windows.trust import FIRST
 
 _BITE: Final = 250
 """Marks one look brings: the reader that looks waits until their windows are dropped."""
+BATCH: Final = 2000
+"""Messages that one statement deletes at most: some ten milliseconds, for which others wait. Larger ones are no faster."""
 
 
 class AsyncCacheRegister(AsyncStatements):
@@ -41,6 +43,24 @@ class AsyncCacheRegister(AsyncStatements):
     async def tidy_caches(self, names: Sequence[str]) -> None:
         """Note that these caches are in use, and forget those that nobody has used for an hour."""
         await self._run("tidy_caches", {"names": array(names)}, fetch=False)
+
+    async def sweep(self, conversation: UUID | None = None) -> bool:
+        """Take away ``BATCH`` of the messages that the delete of a large conversation has left; whether it has left more.
+
+        Without a ``conversation`` it is any that nobody is at: the process that deleted it may have ended before it was through.
+        """
+        [[more]] = await self._run("sweep", {"conversation": conversation, "batch": BATCH})
+        return bool(more)
+
+    async def ping(self) -> dict[str, Any]:
+        """Ask the server for a sign of life: how many windows wait to be dropped, and how many caches there are.
+
+        And of how many conversations a delete was not finished, which is gone on with.
+        """
+        [[dirty, caches, unfinished]] = await self._run("count_marks", {})
+        if unfinished:
+            await self.sweep()
+        return {"dirty_windows": dirty, "caches": caches, "unfinished_deletes": unfinished}
 
     async def forget_caches(self, names: Sequence[str] | None = None) -> int:
         """Forget caches, all of them by default; how many there were. Nothing from before is served afterwards.

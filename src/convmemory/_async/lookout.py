@@ -108,6 +108,7 @@ class AsyncLookout:
             return
         if found.idle:
             await self._postgres.tidy_caches(names)
+            await self._postgres.sweep()
         if found.after is None:
             self._trust.looked(ticket, found.eras)
         else:

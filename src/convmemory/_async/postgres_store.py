@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from convmemory._async.cache_register import AsyncCacheRegister
+from convmemory._async.cache_register import BATCH, AsyncCacheRegister
 from convmemory.errors import ConversationChanged, ConversationNotFound
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
 from convmemory.storage import postgres_rows, revisions
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision
+from convmemory.windows.collection import uncollected
 from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
 
 _BIGGEST: Final = 2**62
@@ -123,7 +124,9 @@ class AsyncPostgresStore(AsyncCacheRegister):
         mine, stamp, *_ = found[0]
         if not mine:
             raise ConversationNotFound(key.name)
-        return stamp, [postgres_rows.message_of(key.name, row[2:]) for row in found if row[2] is not None]
+        rows = found if after is not None else reversed(found)
+        with uncollected(len(found)):
+            return stamp, [postgres_rows.message_of(key.name, row[2:]) for row in rows if row[2] is not None]
 
     async def read_messages_by_id(self, key: ConversationKey, ids: Sequence[str]) -> list[Message]:
         """Those of the messages with these row ids that are still there, oldest first; whoever appended has told of them."""
@@ -201,12 +204,28 @@ class AsyncPostgresStore(AsyncCacheRegister):
         return self._one(key, rows)
 
     async def delete_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
-        """Delete a conversation with all its messages; ``ConversationNotFound`` when there is none."""
+        """Delete a conversation with all its messages; ``ConversationNotFound`` when there is none.
+
+        A large one is gone at once, and its messages are taken away by ``finish``.
+        """
         return await self._change(key, "delete_conversation", own)
 
     async def clear_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
-        """Delete all messages and keep the conversation; ``ConversationNotFound`` when there is none."""
+        """Delete all messages and keep the conversation; otherwise as ``delete_conversation``."""
         return await self._change(key, "clear_conversation", own)
+
+    async def finish(self, key: ConversationKey, written: Written) -> None:
+        """Take away what the delete of a large conversation has left, in many short transactions.
+
+        What another delete has left, whose process ended before it was through, is taken away as well: all of it by a
+        large one, and a little by any other.
+        """
+        more = written.left_here
+        while more:
+            more = await self.sweep(key.uuid)
+        more = written.left_anywhere
+        while more:
+            more = await self.sweep() and written.left_here
 
     async def pop_message(
         self, key: ConversationKey, message: UUID, *, own: Sequence[str] = ()
@@ -231,7 +250,7 @@ class AsyncPostgresStore(AsyncCacheRegister):
         return written
 
     async def _change(self, key: ConversationKey, name: str, own: Sequence[str]) -> Written:
-        written = await self._changed(key, name, own, {})
+        written = await self._changed(key, name, own, {"batch": BATCH})
         if written is None:
             raise ConversationNotFound(key.name)
         return written
@@ -240,8 +259,11 @@ class AsyncPostgresStore(AsyncCacheRegister):
         self, key: ConversationKey, name: str, own: Sequence[str], more: Mapping[str, Any]
     ) -> Written | None:
         parameters = {**await self._mine(key), "own": postgres_rows.array(own)}
-        found = await self._run(name, {**parameters, **more}, gone=[[NO_CONVERSATION]])
-        return Written(found[0][0]) if found else None
+        found = await self._run(name, {**parameters, **more}, gone=[[NO_CONVERSATION, "batch" in more]])
+        if not found:
+            return None
+        stamp, *left = found[0]
+        return Written(stamp, left_here=any(left[:1]), left_anywhere=any(left[1:]))
 
     async def owns(self, key: ConversationKey) -> bool | None:
         """Whether the conversation is the user's; ``None`` when there is none, and it may be made under this key."""

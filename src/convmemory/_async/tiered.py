@@ -196,13 +196,17 @@ class AsyncTieredStore:
     async def clear(self, key: ConversationKey) -> None:
         """Delete a conversation's messages and what is cached of them."""
         standing = await self._own()
-        await self._publish(key, await self.postgres.clear_conversation(key, own=standing.names), standing)
+        written = await self.postgres.clear_conversation(key, own=standing.names)
+        await self._publish(key, written, standing)
+        await self._finish(key, written)
 
     @traced("convmemory.delete")
     async def delete(self, key: ConversationKey) -> None:
         """Delete a conversation and what is cached of it."""
         standing = await self._own()
-        await self._publish(key, await self.postgres.delete_conversation(key, own=standing.names), standing)
+        written = await self.postgres.delete_conversation(key, own=standing.names)
+        await self._publish(key, written, standing)
+        await self._finish(key, written)
 
     @traced("convmemory.revise")
     async def revise(self, key: ConversationKey, changes: Sequence[Revision]) -> None:
@@ -231,6 +235,13 @@ class AsyncTieredStore:
         if stamp == NO_CONVERSATION:
             raise ConversationNotFound(key.name)
         return None
+
+    async def _finish(self, key: ConversationKey, written: Written) -> None:
+        """Take away what a large delete has left. It is acknowledged by now: what fails here somebody else goes on with."""
+        try:
+            await self.postgres.finish(key, written)
+        except StorageError as error:
+            logger.warning("what was deleted is not all taken away yet: %s", error)
 
     async def _own(self) -> Standing:
         """The caches this write tells; none while Redis is left alone, so that the statement marks them all."""

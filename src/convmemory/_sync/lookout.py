@@ -109,6 +109,7 @@ class Lookout:
             return
         if found.idle:
             self._postgres.tidy_caches(names)
+            self._postgres.sweep()
         if found.after is None:
             self._trust.looked(ticket, found.eras)
         else:

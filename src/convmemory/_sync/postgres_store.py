@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from convmemory._sync.cache_register import CacheRegister
+from convmemory._sync.cache_register import BATCH, CacheRegister
 from convmemory.errors import ConversationChanged, ConversationNotFound
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
 from convmemory.storage import postgres_rows, revisions
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision
+from convmemory.windows.collection import uncollected
 from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
 
 _BIGGEST: Final = 2**62
@@ -124,7 +125,9 @@ class PostgresStore(CacheRegister):
         mine, stamp, *_ = found[0]
         if not mine:
             raise ConversationNotFound(key.name)
-        return stamp, [postgres_rows.message_of(key.name, row[2:]) for row in found if row[2] is not None]
+        rows = found if after is not None else reversed(found)
+        with uncollected(len(found)):
+            return stamp, [postgres_rows.message_of(key.name, row[2:]) for row in rows if row[2] is not None]
 
     def read_messages_by_id(self, key: ConversationKey, ids: Sequence[str]) -> list[Message]:
         """Those of the messages with these row ids that are still there, oldest first; whoever appended has told of them."""
@@ -200,12 +203,28 @@ class PostgresStore(CacheRegister):
         return self._one(key, rows)
 
     def delete_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
-        """Delete a conversation with all its messages; ``ConversationNotFound`` when there is none."""
+        """Delete a conversation with all its messages; ``ConversationNotFound`` when there is none.
+
+        A large one is gone at once, and its messages are taken away by ``finish``.
+        """
         return self._change(key, "delete_conversation", own)
 
     def clear_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
-        """Delete all messages and keep the conversation; ``ConversationNotFound`` when there is none."""
+        """Delete all messages and keep the conversation; otherwise as ``delete_conversation``."""
         return self._change(key, "clear_conversation", own)
+
+    def finish(self, key: ConversationKey, written: Written) -> None:
+        """Take away what the delete of a large conversation has left, in many short transactions.
+
+        What another delete has left, whose process ended before it was through, is taken away as well: all of it by a
+        large one, and a little by any other.
+        """
+        more = written.left_here
+        while more:
+            more = self.sweep(key.uuid)
+        more = written.left_anywhere
+        while more:
+            more = self.sweep() and written.left_here
 
     def pop_message(self, key: ConversationKey, message: UUID, *, own: Sequence[str] = ()) -> Written | None:
         """Delete the newest message if it is the row ``message``; ``None``, and nothing done, when it is not.
@@ -228,7 +247,7 @@ class PostgresStore(CacheRegister):
         return written
 
     def _change(self, key: ConversationKey, name: str, own: Sequence[str]) -> Written:
-        written = self._changed(key, name, own, {})
+        written = self._changed(key, name, own, {"batch": BATCH})
         if written is None:
             raise ConversationNotFound(key.name)
         return written
@@ -237,8 +256,11 @@ class PostgresStore(CacheRegister):
         self, key: ConversationKey, name: str, own: Sequence[str], more: Mapping[str, Any]
     ) -> Written | None:
         parameters = {**self._mine(key), "own": postgres_rows.array(own)}
-        found = self._run(name, {**parameters, **more}, gone=[[NO_CONVERSATION]])
-        return Written(found[0][0]) if found else None
+        found = self._run(name, {**parameters, **more}, gone=[[NO_CONVERSATION, "batch" in more]])
+        if not found:
+            return None
+        stamp, *left = found[0]
+        return Written(stamp, left_here=any(left[:1]), left_anywhere=any(left[1:]))
 
     def owns(self, key: ConversationKey) -> bool | None:
         """Whether the conversation is the user's; ``None`` when there is none, and it may be made under this key."""

@@ -142,11 +142,6 @@ class Statements:
             self._conninfo.get_secret_value(), self.settings, self.settings.name_of("database_url")
         )
 
-    def ping(self) -> dict[str, Any]:
-        """Ask the server for a sign of life: how many windows wait to be dropped, and how many caches there are."""
-        [[dirty, caches]] = self._run("count_marks", {})
-        return {"dirty_windows": dirty, "caches": caches}
-
     def figures(self) -> dict[str, Any]:
         """What this process knows without asking: its counters, and the pool's statistics."""
         return {**self.health.figures(), **self._pool.get_stats()}

@@ -195,13 +195,17 @@ class TieredStore:
     def clear(self, key: ConversationKey) -> None:
         """Delete a conversation's messages and what is cached of them."""
         standing = self._own()
-        self._publish(key, self.postgres.clear_conversation(key, own=standing.names), standing)
+        written = self.postgres.clear_conversation(key, own=standing.names)
+        self._publish(key, written, standing)
+        self._finish(key, written)
 
     @traced("convmemory.delete")
     def delete(self, key: ConversationKey) -> None:
         """Delete a conversation and what is cached of it."""
         standing = self._own()
-        self._publish(key, self.postgres.delete_conversation(key, own=standing.names), standing)
+        written = self.postgres.delete_conversation(key, own=standing.names)
+        self._publish(key, written, standing)
+        self._finish(key, written)
 
     @traced("convmemory.revise")
     def revise(self, key: ConversationKey, changes: Sequence[Revision]) -> None:
@@ -230,6 +234,13 @@ class TieredStore:
         if stamp == NO_CONVERSATION:
             raise ConversationNotFound(key.name)
         return None
+
+    def _finish(self, key: ConversationKey, written: Written) -> None:
+        """Take away what a large delete has left. It is acknowledged by now: what fails here somebody else goes on with."""
+        try:
+            self.postgres.finish(key, written)
+        except StorageError as error:
+            logger.warning("what was deleted is not all taken away yet: %s", error)
 
     def _own(self) -> Standing:
         """The caches this write tells; none while Redis is left alone, so that the statement marks them all."""

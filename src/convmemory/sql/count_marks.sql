@@ -1,3 +1,6 @@
--- How many windows wait to be dropped, and how many caches are registered.
-SELECT (SELECT count(*) FROM {schema}.marks AS m WHERE EXISTS (SELECT FROM {schema}.caches AS c WHERE c.name = m.cache)),
-       (SELECT count(*) FROM {schema}.caches)
+-- How many windows wait to be dropped, 10,000 of a cache at most, how many caches are registered, and of how many conversations the delete
+-- is not finished, 100 at most: what is many may be a million, and this is also a sign of life.
+SELECT (SELECT count(*) FROM {schema}.caches AS c CROSS JOIN LATERAL (
+            SELECT FROM {schema}.marks AS m WHERE m.cache = c.name LIMIT 10000) AS waiting),
+       (SELECT count(*) FROM {schema}.caches),
+       (SELECT count(*) FROM (SELECT FROM {schema}.conversations WHERE left_over > 0 LIMIT 100) AS unfinished)

@@ -8,6 +8,6 @@ FROM {schema}.caches AS c
 LEFT JOIN LATERAL (
     SELECT k.conversation, k.id FROM {schema}.marks AS k
     WHERE k.cache = c.name AND k.conversation >= %(after)s
-    ORDER BY k.conversation LIMIT %(page)s) AS m ON true
+    ORDER BY k.cache, k.conversation LIMIT %(page)s) AS m ON true
 WHERE c.name = ANY (%(names)s::text[]) AND c.history = (SELECT {schema}.history_v1())
 ORDER BY c.name, m.conversation

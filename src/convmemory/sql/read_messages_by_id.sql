@@ -1,11 +1,14 @@
--- Stored messages by their row ids, with all their columns, oldest first. conversation uuid; user_id; ids.
--- Returns one row a message that is there, as read_messages.sql does.
+-- Stored messages by their row ids, with all their columns, oldest first. conversation uuid; user_id; ids: no id twice.
+-- Returns one row a message that is there, as read_messages.sql does. (OFFSET 0: each id is looked up by itself.)
 SELECT m.id, m.seq, m.role, m.content, m.body, m.tokens_used, m.latency_ms, m.created_at, m.metadata, (
            SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('doc_id', x.doc_id, 'content', x.content, 'score', x.score,
                                                'metadata', x.metadata) ORDER BY x.position)
            FROM {schema}.message_contexts AS x
            WHERE x.conversation_id = m.conversation_id AND x.seq = m.seq) AS contexts
-FROM {schema}.messages AS m
-JOIN {schema}.conversations AS c ON c.conversation_id = m.conversation_id AND c.user_id = %(user_id)s
-WHERE m.conversation_id = %(conversation)s AND m.id = ANY(%(ids)s::uuid[])
+FROM {schema}.conversations AS c
+CROSS JOIN pg_catalog.unnest(%(ids)s::uuid[]) AS i (id)
+CROSS JOIN LATERAL (
+    SELECT n.* FROM {schema}.messages AS n
+    WHERE n.id = i.id AND n.conversation_id = c.conversation_id AND n.seq <= c.last_seq OFFSET 0) AS m
+WHERE c.conversation_id = %(conversation)s AND c.user_id = %(user_id)s
 ORDER BY m.seq

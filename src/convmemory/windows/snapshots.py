@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from convmemory.encoding.codec import pack_row
+from convmemory.windows.collection import uncollected
 from convmemory.windows.cutting import span
 
 NO_CONVERSATION: Final = ""
@@ -51,6 +52,8 @@ class Written:
 
     ``stamp`` is the conversation's now, and ``before`` what it was. ``entries`` are the newly stored messages in order,
     the first at ``first_seq``; a change that stored none (a repeat, a clear) has no entries and extends nothing.
+    ``left_here``: messages of a large conversation, which nobody sees any more, have still to be taken away;
+    ``left_anywhere``: of any conversation.
     """
 
     stamp: str
@@ -58,6 +61,8 @@ class Written:
     first_seq: int = 0
     human_seq: int = 0
     entries: Sequence[bytes] = ()
+    left_here: bool = False
+    left_anywhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,5 +96,6 @@ def snapshot_of(rows: Sequence[tuple[object, ...]]) -> tuple[bool, Snapshot]:
     if not rows:
         return True, Snapshot()
     mine, stamp, last, human, *_ = rows[0]
-    entries = [pack_row(str(body), str(content)) for *_, seq, body, content in rows if seq is not None]
+    with uncollected(len(rows)):
+        entries = [pack_row(str(body), str(content)) for *_, seq, body, content in rows if seq is not None]
     return bool(mine), Snapshot(str(stamp), int(str(last)), int(str(human)), entries)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from langchain_core.messages import BaseMessage
 
 from convmemory.encoding.codec import unpack
+from convmemory.windows.collection import uncollected
 from convmemory.windows.cutting import newest_turns, recent, within_tokens
 from convmemory.windows.snapshots import Snapshot
 
@@ -29,7 +30,8 @@ class WindowSize:
 
     def cut(self, snapshot: Snapshot) -> list[BaseMessage]:
         """The messages of a snapshot that are shown."""
-        found = [unpack(entry) for entry in snapshot.entries]
+        with uncollected(len(snapshot.entries)):
+            found = [unpack(entry) for entry in snapshot.entries]
         window = recent(found, self.messages, hard_max=self.hard, whole=snapshot.whole)
         if self.turns is not None:
             window = newest_turns(window, self.turns)

@@ -10,52 +10,62 @@ CREATE TABLE {schema}.installation (
 );
 INSERT INTO {schema}.installation DEFAULT VALUES;
 
+-- What every append changes stands side by side: an update logs what lies between the first byte that changed and the last.
 CREATE TABLE {schema}.conversations (
     conversation_id uuid PRIMARY KEY,
-    user_id         text NOT NULL,
+    user_id         text NOT NULL,                          -- '' once it is deleted and its messages wait to be taken away
     external_id     text,                                   -- the caller's own name for it, scoped to user_id
     dept_id         text,
     title           text,
     title_source    text NOT NULL DEFAULT 'none',           -- 'none', 'auto' or 'user'
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    left_over       bigint NOT NULL DEFAULT 0,              -- messages after last_seq up to here wait to be taken away (sweep_v1)
     stamp           uuid NOT NULL DEFAULT gen_random_uuid(), -- another one with every change: what windows are compared by
     version         bigint NOT NULL DEFAULT 0,              -- grows with every change, for people and programs
     last_seq        bigint NOT NULL DEFAULT 0,              -- position of the newest message
     last_human_seq  bigint NOT NULL DEFAULT 0,              -- position of the newest human message: where its turn starts
-    created_at      timestamptz NOT NULL DEFAULT now(),
     updated_at      timestamptz NOT NULL DEFAULT now(),
+    updated_minute  timestamp NOT NULL GENERATED ALWAYS AS (date_trunc('minute', updated_at AT TIME ZONE 'UTC')) STORED,
     metadata        jsonb NOT NULL DEFAULT '{{}}'
-);
+) WITH (fillfactor = 50); -- most updates change no indexed column, and find room on their own page
 
--- serves list_conversations.sql
-CREATE INDEX conversations_by_user ON {schema}.conversations (user_id, updated_at DESC, conversation_id DESC);
+-- Serves list_conversations.sql, which sorts what is of one minute. With updated_at itself in it every append would write to
+-- each index of the table.
+CREATE INDEX conversations_by_user ON {schema}.conversations (user_id, updated_minute DESC);
 
+-- serves sweep_v1
+CREATE INDEX conversations_left_over ON {schema}.conversations (conversation_id) WHERE left_over > 0;
+
+-- What is of one length stands first: between texts it would be padded.
 CREATE TABLE {schema}.messages (
     conversation_id uuid NOT NULL REFERENCES {schema}.conversations ON DELETE CASCADE,
     seq             bigint NOT NULL,                        -- gap-free from 1, given under the conversation's row lock
     id              uuid NOT NULL,                          -- made by the client before the first attempt
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    tokens_used     integer,
+    latency_ms      integer,
     role            text NOT NULL,
     content         text NOT NULL,                          -- what people read and search; exact unless body carries its own
     body            text NOT NULL,                          -- the lossless encoding (codec.py); text, because jsonb is not
-    tokens_used     integer,
-    latency_ms      integer,
-    created_at      timestamptz NOT NULL DEFAULT now(),
     metadata        jsonb,
     PRIMARY KEY (conversation_id, seq)
 );
 
--- what makes an append idempotent
-CREATE UNIQUE INDEX messages_by_id ON {schema}.messages (conversation_id, id);
+-- What makes an append idempotent. The id first: those that follow from nothing grow with time, and fill the last page; those that
+-- follow from a LangChain id begin alike in a conversation (ids.py). And no plan can walk a conversation by it.
+CREATE UNIQUE INDEX messages_by_id ON {schema}.messages (id, conversation_id);
 
+-- They hang on the conversation, and whoever deletes single messages deletes theirs: a key on messages would fire a trigger for
+-- each message of a large conversation.
 CREATE TABLE {schema}.message_contexts (
-    conversation_id uuid NOT NULL,
+    conversation_id uuid NOT NULL REFERENCES {schema}.conversations ON DELETE CASCADE,
     seq             bigint NOT NULL,
     position        integer NOT NULL,                       -- order in which the retriever gave it, from 0
     doc_id          text,
     content         text NOT NULL,
     score           double precision,
     metadata        jsonb NOT NULL DEFAULT '{{}}',
-    PRIMARY KEY (conversation_id, seq, position),
-    FOREIGN KEY (conversation_id, seq) REFERENCES {schema}.messages ON DELETE CASCADE
+    PRIMARY KEY (conversation_id, seq, position)
 );
 
 -- Who caches windows of these conversations: a Redis server by the name it has for itself, with database number and key
@@ -129,7 +139,8 @@ BEGIN
 END $$;
 
 -- Mark what was changed by hand, for every cache: nobody else tells them. A write of the library says which conversation it
--- has seen to itself. A conversation of which messages went or changed gets a new stamp, as from any other change.
+-- has seen to itself. A conversation of which messages went or changed gets a new stamp, as from any other change, and what was
+-- retrieved for those that went goes with them.
 CREATE FUNCTION {schema}.changed_by_hand() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -142,6 +153,10 @@ BEGIN
         UPDATE {schema}.conversations AS now_ SET stamp = gen_random_uuid(), version = now_.version + 1
         WHERE now_.conversation_id IN (SELECT g.conversation_id FROM gone AS g)
           AND now_.conversation_id IS DISTINCT FROM seen_to;
+        IF TG_OP = 'DELETE' THEN
+            DELETE FROM {schema}.message_contexts AS x WHERE (x.conversation_id, x.seq) IN (
+                SELECT g.conversation_id, g.seq FROM gone AS g WHERE g.conversation_id IS DISTINCT FROM seen_to);
+        END IF;
     END IF;
     INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
     SELECT c.name, g.conversation_id, c.registered_by
@@ -158,7 +173,7 @@ REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION {schema}.chang
 CREATE TRIGGER updated_by_hand AFTER UPDATE ON {schema}.messages
 REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION {schema}.changed_by_hand();
 
--- A conversation that gets another owner: what is cached of it is the former one's.
+-- A conversation that gets another owner: what is cached of it is the former one's. (That of nobody is a deleted one.)
 CREATE FUNCTION {schema}.moved_by_hand() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -172,7 +187,7 @@ BEGIN
 END $$;
 
 CREATE TRIGGER moved_by_hand AFTER UPDATE OF user_id ON {schema}.conversations
-FOR EACH ROW WHEN (OLD.user_id IS DISTINCT FROM NEW.user_id) EXECUTE FUNCTION {schema}.moved_by_hand();
+FOR EACH ROW WHEN (OLD.user_id <> NEW.user_id AND OLD.user_id <> '' AND NEW.user_id <> '') EXECUTE FUNCTION {schema}.moved_by_hand();
 
 -- A table that is emptied at one stroke does not say what was in it: no cache is known any more.
 CREATE FUNCTION {schema}.emptied_by_hand() RETURNS trigger LANGUAGE plpgsql
@@ -241,6 +256,7 @@ DECLARE
     known boolean := false;
     given uuid[] := p_ids;
     made boolean := false;
+    gone bigint[];
     oldest timestamptz := pg_catalog.now(); -- of the batch: a conversation is as old as its messages
     newest timestamptz := pg_catalog.now();
 BEGIN
@@ -254,8 +270,24 @@ BEGIN
         VALUES (p_conversation, p_user, p_external, p_dept) ON CONFLICT DO NOTHING;
         made := FOUND;
     END LOOP;
+    IF c.user_id = '' AND p_user <> '' THEN -- deleted, and not all of it is taken away yet
+        UPDATE {schema}.conversations AS now_ SET
+            user_id = p_user, external_id = p_external, dept_id = p_dept, version = 0,
+            created_at = pg_catalog.now(), updated_at = pg_catalog.now()
+        WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
+        made := true;
+    END IF;
     IF c.user_id IS DISTINCT FROM p_user THEN
         RETURN;
+    END IF;
+    IF c.left_over > c.last_seq THEN -- what is left of another time makes room
+        PERFORM {schema}.begin_change_v1(p_conversation);
+        SELECT pg_catalog.array_agg(c.last_seq + i.n) || pg_catalog.array_agg((
+            SELECT old.seq FROM {schema}.messages AS old
+            WHERE old.conversation_id = p_conversation AND old.id = i.id AND old.seq > c.last_seq)) INTO gone
+        FROM unnest(p_ids) WITH ORDINALITY AS i (id, n);
+        DELETE FROM {schema}.message_contexts AS x WHERE x.conversation_id = p_conversation AND x.seq = ANY (gone);
+        DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (gone);
     END IF;
     stamp := c.stamp;
     version := c.version;
@@ -270,10 +302,17 @@ BEGIN
             SELECT coalesce(p_since, 0) = -1 OR (old.seq > coalesce(p_since, 0) AND old.role = m.role AND old.content = m.content
                    AND (old.body = m.body OR {schema}.says_the_same_v1(old.body, m.body)))
             FROM {schema}.messages AS old WHERE old.conversation_id = p_conversation AND old.id = m.id
-        ) IS NOT FALSE THEN m.id ELSE pg_catalog.encode(pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to(
-            pg_catalog.concat_ws('/', m.id, p_since, m.role, m.content, m.body), 'UTF8')), 1, 16), 'hex')::uuid END
+        ) IS NOT FALSE THEN m.id ELSE (pg_catalog.left(pg_catalog.replace(m.id::text, '-', ''), 12) ||
+            pg_catalog.encode(pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to(
+            pg_catalog.concat_ws('/', m.id, p_since, m.role, m.content, m.body), 'UTF8')), 1, 10), 'hex'))::uuid END
             ORDER BY m.n) INTO p_ids
         FROM unnest(p_ids, p_roles, p_contents, p_bodies) WITH ORDINALITY AS m (id, role, content, body, n);
+        IF c.left_over > c.last_seq THEN
+            DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (ARRAY (
+                SELECT (SELECT old.seq FROM {schema}.messages AS old
+                        WHERE old.conversation_id = p_conversation AND old.id = i.id AND old.seq > c.last_seq)
+                FROM unnest(p_ids) AS i (id)));
+        END IF;
         INSERT INTO {schema}.messages
             (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata)
         SELECT p_conversation, c.last_seq + pg_catalog.row_number() OVER (ORDER BY m.n), m.id, m.role, m.content, m.body,
@@ -284,10 +323,11 @@ BEGIN
                WHERE old.conversation_id = p_conversation AND old.id = m.id) IS NULL;
         GET DIAGNOSTICS stored = ROW_COUNT;
         SELECT coalesce(pg_catalog.max(m.seq), c.last_human_seq) INTO last_human_seq FROM {schema}.messages AS m
-        WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq AND m.role = 'human';
-        SELECT pg_catalog.array_agg(CASE WHEN i.id = i.given THEN m.seq ELSE -m.seq END ORDER BY i.n) INTO seqs
-        FROM unnest(p_ids, given) WITH ORDINALITY AS i (id, given, n)
-        JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = i.id;
+        WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq AND m.seq <= c.last_seq + stored AND m.role = 'human';
+        SELECT pg_catalog.array_agg(CASE WHEN i.id = i.given THEN 1 ELSE -1 END * (
+            SELECT m.seq FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.id = i.id
+        ) ORDER BY i.n) INTO seqs
+        FROM unnest(p_ids, given) WITH ORDINALITY AS i (id, given, n);
     ELSE
         INSERT INTO {schema}.messages
             (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata)
@@ -306,7 +346,8 @@ BEGIN
         SELECT p_conversation, m.seq, x.position, x.doc_id, x.content, x.score, coalesce(x.metadata, '{{}}')
         FROM pg_catalog.jsonb_to_recordset(p_contexts)
              AS x (n integer, position integer, doc_id text, content text, score double precision, metadata jsonb)
-        JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = p_ids[x.n] AND m.seq > c.last_seq
+        JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = p_ids[x.n]
+             AND m.seq > c.last_seq AND m.seq <= c.last_seq + stored
         ON CONFLICT DO NOTHING;
     END IF;
 
@@ -314,7 +355,8 @@ BEGIN
     IF stored > 0 THEN
         IF p_created IS NOT NULL THEN
             SELECT least(oldest, pg_catalog.min(m.created_at)), least(newest, pg_catalog.max(m.created_at)) INTO oldest, newest
-            FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq;
+            FROM {schema}.messages AS m
+            WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq AND m.seq <= c.last_seq + stored;
         END IF;
         version := c.version + 1;
         before := CASE WHEN made THEN NULL ELSE c.stamp END;
@@ -356,10 +398,48 @@ BEGIN
     ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
 END $$;
 
+-- Take away some of what the delete of a large conversation has left: messages that nobody sees any more, those with the
+-- greatest seqs first, so that none of what went before is walked through again. Each call is a transaction of its own, so
+-- that nobody waits for long, and one that never comes leaves nothing but rows.
+-- p_conversation: which, or NULL for any that nobody is at; p_batch: messages at most. Returns whether more of it is left.
+CREATE FUNCTION {schema}.sweep_v1(p_conversation uuid, p_batch bigint) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    c {schema}.conversations;
+    lowest bigint;
+BEGIN
+    IF p_conversation IS NULL THEN
+        SELECT * INTO c FROM {schema}.conversations AS o WHERE o.left_over > 0
+        ORDER BY o.conversation_id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+    ELSE
+        SELECT * INTO c FROM {schema}.conversations AS o
+        WHERE o.conversation_id = p_conversation AND o.left_over > 0 FOR NO KEY UPDATE;
+    END IF;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM {schema}.begin_change_v1(c.conversation_id);
+    lowest := greatest(c.last_seq, c.left_over - p_batch); -- what was said anew meanwhile has taken the place of the rest
+    DELETE FROM {schema}.message_contexts AS x
+    WHERE x.conversation_id = c.conversation_id AND x.seq > lowest AND x.seq <= c.left_over;
+    DELETE FROM {schema}.messages AS m
+    WHERE m.conversation_id = c.conversation_id AND m.seq > lowest AND m.seq <= c.left_over;
+    IF lowest > c.last_seq THEN
+        UPDATE {schema}.conversations AS o SET left_over = lowest WHERE o.conversation_id = c.conversation_id;
+    ELSIF c.user_id = '' THEN
+        DELETE FROM {schema}.conversations AS o WHERE o.conversation_id = c.conversation_id;
+    ELSE
+        UPDATE {schema}.conversations AS o SET left_over = 0 WHERE o.conversation_id = c.conversation_id;
+    END IF;
+    RETURN lowest > c.last_seq;
+END $$;
+
 -- Delete a conversation's messages and keep the conversation: the row lock first, so that no append slips between.
--- p_own names the caches that are told by whoever calls. Returns no row when there is none, or it is somebody else's.
-CREATE FUNCTION {schema}.clear_v1(p_conversation uuid, p_user text, p_own text[])
-RETURNS TABLE (stamp text)
+-- p_own names the caches that are told by whoever calls; more messages than p_batch are left to sweep_v1, and seen by nobody.
+-- Returns the stamp, and whether something is left, of this conversation or of any; no row when there is none, or it is
+-- somebody else's.
+CREATE FUNCTION {schema}.clear_v1(p_conversation uuid, p_user text, p_own text[], p_batch bigint)
+RETURNS TABLE (stamp text, left_here boolean, left_anywhere boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -368,6 +448,8 @@ BEGIN
     PERFORM {schema}.begin_change_v1(p_conversation);
     UPDATE {schema}.conversations AS now_
     SET stamp = gen_random_uuid(), version = now_.version + 1, last_seq = 0, last_human_seq = 0, updated_at = now(),
+        left_over = CASE WHEN greatest(now_.last_seq, now_.left_over) <= p_batch THEN 0
+                         ELSE greatest(now_.last_seq, now_.left_over) END,
         title = CASE WHEN now_.title_source = 'auto' THEN NULL ELSE now_.title END, -- it quotes what is deleted
         title_source = CASE WHEN now_.title_source = 'auto' THEN 'none' ELSE now_.title_source END
     WHERE now_.conversation_id = p_conversation AND now_.user_id = p_user
@@ -375,25 +457,55 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation;
+    IF c.left_over = 0 THEN
+        DELETE FROM {schema}.message_contexts AS x WHERE x.conversation_id = p_conversation;
+        DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation;
+    END IF;
     PERFORM {schema}.mark_others_v1(p_conversation, p_own);
-    RETURN QUERY SELECT c.stamp::text;
+    RETURN QUERY SELECT c.stamp::text, c.left_over > 0, EXISTS (
+        SELECT FROM {schema}.conversations AS o WHERE o.left_over > 0);
 END $$;
 
--- Delete a conversation with its messages and contexts. p_own as for clear_v1. Returns the stamp of a conversation that is
--- not there, ''; no row when there was none, or it is somebody else's.
-CREATE FUNCTION {schema}.delete_v1(p_conversation uuid, p_user text, p_own text[])
-RETURNS TABLE (stamp text)
+-- Delete a conversation with its messages and contexts. p_own and p_batch as for clear_v1: a large one becomes nobody's at once,
+-- and its row goes with the last of its messages, or is somebody's anew. Returns the stamp of a conversation that is
+-- not there, '', and what is left as clear_v1 does; no row when there was none, or it is somebody else's.
+CREATE FUNCTION {schema}.delete_v1(p_conversation uuid, p_user text, p_own text[], p_batch bigint)
+RETURNS TABLE (stamp text, left_here boolean, left_anywhere boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+    c {schema}.conversations;
+    large boolean;
 BEGIN
     PERFORM {schema}.begin_change_v1(p_conversation);
-    DELETE FROM {schema}.conversations AS now_ WHERE now_.conversation_id = p_conversation AND now_.user_id = p_user;
+    SELECT * INTO c FROM {schema}.conversations WHERE conversation_id = p_conversation AND user_id = p_user FOR UPDATE;
     IF NOT FOUND THEN
         RETURN;
     END IF;
+    large := greatest(c.last_seq, c.left_over) > p_batch;
+    IF large THEN
+        UPDATE {schema}.conversations AS now_ SET
+            user_id = '', external_id = NULL, dept_id = NULL, title = NULL, title_source = 'none', metadata = '{{}}',
+            stamp = gen_random_uuid(), version = 0, last_seq = 0, last_human_seq = 0,
+            left_over = greatest(c.last_seq, c.left_over)
+        WHERE now_.conversation_id = p_conversation;
+    ELSE
+        DELETE FROM {schema}.conversations AS now_ WHERE now_.conversation_id = p_conversation;
+    END IF;
     PERFORM {schema}.mark_others_v1(p_conversation, p_own);
-    RETURN QUERY SELECT ''::text;
+    RETURN QUERY SELECT ''::text, large, EXISTS (SELECT FROM {schema}.conversations AS o WHERE o.left_over > 0);
+END $$;
+
+-- Where the newest turn of a conversation starts that ends at p_last, 0 where nobody has begun one. It is looked for as far back
+-- as a window can reach: a turn that is longer is cut anyhow.
+CREATE FUNCTION {schema}.newest_human_v1(p_conversation uuid, p_user text, p_last bigint) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN coalesce((
+        SELECT m.seq FROM {schema}.messages AS m
+        WHERE m.conversation_id = p_conversation AND m.seq <= p_last AND m.seq > p_last - 10000 AND m.role = 'human'
+          AND (SELECT c.user_id = p_user FROM {schema}.conversations AS c WHERE c.conversation_id = p_conversation)
+        ORDER BY m.conversation_id DESC, m.seq DESC LIMIT 1), 0);
 END $$;
 
 -- Delete the newest message, if it still is the one of that id; the row lock first, so that no append slips between. p_own as
@@ -411,16 +523,18 @@ BEGIN
     WHERE conversation_id = p_conversation AND user_id = p_user FOR NO KEY UPDATE;
     DELETE FROM {schema}.messages AS m
     WHERE m.conversation_id = c.conversation_id AND m.id = p_id
-      AND m.seq = (SELECT max(n.seq) FROM {schema}.messages AS n WHERE n.conversation_id = c.conversation_id)
+      AND m.seq = (SELECT n.seq FROM {schema}.messages AS n
+                   WHERE n.conversation_id = c.conversation_id AND n.seq <= c.last_seq
+                   ORDER BY n.conversation_id DESC, n.seq DESC LIMIT 1)
     RETURNING m.seq INTO place;
     IF NOT FOUND THEN
         RETURN;
     END IF;
+    DELETE FROM {schema}.message_contexts AS x WHERE x.conversation_id = p_conversation AND x.seq = place;
     UPDATE {schema}.conversations AS now_ SET
         stamp = gen_random_uuid(), version = c.version + 1, last_seq = place - 1, updated_at = now(),
-        last_human_seq = CASE WHEN c.last_human_seq < place THEN c.last_human_seq ELSE coalesce(
-            (SELECT m.seq FROM {schema}.messages AS m
-             WHERE m.conversation_id = p_conversation AND m.role = 'human' ORDER BY m.seq DESC LIMIT 1), 0) END
+        last_human_seq = CASE WHEN c.last_human_seq < place THEN c.last_human_seq
+                              ELSE {schema}.newest_human_v1(p_conversation, p_user, place - 1) END
     WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
     PERFORM {schema}.mark_others_v1(p_conversation, p_own);
     RETURN QUERY SELECT c.stamp::text;
@@ -440,6 +554,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c {schema}.conversations;
     revised bigint[];
+    newest bigint; -- what stays
 BEGIN
     PERFORM {schema}.begin_change_v1(p_conversation);
     SELECT * INTO c FROM {schema}.conversations
@@ -451,23 +566,23 @@ BEGIN
         UPDATE {schema}.messages AS m SET content = r.content, body = r.body, metadata = r.metadata
         FROM unnest(p_seqs, p_old_contents, p_old_bodies, p_contents, p_bodies, p_metadata)
              AS r (seq, old_content, old_body, content, body, metadata)
-        WHERE m.conversation_id = p_conversation AND m.seq = r.seq
+        WHERE m.conversation_id = p_conversation AND m.seq = ANY (p_seqs) AND m.seq <= c.last_seq AND m.seq = r.seq
           AND m.content = r.old_content AND m.body = r.old_body
         RETURNING m.seq
     ) SELECT array_agg(seq) INTO revised FROM changed;
     IF revised IS NOT NULL THEN
+        newest := coalesce((
+            SELECT kept.seq FROM {schema}.messages AS kept
+            WHERE kept.conversation_id = p_conversation AND kept.seq <= c.last_seq
+              AND NOT (kept.seq = ANY (p_gone) AND kept.seq = ANY (revised))
+            ORDER BY kept.conversation_id DESC, kept.seq DESC LIMIT 1), 0);
+        DELETE FROM {schema}.message_contexts AS x
+        WHERE x.conversation_id = p_conversation AND x.seq > newest AND x.seq <= c.last_seq;
         DELETE FROM {schema}.messages AS m
-        WHERE m.conversation_id = p_conversation AND m.seq = ANY (p_gone) AND m.seq = ANY (revised)
-          AND m.seq > coalesce((SELECT max(kept.seq) FROM {schema}.messages AS kept
-                                WHERE kept.conversation_id = p_conversation
-                                  AND NOT (kept.seq = ANY (p_gone) AND kept.seq = ANY (revised))), 0);
+        WHERE m.conversation_id = p_conversation AND m.seq > newest AND m.seq <= c.last_seq;
         UPDATE {schema}.conversations AS now_ SET
             stamp = gen_random_uuid(), version = c.version + 1, updated_at = now(),
-            last_seq = coalesce((SELECT max(m.seq) FROM {schema}.messages AS m
-                                 WHERE m.conversation_id = p_conversation), 0),
-            last_human_seq = coalesce((SELECT m.seq FROM {schema}.messages AS m
-                                       WHERE m.conversation_id = p_conversation AND m.role = 'human'
-                                       ORDER BY m.seq DESC LIMIT 1), 0),
+            last_seq = newest, last_human_seq = {schema}.newest_human_v1(p_conversation, p_user, newest),
             title = CASE WHEN c.title_source = 'auto' AND c.title = p_old_title THEN p_title ELSE c.title END,
             title_source = CASE WHEN c.title_source = 'auto' AND c.title = p_old_title AND p_title IS NULL
                                 THEN 'none' ELSE c.title_source END

@@ -1,0 +1,309 @@
+"""What each statement reads: as much as it answers, however long a conversation is, however many a user has.
+
+Held for every file in ``sql/``: by plans made while the tables were empty and kept (what a process does that was there from the
+beginning), and by plans made from fresh statistics; generic and custom ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
+from uuid import UUID, uuid5
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from convmemory import PostgresStore, Settings
+from convmemory._sync.postgres_connections import connect
+from convmemory.storage.sql_and_lua import sql as statement
+
+FOLDER = files("convmemory").joinpath("sql")
+STATEMENTS = sorted(path.name.removesuffix(".sql") for path in FOLDER.iterdir() if path.name.endswith(".sql"))
+NOT_PLANNED = {
+    "bootstrap": "makes tables",
+    "frame": "begins a transaction, and sets what the test has set",
+    "lift_limits": "looks through the server's settings",
+}
+LONG, SHORT, HIS = UUID(int=1), UUID(int=2), UUID(int=3)
+"""A conversation of MANY messages, one of ten, and the newest of bob, who has a great many."""
+MANY, CONVERSATIONS, WAITING = 50_000, 20_000, 20_000
+A_FEW = 60
+"""Pages that a look at a handful of rows takes, indexes and all."""
+NAMES = UUID(int=0)
+
+FILL = """
+INSERT INTO {s}.conversations (conversation_id, user_id, last_seq, last_human_seq, updated_at)
+SELECT ('00000000-0000-0000-0000-' || lpad(n::text, 12, '0'))::uuid, 'ana', CASE n WHEN 1 THEN {many} ELSE 10 END,
+       CASE n WHEN 1 THEN {many} ELSE 10 END - 1, now() - n * interval '1 second' FROM generate_series(1, 1000) AS n WHERE n <> 3;
+INSERT INTO {s}.conversations (conversation_id, user_id, last_seq, last_human_seq, updated_at)
+SELECT CASE n WHEN 1 THEN '00000000-0000-0000-0000-000000000003' ELSE gen_random_uuid() END, 'bob', 10, 9,
+       now() - n * interval '20 seconds' FROM generate_series(1, {conversations}) AS n;
+INSERT INTO {s}.messages (conversation_id, seq, id, role, content, body)
+SELECT conversation_id, n, md5(conversation_id || '/' || n)::uuid, CASE n % 2 WHEN 1 THEN 'human' ELSE 'ai' END, repeat('word ', 40), '{{}}'
+FROM {s}.conversations, generate_series(1, last_seq) AS n WHERE user_id = 'ana' OR conversation_id::text LIKE '%%0003';
+INSERT INTO {s}.message_contexts (conversation_id, seq, position, content)
+SELECT conversation_id, seq, p, repeat('page ', 40) FROM {s}.messages, generate_series(0, 1) AS p WHERE seq > {many} - 3000 OR seq % 7 = 0;
+INSERT INTO {s}.caches (name, history) SELECT n, {s}.history_v1() FROM unnest('{{a,b}}'::text[]) AS n;
+INSERT INTO {s}.marks (cache, conversation, registered_by)
+SELECT c, gen_random_uuid(), current_user FROM generate_series(1, {waiting}), unnest('{{a,b,gone}}'::text[]) AS c;
+"""
+
+OLD_PAGE = """SELECT c.user_id = %(user_id)s AS mine, c.stamp::text, page.*
+FROM {schema}.conversations AS c
+LEFT JOIN LATERAL (
+    SELECT m.* FROM {schema}.messages AS m
+    WHERE m.conversation_id = c.conversation_id AND c.user_id = %(user_id)s AND m.seq < %(before)s AND m.seq > %(after)s
+    ORDER BY CASE WHEN %(newest)s THEN -m.seq ELSE m.seq END
+    LIMIT %(limit)s) AS page ON true
+WHERE c.conversation_id = %(conversation)s
+ORDER BY page.seq"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Parameters, and how many pages the statement may touch with them."""
+
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    most: int = A_FEW
+
+
+def row(conversation: UUID, seq: int) -> UUID:
+    """The row id of a message that was filled in."""
+    return UUID(hex=hashlib.md5(f"{conversation}/{seq}".encode(), usedforsecurity=False).hexdigest())
+
+
+def of(conversation: UUID, **more: Any) -> dict[str, Any]:
+    return {"conversation": conversation, "user_id": "bob" if conversation == HIS else "ana", **more}
+
+
+def each(most: int = A_FEW, **more: Any) -> list[Case]:
+    return [Case(of(conversation, **more), most) for conversation in (LONG, SHORT, HIS)]
+
+
+def page(limit: int, *, before: int = 2**62, after: int = -1) -> list[Case]:
+    place = {"before": before, "after": after, "newest": after < 0, "limit": limit}
+    return each(A_FEW + 8 * limit, **place)
+
+
+def batch(conversation: UUID, ids: list[UUID], known: list[UUID], created: str | None = None) -> Case:
+    return Case(
+        of(
+            conversation,
+            external_id=None,
+            dept_id=None,
+            title="t",
+            ids=ids,
+            roles=["human", "ai"],
+            contents=["x", "y"],
+            bodies=["{}", "{}"],
+            tokens=None,
+            latencies=None,
+            created=created and [created, created],
+            metadata=None,
+            known=known,
+            human=1,
+            contexts='[{"n": 1, "position": 0, "content": "x"}]',
+            since=None,
+            own=["a"],
+        ),
+        160,
+    )
+
+
+def batches() -> Iterator[Case]:
+    new = [uuid5(NAMES, "1"), uuid5(NAMES, "2")]
+    for conversation, last in ((LONG, MANY), (SHORT, 10), (HIS, 10)):
+        yield batch(conversation, new, [])
+        yield batch(
+            conversation, [row(conversation, last - 1), new[0]], [row(conversation, last - 1), new[0]]
+        )
+        yield batch(conversation, new, new, "2024-01-01T00:00:00+00:00")
+
+
+def revisions() -> Iterator[Case]:
+    for conversation, last in ((LONG, MANY), (SHORT, 10), (HIS, 10)):
+        said = {"seqs": [last - 1, last], "gone": [last], "contents": ["z", "z"], "bodies": ["{}", "{}"]}
+        was = {"old_contents": ["word " * 40] * 2, "old_bodies": ["{}"] * 2, "metadata": [None, None]}
+        yield Case(of(conversation, **said, **was, old_title=None, title=None, own=["a"]), 200)
+
+
+MARKS = {"caches": ["a"] * 20, "conversations": [UUID(int=9)] * 20, "ids": [UUID(int=9)] * 20}
+SPOKEN = {"before_time": "infinity", "before_id": UUID(int=2**128 - 1)}
+CASES: dict[str, list[Case]] = {
+    "append": list(batches()),
+    "clear_conversation": each(400, own=["a"], batch=100),
+    "clear_marks": [Case(MARKS, 150)],
+    "count_marks": [Case(most=20_500)],
+    "create_conversation": [
+        *each(external_id=None, title="t", dept_id=None, new_stamp=NAMES, first_stamp=NAMES, metadata="{}"),
+        Case(
+            of(
+                UUID(int=10**6),
+                external_id=None,
+                title="t",
+                dept_id=None,
+                new_stamp=NAMES,
+                first_stamp=NAMES,
+                metadata="{}",
+            )
+        ),
+    ],
+    "delete_conversation": each(400, own=["a"], batch=100),
+    "forget_caches": [Case({"names": ["a"]})],
+    "get_conversation": each(),
+    "installed": [Case()],
+    "list_conversations": [
+        Case({"user_id": who, "limit": 51, "before_id": UUID(int=5)} | place, 150)
+        for who in ("ana", "bob")
+        for place in (SPOKEN, {"before_time": "BOBS_MIDDLE"})
+    ],
+    "look": [Case({"names": ["a", "b"], "after": UUID(int=2**127), "page": 250}, 1200)],
+    "mark": [Case({"conversation": LONG, "names": ["a", "b"]})],
+    "owner": each(),
+    "pop_message": [
+        Case(of(conversation, id=row(conversation, last), own=["a"]), 120)
+        for conversation, last in ((LONG, MANY), (SHORT, 10), (HIS, 10))
+    ],
+    "read_all": [Case(of(LONG), MANY // 10), *(Case(of(short)) for short in (SHORT, HIS))],
+    "read_messages": [
+        *page(50),
+        *page(1),
+        *page(50, before=MANY // 2),
+        *page(50, after=MANY // 2),
+        *page(50, after=0),
+    ],
+    "read_messages_by_id": each(
+        A_FEW + 20 * 15, ids=[row(c, s) for c in (LONG, SHORT, HIS) for s in range(2, 7)]
+    ),
+    "read_window": each(want=20, hard=200),
+    "register": [Case({"names": ["a", "b"]})],
+    "revise_messages": list(revisions()),
+    "schema_version": [Case()],
+    "session_settings": [Case({"pid": 0, "statement_timeout": "10000", "lock_timeout": "1000"})],
+    "shared_settings": [Case()],
+    "sweep": [
+        Case({"conversation": None, "batch": 100}),
+        *(Case({"conversation": conversation, "batch": 100}, 1000) for conversation in (LONG, SHORT)),
+    ],
+    "tidy_caches": [Case({"names": ["a", "b"]}, 12_000)],
+    "update_conversation": each(
+        set_title=True,
+        title="t",
+        set_dept=False,
+        dept_id=None,
+        metadata="{}",
+        removed=["x"],
+        if_version=None,
+    ),
+}
+
+
+class Plans:
+    """A session as the library has it, with each of its statements prepared."""
+
+    def __init__(self, conn: psycopg.Connection[Any], schema: str) -> None:
+        self.conn = conn
+        self.schema = sql.Identifier(schema)
+        self.places: dict[str, list[str]] = {}
+
+    def prepare(self, name: str, text: Any) -> None:
+        """Prepare a statement; its parameters are of the types the server takes them for."""
+        self.places[name] = names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
+        numbered = re.sub(r"%\((\w+)\)s", lambda found: f"${names.index(found[1]) + 1}", text)
+        filled: Any = sql.SQL(numbered).format(schema=self.schema).as_string(None)
+        self.conn.execute(f"PREPARE {name} AS {filled}".encode())
+
+    def explained(self, name: str, case: Case) -> dict[str, Any]:
+        """Execute a statement, take back what it did, and tell how."""
+        middle = "(SELECT now() - interval '200000 seconds')"
+        said = [case.parameters[place] for place in self.places[name]]
+        if "BOBS_MIDDLE" in said:
+            [[now]] = self.conn.execute(f"SELECT {middle}::text").fetchall()  # type: ignore[arg-type]
+            said[said.index("BOBS_MIDDLE")] = now
+        values = sql.SQL(", ").join(sql.Literal(value) for value in said)
+        asked = sql.SQL("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE {}").format(sql.Identifier(name))
+        with self.conn.transaction(force_rollback=True):
+            called = asked + sql.SQL("(") + values + sql.SQL(")") if said else asked
+            [[[found]]] = self.conn.execute(called).fetchall()
+        return dict(found["Plan"])
+
+    def touched(self, name: str, case: Case) -> int:
+        """Pages it touched, those of the statements inside functions too; none of them of a file to sort in.
+
+        The second time: the first one reads the catalogue as well.
+        """
+        self.explained(name, case)
+        plan = self.explained(name, case)
+        assert plan["Temp Written Blocks"] == 0, f"{name} sorts on disk: {plan}"
+        return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+    def too_much(self, name: str) -> list[tuple[int, Case]]:
+        """The cases in which a statement touched more than it may."""
+        found = [(self.touched(name, case), case) for case in CASES[name]]
+        return [(touched, case) for touched, case in found if touched > case.most]
+
+
+@pytest.fixture(scope="module")
+def skewed(database_url: str) -> Iterator[tuple[Plans, Plans]]:
+    """Sessions whose plans were made while the tables were empty: generic ones, and custom ones. Then everything came."""
+    schema = "t_plans"
+    settings = Settings(db_schema=schema, statement_timeout=60)
+    PostgresStore(database_url, settings).init_schema()
+    with connect(database_url, settings) as generic, connect(database_url, settings) as custom:
+        for table in ("conversations", "messages", "message_contexts", "caches", "marks"):
+            generic.execute(f"ALTER TABLE {schema}.{table} SET (autovacuum_enabled = off)")
+            generic.execute(f"VACUUM ANALYZE {schema}.{table}")
+        custom.execute("SET plan_cache_mode = force_custom_plan")
+        found = Plans(generic, schema), Plans(custom, schema)
+        for plans in found:
+            for name in CASES:
+                plans.prepare(name, statement(name))
+                plans.explained(name, CASES[name][0])
+        with generic.transaction():
+            generic.execute("SET LOCAL session_replication_role = replica")
+            for one in FILL.format(s=schema, many=MANY, conversations=CONVERSATIONS, waiting=WAITING).split(
+                ";"
+            )[:-1]:
+                generic.execute(one)
+        yield found
+        generic.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+def test_every_statement_is_held():
+    assert set(CASES) | set(NOT_PLANNED) == set(STATEMENTS)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_plan_made_for_empty_tables_is_right_for_full_ones(skewed, name):
+    generic, custom = skewed
+
+    assert generic.too_much(name) == []
+    assert custom.too_much(name) == []
+
+
+def test_a_page_that_no_index_gives_in_order_is_caught(skewed):
+    for plans in skewed:
+        plans.prepare("old_page", OLD_PAGE)
+        assert plans.touched("old_page", CASES["read_messages"][0]) > MANY // 30
+        plans.conn.execute("DEALLOCATE old_page")
+
+
+@pytest.fixture(scope="module")
+def analysed(skewed: tuple[Plans, Plans]) -> tuple[Plans, Plans]:
+    """The same once the server has looked at everything: plans are made anew."""
+    for table in ("conversations", "messages", "message_contexts", "caches", "marks"):
+        skewed[0].conn.execute(f"VACUUM ANALYZE t_plans.{table}")
+    return skewed
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_plan_made_from_fresh_statistics_is_right(analysed, name):
+    generic, custom = analysed
+
+    assert generic.too_much(name) == []
+    assert custom.too_much(name) == []
