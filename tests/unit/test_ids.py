@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from convmemory import InvalidArgument, NotOpen
 from convmemory.ids import (
-    ConversationKey,
     checked_id,
     conversation_key,
     is_row_of_a_name,
