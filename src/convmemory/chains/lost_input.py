@@ -44,7 +44,7 @@ class FailedTurns(BaseCallbackHandler):
         if run is None or run.turn is None or run.turn.keeper is None:
             return
         try:
-            run.turn.kept = await run.turn.keeper.akeep_input(run.inputs)
+            run.turn.kept = await run.turn.keeper.akeep_input(run.turn, run.inputs)
         except Exception as failure:  # noqa: BLE001 - the caller is to see the turn's error, not this one
             logger.warning("the input of a failed turn was not kept: %s", type(failure).__name__)
 

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Final, ParamSpec
 from uuid import UUID
 
@@ -23,14 +24,12 @@ from langchain_core.messages import AIMessage
 from langchain_core.outputs import LLMResult
 
 from convmemory.chains.answer_matching import Answer, Event, Retrieval, answer_of, with_telemetry
+from convmemory.chains.passes import READING, begin_to_store, begin_turn
 from convmemory.chains.turn import Partial, Run
 from convmemory.models import Draft
 
 logger = logging.getLogger("convmemory.chains.recorder")
 P = ParamSpec("P")
-
-READING: Final = "load_history"
-"""What ``RunnableWithMessageHistory`` calls its step that reads; what it is given may answer the calls of the turn before."""
 
 MOST_RUNS: Final = 10_000
 """Runs that are open at once; past it the oldest is let go of: one that nobody ended, as of a stream left lying."""
@@ -47,6 +46,20 @@ def _quietly(method: Callable[P, None]) -> Callable[P, None]:
             logger.warning("%s: %s; the turn goes on without it", method.__name__, type(error).__name__)
 
     return guarded
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Messages about to be stored, with what was told to them of ``run``: all that happened in it ``upto`` there."""
+
+    drafts: list[Draft]
+    run: Run | None = None
+    upto: int = -1
+
+    def settle(self) -> None:
+        """They are stored: what they were told is not told again."""
+        if self.run is not None:
+            self.run.told = max(self.run.told, self.upto)
 
 
 class RunRecorder(BaseCallbackHandler):
@@ -85,20 +98,20 @@ class RunRecorder(BaseCallbackHandler):
         """The turn that failed with this run and whose input is to be kept; once."""
         return self._unkept.pop(run_id, None)
 
-    def tell(self, run: Run | None, drafts: list[Draft]) -> list[Draft]:
+    def tell(self, run: Run | None, drafts: list[Draft]) -> Told:
         """Give messages about to be stored what happened in their turn, ``run``; as they are where that fails.
 
-        What answers have been told is told once: an agent may store its turn in parts.
+        What answers have been told is told once, when they are stored: an agent may store its turn in parts.
         """
         try:
             if run is None or not any(isinstance(draft.message, AIMessage) for draft in drafts):
-                return drafts
+                return Told(drafts)
             events = [event for event in self.heard(run) if event.order > run.told]
-            run.told = max((event.order for event in events), default=run.told)
-            return with_telemetry(drafts, events)
+            upto = max((event.order for event in events), default=run.told)
+            return Told(with_telemetry(drafts, events), run, upto)
         except Exception as error:  # noqa: BLE001 - whatever it is, the turn is stored
             logger.warning("a turn is stored without its telemetry: %s", type(error).__name__)
-            return drafts
+            return Told(drafts)
 
     def heard(self, run: Run) -> list[Event]:
         """What happened in the turn that is ``run``, in order; and what was retrieved for it before it began."""
@@ -115,12 +128,15 @@ class RunRecorder(BaseCallbackHandler):
         """A chain, a graph, or a step of one begins; ``told`` is how it would be rebuilt, and its input."""
         name = more.get("name")
         inputs = told[-1] if self.keeps_inputs or name == READING else None
-        self._begin("chain", run_id, parent_run_id, name=name, inputs=inputs)
+        run = self._begin("chain", run_id, parent_run_id, name=name, inputs=inputs)
+        if self.keeps_inputs:
+            begin_turn(run)
 
     @_quietly
     def on_chain_end(self, *_: Any, run_id: UUID, **more: Any) -> None:
         """It came to its end; a streamed one says only now what its input was."""
         run = self.find(run_id)
+        begin_to_store(run)
         lost = self._end(run_id, more.get("inputs"))
         lost = (None if run is None else run.deferred) or lost
         if lost is not None and in_event_loop():  # only FailedTurns can wait there
@@ -129,10 +145,15 @@ class RunRecorder(BaseCallbackHandler):
             _keep_at_once(lost)
 
     @_quietly
-    def on_chain_error(self, *_: Any, run_id: UUID, **more: Any) -> None:
+    def on_chain_error(self, error: BaseException, *_: Any, run_id: UUID, **more: Any) -> None:
         """It failed, or was cancelled; a turn whose input is to be kept waits for ``FailedTurns``."""
-        self._abandon(run_id)
         run = self.find(run_id)
+        cancelled = isinstance(error, asyncio.CancelledError)
+        self._abandon(run, whole=cancelled)
+        if run is not None and run.turn is not None and run.turn.leaving and cancelled:
+            run.turn.keeper = None
+        if run is not None and run.turn is not None:
+            run.turn.left = not isinstance(error, Exception)
         lost = self._end(run_id, more.get("inputs"))
         lost = (None if run is None else run.deferred) or lost
         if run is None or lost is None:
@@ -189,9 +210,13 @@ class RunRecorder(BaseCallbackHandler):
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **__: Any) -> None:
         """A model answered; the time a streamed answer takes includes the time its reader takes."""
         run = self.find(run_id)
+        begin_to_store(run)
         try:
             if run is not None:
                 run.add([_answer(run, response)])
+                partial = _partial_of(run)
+                if partial is not None and partial.run_id == run_id:
+                    partial.whole = True
         finally:
             self._end(run_id)
 
@@ -212,7 +237,7 @@ class RunRecorder(BaseCallbackHandler):
 
     def _begin(
         self, kind: str, run_id: UUID, parent_run_id: UUID | None, *, name: str | None = None, **known: Any
-    ) -> None:
+    ) -> Run:
         with self._lock:
             parent = self.find(parent_run_id)
             run = Run(run_id, kind, name, parent, next(self._orders), **known)
@@ -221,12 +246,33 @@ class RunRecorder(BaseCallbackHandler):
                 if parent.first_inputs is None:
                     parent.first_inputs = run.inputs
             _put(self._runs, run_id, run)
+        if parent is None:
+            self._watch(run)
+        return run
 
-    def _abandon(self, run_id: UUID) -> None:
-        """Close what a failed run had called and nobody will end: LangChain says nothing of a cancelled model or tool."""
-        run = self.find(run_id)
+    def _watch(self, run: Run) -> None:
+        """Let go of a run whose task is cancelled, and that nobody will end: one cancelled while it was told to begin."""
+        task = asyncio.current_task() if in_event_loop() else None
+        if task is None:
+            return
+
+        def over(task: asyncio.Task[Any]) -> None:
+            if task.cancelled():
+                self._abandon(run, whole=True)
+                self._end(run.run_id)
+
+        task.add_done_callback(over)
+        run.unwatch = lambda: task.remove_done_callback(over)
+
+    def _abandon(self, run: Run | None, *, whole: bool) -> None:
+        """Close what a failed run had called and nobody will end: LangChain says nothing of a cancelled model or tool.
+
+        Of a cancelled run that is the ``whole``: what it awaited has been cancelled before, perhaps while it was told to begin.
+        """
         for child_id, child in list(run.children.items() if run is not None else ()):
-            if child.kind != "chain":
+            if whole:
+                self._abandon(child, whole=True)
+            if whole or child.kind != "chain":
                 self._end(child_id)
 
     def _end(self, run_id: UUID, inputs: Any = None) -> Run | None:
@@ -236,6 +282,8 @@ class RunRecorder(BaseCallbackHandler):
             if run is None:
                 return None
             run.ended = True
+            if run.unwatch is not None:
+                run.unwatch()
             run.inputs = run.inputs if inputs is None else inputs
             if run.turn is not None:
                 self._here.closed_early = run if run.children else None
@@ -310,7 +358,7 @@ def _keep_at_once(lost: Run | None) -> None:
     Only from blocking code; a stream closed under asyncio ends with an error, and is kept by ``FailedTurns``.
     """
     if lost is not None and lost.turn is not None and lost.turn.keeper is not None and not in_event_loop():
-        lost.turn.kept = lost.turn.keeper.keep_input(lost.inputs)
+        lost.turn.kept = lost.turn.keeper.keep_input(lost.turn, lost.inputs)
 
 
 def in_event_loop() -> bool:

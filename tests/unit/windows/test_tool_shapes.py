@@ -21,7 +21,8 @@ from convmemory.ids import conversation_key
 from convmemory.models import Draft
 from convmemory.storage.postgres_rows import prepare
 from convmemory.windows.cutting import recent, within_tokens
-from convmemory.windows.tool_pairing import for_prompt, in_order, pairing_errors
+from convmemory.windows.tool_pairing import for_prompt, in_order
+from pairing import pairing_errors
 
 
 def parsed(*names):
