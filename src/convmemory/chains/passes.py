@@ -31,15 +31,16 @@ def whole_pass(step: Run) -> Run | None:
 def begin_turn(step: Run) -> None:
     """Note the turn with its first step: from here on what was said in it is to be kept, where its history asks for that.
 
-    The config tells the history, if it is the one in which this step was called.
+    The config tells the history, if it is the one in which this step was called; a batch has it one step further in.
     """
-    if step.name not in _FIRST_STEPS or step.parent is None:
+    around = step.parent
+    first = around if around is not None and around.name == _INSERTING else step
+    whole = whole_pass(first)
+    if first.name not in _FIRST_STEPS or around is None or whole is None or whole.turn is not None:
         return
     config = var_child_runnable_config.get() or {}
     keeper = getattr((config.get("configurable") or {}).get("message_history"), "keeper", None)
-    is_ours = getattr(config.get("callbacks"), "parent_run_id", None) == step.parent.run_id
-    whole = whole_pass(step)
-    if keeper is not None and is_ours and whole is not None and whole.turn is None:
+    if keeper is not None and getattr(config.get("callbacks"), "parent_run_id", None) == around.run_id:
         whole.turn = Turn(keeper=keeper)
 
 

@@ -12,6 +12,8 @@ import itertools
 import logging
 import threading
 import time
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -76,6 +78,7 @@ class RunRecorder(BaseCallbackHandler):
         "Whether every run's input is held while it is open; only ``FailedTurns`` and agents want it, and it can be large."
         self._runs: dict[UUID, Run] = {}
         self._unkept: dict[UUID, Run] = {}
+        self._forgotten: deque[UUID] = deque()
         self._here = threading.local()
         self._orders = itertools.count()
         self._lock = threading.Lock()
@@ -83,6 +86,7 @@ class RunRecorder(BaseCallbackHandler):
     @property
     def open_runs(self) -> int:
         """How many runs are kept right now: 0 when nothing is going on."""
+        self._sweep()
         return len(self._runs) + len(self._unkept)
 
     def find(self, run_id: UUID | None) -> Run | None:
@@ -238,31 +242,32 @@ class RunRecorder(BaseCallbackHandler):
     def _begin(
         self, kind: str, run_id: UUID, parent_run_id: UUID | None, *, name: str | None = None, **known: Any
     ) -> Run:
+        self._sweep()
+        our_id = UUID(
+            int=run_id.int
+        )  # LangChain's own is held by whoever can still end the run, and not by us
+        held = weakref.ref(run_id, lambda _: self._forgotten.append(our_id))
+        run_id = our_id
         with self._lock:
             parent = self.find(parent_run_id)
-            run = Run(run_id, kind, name, parent, next(self._orders), **known)
+            run = Run(run_id, kind, name, parent, next(self._orders), held=held, **known)
             if parent is not None:
                 parent.children[run_id] = run
                 if parent.first_inputs is None:
                     parent.first_inputs = run.inputs
             _put(self._runs, run_id, run)
-        if parent is None:
-            self._watch(run)
         return run
 
-    def _watch(self, run: Run) -> None:
-        """Let go of a run whose task is cancelled, and that nobody will end: one cancelled while it was told to begin."""
-        task = asyncio.current_task() if in_event_loop() else None
-        if task is None:
-            return
-
-        def over(task: asyncio.Task[Any]) -> None:
-            if task.cancelled():
-                self._abandon(run, whole=True)
+    def _sweep(self) -> None:
+        """Let go of runs that nobody will end: LangChain has forgotten their ids, as where one is cancelled while it is told to begin."""
+        while True:
+            try:
+                run = self.find(self._forgotten.popleft())
+            except IndexError:
+                return
+            self._abandon(run, whole=True)
+            if run is not None:
                 self._end(run.run_id)
-
-        task.add_done_callback(over)
-        run.unwatch = lambda: task.remove_done_callback(over)
 
     def _abandon(self, run: Run | None, *, whole: bool) -> None:
         """Close what a failed run had called and nobody will end: LangChain says nothing of a cancelled model or tool.
@@ -282,8 +287,6 @@ class RunRecorder(BaseCallbackHandler):
             if run is None:
                 return None
             run.ended = True
-            if run.unwatch is not None:
-                run.unwatch()
             run.inputs = run.inputs if inputs is None else inputs
             if run.turn is not None:
                 self._here.closed_early = run if run.children else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -93,8 +93,8 @@ class Run:
     "A turn in here that failed and that another try may still store."
     told: int = -1
     "Up to where what happened was told to the messages of this turn that are stored already."
-    unwatch: Callable[[], object] | None = None
-    "Ends the watch over the task it began in."
+    held: object = None
+    "Looks at who holds its id."
     settled: list[int] = field(default_factory=list)
     "What was retrieved here before this was a turn's in here, and is not the next one's elsewhere."
 
