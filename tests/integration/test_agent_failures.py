@@ -17,7 +17,6 @@ from langgraph.errors import GraphRecursionError
 from langgraph.types import Command, interrupt
 
 from convmemory import InvalidArgument, StorageUnavailable
-from convmemory.chains.recorder import RECORDER
 from convmemory.middleware import ConversationMemoryMiddleware
 from fix_agents import CONFIG, MINE, call, remembers, stored
 from fix_memory import texts

@@ -32,7 +32,6 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command
 
 from convmemory import Draft, RetrievedContext
-from convmemory.chains.recorder import RECORDER
 from convmemory.encoding.codec import encode
 from convmemory.errors import ConversationNotFound
 from convmemory.ids import conversation_key
