@@ -22,9 +22,9 @@ from convmemory._sync.tiered import TieredStore
 from convmemory.agent_turn import AgentTurn
 from convmemory.arguments import ConversationRef, Size, checked_limit, key_of, optional_id, window_size
 from convmemory.chains.lost_input import listen_for_failures, said_in
-from convmemory.chains.recorder import RECORDER, Told, listen
+from convmemory.chains.recorder import RECORDER, listen
 from convmemory.chains.steps import Step, step_of
-from convmemory.chains.turn import Run, Turn
+from convmemory.chains.turn import Run, Told, Turn
 from convmemory.drafts import drafts_of
 from convmemory.errors import AsyncOnly, ConfigurationError, InvalidArgument
 from convmemory.models import Draft

@@ -19,9 +19,9 @@ from convmemory._sync.memory import ConversationMemory
 from convmemory.agent_turn import AgentTurn
 from convmemory.arguments import Size
 from convmemory.chains.lost_input import listen_for_failures
-from convmemory.chains.recorder import RECORDER, Told, listen
+from convmemory.chains.recorder import RECORDER, listen
 from convmemory.chains.run_config import conversation_missing, told_conversation
-from convmemory.chains.turn import Partial, Run, Turn
+from convmemory.chains.turn import Partial, Run, Told, Turn
 from convmemory.drafts import drafts_of
 from convmemory.errors import AsyncOnly, ConfigurationError, InvalidArgument, MissingExtra
 from convmemory.history import TieredChatMessageHistory

@@ -30,6 +30,16 @@ class FailedTurns(BaseCallbackHandler):
         """
         return self._ended if in_event_loop() else _nothing
 
+    @property
+    def on_llm_end(self) -> Any:
+        """A model came to its end, the last of what a closed stream leaves: the turn may be lost with it, as told just before."""
+        return self._model_ended if RECORDER.has_unkept and in_event_loop() else _nothing
+
+    on_llm_error = on_llm_end
+
+    async def _model_ended(self, *_: Any, run_id: UUID, **__: Any) -> None:
+        await self._keep(run_id)
+
     async def _ended(self, *told: Any, run_id: UUID, **more: Any) -> None:
         RECORDER.on_chain_end(*told, run_id=run_id, **more)  # may be told after us; twice is fine
         await self._keep(run_id)

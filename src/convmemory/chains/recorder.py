@@ -16,7 +16,6 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, Final, ParamSpec
 from uuid import UUID
 
@@ -27,7 +26,7 @@ from langchain_core.outputs import LLMResult
 
 from convmemory.chains.answer_matching import Answer, Event, Retrieval, answer_of, with_telemetry
 from convmemory.chains.passes import READING, begin_to_store, begin_turn
-from convmemory.chains.turn import Partial, Run
+from convmemory.chains.turn import Partial, Run, Told
 from convmemory.models import Draft
 
 logger = logging.getLogger("convmemory.chains.recorder")
@@ -48,20 +47,6 @@ def _quietly(method: Callable[P, None]) -> Callable[P, None]:
             logger.warning("%s: %s; the turn goes on without it", method.__name__, type(error).__name__)
 
     return guarded
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """Messages about to be stored, with what was told to them of ``run``: all that happened in it ``upto`` there."""
-
-    drafts: list[Draft]
-    run: Run | None = None
-    upto: int = -1
-
-    def settle(self) -> None:
-        """They are stored: what they were told is not told again."""
-        if self.run is not None:
-            self.run.told = max(self.run.told, self.upto)
 
 
 class RunRecorder(BaseCallbackHandler):
@@ -97,6 +82,11 @@ class RunRecorder(BaseCallbackHandler):
         """The turn that ended last in this thread while something still goes on in it: a stream its reader is closing."""
         run: Run | None = getattr(self._here, "closed_early", None)
         return run if run is not None and self._runs.get(run.run_id) is run else None
+
+    @property
+    def has_unkept(self) -> bool:
+        """Whether a turn has ended whose input is to be kept."""
+        return bool(self._unkept)
 
     def take_unkept(self, run_id: UUID) -> Run | None:
         """The turn that failed with this run and whose input is to be kept; once."""
@@ -142,11 +132,7 @@ class RunRecorder(BaseCallbackHandler):
         run = self.find(run_id)
         begin_to_store(run)
         lost = self._end(run_id, more.get("inputs"))
-        lost = (None if run is None else run.deferred) or lost
-        if lost is not None and in_event_loop():  # only FailedTurns can wait there
-            self._leave(run_id, lost)
-        else:
-            _keep_at_once(lost)
+        self._keep(run_id, (None if run is None else run.deferred) or lost)
 
     @_quietly
     def on_chain_error(self, error: BaseException, *_: Any, run_id: UUID, **more: Any) -> None:
@@ -169,6 +155,13 @@ class RunRecorder(BaseCallbackHandler):
             )
         else:
             self._leave(run_id, lost)
+
+    def _keep(self, run_id: UUID, lost: Run | None) -> None:
+        """Keep what was said in a turn that ended with this run, without an error of its own."""
+        if lost is not None and in_event_loop():  # only FailedTurns can wait there
+            self._leave(run_id, lost)
+        else:
+            _keep_at_once(lost)
 
     def _leave(self, run_id: UUID, lost: Run) -> None:
         with self._lock:
@@ -222,7 +215,7 @@ class RunRecorder(BaseCallbackHandler):
                 if partial is not None and partial.run_id == run_id:
                     partial.whole = True
         finally:
-            self._end(run_id)
+            self._keep(run_id, self._end(run_id))
 
     @_quietly
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **__: Any) -> None:
@@ -235,7 +228,7 @@ class RunRecorder(BaseCallbackHandler):
     @_quietly
     def on_tool_end(self, *_: Any, run_id: UUID, **__: Any) -> None:
         """A tool is done, or something failed that is not a chain."""
-        _keep_at_once(self._end(run_id))
+        self._keep(run_id, self._end(run_id))
 
     on_tool_error = on_retriever_error = on_llm_error = on_tool_end
 
@@ -267,7 +260,7 @@ class RunRecorder(BaseCallbackHandler):
                 return
             self._abandon(run, whole=True)
             if run is not None:
-                self._end(run.run_id)
+                _keep_at_once(self._end(run.run_id))
 
     def _abandon(self, run: Run | None, *, whole: bool) -> None:
         """Close what a failed run had called and nobody will end: LangChain says nothing of a cancelled model or tool.

@@ -11,6 +11,7 @@ from uuid import UUID
 from langchain_core.messages import BaseMessage
 
 from convmemory.chains.answer_matching import Answer, Event
+from convmemory.models import Draft
 
 MOST_EVENTS: Final = 1_000
 """What one run may hold of what was retrieved and answered in it; the oldest is let go of."""
@@ -124,3 +125,17 @@ class Run:
         """Note what happened, and let go of the oldest where it becomes too much."""
         self.events.extend(events)
         del self.events[:-MOST_EVENTS]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Messages about to be stored, with what was told to them of ``run``: all that happened in it ``upto`` there."""
+
+    drafts: list[Draft]
+    run: Run | None = None
+    upto: int = -1
+
+    def settle(self) -> None:
+        """They are stored: what they were told is not told again."""
+        if self.run is not None:
+            self.run.told = max(self.run.told, self.upto)
