@@ -23,7 +23,7 @@ def ask(mode):
     """One turn of an agent; a text is what the user says."""
 
     async def asked(agent, said, config=CONFIG):
-        given = {"messages": [HumanMessage(said)]} if isinstance(said, str) else said
+        given = {"messages": [HumanMessage(said)]} if isinstance(said, str) else said  # None: goes on
         return await agent.ainvoke(given, config) if mode == "ainvoke" else agent.invoke(given, config)
 
     return asked

@@ -14,7 +14,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import Field
 
-from convmemory.windows.tool_pairing import pairing_errors
+from pairing import pairing_errors
 from scripted import reply_to
 
 Line = BaseMessage | Exception

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from langchain_core.messages import BaseMessage, HumanMessage, RemoveMessage
+from langchain_core.messages import BaseMessage, HumanMessage, RemoveMessage, SystemMessage, ToolMessage
 
 from convmemory.chains.resent import given_again, given_last, is_resumed, threads_ids
 from convmemory.chains.turn import Run
@@ -20,6 +20,7 @@ from convmemory.encoding.codec import Encoded, encode
 from convmemory.encoding.same_words import says_the_same
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision, taken_back
+from convmemory.windows.snapshots import Snapshot
 from convmemory.windows.tool_pairing import for_prompt
 
 
@@ -27,13 +28,15 @@ from convmemory.windows.tool_pairing import for_prompt
 class AgentTurn:
     """What is known of one run of an agent; lives as long as the run, and in no state of the agent's.
 
-    ``window`` is what the model is shown of earlier turns, and ``since`` where the conversation stood then. ``known`` are
-    the ids that are not to be stored: earlier turns', or erased since. ``pending`` waits to be stored, in the order it was
+    ``window`` is what is stored of earlier turns and shown to the model, ``since`` where the conversation stood then, and
+    ``there`` whether there is one. ``known`` are the ids that are not to be stored: earlier turns', or erased since.
+    ``pending`` waits to be stored, in the order it was
     met; ``stored`` is what this run has stored, and where. ``alone`` leaves an agent alone that another one calls.
     """
 
     window: list[BaseMessage] = field(default_factory=list)
     since: int = 0
+    there: bool = False
     known: set[str] = field(default_factory=set)
     resumed: bool = False
     alone: bool = False
@@ -43,59 +46,90 @@ class AgentTurn:
     lock: threading.Lock = field(default_factory=threading.Lock)
     async_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _order: list[str] = field(default_factory=list)
+    _seen: set[str] = field(default_factory=set)
     _answer: list[BaseMessage] = field(default_factory=list)
     _asked: bool = False
 
     @classmethod
     def begun(
-        cls, window: Sequence[BaseMessage], since: int, messages: Sequence[BaseMessage], run: Run | None
+        cls, window: Sequence[BaseMessage], found: Snapshot, messages: Sequence[BaseMessage], run: Run | None
     ) -> AgentTurn:
-        """The turn of an agent whose state holds ``messages``, over a conversation that shows ``window``."""
-        stored = {message.id: message for message in window if message.id}
-        asked = given_last(run, messages)
-        before = stored.get(asked.id or "") if isinstance(asked, HumanMessage) else None
-        if asked is None or before is None or says_the_same(before, asked):
-            asked = None
-        else:  # other words under an old id: an edit, or a client that counts from 1 each time
-            del stored[asked.id or ""]
-        newest = max((at + 1 for at, message in enumerate(messages) if message.id in stored), default=0)
+        """The turn of an agent whose state holds ``messages``, over a conversation that holds ``window`` as it is stored."""
         resumed = is_resumed(run)
+        stored = {message.id: message for message in window if message.id}
+        edited = _edited(stored, messages, None if resumed else given_last(run, messages))
+        before = next((at for at, message in enumerate(window) if message.id in edited), len(window))
+        stored = {name: message for name, message in stored.items() if name not in edited}
+        newest = max((at + 1 for at, message in enumerate(messages) if message.id in stored), default=0)
         if newest:
             newest = max(newest, given_again(window, messages)[0])  # a transcript may have ids here and there
-            known = _ids(message for message in messages[:newest] if message is not asked)
+            known = _ids(messages[:newest]) - edited
             shown = next(at for at, message in enumerate(window) if message.id in known)
-            return cls(list(window[:shown]), since, known, resumed)
+            return cls(list(window[:shown]), found.last_seq, found.there, known, resumed)
         thread = threads_ids(run)
         new = [message for message in messages if message.id not in thread]
         again, shown = given_again(window, new)
         known = thread | _ids(new[:again])
         if resumed:  # nobody knows where it stopped: its question is stored, or everything was erased since
-            known = _ids(messages[: _last_question(messages)] if window else messages)
-        return cls(list(window[:shown]), since, known, resumed)
+            known = _ids(messages[: _last_question(messages)] if window else messages) - edited
+            shown = min(shown, before)
+        return cls(list(window[:shown]), found.last_seq, found.there, known, resumed)
 
-    def look(self, messages: Sequence[BaseMessage]) -> None:
-        """Take over what the state says now.
+    def look(self, messages: Sequence[BaseMessage], *, done: bool = False) -> None:
+        """Take over what the state says now; ``done`` says that the agent is.
 
         A message that left is taken back if nothing that came after it is left, if the answer the model just gave left as
-        well, or if it was the user's and other words of the user's came. One that left from before others was summed up or
-        trimmed: it was said, and is stored.
+        well, or if it was the user's and other words of the user's came in its place. One that left from before others was
+        summed up or trimmed: it was said, and is stored.
         """
         now = {m.id: m for m in messages if m.id and m.id not in self.known and _was_said(m)}
         there = _ids(messages)
-        left = len(self._order)  # from here on nothing is left
-        if not any(message.id in there for message in self._answer):
-            left = 0 if self._answer else self._end(now)
-        replaced = any(isinstance(m, HumanMessage) and name not in self._order for name, m in now.items())
+        end = self._end(there, done=done)
+        unasked = self._is_unanswered(messages, there, done=done) or self._is_replaced(
+            messages, there, done=done
+        )
         for at, name in enumerate(self._order):
-            if name not in now and (at >= left or (replaced and self._is_question(name))):
+            if name not in now and (at >= end or (unasked and self._is_question(name))):
                 self._take_back(name)
         for name, message in now.items():
             self._take_over(name, message)
-        self._order, self._answer = list(now), []
+        self._order, self._seen, self._answer = list(now), there, []
 
-    def _end(self, now: Container[str]) -> int:
-        """How many of the messages looked at before come up to the newest that is still there."""
-        return max((at + 1 for at, name in enumerate(self._order) if name in now), default=0)
+    def _end(self, there: Container[str], *, done: bool) -> int:
+        """Which of the messages looked at before is the first of those that were taken back, if they left.
+
+        Where all of them left and the agent goes on, all was summed up; where the answer is still there, it was trimmed.
+        """
+        if any(message.id in there for message in self._answer):
+            return len(self._order)
+        end = max((at + 1 for at, name in enumerate(self._order) if name in there), default=0)
+        return end if done or (end and not self._answer) else len(self._order)
+
+    def _is_unanswered(self, messages: Sequence[BaseMessage], there: Container[str], *, done: bool) -> bool:
+        """Whether the answer was taken back, and its question with it if that left as well.
+
+        Not where the agent went on after it: another answer came in its place, as from a middleware around ours. And not
+        where earlier turns left with it: all of it was summed up.
+        """
+        if not done or not self._answer or any(message.id in there for message in self._answer):
+            return False
+        went_on = any(isinstance(m, ToolMessage) and m.id not in self._seen for m in messages)
+        return not went_on and not any(name in self.known and name not in there for name in self._seen)
+
+    def _is_replaced(self, messages: Sequence[BaseMessage], there: set[str], *, done: bool) -> bool:
+        """Whether new words of the user's stand where others were: as many of them, and not in front of all that was there.
+
+        What stands in front, or for more than one message, is a summary, whoever wrote it.
+        """
+        before = self._seen | _ids(self._answer)
+        came, behind, is_inside = 0, False, done
+        for message in messages:
+            if message.id in before:
+                behind = behind or not isinstance(message, SystemMessage)
+            elif isinstance(message, HumanMessage) and message.id not in self.known and _was_said(message):
+                came += 1
+                is_inside = is_inside or behind
+        return is_inside and len(self._seen - there) <= came != 0
 
     def _is_question(self, name: str) -> bool:
         if name in self.stored:
@@ -120,14 +154,14 @@ class AgentTurn:
 
     def answered(self, messages: Sequence[BaseMessage]) -> None:
         """The model said this: a new message, also where a cache or a short id gives it the id of an old one."""
-        self._answer = [message for message in messages if message.id]
-        self.known -= _ids(self._answer)
+        answer = [message for message in messages if message.id]
+        self._answer += answer  # of several calls at once others may choose one
+        self.known -= _ids(answer)
 
     @property
     def owes_the_question(self) -> bool:
         """Whether what the user said is to be stored now, before the model is asked for the first time."""
-        asked, self._asked = self._asked, True
-        return not asked and (not self.resumed or self.has_question)
+        return not self._asked and (not self.resumed or self.has_question)
 
     @property
     def has_question(self) -> bool:
@@ -149,7 +183,19 @@ class AgentTurn:
         if batch is not None:
             for name, place in zip(self.pending, batch.batch.places, strict=True):
                 self.stored[name] = abs(batch.seqs[place]), batch.batch.encoded[place]
-        self.pending = {}
+        self.pending, self._asked = {}, True
+
+
+def _edited(
+    stored: Mapping[str, BaseMessage], messages: Sequence[BaseMessage], asked: BaseMessage | None
+) -> set[str]:
+    """The ids under which the state says other words than were stored: an edit, or a client that counts from 1 each time.
+
+    Of a run's input that is told by what was ``asked``: the rest of a transcript may have been redacted since. A run that
+    goes on (``None``) has the thread's own messages, and what is not as it was stored was edited there.
+    """
+    asking = messages if asked is None else [asked] if isinstance(asked, HumanMessage) else []
+    return {m.id for m in asking if m.id and m.id in stored and not says_the_same(stored[m.id], m)}
 
 
 def _ids(messages: Iterable[BaseMessage]) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import EllipsisType
 from typing import Any, Final
 
@@ -24,9 +24,9 @@ from convmemory.arguments import ConversationRef, Size, checked_limit, key_of, o
 from convmemory.chains.lost_input import listen_for_failures, said_in
 from convmemory.chains.recorder import RECORDER, listen
 from convmemory.chains.steps import Step, step_of
-from convmemory.chains.turn import Run
+from convmemory.chains.turn import Run, Told, Turn
 from convmemory.drafts import drafts_of
-from convmemory.errors import AsyncOnly, ConfigurationError, ConversationNotFound, InvalidArgument
+from convmemory.errors import AsyncOnly, ConfigurationError, InvalidArgument
 from convmemory.models import Draft
 from convmemory.settings import Settings
 from convmemory.storage.postgres_rows import StoredBatch
@@ -113,6 +113,11 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         return self._key.user_id
 
     @property
+    def keeper(self) -> TieredChatMessageHistory | None:
+        """Who stores what the user said in a turn that is not stored: this history, with ``save_on_error="input"``."""
+        return self if self._keeps_input else None
+
+    @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]
         """The recent window, oldest message first: as it was stored, and read anew each time.
 
@@ -152,75 +157,85 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         """Store messages (or ``Draft``s) in order; returning means PostgreSQL has committed them.
 
         Raises:
-            ConversationNotFound: The conversation is somebody else's.
+            ConversationNotFound: The conversation is somebody else's, or was deleted while this turn of a chain went on.
             StorageUnavailable: PostgreSQL is out of reach, and may have stored them all the same; adding the same words
                 again stores them once where each message has an id of its own.
         """
         store = self._sync("aadd_messages()")
-        drafts, since = self._drafts(messages)
-        self._append(store, drafts, since)
+        told, turn = self._drafts(messages)
+        self._append(store, told, turn, turn.since)
 
-    def _append(self, store: TieredStore, drafts: Sequence[Draft], since: int | None) -> StoredBatch | None:
-        if not drafts:
+    def _append(
+        self, store: TieredStore, told: Told, turn: Turn | AgentTurn, since: int | None
+    ) -> StoredBatch | None:
+        """Store what was told, in a conversation that must be there if it was in this turn."""
+        if not told.drafts:
             return None
-        try:
-            return store.append(self._key, drafts, dept_id=self._dept_id, since=since)
-        except Exception as error:
-            self._report(error)
-            raise
+        with self._reported():
+            batch = store.append(
+                self._key, told.drafts, dept_id=self._dept_id, since=since, must_exist=turn.there
+            )
+        turn.there = True
+        told.settle()
+        return batch
 
     async def aadd_messages(self, messages: Sequence[BaseMessage | Draft]) -> None:
         """Store messages in order; see ``add_messages``."""
         if self._awaited is None:
             await run_in_executor(None, self.add_messages, messages)
             return
-        drafts, since = self._drafts(messages)
-        await self._aappend(self._awaited, drafts, since)
+        told, turn = self._drafts(messages)
+        await self._aappend(self._awaited, told, turn, turn.since)
 
     async def _aappend(
-        self, store: AsyncTieredStore, drafts: Sequence[Draft], since: int | None
+        self, store: AsyncTieredStore, told: Told, turn: Turn | AgentTurn, since: int | None
     ) -> StoredBatch | None:
-        if not drafts:
+        if not told.drafts:
             return None
-        try:
-            return await store.append(self._key, drafts, dept_id=self._dept_id, since=since)
-        except Exception as error:
-            self._report(error)
-            raise
+        with self._reported():
+            batch = await store.append(
+                self._key, told.drafts, dept_id=self._dept_id, since=since, must_exist=turn.there
+            )
+        turn.there = True
+        told.settle()
+        return batch
 
     def begin_turn(self, messages: Sequence[BaseMessage], run: Run | None) -> AgentTurn:
         """The turn of an agent whose state holds ``messages``; ``ConversationMemoryMiddleware`` begins with it."""
         store = self._sync("abegin_turn()")
         snapshot = store.read(self._key, *self._asked)
-        return AgentTurn.begun(for_prompt(self._size.cut(snapshot)), snapshot.last_seq, messages, run)
+        return AgentTurn.begun(self._size.cut(snapshot), snapshot, messages, run)
 
     async def abegin_turn(self, messages: Sequence[BaseMessage], run: Run | None) -> AgentTurn:
         """The turn of an agent whose state holds ``messages``; see ``begin_turn``."""
         if self._awaited is None:
             return await run_in_executor(None, self.begin_turn, messages, run)
         snapshot = await self._awaited.read(self._key, *self._asked)
-        return AgentTurn.begun(for_prompt(self._size.cut(snapshot)), snapshot.last_seq, messages, run)
+        return AgentTurn.begun(self._size.cut(snapshot), snapshot, messages, run)
 
-    def store_turn(self, turn: AgentTurn, drafts: Sequence[Draft]) -> None:
-        """Store ``drafts``, what is pending of an agent's turn, and what guardrails changed of what is stored."""
+    def store_turn(self, turn: AgentTurn, told: Told) -> None:
+        """Store ``told``, what is pending of an agent's turn, and what guardrails changed of what is stored.
+
+        Raises:
+            ConversationNotFound: The conversation was deleted since the turn began: it does not bring it back.
+        """
         store = self._sync("astore_turn()")
         if turn.changes:
-            # deleted meanwhile: what is new begins it again
-            with self._reported(), suppress(ConversationNotFound):
+            with self._reported():
                 store.revise(self._key, turn.changes)
             turn.changes = []
-        turn.settle(self._append(store, drafts, turn.said_since))
+        turn.settle(self._append(store, told, turn, turn.said_since))
 
-    async def astore_turn(self, turn: AgentTurn, drafts: Sequence[Draft]) -> None:
+    async def astore_turn(self, turn: AgentTurn, told: Told) -> None:
         """Store what is pending of an agent's turn; see ``store_turn``."""
         if self._awaited is None:
-            await run_in_executor(None, self.store_turn, turn, drafts)
+            await run_in_executor(None, self.store_turn, turn, told)
             return
         if turn.changes:
-            with self._reported(), suppress(ConversationNotFound):
+            with self._reported():
                 await self._awaited.revise(self._key, turn.changes)
             turn.changes = []
-        turn.settle(await self._aappend(self._awaited, drafts, turn.said_since))
+        turn.settle(await self._aappend(self._awaited, told, turn, turn.said_since))
 
     def add_message(self, message: BaseMessage) -> None:
         """Store one message; see ``add_messages``."""
@@ -228,23 +243,14 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
 
     def clear(self) -> None:
         """Delete the conversation's messages; one that does not exist is clear already."""
-        store = self._sync("aclear()")
-        try:
-            store.clear(self._key)
-        except ConversationNotFound:
-            if store.postgres.owns(self._key) is False:
-                raise
+        self._sync("aclear()").clear_if_there(self._key)
 
     async def aclear(self) -> None:
         """Delete the conversation's messages; see ``clear``."""
         if self._awaited is None:
             await run_in_executor(None, self.clear)
             return
-        try:
-            await self._awaited.clear(self._key)
-        except ConversationNotFound:
-            if await self._awaited.postgres.owns(self._key) is False:
-                raise
+        await self._awaited.clear_if_there(self._key)
 
     def _sync(self, instead: str) -> TieredStore:
         if self._blocking is None:
@@ -264,9 +270,8 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         if step is not None and step.entering:
             window = for_prompt_before(window, self._given(step.inputs))
             step.turn.history = self
-            step.turn.since = snapshot.last_seq
+            step.turn.since, step.turn.there = snapshot.last_seq, snapshot.there
             step.turn.pinned = list(window)
-            step.turn.keeper = self if self._keeps_input else None
         return window
 
     @property
@@ -280,32 +285,35 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         except InvalidArgument:
             return []
 
-    def _drafts(self, messages: Sequence[BaseMessage | Draft]) -> tuple[list[Draft], int | None]:
-        """Messages on their way in, and where the conversation stood when their turn began.
+    def _drafts(self, messages: Sequence[BaseMessage | Draft]) -> tuple[Told, Turn]:
+        """Messages on their way in, and their turn, which knows how the conversation stood when it began.
 
         A chain's come with what its runs tell of them, and streamed ones as one chunk.
         """
         step = step_of(self)
         if step is None:
-            return drafts_of(messages), None
+            return Told(drafts_of(messages)), Turn()
         step.turn.stored = True
         kept = len(step.turn.kept)  # a stream closed midway tells its part after what was said was kept
         new = messages[kept:] if list(messages[:kept]) == step.turn.kept else messages
         drafts = drafts_of(
             [message_chunk_to_message(m) if isinstance(m, BaseMessageChunk) else m for m in new]
         )
-        return (RECORDER.tell(step.run, drafts) if self._telemetry else drafts), step.turn.since
+        return (RECORDER.tell(step.run, drafts) if self._telemetry else Told(drafts)), step.turn
 
-    def keep_input(self, inputs: Any) -> list[BaseMessage]:
+    def keep_input(self, turn: Turn, inputs: Any) -> list[BaseMessage]:
         """Store what the user said in a turn that was not stored, and return it; for ``save_on_error="input"``."""
         said = said_in(inputs, self._input_messages_key)
-        self.add_messages(said)
+        told = Told(drafts_of(said))
+        self._append(self._sync("akeep_input()"), told, turn, None)
         return said
 
-    async def akeep_input(self, inputs: Any) -> list[BaseMessage]:
+    async def akeep_input(self, turn: Turn, inputs: Any) -> list[BaseMessage]:
         """Store what the user said in a turn that was not stored; see ``keep_input``."""
+        if self._awaited is None:
+            return await run_in_executor(None, self.keep_input, turn, inputs)
         said = said_in(inputs, self._input_messages_key)
-        await self.aadd_messages(said)
+        await self._aappend(self._awaited, Told(drafts_of(said)), turn, None)
         return said
 
     @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, cast
 from weakref import WeakKeyDictionary
 
 from langchain_core.messages import AIMessage, BaseMessage
@@ -21,11 +21,10 @@ from convmemory.arguments import Size
 from convmemory.chains.lost_input import listen_for_failures
 from convmemory.chains.recorder import RECORDER, listen
 from convmemory.chains.run_config import conversation_missing, told_conversation
-from convmemory.chains.turn import Partial, Run, Turn
+from convmemory.chains.turn import Partial, Run, Told, Turn
 from convmemory.drafts import drafts_of
 from convmemory.errors import AsyncOnly, ConfigurationError, InvalidArgument, MissingExtra
 from convmemory.history import TieredChatMessageHistory
-from convmemory.models import Draft
 from convmemory.windows.window_size import TokenCounter
 
 try:
@@ -51,25 +50,27 @@ class HalfAnswer:
 
     history: TieredChatMessageHistory
     agent_turn: AgentTurn
-    turn: Turn
 
-    def keep_input(self, inputs: Any) -> list[BaseMessage]:  # noqa: ARG002 - see below
+    def keep_input(self, turn: Turn, inputs: Any) -> list[BaseMessage]:  # noqa: ARG002 - see below
         """Nothing: what ended without an error was interrupted, and goes on."""
         return []
 
-    async def akeep_input(self, inputs: Any) -> list[BaseMessage]:  # noqa: ARG002 - what was given is stored
+    async def akeep_input(self, turn: Turn, inputs: Any) -> list[BaseMessage]:  # noqa: ARG002 - what was given is stored
         """Store it."""
-        if said := self._said():
-            await self.history.aadd_messages(said)
+        pending = self.agent_turn.pending
+        if (half := _half_of(turn)) is not None:
+            pending[half.id or PARTIAL_KEY] = half
+        await self.history.astore_turn(self.agent_turn, Told(drafts_of(list(pending.values()))))
         return []
 
-    def _said(self) -> list[BaseMessage]:
-        partial = self.turn.partial
-        text = "".join(partial.pieces) if partial is not None else ""
-        if partial is None or not text:
-            return []
-        half = AIMessage(text, id=partial.message_id, response_metadata={PARTIAL_KEY: True})
-        return [*self.agent_turn.pending.values(), half]
+
+def _half_of(turn: Turn) -> AIMessage | None:
+    """What came of an answer; not of one that came whole, and of which a hook made an error."""
+    partial = turn.partial
+    text = "".join(partial.pieces) if partial is not None else ""
+    if partial is None or not text or (partial.whole and not turn.left):
+        return None
+    return AIMessage(text, id=partial.message_id, response_metadata={PARTIAL_KEY: True})
 
 
 class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
@@ -97,12 +98,6 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     Raises:
         InvalidArgument: ``memory`` is none, or ``mode`` is neither.
     """
-
-    def __new__(cls, *_: Any, store: Store = "turn", **__: Any) -> Self:
-        """The middleware; one that stores each step also goes around the tools, which others need not pay for."""
-        chosen: Any = StepwiseMiddleware if cls is ConversationMemoryMiddleware and store == "step" else cls
-        made: Self = super().__new__(chosen)
-        return made
 
     def __init__(
         self,
@@ -140,6 +135,10 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self._injects = mode == "window"
         self._telemetry = telemetry
         self._turns: WeakKeyDictionary[Run, AgentTurn] = WeakKeyDictionary()
+        if self._stepwise or save_partial:
+            self.__class__ = _around_tools(
+                type(self)
+            )  # LangChain asks the class, and other agents need not pay for it
         listen()
         if save_partial:
             listen_for_failures()
@@ -147,22 +146,19 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
     def before_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:  # noqa: ARG002 - LangChain's
         """Read the window; what the user said is stored once the guardrails have seen it."""
-        self._turn(state)
+        self._turn(self._blocking_history(), state)
 
     async def abefore_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:  # noqa: ARG002 - LangChain's
         """Read the window; what the user said is stored once the guardrails have seen it."""
-        await self._aturn(state)
+        await self._aturn(self._history(), state)
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
         """Store what the user said as the hooks left it, then show the model the window before it."""
-        turn = self._turn(request.state)
+        turn = self._store(request.state)
         if turn.alone:
             return handler(request)
-        self._look(turn, request.state)
-        if self._is_due(turn):
-            self._blocking_history().store_turn(turn, self._drafts(turn))
         with self._shown(request, turn) as shown:
             response = handler(shown)
         turn.answered(response.result)
@@ -174,12 +170,9 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """Store what the user said as the hooks left it, then show the model the window before it."""
-        turn = await self._aturn(request.state)
+        turn = await self._astore(request.state)
         if turn.alone:
             return await handler(request)
-        self._look(turn, request.state)
-        if self._is_due(turn):
-            await self._history().astore_turn(turn, self._drafts(turn))
         with self._shown(request, turn) as shown:
             response = await handler(shown)
         turn.answered(response.result)
@@ -187,33 +180,48 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
     def after_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:  # noqa: ARG002 - LangChain's
         """Store what the agent said and did."""
-        turn = self._turn(state)
-        if not turn.alone:
-            self._look(turn, state, done=True)
-            self._blocking_history().store_turn(turn, self._drafts(turn))
+        self._store(state, done=True)
 
     async def aafter_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:  # noqa: ARG002 - LangChain's
         """Store what the agent said and did."""
-        turn = await self._aturn(state)
-        if not turn.alone:
-            self._look(turn, state, done=True)
-            await self._history().astore_turn(turn, self._drafts(turn))
+        await self._astore(state, done=True)
 
-    def _look(self, turn: AgentTurn, state: Any, *, done: bool = False) -> None:
-        turn.look(state["messages"])
+    def _store(self, state: Any, *, done: bool = False) -> AgentTurn:
+        """This run's turn, with what is due of it stored; calls of models and tools may come side by side."""
+        history = self._blocking_history()
+        turn = self._turn(history, state)
+        if not turn.alone:
+            with turn.lock:
+                self._look(history, turn, state, done=done)
+                if done or self._is_due(turn):
+                    history.store_turn(turn, self._told(turn))
+        return turn
+
+    async def _astore(self, state: Any, *, done: bool = False) -> AgentTurn:
+        history = self._history()
+        turn = await self._aturn(history, state)
+        if not turn.alone:
+            async with turn.async_lock:
+                self._look(history, turn, state, done=done)
+                if done or self._is_due(turn):
+                    await history.astore_turn(turn, self._told(turn))
+        return turn
+
+    def _look(self, history: TieredChatMessageHistory, turn: AgentTurn, state: Any, *, done: bool) -> None:
+        turn.look(state["messages"], done=done)
         run = _agent_run()
         if self._saves_partial and run is not None and run.turn is not None:
             run.turn.partial = Partial()  # what was said so far is in the state
-            run.turn.keeper = None if done else HalfAnswer(self._history(), turn, run.turn)
+            run.turn.keeper = None if done else HalfAnswer(history, turn)
 
-    def _turn(self, state: Any) -> AgentTurn:
+    def _turn(self, history: TieredChatMessageHistory, state: Any) -> AgentTurn:
         """This run's turn; one that was resumed, or sent here past its beginning, begins it now."""
-        history, run = self._blocking_history(), _agent_run()
+        run = _agent_run()
         turn = self._found(run, (history.user_id, history.conversation_id))
         return turn or self._noted(run, history.begin_turn(state["messages"], run))
 
-    async def _aturn(self, state: Any) -> AgentTurn:
-        history, run = self._history(), _agent_run()
+    async def _aturn(self, history: TieredChatMessageHistory, state: Any) -> AgentTurn:
+        run = _agent_run()
         turn = self._found(run, (history.user_id, history.conversation_id))
         return turn or self._noted(run, await history.abegin_turn(state["messages"], run))
 
@@ -230,9 +238,8 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         return self._turns.get(run)
 
     def _noted(self, run: Run | None, turn: AgentTurn) -> AgentTurn:
-        if run is not None:
-            self._turns[run] = turn
-        return turn
+        """The turn of a run from now on; the first of two that began side by side."""
+        return turn if run is None else self._turns.setdefault(run, turn)
 
     def _is_due(self, turn: AgentTurn) -> bool:
         """Whether something is to be stored before this call of the model."""
@@ -254,9 +261,9 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             if list(map(id, left)) != list(map(id, request.messages)):
                 request.messages[:] = left
 
-    def _drafts(self, turn: AgentTurn) -> list[Draft]:
+    def _told(self, turn: AgentTurn) -> Told:
         drafts = drafts_of(list(turn.pending.values()))
-        return RECORDER.tell(_agent_run(), drafts) if self._telemetry else drafts
+        return RECORDER.tell(_agent_run(), drafts) if self._telemetry else Told(drafts)
 
     def _blocking_history(self) -> TieredChatMessageHistory:
         if isinstance(self._memory, AsyncConversationMemory):
@@ -283,33 +290,37 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         return value
 
 
-class StepwiseMiddleware(ConversationMemoryMiddleware):
-    """Stores the calls of a step before a tool is called: what has effects is on record even if the run dies in it."""
-
-    @property
-    def name(self) -> str:
-        """The name of the middleware in the agent's graph."""
-        return ConversationMemoryMiddleware.__name__
+class AroundTools(ConversationMemoryMiddleware):
+    """Goes around the tools as well: a call with effects is on record even if the run dies in it."""
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
-        """Store what the agent has done so far, then call the tool."""
-        turn = self._turn(request.state)
-        with turn.lock:  # calls of one step run side by side
-            turn.look(request.state["messages"])
-            if turn.pending and not turn.alone:
-                self._blocking_history().store_turn(turn, self._drafts(turn))
-        return handler(request)
+        """Store what is due of what the agent has done so far, then call the tool."""
+        self._store(request.state)
+        around = super().wrap_tool_call
+        return handler(request) if _is_langchains(around) else around(request, handler)
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Any]]
     ) -> Any:
-        """Store what the agent has done so far, then call the tool."""
-        turn = await self._aturn(request.state)
-        async with turn.async_lock:
-            turn.look(request.state["messages"])
-            if turn.pending and not turn.alone:
-                await self._history().astore_turn(turn, self._drafts(turn))
-        return await handler(request)
+        """Store what is due of what the agent has done so far, then call the tool."""
+        await self._astore(request.state)
+        around = super().awrap_tool_call
+        return await (handler(request) if _is_langchains(around) else around(request, handler))
+
+
+def _around_tools(kind: type[ConversationMemoryMiddleware]) -> type[ConversationMemoryMiddleware]:
+    """The class that goes around tools before ``kind`` does, under the same name, which is a node's in the agent's graph."""
+    if issubclass(kind, AroundTools):
+        return kind
+    return cast(
+        "type[ConversationMemoryMiddleware]",
+        type(kind.__name__, (AroundTools, kind), {"__module__": kind.__module__, "__doc__": kind.__doc__}),
+    )
+
+
+def _is_langchains(method: Any) -> bool:
+    """Whether a hook is the one that LangChain's own class has for those who have none."""
+    return method.__func__ in (AgentMiddleware.wrap_tool_call, AgentMiddleware.awrap_tool_call)
 
 
 def _agent_run() -> Run | None:

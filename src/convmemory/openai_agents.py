@@ -17,7 +17,7 @@ from convmemory._async.tiered import AsyncTieredStore
 from convmemory.arguments import optional_id
 from convmemory.dialects.openai_responses import items_of, read_item
 from convmemory.encoding.codec import unpack
-from convmemory.errors import ConversationNotFound, InvalidArgument, MissingExtra
+from convmemory.errors import InvalidArgument, MissingExtra
 from convmemory.ids import conversation_key
 from convmemory.models import Draft
 
@@ -64,6 +64,7 @@ class ConversationSession:
         self._dept_id = optional_id("dept_id", dept_id)
         self._store = AsyncTieredStore(memory.postgres, memory.redis)
         self._hard = memory.settings.hard_max_messages
+        self._there = False  # as far as this session knows
         self.session_id: str = self._key.name
         self._settings = _checked_settings(session_settings)
 
@@ -90,8 +91,10 @@ class ConversationSession:
         """
         most = _checked(self._settings.limit if limit is None else limit)
         if most == 0:
+            self._there = False
             return []
         snapshot = await self._store.read(self._key, most, max(self._hard, most or 1))
+        self._there = snapshot.there
         items = [item for entry in snapshot.entries for item in items_of(unpack(entry))]
         return cast("list[TResponseInputItem]", items[-most:] if most else items)
 
@@ -100,7 +103,8 @@ class ConversationSession:
 
         Raises:
             InvalidArgument: Something among them is no item, or would not come back equal; nothing was stored.
-            ConversationNotFound: The conversation is somebody else's.
+            ConversationNotFound: The conversation is somebody else's, or was deleted since this session last read it or
+                wrote to it: a run that is going on does not bring it back.
             StorageUnavailable: PostgreSQL is out of reach; nothing was half-written, and all of it may be stored.
         """
         given: Any = items
@@ -108,7 +112,8 @@ class ConversationSession:
             raise InvalidArgument("items", f"must be a list of items, not {type(given).__name__}")
         drafts = [Draft(read_item(item)) for item in given]
         if drafts:
-            await self._store.append(self._key, drafts, dept_id=self._dept_id)
+            await self._store.append(self._key, drafts, dept_id=self._dept_id, must_exist=self._there)
+            self._there = True
 
     async def pop_item(self) -> TResponseInputItem | None:
         """Remove and return the newest item, ``None`` when there is none.
@@ -116,24 +121,14 @@ class ConversationSession:
         A message that came another way and reads as several items, a reply with tool calls, goes whole; what
         is returned is the last of them.
         """
-        try:
-            while popped := await self._store.pop(self._key):
-                if items := items_of(popped.message):
-                    return cast("TResponseInputItem", items[-1])
-        except ConversationNotFound:
-            await self._refuse_anothers()
+        while popped := await self._store.pop_if_there(self._key):
+            if items := items_of(popped.message):
+                return cast("TResponseInputItem", items[-1])
         return None
 
     async def clear_session(self) -> None:
         """Remove all items, and a title made of them; the conversation stays, with a title its user gave it."""
-        try:
-            await self._store.clear(self._key)
-        except ConversationNotFound:
-            await self._refuse_anothers()
-
-    async def _refuse_anothers(self) -> None:
-        if await self._store.postgres.owns(self._key) is False:
-            raise ConversationNotFound(self.session_id)
+        await self._store.clear_if_there(self._key)
 
 
 def _checked_settings(value: Any) -> SessionSettings:

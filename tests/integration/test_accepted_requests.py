@@ -25,8 +25,9 @@ from convmemory import Draft, InvalidArgument
 from convmemory.dialects.anthropic import anthropic_messages
 from convmemory.dialects.openai_chat import chat_messages
 from convmemory.windows.cutting import recent
-from convmemory.windows.tool_pairing import for_prompt, in_order, pairing_errors
+from convmemory.windows.tool_pairing import for_prompt, in_order
 from fix_memory import add, is_blocking, read, texts
+from pairing import pairing_errors
 
 ADA = {"user_id": "ada"}
 RUNS = json.loads(

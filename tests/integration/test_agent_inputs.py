@@ -221,3 +221,39 @@ async def test_an_edit_of_the_requests_messages_in_place_is_kept(memory, ask):
         assert texts(state["messages"]) == [f"q{at}", "be brief", f"a{at}"]
         assert texts(model.prompts[0])[-2:] == [f"q{at}", "be brief"]
     assert texts(await stored(memory)) == ["q0", "be brief", "a0", "q1", "be brief", "a1"]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("how", ["window", "log-only"])
+async def test_an_edited_fork_that_goes_on_is_stored_with_its_new_words(memory, ask, how, place):
+    """Time travel: the state before a question was answered, with other words in it, and no new input."""
+    model = Player()
+    agent = create_agent(model, [], middleware=[remembers(memory, mode=how)], checkpointer=InMemorySaver())
+    for n in range(3):
+        state = await ask(agent, f"q{n}")
+    asked = state["messages"][2 * place]
+    there = next(
+        one
+        for one in agent.get_state_history(CONFIG)
+        if one.values.get("messages") and one.values["messages"][-1].id == asked.id
+    )
+    fork = agent.update_state(there.config, {"messages": [HumanMessage("edited", id=asked.id)]})
+    state = await ask(agent, None, {"configurable": CONFIG["configurable"] | fork["configurable"]})
+    said = [text for n in range(3) for text in (f"q{n}", reply_to(f"q{n}"))]
+    assert texts(await stored(memory)) == [*said, "edited", reply_to("edited")]
+    assert texts(model.prompts[-1]) == texts(state["messages"])[:-1]
+
+
+@pytest.mark.parametrize("form", ["blocks", "text"])
+async def test_a_transcript_is_known_whatever_its_texts_are_written_as(memory, ask, form):
+    """Stored as blocks with results of tools in a human message, and sent again as a front end has it."""
+    words = [{"type": "output_text", "text": "two "}, {"type": "text", "text": "days"}]
+    asks = [{"type": "tool_use", "id": "t", "name": "look", "input": {}}]
+    result = [{"type": "tool_result", "tool_use_id": "t", "content": "20"}]
+    talk = [HumanMessage("how many?"), AIMessage(asks), HumanMessage(result), AIMessage(words)]
+    await memory.save_messages("c", talk, **MINE)
+    model = Player(lines=[AIMessage("fine")])
+    agent = create_agent(model, [], middleware=[remembers(memory)])
+    again = AIMessage(words if form == "blocks" else "two days")
+    await ask(agent, {"messages": [HumanMessage("how many?"), again, HumanMessage("thanks")]})
+    assert [m.text for m in (await stored(memory))[4:]] == ["thanks", "fine"]

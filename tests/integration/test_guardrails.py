@@ -17,12 +17,25 @@ from langchain.agents.middleware import (
     SummarizationMiddleware,
     hook_config,
 )
-from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
+from langchain_core.messages import (
+    AIMessage,
+    ChatMessage,
+    FunctionMessage,
+    HumanMessage,
+    RemoveMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command
 
+from convmemory import Draft, RetrievedContext
+from convmemory.encoding.codec import encode
 from convmemory.errors import ConversationNotFound
+from convmemory.ids import conversation_key
+from convmemory.storage.revisions import Revision, taken_back
 from fix_agents import CONFIG, MINE, call, remembers, stored
 from fix_memory import texts
 from scripted import reply_to
@@ -290,3 +303,124 @@ async def test_nothing_of_the_memory_is_in_what_is_streamed(memory, stream, kind
         assert "hello" in told
     else:
         assert reply_to("hello") in told
+
+
+SUMMARIES = {"human": HumanMessage, "system": SystemMessage, "ai": AIMessage}
+
+
+class Sums(AgentMiddleware):
+    """Somebody's own summarizer: before the model is asked again, the state is one summary and what came last."""
+
+    def __init__(self, kind, keep):
+        super().__init__()
+        self.kind, self.keep = kind, keep
+
+    def before_model(self, state, runtime):  # noqa: ARG002 - LangChain's
+        said = state["messages"]
+        if len(said) <= max(self.keep, 1):
+            return None
+        kept = said[len(said) - self.keep :]
+        return {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES), SUMMARIES[self.kind]("Summary: go"), *kept]}
+
+
+class Trims(AgentMiddleware):
+    """Keeps the newest few messages of the state once the model has answered, as LangChain's documentation shows."""
+
+    def after_model(self, state, runtime):  # noqa: ARG002 - LangChain's
+        return {"messages": [RemoveMessage(m.id) for m in state["messages"][:-2]]}
+
+
+class Signs(AgentMiddleware):
+    """Around ours: what the model says goes on as another message."""
+
+    def _signed(self, response):
+        response.result = [m.model_copy(update={"id": None, "name": "signed"}) for m in response.result]
+        return response
+
+    def wrap_model_call(self, request, handler):
+        return self._signed(handler(request))
+
+    async def awrap_model_call(self, request, handler):
+        return self._signed(await handler(request))
+
+
+@pytest.mark.parametrize("how", ["turn", "step"])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("other", [*((kind, keep) for kind in SUMMARIES for keep in (2, 0)), None], ids=str)
+async def test_a_question_that_was_summed_up_or_trimmed_was_said(memory, ask, how, signed, other):
+    @tool
+    def step() -> str:
+        """Step."""
+        return "done"
+
+    model = Player(lines=[call("step", "t1"), call("step", "t2"), AIMessage("fine")])
+    around = [Signs()] if signed else []
+    theirs = Trims() if other is None else Sums(*other)
+    agent = create_agent(model, [step], middleware=[*around, remembers(memory, store=how), theirs])
+    await ask(agent, "go")
+    found = await memory.get_messages("c", **MINE)
+    assert found[0].content == "go"
+    assert found[-1].content == "fine"
+    assert "[removed]" not in texts(found)
+
+
+async def test_what_was_taken_back_leaves_nothing_but_its_place(memory, ask, database):
+    class Meanwhile(TakesBoth):
+        async def aafter_model(self, state, runtime):
+            await memory.save_message("c", "user", "from the phone", **MINE)
+            return self.after_model(state, runtime)
+
+    secret = "ana@example.com"
+    asked = HumanMessage([{"type": "text", "text": secret}], name=secret, additional_kwargs={"from": secret})
+    agent = create_agent(Player(lines=[AIMessage("bad")]), [], middleware=[remembers(memory), Meanwhile()])
+    await agent.ainvoke({"messages": [asked]}, CONFIG)
+    assert texts(await stored(memory)) == ["[removed]", "from the phone", "[no]"]
+    rows = database.execute("SELECT content, body, metadata FROM messages").fetchall()
+    assert secret not in repr((rows, database.execute("SELECT title FROM conversations").fetchall()))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        AIMessage("secret", id="1", name="secret", usage_metadata={"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}),
+        AIMessage("secret", id="1", tool_calls=[{"name": "secret", "args": {}, "id": "t"}]),
+        ToolMessage("secret", id="1", name="secret", tool_call_id="t", artifact={"secret": 1}, status="error"),
+        ChatMessage("secret", role="critic", id="1", name="secret"),
+        FunctionMessage("secret", name="look", id="1"),
+        HumanMessage("secret", id="1", nickname="secret"),
+    ],
+)  # fmt: skip
+async def test_of_a_message_that_is_taken_back_figures_are_left(memory, database, said):
+    """Its words, its names, its artifact and the documents it leaned on are gone; what it cost was spent."""
+    found = Draft(
+        said,
+        metadata={"input_tokens": 5, "model": "m", "note": "secret"},
+        contexts=[RetrievedContext("secret")],
+    )
+    await memory.save_messages("c", [found], **MINE)
+    [row] = await memory.get_messages("c", **MINE)
+    await memory.save_message("c", "user", "later", **MINE)
+    key = conversation_key("c", "ana")
+    await memory._store.revise(key, [taken_back(1, encode(said))])
+    assert "secret" not in repr(
+        database.execute("SELECT content, body, metadata::text FROM messages").fetchall()
+    )
+    assert database.execute("SELECT count(*) FROM message_contexts").fetchone() == (0,)
+    gone, _ = await memory.get_messages("c", **MINE)
+    assert (gone.message.id, gone.message.type, gone.role) == ("1", said.type, row.role)
+    assert gone.metadata == {
+        **({"name": "look"} if said.type == "function" else {}),
+        "input_tokens": 5,
+        "model": "m",
+    } | ({"tool_call_id": "t"} if said.type == "tool" else {})
+    assert (gone.tokens_used, texts(await memory.get_history("c", **MINE))[-1]) == (row.tokens_used, "later")
+
+
+async def test_other_words_keep_the_figures_and_documents_of_their_message(memory):
+    said = AIMessage("bad", id="1", name="bob")
+    known = {"input_tokens": 5, "first_token_ms": 7}
+    await memory.save_messages("c", [Draft(said, metadata=known, contexts=[RetrievedContext("d")])], **MINE)
+    new = AIMessage("***", id="1")
+    await memory._store.revise(conversation_key("c", "ana"), [Revision(1, encode(said), new, gone=False)])
+    [found] = await memory.get_messages("c", **MINE)
+    assert (found.message, found.metadata, len(found.contexts)) == (new, known, 1)

@@ -20,8 +20,8 @@ from convmemory import (
     StorageUnavailable,
     TieredChatMessageHistory,
 )
-from convmemory.windows.tool_pairing import pairing_errors
 from fix_memory import add, is_blocking, read, texts, wipe
+from pairing import pairing_errors
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 

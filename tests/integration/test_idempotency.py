@@ -92,3 +92,39 @@ async def test_an_answer_that_was_lost_is_no_reason_to_store_twice(schema, make_
 
     assert saved.seq == 4
     assert await stored(memory) == ["one", "two", "three", "Pay 100"]
+
+
+CALL = {"name": "look", "args": {"a": 1, "b": [1, {"c": 2, "d": 3}]}, "id": "t", "type": "tool_call"}
+
+
+def in_another_order(value):
+    if isinstance(value, dict):
+        return {name: in_another_order(value[name]) for name in reversed(value)}
+    return [in_another_order(one) for one in value] if isinstance(value, list) else value
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "low"}}
+SAID_AGAIN = {
+    "calls": (AIMessage("", id="m", tool_calls=[CALL]), AIMessage("", id="m", tool_calls=[in_another_order(CALL)])),
+    "pictures": (HumanMessage([PICTURE], id="m"), HumanMessage([in_another_order(PICTURE)], id="m")),
+    "words for text": (
+        AIMessage([{"type": "output_text", "text": "hi"}, PICTURE], id="m"),
+        AIMessage([{"type": "text", "text": "hi"}, PICTURE], id="m"),
+    ),
+    "blocks for text": (HumanMessage("hi", id="m"), HumanMessage([{"type": "input_text", "text": "hi"}], id="m")),
+    "other pictures": (HumanMessage([PICTURE], id="m"), HumanMessage([PICTURE | {"image_url": {"url": "b"}}], id="m")),
+    "other calls": (
+        AIMessage("", id="m", tool_calls=[CALL]),
+        AIMessage("", id="m", tool_calls=[CALL | {"args": {"a": "1"}}]),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SAID_AGAIN)
+async def test_the_same_in_other_writing_is_the_same(memory, case):
+    """Whether it comes in one batch, where Python compares, or later, where PostgreSQL does."""
+    first, again = SAID_AGAIN[case]
+    stored = 2 if case.startswith("other") else 1
+    assert (await memory.save_messages("one", [first, again], user_id="ana")).stored == stored
+    await memory.save_messages("two", [first], user_id="ana")
+    assert (await memory.save_messages("two", [again], user_id="ana")).stored == stored - 1

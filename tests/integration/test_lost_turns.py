@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
@@ -97,6 +100,20 @@ async def test_it_keeps_it_in_a_notebook_too(schema, blocking_memory):
     chain = keyed(Echo() | RunnableLambda(lambda _: {}), factory(blocking_memory, save_on_error="input"))
     chain.invoke({"question": "one"}, session("s"))
     assert texts(blocking_memory.get_messages("s", **MINE)) == ["one"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_it_keeps_it_in_a_notebook_where_a_stream_is_left(schema, blocking_memory, shape):
+    """A stream ends from the outside in: the last to hear of it is a step around the model."""
+    build, given = SHAPES[shape]
+    model = Echo() | RunnableLambda(lambda m: m)
+    stream = build(model, factory(blocking_memory, save_on_error="input")).stream(
+        given("one two"), session("s")
+    )
+    next(stream)
+    stream.close()
+    gc.collect()  # LangChain leaves its innermost generator to that, now and then
+    assert (await asyncio.to_thread(blocking_memory.get_messages, "s", **MINE))[0].content == "one two"
 
 
 async def test_an_answer_from_a_models_cache_is_stored_each_time(memory, run):

@@ -25,9 +25,9 @@ from convmemory import (
     StorageUnavailable,
 )
 from convmemory.middleware import ConversationMemoryMiddleware
-from convmemory.windows.tool_pairing import pairing_errors
 from fix_agents import CONFIG, MINE, call, remembers, stored
 from fix_memory import texts
+from pairing import pairing_errors
 from scripted import Shelf, reply_to
 from scripted_agents import Player, recorded, tools_of, turns_of
 

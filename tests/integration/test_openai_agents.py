@@ -22,8 +22,8 @@ from convmemory import (
     StorageUnavailable,
 )
 from convmemory.openai_agents import ConversationSession
-from convmemory.windows.tool_pairing import pairing_errors
 from fix_memory import texts
+from pairing import pairing_errors
 
 ADA = {"user_id": "ada"}
 CHAT = [

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from convmemory import ConversationMemory, ConversationNotFound, Draft, RetrievedContext
+from convmemory import ConversationMemory, ConversationNotFound, Draft, RetrievedContext, StorageUnavailable
 from convmemory.ids import conversation_key
-from convmemory.windows.snapshots import NO_CONVERSATION, Written
+from convmemory.storage import postgres_rows
+from convmemory.windows.snapshots import Written
 from fix_memory import read, texts
 from window_steps import lease, publish
 
@@ -125,7 +127,8 @@ async def test_a_reply_lost_takes_one_message_and_no_second(schema, make_memory,
     postgres_proxy.mode = "cut_reply"
     written = await memory.postgres.pop_message(KEY, message.id)
 
-    assert written == Written(NO_CONVERSATION)  # done, by the attempt that was not heard of
+    stamp = (await memory.postgres.read_window(KEY, 1, 1)).stamp
+    assert written == Written(stamp)  # done, by the attempt that was not heard of
     assert await publish(memory.redis, written, key=KEY) == "dropped"
     assert await there(memory) == texts(await read(history)) == ["one", "two"]
 
@@ -205,3 +208,61 @@ def test_without_redis_it_is_the_same(database_url, schema):
         assert texts(memory.get_history("c", **ANA)) == ["one"]
         memory.postgres.append(KEY, [Draft(HumanMessage("three"))])
         assert memory._store.pop(KEY).seq == 2
+
+
+@pytest.fixture
+def between(monkeypatch):
+    """Has something happen between two attempts of a statement: elsewhere, and before the second begins."""
+
+    def happens(what):
+        again = postgres_rows.again
+
+        def later(parameters):
+            elsewhere = threading.Thread(target=what)
+            elsewhere.start()
+            elsewhere.join()
+            return again(parameters)
+
+        monkeypatch.setattr(postgres_rows, "again", later)
+
+    return happens
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["done", "not done"])
+async def test_nobody_claims_a_message_that_somebody_else_may_have_taken(
+    schema, make_memory, blocking, postgres_proxy, between, taken
+):
+    """Only the answer was lost, or the question as well; by the second attempt the message is gone, and another was written."""
+    memory = await make_memory(postgres_proxy.url, pool_max=1)
+    await saved(memory, "one", "two", "three", "four", "five", "six")
+    for _ in range(3):
+        await memory._store.pop(KEY)
+    message = await newest(memory)
+    others = []
+
+    def meanwhile():
+        if not taken:
+            others.append(blocking._store.pop(KEY).content)
+        blocking.save_message("c", "user", "from the phone", **ANA)
+
+    between(meanwhile)
+    postgres_proxy.mode = "cut_reply" if taken else "cut_request"
+    if not taken:
+        between(lambda: setattr(postgres_proxy, "mode", "pass"))
+    with pytest.raises(StorageUnavailable, match="cannot be told"):
+        await memory.postgres.pop_message(KEY, message.id)
+    assert others == ([] if taken else ["three"])
+    assert await there(memory) == ["one", "two", "from the phone"]
+
+
+async def test_a_message_that_another_came_after_is_known_not_to_be_taken(
+    schema, make_memory, blocking, postgres_proxy, between
+):
+    memory = await make_memory(postgres_proxy.url, pool_max=1)
+    await saved(memory, "one", "two")
+    between(lambda: blocking.save_message("c", "user", "from the phone", **ANA))
+    between(lambda: setattr(postgres_proxy, "mode", "pass"))
+    first = await newest(memory)
+    postgres_proxy.mode = "cut_request"
+    assert await memory.postgres.pop_message(KEY, first.id) is None
+    assert await there(memory) == ["one", "two", "from the phone"]

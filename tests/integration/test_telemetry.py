@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from uuid import UUID, uuid4
 
 import pytest
 from langchain_core.documents import Document
@@ -329,10 +330,25 @@ async def test_telemetry_that_fails_costs_no_turn_and_logs_nothing_that_was_said
     assert "hunter2" not in "".join(f"{record.getMessage()} {record.exc_info}" for record in ours)
 
 
+RUNS = [UUID(int=n) for n in range(5_000)]
+"""Ids of runs, as LangChain holds them while a run can still end."""
+
+
+def test_a_run_whose_id_nobody_holds_is_let_go_of():
+    """LangChain tells nobody of the end of one that is cancelled while it is told to begin."""
+    recorder = RunRecorder()
+    outer = uuid4()
+    recorder.on_chain_start({}, {}, run_id=outer)
+    recorder.on_chain_start({}, {}, run_id=uuid4(), parent_run_id=outer)
+    assert recorder.open_runs == 1
+    recorder.on_chain_end({}, run_id=outer)
+    assert recorder.open_runs == 0
+
+
 async def test_runs_that_nobody_ends_are_let_go_of(monkeypatch):
     monkeypatch.setattr("convmemory.chains.recorder.MOST_RUNS", 3)
     recorder = RunRecorder()
-    for run_id in range(10):
+    for run_id in RUNS[:10]:
         recorder.on_chain_start({}, {}, run_id=run_id)
     assert recorder.open_runs == 3
 
@@ -340,11 +356,11 @@ async def test_runs_that_nobody_ends_are_let_go_of(monkeypatch):
 def test_a_run_let_go_of_while_it_waits_for_its_last_step_ends_without_a_word(monkeypatch, caplog):
     monkeypatch.setattr("convmemory.chains.recorder.MOST_RUNS", 2)
     recorder = RunRecorder()
-    recorder.on_chain_start({}, {}, run_id=1)
-    recorder.on_chain_start({}, {}, run_id=2, parent_run_id=1)
-    recorder.on_chain_end({}, run_id=1)  # a stream that is closed ends from the outside in
-    recorder.on_chain_start({}, {}, run_id=3)
-    for run_id in (2, 3):
+    recorder.on_chain_start({}, {}, run_id=RUNS[1])
+    recorder.on_chain_start({}, {}, run_id=RUNS[2], parent_run_id=RUNS[1])
+    recorder.on_chain_end({}, run_id=RUNS[1])  # a stream that is closed ends from the outside in
+    recorder.on_chain_start({}, {}, run_id=RUNS[3])
+    for run_id in RUNS[2:4]:
         recorder.on_chain_end({}, run_id=run_id)
     assert (recorder.open_runs, caplog.records) == (0, [])
 
@@ -354,17 +370,17 @@ def test_what_goes_into_a_run_is_held_only_for_those_who_keep_it(kept):
     """Inputs can be large, and a process has thousands of runs."""
     recorder = RunRecorder()
     recorder.keeps_inputs = kept
-    recorder.on_chain_start({}, {"question": "one"}, run_id=1)
-    assert recorder.find(1).inputs == ({"question": "one"} if kept else None)
+    recorder.on_chain_start({}, {"question": "one"}, run_id=RUNS[1])
+    assert recorder.find(RUNS[1]).inputs == ({"question": "one"} if kept else None)
 
 
 def test_a_run_holds_a_bounded_number_of_documents():
     recorder = RunRecorder()
-    recorder.on_chain_start({}, {}, run_id=1)
-    for run_id in range(2, MOST_EVENTS + 100):
-        recorder.on_retriever_start({}, "q", run_id=run_id, parent_run_id=1)
-        recorder.on_retriever_end([Document(str(run_id))], run_id=run_id)
-    run = recorder.find(1)
+    recorder.on_chain_start({}, {}, run_id=RUNS[1])
+    for n in range(2, MOST_EVENTS + 100):
+        recorder.on_retriever_start({}, "q", run_id=RUNS[n], parent_run_id=RUNS[1])
+        recorder.on_retriever_end([Document(str(n))], run_id=RUNS[n])
+    run = recorder.find(RUNS[1])
     assert len(run.events) == MOST_EVENTS
     assert run.events[-1].documents == [Document(str(MOST_EVENTS + 99))]
 
@@ -374,10 +390,10 @@ def test_listening_to_a_run_that_is_not_ours_costs_little():
     recorder, rounds = RunRecorder(), 2_000
     began = time.perf_counter()
     for n in range(rounds):
-        recorder.on_chain_start({}, {}, run_id=n, name="chain")
-        recorder.on_chain_start({}, {}, run_id=-n - 1, parent_run_id=n, name="step")
-        recorder.on_chain_end({}, run_id=-n - 1, parent_run_id=n)
-        recorder.on_chain_end({}, run_id=n)
+        recorder.on_chain_start({}, {}, run_id=RUNS[-n - 1], name="chain")
+        recorder.on_chain_start({}, {}, run_id=RUNS[n], parent_run_id=RUNS[-n - 1], name="step")
+        recorder.on_chain_end({}, run_id=RUNS[n], parent_run_id=RUNS[-n - 1])
+        recorder.on_chain_end({}, run_id=RUNS[-n - 1])
     assert (time.perf_counter() - began) / rounds < 200e-6
     assert recorder.open_runs == 0
 

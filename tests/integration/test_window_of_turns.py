@@ -8,6 +8,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 
 from convmemory import ConfigurationError, InvalidArgument
+from convmemory.ids import conversation_key
 from fix_agents import MINE, call, remembers
 from fix_memory import is_blocking, read, texts
 from scripted_agents import Player
@@ -150,3 +151,46 @@ async def test_results_in_a_human_message_begin_no_turn(memory):
     for n, one in enumerate(turns):
         await memory.save_messages("c", one, **MINE)
         assert await read(memory.history("c", max_turns=2, **MINE)) == flat(turns[max(0, n - 1) : n + 1])
+
+
+BLOCKS = {
+    "text": [{"type": "text", "text": "hello"}],
+    "picture": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}],
+    "about results": [{"type": "text", "text": "what is a tool_result?"}],
+}
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+async def test_turns_of_blocks_are_turns_for_the_window_too(memory, kind):
+    """No more is handed over than the turns that are asked for, unless a person speaks of what results of tools look like."""
+    for n in range(40):
+        await memory.save_messages("c", [HumanMessage(BLOCKS[kind]), AIMessage(f"a{n}")], **MINE)
+    await read(
+        memory.history("c", **MINE)
+    )  # as the first one of a new conversation does, this fills the window
+    counters, key = memory.redis.health.counters, conversation_key("c", "ana")
+    misses = counters.misses
+    snapshot = await memory._store.read(key, 50, 50, 3)
+    if kind != "about results":
+        assert (counters.misses - misses, len(snapshot.entries)) == (0, 6)
+    assert 6 <= len(snapshot.entries) <= 50
+    assert texts(await read(memory.history("c", max_turns=3, **MINE)))[1::2] == ["a37", "a38", "a39"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+async def test_never_fewer_turns_are_handed_over_than_are_there(memory, count):
+    """Results of tools in a human message begin no turn, in whichever provider's words."""
+    results = [
+        {"type": "tool_result", "tool_use_id": "t", "content": "x"},
+        {"functionResponse": {"name": "f", "response": {}}},
+        {"function_response": {"name": "f", "response": {}}},
+        {"toolResult": {"toolUseId": "t", "content": []}},
+        {"type": "function_call_output", "call_id": "t", "output": "x"},
+        {"type": "non_standard", "value": {"type": "tool_result", "tool_use_id": "t", "content": "x"}},
+    ]
+    for n in range(6):
+        steps = [m for one in results for m in (AIMessage("calls"), HumanMessage([one]))]
+        said = HumanMessage([{"type": "text", "text": f"q{n}"}] if n % 2 else f"q{n}")
+        await memory.save_messages("c", [said, *steps[: 2 * n], AIMessage(f"a{n}")], **MINE)
+    window = await read(memory.history("c", max_turns=count, **MINE))
+    assert [m.text for m in window if m.text.startswith("q")] == [f"q{n}" for n in range(6 - count, 6)]

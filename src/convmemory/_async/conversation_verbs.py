@@ -33,7 +33,6 @@ from convmemory.ids import ConversationKey, checked_id, new_uuid
 from convmemory.models import Appended, Conversation, Draft, Message, Page, RetrievedContext
 from convmemory.settings import Settings
 from convmemory.value_fields import checked_metadata
-from convmemory.windows.snapshots import NO_CONVERSATION
 from convmemory.windows.tool_pairing import for_prompt, in_order
 from convmemory.windows.window_size import WindowSize
 
@@ -320,9 +319,7 @@ class AsyncConversationVerbs:
         wanted = checked_format(format)
         hard = max(self.settings.hard_max_messages, want or 1)
         snapshot = await self._store.read(key, want, hard)
-        if snapshot.stamp == NO_CONVERSATION and not await self.postgres.owns(
-            key
-        ):  # it may have been made since
+        if not snapshot.there and not await self.postgres.owns(key):  # it may have been made since
             raise ConversationNotFound(key.name)
         window = WindowSize(want, hard).cut(snapshot)
         if wanted == "langchain":

@@ -7,16 +7,18 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from convmemory._async.cache_register import BATCH, AsyncCacheRegister
-from convmemory.errors import ConversationChanged, ConversationNotFound
+from convmemory.errors import ConversationChanged, ConversationNotFound, StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
 from convmemory.storage import postgres_rows, revisions
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision
+from convmemory.tiers.driver_errors import POSTGRES
 from convmemory.windows.collection import uncollected
 from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
 
 _BIGGEST: Final = 2**62
+_WHOSE_DOING: Final = "its answer was lost, and whether it took the message that is gone cannot be told"
 
 
 class AsyncPostgresStore(AsyncCacheRegister):
@@ -54,6 +56,7 @@ class AsyncPostgresStore(AsyncCacheRegister):
         dept_id: str | None = None,
         idempotency_key: str | None = None,
         since: int | None = None,
+        must_exist: bool = False,
         own: Sequence[str] = (),
     ) -> tuple[StoredBatch, Written]:
         """Store a batch in order, in one statement; make and title the conversation if need be.
@@ -63,7 +66,7 @@ class AsyncPostgresStore(AsyncCacheRegister):
         is older is no repeat. Every cache is marked but those in ``own``, which the caller tells.
 
         Raises:
-            ConversationNotFound: The conversation is somebody else's; nothing was written.
+            ConversationNotFound: The conversation is somebody else's, or must exist and does not; nothing was written.
         """
         await self.settle(key)
         batch = postgres_rows.prepare(key, drafts, idempotency_key, since)
@@ -74,7 +77,7 @@ class AsyncPostgresStore(AsyncCacheRegister):
         parameters["dept_id"] = dept_id
         parameters["since"] = since if idempotency_key is None else postgres_rows.SAME_CALL
         parameters["own"] = postgres_rows.array(own)
-        parameters["make"] = not key.named_only
+        parameters["make"] = not (key.named_only or must_exist)
         found = await self._run("append", parameters)
         if not found:
             raise ConversationNotFound(key.name)
@@ -208,11 +211,11 @@ class AsyncPostgresStore(AsyncCacheRegister):
 
         A large one is gone at once, and its messages are taken away by ``finish``.
         """
-        return await self._change(key, "delete_conversation", own)
+        return await self._change(key, "delete_conversation", own, {"batch": BATCH})
 
     async def clear_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
         """Delete all messages and keep the conversation; otherwise as ``delete_conversation``."""
-        return await self._change(key, "clear_conversation", own)
+        return await self._change(key, "clear_conversation", own, {"batch": BATCH})
 
     async def finish(self, key: ConversationKey, written: Written) -> None:
         """Take away what the delete of a large conversation has left, in many short transactions.
@@ -232,10 +235,25 @@ class AsyncPostgresStore(AsyncCacheRegister):
     ) -> Written | None:
         """Delete the newest message if it is the row ``message``; ``None``, and nothing done, when it is not.
 
-        Naming the row makes it safe to repeat: what was deleted by an attempt whose answer was lost is not
-        the newest any more.
+        Naming the row makes it safe to repeat: an attempt whose answer was lost is known by the stamp it left.
+
+        Raises:
+            StorageUnavailable: The answer was lost, the message is gone, and others have written since: who took it
+                nobody can tell.
         """
-        return await self._changed(key, "pop_message", own, {"id": message})
+        stamp = uuid4()
+        parameters = {
+            "id": message,
+            "new_stamp": stamp,
+            "first_stamp": stamp,
+            "own": postgres_rows.array(own),
+        }
+        found = await self._run("pop_message", {**await self._mine(key), **parameters}, gone=[[None]])
+        if not found or found[0][0] == "":
+            return None
+        if found[0][0] is None:
+            raise StorageUnavailable(POSTGRES, "pop_message", _WHOSE_DOING)
+        return Written(found[0][0])
 
     async def revise_messages(
         self, key: ConversationKey, changes: Sequence[Revision], *, own: Sequence[str] = ()
@@ -244,24 +262,15 @@ class AsyncPostgresStore(AsyncCacheRegister):
 
         A message that is no more what the revision says was stored stays as it is, so it is safe to repeat.
         """
-        written = await self._changed(key, "revise_messages", own, revisions.parameters(changes))
-        if written is None:
-            raise ConversationNotFound(key.name)
-        return written
+        return await self._change(key, "revise_messages", own, revisions.parameters(changes))
 
-    async def _change(self, key: ConversationKey, name: str, own: Sequence[str]) -> Written:
-        written = await self._changed(key, name, own, {"batch": BATCH})
-        if written is None:
-            raise ConversationNotFound(key.name)
-        return written
-
-    async def _changed(
+    async def _change(
         self, key: ConversationKey, name: str, own: Sequence[str], more: Mapping[str, Any]
-    ) -> Written | None:
-        parameters = {**await self._mine(key), "own": postgres_rows.array(own)}
-        found = await self._run(name, {**parameters, **more}, gone=[[NO_CONVERSATION, "batch" in more]])
+    ) -> Written:
+        parameters = {**await self._mine(key), "own": postgres_rows.array(own), **more}
+        found = await self._run(name, parameters, gone=[[NO_CONVERSATION, "batch" in more]])
         if not found:
-            return None
+            raise ConversationNotFound(key.name)
         stamp, *left = found[0]
         return Written(stamp, left_here=any(left[:1]), left_anywhere=any(left[1:]))
 

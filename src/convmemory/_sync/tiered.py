@@ -163,15 +163,17 @@ class TieredStore:
         *,
         dept_id: str | None = None,
         since: int | None = None,
+        must_exist: bool = False,
         idempotency_key: str | None = None,
     ) -> StoredBatch:
         """Store a batch and tell the window; acknowledged means committed in PostgreSQL.
 
         ``since``, where it is known, is the conversation's last seq when what is said here began: a message stored before
-        that is another one, whatever its LangChain id.
+        that is another one, whatever its LangChain id. What ``must_exist`` is not made: a turn that began in a conversation
+        does not bring it back.
 
         Raises:
-            ConversationNotFound: The conversation is somebody else's; nothing was written.
+            ConversationNotFound: The conversation is somebody else's, or was deleted; nothing was written.
             StorageUnavailable: PostgreSQL is out of reach, and may have stored it all the same; sent again, the same words
                 under an id of their own, or anything under the same ``idempotency_key``, are stored once.
         """
@@ -182,6 +184,7 @@ class TieredStore:
                 drafts,
                 dept_id=dept_id,
                 since=since,
+                must_exist=must_exist,
                 idempotency_key=idempotency_key,
                 own=standing.names,
             )
@@ -198,6 +201,13 @@ class TieredStore:
         written = self.postgres.clear_conversation(key, own=standing.names)
         self._publish(key, written, standing)
         self._finish(key, written)
+
+    def clear_if_there(self, key: ConversationKey) -> None:
+        """As ``clear``; a conversation that does not exist is clear already, and somebody else's is still not found."""
+        try:
+            self.clear(key)
+        except ConversationNotFound:
+            self._refuse_anothers(key)
 
     @traced("convmemory.delete")
     def delete(self, key: ConversationKey) -> None:
@@ -241,6 +251,18 @@ class TieredStore:
             self.postgres.finish(key, written)
         except StorageError as error:
             logger.warning("what was deleted is not all taken away yet: %s", error)
+
+    def pop_if_there(self, key: ConversationKey) -> Message | None:
+        """As ``pop``; a conversation that does not exist has no message, and somebody else's is still not found."""
+        try:
+            return self.pop(key)
+        except ConversationNotFound:
+            self._refuse_anothers(key)
+            return None
+
+    def _refuse_anothers(self, key: ConversationKey) -> None:
+        if self.postgres.owns(key) is False:
+            raise ConversationNotFound(key.name)
 
     def _own(self) -> Standing:
         """The caches this write tells; none while Redis is left alone, so that the statement marks them all."""

@@ -30,6 +30,16 @@ class FailedTurns(BaseCallbackHandler):
         """
         return self._ended if in_event_loop() else _nothing
 
+    @property
+    def on_llm_end(self) -> Any:
+        """A model came to its end, the last of what a closed stream leaves: the turn may be lost with it, as told just before."""
+        return self._model_ended if RECORDER.has_unkept and in_event_loop() else _nothing
+
+    on_llm_error = on_llm_end
+
+    async def _model_ended(self, *_: Any, run_id: UUID, **__: Any) -> None:
+        await self._keep(run_id)
+
     async def _ended(self, *told: Any, run_id: UUID, **more: Any) -> None:
         RECORDER.on_chain_end(*told, run_id=run_id, **more)  # may be told after us; twice is fine
         await self._keep(run_id)
@@ -44,7 +54,7 @@ class FailedTurns(BaseCallbackHandler):
         if run is None or run.turn is None or run.turn.keeper is None:
             return
         try:
-            run.turn.kept = await run.turn.keeper.akeep_input(run.inputs)
+            run.turn.kept = await run.turn.keeper.akeep_input(run.turn, run.inputs)
         except Exception as failure:  # noqa: BLE001 - the caller is to see the turn's error, not this one
             logger.warning("the input of a failed turn was not kept: %s", type(failure).__name__)
 

@@ -12,6 +12,8 @@ import itertools
 import logging
 import threading
 import time
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, Final, ParamSpec
@@ -23,14 +25,12 @@ from langchain_core.messages import AIMessage
 from langchain_core.outputs import LLMResult
 
 from convmemory.chains.answer_matching import Answer, Event, Retrieval, answer_of, with_telemetry
-from convmemory.chains.turn import Partial, Run
+from convmemory.chains.passes import READING, begin_to_store, begin_turn
+from convmemory.chains.turn import Partial, Run, Told
 from convmemory.models import Draft
 
 logger = logging.getLogger("convmemory.chains.recorder")
 P = ParamSpec("P")
-
-READING: Final = "load_history"
-"""What ``RunnableWithMessageHistory`` calls its step that reads; what it is given may answer the calls of the turn before."""
 
 MOST_RUNS: Final = 10_000
 """Runs that are open at once; past it the oldest is let go of: one that nobody ended, as of a stream left lying."""
@@ -63,6 +63,7 @@ class RunRecorder(BaseCallbackHandler):
         "Whether every run's input is held while it is open; only ``FailedTurns`` and agents want it, and it can be large."
         self._runs: dict[UUID, Run] = {}
         self._unkept: dict[UUID, Run] = {}
+        self._forgotten: deque[UUID] = deque()
         self._here = threading.local()
         self._orders = itertools.count()
         self._lock = threading.Lock()
@@ -70,6 +71,7 @@ class RunRecorder(BaseCallbackHandler):
     @property
     def open_runs(self) -> int:
         """How many runs are kept right now: 0 when nothing is going on."""
+        self._sweep()
         return len(self._runs) + len(self._unkept)
 
     def find(self, run_id: UUID | None) -> Run | None:
@@ -81,24 +83,29 @@ class RunRecorder(BaseCallbackHandler):
         run: Run | None = getattr(self._here, "closed_early", None)
         return run if run is not None and self._runs.get(run.run_id) is run else None
 
+    @property
+    def has_unkept(self) -> bool:
+        """Whether a turn has ended whose input is to be kept."""
+        return bool(self._unkept)
+
     def take_unkept(self, run_id: UUID) -> Run | None:
         """The turn that failed with this run and whose input is to be kept; once."""
         return self._unkept.pop(run_id, None)
 
-    def tell(self, run: Run | None, drafts: list[Draft]) -> list[Draft]:
+    def tell(self, run: Run | None, drafts: list[Draft]) -> Told:
         """Give messages about to be stored what happened in their turn, ``run``; as they are where that fails.
 
-        What answers have been told is told once: an agent may store its turn in parts.
+        What answers have been told is told once, when they are stored: an agent may store its turn in parts.
         """
         try:
             if run is None or not any(isinstance(draft.message, AIMessage) for draft in drafts):
-                return drafts
+                return Told(drafts)
             events = [event for event in self.heard(run) if event.order > run.told]
-            run.told = max((event.order for event in events), default=run.told)
-            return with_telemetry(drafts, events)
+            upto = max((event.order for event in events), default=run.told)
+            return Told(with_telemetry(drafts, events), run, upto)
         except Exception as error:  # noqa: BLE001 - whatever it is, the turn is stored
             logger.warning("a turn is stored without its telemetry: %s", type(error).__name__)
-            return drafts
+            return Told(drafts)
 
     def heard(self, run: Run) -> list[Event]:
         """What happened in the turn that is ``run``, in order; and what was retrieved for it before it began."""
@@ -115,24 +122,28 @@ class RunRecorder(BaseCallbackHandler):
         """A chain, a graph, or a step of one begins; ``told`` is how it would be rebuilt, and its input."""
         name = more.get("name")
         inputs = told[-1] if self.keeps_inputs or name == READING else None
-        self._begin("chain", run_id, parent_run_id, name=name, inputs=inputs)
+        run = self._begin("chain", run_id, parent_run_id, name=name, inputs=inputs)
+        if self.keeps_inputs:
+            begin_turn(run)
 
     @_quietly
     def on_chain_end(self, *_: Any, run_id: UUID, **more: Any) -> None:
         """It came to its end; a streamed one says only now what its input was."""
         run = self.find(run_id)
+        begin_to_store(run)
         lost = self._end(run_id, more.get("inputs"))
-        lost = (None if run is None else run.deferred) or lost
-        if lost is not None and in_event_loop():  # only FailedTurns can wait there
-            self._leave(run_id, lost)
-        else:
-            _keep_at_once(lost)
+        self._keep(run_id, (None if run is None else run.deferred) or lost)
 
     @_quietly
-    def on_chain_error(self, *_: Any, run_id: UUID, **more: Any) -> None:
+    def on_chain_error(self, error: BaseException, *_: Any, run_id: UUID, **more: Any) -> None:
         """It failed, or was cancelled; a turn whose input is to be kept waits for ``FailedTurns``."""
-        self._abandon(run_id)
         run = self.find(run_id)
+        cancelled = isinstance(error, asyncio.CancelledError)
+        self._abandon(run, whole=cancelled)
+        if run is not None and run.turn is not None and run.turn.leaving and cancelled:
+            run.turn.keeper = None
+        if run is not None and run.turn is not None:
+            run.turn.left = not isinstance(error, Exception)
         lost = self._end(run_id, more.get("inputs"))
         lost = (None if run is None else run.deferred) or lost
         if run is None or lost is None:
@@ -144,6 +155,13 @@ class RunRecorder(BaseCallbackHandler):
             )
         else:
             self._leave(run_id, lost)
+
+    def _keep(self, run_id: UUID, lost: Run | None) -> None:
+        """Keep what was said in a turn that ended with this run, without an error of its own."""
+        if lost is not None and in_event_loop():  # only FailedTurns can wait there
+            self._leave(run_id, lost)
+        else:
+            _keep_at_once(lost)
 
     def _leave(self, run_id: UUID, lost: Run) -> None:
         with self._lock:
@@ -189,11 +207,15 @@ class RunRecorder(BaseCallbackHandler):
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **__: Any) -> None:
         """A model answered; the time a streamed answer takes includes the time its reader takes."""
         run = self.find(run_id)
+        begin_to_store(run)
         try:
             if run is not None:
                 run.add([_answer(run, response)])
+                partial = _partial_of(run)
+                if partial is not None and partial.run_id == run_id:
+                    partial.whole = True
         finally:
-            self._end(run_id)
+            self._keep(run_id, self._end(run_id))
 
     @_quietly
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **__: Any) -> None:
@@ -206,27 +228,49 @@ class RunRecorder(BaseCallbackHandler):
     @_quietly
     def on_tool_end(self, *_: Any, run_id: UUID, **__: Any) -> None:
         """A tool is done, or something failed that is not a chain."""
-        _keep_at_once(self._end(run_id))
+        self._keep(run_id, self._end(run_id))
 
     on_tool_error = on_retriever_error = on_llm_error = on_tool_end
 
     def _begin(
         self, kind: str, run_id: UUID, parent_run_id: UUID | None, *, name: str | None = None, **known: Any
-    ) -> None:
+    ) -> Run:
+        self._sweep()
+        our_id = UUID(
+            int=run_id.int
+        )  # LangChain's own is held by whoever can still end the run, and not by us
+        held = weakref.ref(run_id, lambda _: self._forgotten.append(our_id))
+        run_id = our_id
         with self._lock:
             parent = self.find(parent_run_id)
-            run = Run(run_id, kind, name, parent, next(self._orders), **known)
+            run = Run(run_id, kind, name, parent, next(self._orders), held=held, **known)
             if parent is not None:
                 parent.children[run_id] = run
                 if parent.first_inputs is None:
                     parent.first_inputs = run.inputs
             _put(self._runs, run_id, run)
+        return run
 
-    def _abandon(self, run_id: UUID) -> None:
-        """Close what a failed run had called and nobody will end: LangChain says nothing of a cancelled model or tool."""
-        run = self.find(run_id)
+    def _sweep(self) -> None:
+        """Let go of runs that nobody will end: LangChain has forgotten their ids, as where one is cancelled while it is told to begin."""
+        while True:
+            try:
+                run = self.find(self._forgotten.popleft())
+            except IndexError:
+                return
+            self._abandon(run, whole=True)
+            if run is not None:
+                _keep_at_once(self._end(run.run_id))
+
+    def _abandon(self, run: Run | None, *, whole: bool) -> None:
+        """Close what a failed run had called and nobody will end: LangChain says nothing of a cancelled model or tool.
+
+        Of a cancelled run that is the ``whole``: what it awaited has been cancelled before, perhaps while it was told to begin.
+        """
         for child_id, child in list(run.children.items() if run is not None else ()):
-            if child.kind != "chain":
+            if whole:
+                self._abandon(child, whole=True)
+            if whole or child.kind != "chain":
                 self._end(child_id)
 
     def _end(self, run_id: UUID, inputs: Any = None) -> Run | None:
@@ -310,7 +354,7 @@ def _keep_at_once(lost: Run | None) -> None:
     Only from blocking code; a stream closed under asyncio ends with an error, and is kept by ``FailedTurns``.
     """
     if lost is not None and lost.turn is not None and lost.turn.keeper is not None and not in_event_loop():
-        lost.turn.kept = lost.turn.keeper.keep_input(lost.inputs)
+        lost.turn.kept = lost.turn.keeper.keep_input(lost.turn, lost.inputs)
 
 
 def in_event_loop() -> bool:

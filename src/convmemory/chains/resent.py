@@ -9,6 +9,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, Remove
 
 from convmemory.chains.turn import Run
 from convmemory.encoding.same_words import says_the_same
+from convmemory.encoding.searchable import text_of
+from convmemory.encoding.tool_blocks import begins_turn
 
 
 def threads_ids(run: Run | None) -> set[str]:
@@ -61,15 +63,20 @@ def given_again(window: Sequence[BaseMessage], given: Sequence[BaseMessage]) -> 
 
 
 def _same_turn(stored: BaseMessage, told: BaseMessage) -> bool:
-    return stored.type == told.type and (isinstance(told, HumanMessage) or stored.text == told.text)
+    return stored.type == told.type and (isinstance(told, HumanMessage) or _words(stored) == _words(told))
+
+
+def _words(message: BaseMessage) -> str:
+    """The text of a message, the same for one of blocks and for a client's copy that has them as one text."""
+    return text_of(message.content).replace("\n", "")
 
 
 def _spoken(messages: Sequence[BaseMessage]) -> list[tuple[int, BaseMessage]]:
-    """What people read: human messages, and answers that have text."""
+    """What people read: what they said themselves, and answers that have text."""
     return [
         (at, one)
         for at, one in enumerate(messages)
-        if isinstance(one, HumanMessage) or (isinstance(one, AIMessage) and one.text)
+        if begins_turn(one) or (isinstance(one, AIMessage) and text_of(one.content))
     ]
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from langchain_core.runnables.config import var_child_runnable_config
 
-from convmemory.chains.recorder import READING, RECORDER, listen
+from convmemory.chains.passes import READING, STORING, whole_pass
+from convmemory.chains.recorder import RECORDER, listen
 from convmemory.chains.turn import Run, Turn
 
 
@@ -35,12 +36,14 @@ def step_of(history: object) -> Step | None:
         return _late_step(history)
     listen()
     run = RECORDER.find(getattr(config.get("callbacks"), "parent_run_id", None))
-    if run is None or run.name not in (READING, "check_sync_or_async"):
+    if run is None or run.name not in (READING, STORING):
         return None
-    whole = _whole_pass(run)
+    whole = whole_pass(run)
     if whole is None:
         return None
     whole.turn = whole.turn or Turn()
+    if run.name == READING:
+        whole.turn.keeper = getattr(history, "keeper", None)  # before it is read, which may be cancelled
     return Step(whole, whole.turn, run.name == READING, run.inputs)
 
 
@@ -50,13 +53,3 @@ def _late_step(history: object) -> Step | None:
     if run is None or run.turn is None or run.turn.history is not history or run.turn.stored:
         return None
     return Step(run, run.turn, entering=False)
-
-
-def _whole_pass(run: Run) -> Run | None:
-    """The run of ``RunnableWithMessageHistory`` itself, above one of its steps."""
-    above = run.parent
-    if above is not None and above.parent is not None and above.parent.name == "insert_history":
-        return (
-            above.parent.parent
-        )  # with history_messages_key: insert_history > RunnableParallel > load_history
-    return above

@@ -11,6 +11,7 @@ from uuid import UUID
 from langchain_core.messages import BaseMessage
 
 from convmemory.chains.answer_matching import Answer, Event
+from convmemory.models import Draft
 
 MOST_EVENTS: Final = 1_000
 """What one run may hold of what was retrieved and answered in it; the oldest is let go of."""
@@ -19,10 +20,10 @@ MOST_EVENTS: Final = 1_000
 class InputKeeper(Protocol):
     """Whoever stores what the user said in a turn that ended without being stored."""
 
-    def keep_input(self, inputs: Any) -> list[BaseMessage]:
+    def keep_input(self, turn: Turn, inputs: Any) -> list[BaseMessage]:
         """Store it, blocking; what was stored."""
 
-    async def akeep_input(self, inputs: Any) -> list[BaseMessage]:
+    async def akeep_input(self, turn: Turn, inputs: Any) -> list[BaseMessage]:
         """Store it, awaited; what was stored."""
 
 
@@ -33,11 +34,13 @@ class Partial:
     run_id: UUID | None = None
     message_id: str | None = None
     pieces: list[str] = field(default_factory=list)
+    whole: bool = False
+    "Whether the model came to its end; what happens then is another's doing."
 
     def hear(self, run_id: UUID, message_id: str | None, text: str) -> None:
         """Note a piece; another call of the model begins anew."""
         if run_id != self.run_id:
-            self.run_id, self.message_id, self.pieces = run_id, message_id, []
+            self.run_id, self.message_id, self.pieces, self.whole = run_id, message_id, [], False
         self.pieces.append(text)
 
 
@@ -53,12 +56,18 @@ class Turn:
     conversation: object = None
     since: int | None = None
     "The conversation's last seq when the turn began."
+    there: bool = False
+    "Whether there was a conversation then, or the turn has made one since: if it is deleted, no write brings it back."
     pinned: list[BaseMessage] | None = None
     stored: bool = False
     keeper: InputKeeper | None = None
     kept: list[BaseMessage] = field(default_factory=list)
     partial: Partial | None = None
     "Where half an answer is to be kept."
+    leaving: bool = False
+    "Whether its chain is done and its write is to follow, which no cancellation ends."
+    left: bool = False
+    "Whether it ended because its reader went away or it was cancelled, and by no error."
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -85,6 +94,8 @@ class Run:
     "A turn in here that failed and that another try may still store."
     told: int = -1
     "Up to where what happened was told to the messages of this turn that are stored already."
+    held: object = None
+    "Looks at who holds its id."
     settled: list[int] = field(default_factory=list)
     "What was retrieved here before this was a turn's in here, and is not the next one's elsewhere."
 
@@ -114,3 +125,17 @@ class Run:
         """Note what happened, and let go of the oldest where it becomes too much."""
         self.events.extend(events)
         del self.events[:-MOST_EVENTS]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Messages about to be stored, with what was told to them of ``run``: all that happened in it ``upto`` there."""
+
+    drafts: list[Draft]
+    run: Run | None = None
+    upto: int = -1
+
+    def settle(self) -> None:
+        """They are stored: what they were told is not told again."""
+        if self.run is not None:
+            self.run.told = max(self.run.told, self.upto)

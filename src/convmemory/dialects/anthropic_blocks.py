@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from convmemory.encoding.storable_text import clean_json
+from convmemory.encoding.text_blocks import block_text
 
 Block = dict[str, Any]
 
@@ -31,7 +32,6 @@ _TAKEN: Final = {
     "assistant": frozenset({"redacted_thinking", "server_tool_use", "thinking"}) | _OWN_RESULTS,
     "result": frozenset({"document", "image", "search_result"}),
 }
-_TEXT_TYPES: Final = (None, "input_text", "output_text", "text")
 _PICTURES: Final = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
 _MEDIA: Final = frozenset({
     "audio", "document", "file", "image", "image_url", "input_audio", "input_file", "input_image", "media", "video",
@@ -91,14 +91,10 @@ def arguments(given: Any) -> dict[str, Any]:
 
 def _text(block: Any) -> Block | None:
     """Text with words in it: the API refuses any other."""
-    if isinstance(block, str):
-        return text_block(block) if block.strip() else None
-    if not isinstance(block, dict) or block.get("type") not in _TEXT_TYPES:
+    text = block_text(block)
+    if text is None or not text.strip():
         return None
-    text = block.get("text")
-    if not isinstance(text, str) or not text.strip():
-        return None
-    cited = block.get("citations")
+    cited = block.get("citations") if isinstance(block, dict) else None
     if not isinstance(cited, list) or not cited or not all(isinstance(one, dict) for one in cited):
         return text_block(text)
     return {**text_block(text), "citations": [_citation(one) for one in cited]}

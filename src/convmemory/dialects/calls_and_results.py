@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, InvalidToolCall, ToolCall, ToolMessage
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
-from convmemory.encoding.tool_blocks import Trace, trace
+from convmemory.encoding.tool_blocks import Trace, calls_of, trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,7 @@ def with_calls(reply: AIMessage, calls: Sequence[ToolCall | InvalidToolCall]) ->
 
 def calls_in(message: BaseMessage) -> list[ToolCall | InvalidToolCall]:
     """The calls of a message: those in LangChain's fields, and those that only a block tells of."""
-    fields: list[ToolCall | InvalidToolCall] = []
-    if isinstance(message, AIMessage):
-        fields += message.tool_calls
-        fields += message.invalid_tool_calls
-    if isinstance(message.content, str):
-        return fields
-    known = {call["id"] for call in fields}
-    found = [one for _, one in traced(message.content) if one is not None and one.kind == "call"]
-    return fields + [_call(one) for one in found if one.id not in known and not (fields and one.by_name)]
+    return [_call(one) if isinstance(one, Trace) else one for _, one in calls_of(message)]
 
 
 def results_in(message: BaseMessage) -> list[Result]:

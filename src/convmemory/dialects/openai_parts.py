@@ -10,6 +10,7 @@ from typing import Any, Final
 from langchain_core.messages import HumanMessage, convert_to_openai_messages
 
 from convmemory.dialects.original_dicts import UNREADABLE
+from convmemory.encoding.text_blocks import TEXT_TYPES, block_text
 from convmemory.encoding.tool_blocks import trace
 
 _TEXT: Final = frozenset({"text"})
@@ -17,7 +18,6 @@ _PARTS: Final = {
     "user": frozenset({"file", "image_url", "input_audio", "text"}),
     "assistant": frozenset({"refusal", "text"}),
 }
-_TEXT_TYPES: Final = (None, "input_text", "output_text", "text")
 _MEDIA: Final = frozenset({
     "audio", "computer_screenshot", "document", "file", "image", "image_url", "input_audio", "input_file", "input_image",
     "media", "video",
@@ -43,10 +43,11 @@ def parts_for(role: str, block: Any) -> list[dict[str, Any]]:
     """One block of a content as ``role`` may have it, if at all."""
     if isinstance(block, str):
         return [{"type": "text", "text": block}] if block else []
-    kind, text = block.get("type"), block.get("text")
+    kind = block.get("type")
     kind = kind if isinstance(kind, str) else None
-    if kind in _TEXT_TYPES:
-        return [{"type": "text", "text": text}] if isinstance(text, str) else []
+    if kind in TEXT_TYPES:
+        text = block_text(block)
+        return [] if text is None else [{"type": "text", "text": text}]
     if kind == "refusal" and role == "assistant" and _is_part(role, block):
         return [{"type": kind, "refusal": block["refusal"]}]
     found = _converted(block) if role == "user" else []

@@ -8,6 +8,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from convmemory.encoding.message_classes import layout_of, nearest_kind
 from convmemory.encoding.searchable import text_of
+from convmemory.encoding.text_blocks import block_text
 
 
 def says_the_same(old: BaseMessage, new: BaseMessage) -> bool:
@@ -40,4 +41,4 @@ def _same_content(old: BaseMessage, new: BaseMessage) -> bool:
 def _no_text(content: Any) -> list[Any]:
     """The blocks of a content that are no text: pictures, files, a provider's own."""
     blocks = content if isinstance(content, list) else []
-    return [one for one in blocks if isinstance(one, dict) and one.get("type") != "text"]
+    return [one for one in blocks if block_text(one) is None]

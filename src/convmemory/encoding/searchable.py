@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from convmemory.encoding.storable_text import clean_text
+from convmemory.encoding.text_blocks import block_text
 
 LOSSY_KEY = "convmemory_lossy"
 """In ``response_metadata`` of a message that came back with some parts as text: the list of their paths."""
 
 _SHOWN_CHARS = 1_000  # of a name
-_TEXT_BLOCKS = ("text", "input_text", "output_text")
 
 
 def text_of(content: Any) -> str:
@@ -22,8 +22,7 @@ def text_of(content: Any) -> str:
         return str.__str__(content)
     if not isinstance(content, list):
         return ""
-    texts = [block if isinstance(block, str) else _block_text(block) for block in list.__iter__(content)]
-    return "\n".join(text for text in texts if isinstance(text, str) and text)
+    return "\n".join(text for block in list.__iter__(content) if (text := block_text(block)))
 
 
 def metadata_of(fields: dict[str, Any], losses: list[str]) -> dict[str, Any] | None:
@@ -46,14 +45,6 @@ def metadata_of(fields: dict[str, Any], losses: list[str]) -> dict[str, Any] | N
         "lossy": [*_earlier_losses(response), *losses],
     }
     return {key: value for key, value in known.items() if value} or None
-
-
-def _block_text(block: object) -> object:
-    if not isinstance(block, dict):
-        return None
-    kind = dict.get(block, "type")
-    is_text = kind is None or (isinstance(kind, str) and str.__str__(kind) in _TEXT_BLOCKS)
-    return dict.get(block, "text") if is_text else None
 
 
 def _earlier_losses(response: dict[str, Any]) -> list[str]:

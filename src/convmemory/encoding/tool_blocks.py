@@ -12,7 +12,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    InvalidToolCall,
+    ToolCall,
+    ToolMessage,
+)
+
+from convmemory.encoding.text_blocks import block_text
 
 Kind = Literal["call", "result", "server_call", "server_result"]
 
@@ -69,19 +78,33 @@ def trace(block: object) -> Trace | None:
     return Trace(named[0], next((name for key in named[1] if (name := _text(block, key))), None), block)
 
 
+def calls_of(message: BaseMessage) -> Iterator[tuple[str | None, ToolCall | InvalidToolCall | Trace]]:
+    """The calls a provider waits for, with their ids, each id once: those in LangChain's fields, then those only a block tells of.
+
+    Invalid ones count: adapters send them like the others. A block that has no id is one of the calls beside it.
+    """
+    fields: list[ToolCall | InvalidToolCall] = []
+    if isinstance(message, AIMessage):
+        fields += message.tool_calls
+        fields += message.invalid_tool_calls
+    known: set[str | None] = set()
+    for call in fields:
+        name = call.get("id")
+        if name is None or name not in known:
+            yield name, call
+        known.add(name)
+    if type(message.content) is str:
+        return
+    for one in _traces(message.content, "call"):
+        if one.id not in known and not (fields and (one.by_name or one.id is None)):
+            yield one.id, one
+            if one.id is not None and not one.by_name:
+                known.add(one.id)
+
+
 def call_ids(message: BaseMessage) -> list[str | None]:
-    """The calls a provider waits for, each once. Invalid ones count: adapters send them like the others."""
-    if isinstance(message, AIMessage) and (message.tool_calls or message.invalid_tool_calls):
-        named = [call.get("id") for call in (*message.tool_calls, *message.invalid_tool_calls)]
-    elif type(message.content) is str:
-        return []
-    else:
-        named = []
-    # a block that has no id is one of the calls beside it
-    found = (
-        one.id for one in _traces(message.content, "call") if not (named and (one.by_name or one.id is None))
-    )
-    return list(dict.fromkeys([*named, *found]))
+    """The ids of the calls a provider waits for, each once."""
+    return list(dict.fromkeys(name for name, _ in calls_of(message)))
 
 
 def result_ids(message: BaseMessage) -> list[str | None]:
@@ -113,15 +136,12 @@ def only_results(content: object) -> bool:
 
 def is_blank(block: object) -> bool:
     """Whether a block is text of no words, or a mark for the provider's cache."""
-    if isinstance(block, str):
-        return not str.strip(block)
-    if not isinstance(block, dict):
-        return False
-    kind, text = dict.get(block, "type"), dict.get(block, "text")
-    if kind is None and dict.__contains__(block, "cachePoint"):
-        return True
-    is_text = kind is None or (isinstance(kind, str) and str.__str__(kind) == "text")
-    return is_text and isinstance(text, str) and not str.strip(text)
+    text = block_text(block)
+    if text is not None:
+        return not text.strip()
+    return (
+        isinstance(block, dict) and dict.get(block, "type") is None and dict.__contains__(block, "cachePoint")
+    )
 
 
 def _traces(content: Any, kind: Kind) -> Iterator[Trace]:

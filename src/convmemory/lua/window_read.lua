@@ -36,12 +36,14 @@ if held[3] and held[2] == era then
   if human > 0 and human < from then from = human end
   from = math.max(1, last - hard + 1, from)
   if want < 0 then -- back to the human message that begins the first of those turns. The caller cuts exactly: one of blocks may
-    -- carry the results of tools and begin none, so it is not counted here
+    -- carry the results of tools and begin none, so it is not counted where it has a word that such results have
     from = math.max(1, last - hard + 1)
     local turns = 0
     for at = last, math.max(first, from), -1 do
       local message = redis.call('HGET', key, at)
-      if string.sub(message, 1, 18) == '{"c":"HumanMessage' and not string.find(message, '^{"c":"%w+","t":') then
+      if string.sub(message, 1, 18) == '{"c":"HumanMessage' and not (string.find(message, '^{"c":"%w+","t":')
+        and (string.find(message, 'tool_result', 1, true) or string.find(message, 'toolResult', 1, true)
+          or string.find(message, 'unction_?[Rr]esponse') or string.find(message, '_call_output', 1, true))) then
         turns = turns + 1
         if turns == -want then from = at break end
       end

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import BaseMessage, FunctionMessage
 
 from convmemory.encoding.codec import Encoded, decode, encode
 from convmemory.storage.postgres_rows import array, json_text
@@ -14,6 +14,10 @@ from convmemory.storage.titles import title_from
 
 REMOVED: Final = "[removed]"
 """What a message says that was taken back when others had been stored after it already."""
+
+
+_IDENTITY: Final = ("id", "role", "tool_call_id")
+"""What is left of a message that was taken back: which it is, and where it belongs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +36,9 @@ class Revision:
 def taken_back(seq: int, stored: Encoded) -> Revision:
     """The revision that takes a message away."""
     said = decode(stored.body, stored.content)
-    left: dict[str, Any] = {"content": REMOVED, "additional_kwargs": {}, "response_metadata": {}}
-    if isinstance(said, AIMessage):
-        left |= {"tool_calls": [], "invalid_tool_calls": []}
-    return Revision(seq, stored, said.model_copy(update=left), gone=True)
+    identity = (*_IDENTITY, "name") if isinstance(said, FunctionMessage) else _IDENTITY
+    kept = {name: getattr(said, name) for name in identity if getattr(said, name, None) is not None}
+    return Revision(seq, stored, type(said)(content=REMOVED, **kept), gone=True)
 
 
 def parameters(changes: Sequence[Revision]) -> dict[str, Any]:

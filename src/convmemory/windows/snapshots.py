@@ -34,6 +34,11 @@ class Snapshot:
         return self.last_seq - len(self.entries) + 1
 
     @property
+    def there(self) -> bool:
+        """Whether there was such a conversation."""
+        return self.stamp != NO_CONVERSATION
+
+    @property
     def whole(self) -> bool:
         """Whether these are all the messages there are."""
         return self.last_seq <= len(self.entries)

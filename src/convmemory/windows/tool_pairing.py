@@ -54,29 +54,6 @@ def in_order(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     return [message for step in _steps(messages) for message in (*step.callers, *step.results)]
 
 
-def pairing_errors(messages: Sequence[BaseMessage]) -> list[str]:
-    """Say where a provider would reject these messages, one line each; empty when it would not.
-
-    The rule: a result answers a call of the message that it follows, with nothing but other results between them, and
-    every call is answered once before anything else is said.
-    """
-    errors = []
-    pending: set[str | None] = set()
-    for at, message in enumerate(messages):
-        answered = result_ids(message)
-        for name in answered:
-            if name in pending:
-                pending.remove(name)
-            else:
-                errors.append(f"message {at} is a tool result without its call {name!r}")
-        if not _is_only_results(message, answered):
-            errors += [
-                f"message {at} comes before the result of tool call {name!r}" for name in _sorted(pending)
-            ]
-            pending = set(call_ids(message))
-    return errors + [f"the end comes before the result of tool call {name!r}" for name in _sorted(pending)]
-
-
 @dataclass(slots=True)
 class _Step:
     """A message, or messages that only go on calling; the results of what they call; what is not answered."""
@@ -272,7 +249,3 @@ def _is_server_call(block: object, names: set[str | None]) -> bool:
 
 def _is_thought(block: object) -> bool:
     return isinstance(block, dict) and block.get("type") in _THOUGHTS
-
-
-def _sorted(names: set[str | None]) -> list[str | None]:
-    return sorted(names, key=str)

@@ -22,7 +22,8 @@ from langchain_core.messages import (
 
 from convmemory.encoding.codec import UNREADABLE_KEY
 from convmemory.windows.cutting import recent, span, within_tokens
-from convmemory.windows.tool_pairing import for_prompt, for_prompt_before, in_order, pairing_errors
+from convmemory.windows.tool_pairing import for_prompt, for_prompt_before, in_order
+from pairing import pairing_errors
 
 
 def says(text="q"):

@@ -14,14 +14,17 @@ from langchain_core.messages import (
     HumanMessage,
     ToolMessage,
 )
+from langchain_core.messages.tool import invalid_tool_call, tool_call
 
+from convmemory.dialects.calls_and_results import calls_in
 from convmemory.encoding.codec import encode
 from convmemory.encoding.tool_blocks import begins_turn, call_ids, result_ids
 from convmemory.ids import conversation_key
 from convmemory.models import Draft
 from convmemory.storage.postgres_rows import prepare
 from convmemory.windows.cutting import recent, within_tokens
-from convmemory.windows.tool_pairing import for_prompt, in_order, pairing_errors
+from convmemory.windows.tool_pairing import for_prompt, in_order
+from pairing import pairing_errors
 
 
 def parsed(*names):
@@ -350,3 +353,27 @@ def test_whatever_was_stored_a_prompt_pairs(messages, size):
         assert pairing_errors(found) == []
         assert for_prompt(found) == found
     assert sum(begins_turn(m) for m in for_prompt(messages)) == sum(map(begins_turn, messages))
+
+
+@pytest.mark.parametrize(
+    ("message", "ids"),
+    [
+        (AIMessage([{"type": "tool_use", "id": "1", "name": "f", "input": {}}] * 2), ["1"]),
+        (AIMessage([{"type": "function_call", "name": "f", "arguments": "{}"}]), ["f"]),
+        (
+            AIMessage([{"type": "tool_use", "name": "f", "input": {}}], tool_calls=[tool_call(name="f", args={}, id="1")]),
+            ["1"],
+        ),
+        (
+            AIMessage(
+                [{"type": "tool_use", "id": "2", "name": "g", "input": {}}],
+                tool_calls=[tool_call(name="f", args={}, id="1")] * 2,
+                invalid_tool_calls=[invalid_tool_call(name="f", args="{", id="3")],
+            ),
+            ["1", "3", "2"],
+        ),
+        (HumanMessage("none"), []),
+    ],
+)  # fmt: skip
+def test_the_calls_a_provider_waits_for_are_the_calls_it_is_shown(message, ids):
+    assert call_ids(message) == ids == [call["id"] for call in calls_in(message)]

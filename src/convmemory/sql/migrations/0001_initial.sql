@@ -180,9 +180,7 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM {schema}.refuse_isolation_v1();
     END IF;
-    INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
-    SELECT c.name, NEW.conversation_id, c.registered_by FROM {schema}.caches AS c
-    ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
+    PERFORM {schema}.mark_others_v1(NEW.conversation_id, '{{}}');
     RETURN NULL;
 END $$;
 
@@ -203,7 +201,8 @@ CREATE TRIGGER emptied_by_hand AFTER TRUNCATE ON {schema}.messages
 FOR EACH STATEMENT EXECUTE FUNCTION {schema}.emptied_by_hand();
 
 -- Whether a message says what a stored one of the same role and text says. A client that sends its transcript again leaves out
--- what it has no place for (usage, names, tool calls, pictures); what it has must be the same. What is no JSON says nothing else.
+-- what it has no place for (usage, names, tool calls, pictures); what it has must be the same, in whatever order its keys are
+-- written. What is no JSON says nothing else, and what jsonb does not hold (NUL) must be the same to the letter.
 CREATE FUNCTION {schema}.says_the_same_v1(p_old text, p_new text) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -213,12 +212,17 @@ BEGIN
     FOREACH told IN ARRAY ARRAY[p_old::json, p_new::json] LOOP
         said := said || CASE WHEN json_typeof(told -> 't') = 'array' THEN
             (SELECT json_agg(block) FROM json_array_elements(told -> 't') AS block
-             WHERE json_typeof(block) <> 'string' AND block ->> 'type' IS DISTINCT FROM 'text')
+             WHERE json_typeof(block) <> 'string' AND NOT (block ->> 'text' IS NOT NULL
+                   AND coalesce(block ->> 'type', 'text') IN ('text', 'input_text', 'output_text')))
             ELSE told -> 't' END || (told #> '{{d,tool_calls}}') || (told #> '{{d,tool_call_id}}');
     END LOOP;
-    RETURN (said[4] IS NULL OR said[4]::text IS NOT DISTINCT FROM said[1]::text)
-       AND (said[5] IS NULL OR said[5]::text IS NOT DISTINCT FROM said[2]::text)
-       AND (said[6] IS NULL OR said[6]::text IS NOT DISTINCT FROM said[3]::text);
+    FOR part IN 1..3 LOOP
+        CONTINUE WHEN said[part + 3] IS NULL OR said[part + 3]::text IS NOT DISTINCT FROM said[part]::text;
+        IF said[part + 3]::jsonb IS DISTINCT FROM said[part]::jsonb THEN
+            RETURN false;
+        END IF;
+    END LOOP;
+    RETURN true;
 EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
     RETURN p_old = p_new;
 END $$;
@@ -229,7 +233,7 @@ END $$;
 -- p_known holds the ids that may be there already (a caller's own, or all of them when a batch is sent again); p_human is the
 -- place of the batch's newest human message, from 1, or 0; p_own names the caches that are told by whoever calls, so that all
 -- others are marked. p_make says whether a conversation that is not there is made: one that has a name is made under its name
--- alone. Returns no row when the conversation is somebody else's, or was not made. stamp is the conversation's now, before what it
+-- alone, and a turn that began in one does not bring it back. Returns no row when the conversation is somebody else's, or was not made. stamp is the conversation's now, before what it
 -- was, NULL where the batch made the conversation or brought nothing new: then no window can be extended. seqs is NULL when
 -- every message was new and therefore stands at last_seq - stored + 1 .. last_seq.
 -- "Is it there already" is asked for one id at a time, and as a scalar subquery, because that can only be answered row by row
@@ -509,8 +513,10 @@ BEGIN
 END $$;
 
 -- Delete the newest message, if it still is the one of that id; the row lock first, so that no append slips between. p_own as
--- for clear_v1. Returns no row when it is not: another message came, it is gone already, or the conversation is somebody else's.
-CREATE FUNCTION {schema}.pop_v1(p_conversation uuid, p_user text, p_id uuid, p_own text[])
+-- for clear_v1. p_stamp is the conversation's afterwards, and p_first what it was to be at the first attempt of this call: so one
+-- that is sent again finds that it was done. Returns '' when another message came, so that this one is still there; no row when it is gone already, by whose
+-- doing nobody can tell, or the conversation is not there or somebody else's.
+CREATE FUNCTION {schema}.pop_v1(p_conversation uuid, p_user text, p_id uuid, p_first uuid, p_stamp uuid, p_own text[])
 RETURNS TABLE (stamp text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -528,11 +534,14 @@ BEGIN
                    ORDER BY n.conversation_id DESC, n.seq DESC LIMIT 1)
     RETURNING m.seq INTO place;
     IF NOT FOUND THEN
+        RETURN QUERY SELECT CASE WHEN c.stamp = p_first THEN p_first::text ELSE '' END
+        WHERE c.stamp = p_first OR EXISTS (
+            SELECT 1 FROM {schema}.messages AS m WHERE m.conversation_id = c.conversation_id AND m.id = p_id AND m.seq <= c.last_seq);
         RETURN;
     END IF;
     DELETE FROM {schema}.message_contexts AS x WHERE x.conversation_id = p_conversation AND x.seq = place;
     UPDATE {schema}.conversations AS now_ SET
-        stamp = gen_random_uuid(), version = c.version + 1, last_seq = place - 1, updated_at = now(),
+        stamp = p_stamp, version = c.version + 1, last_seq = place - 1, updated_at = now(),
         last_human_seq = CASE WHEN c.last_human_seq < place THEN c.last_human_seq
                               ELSE {schema}.newest_human_v1(p_conversation, p_user, place - 1) END
     WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
@@ -543,7 +552,8 @@ END $$;
 -- Put other words in the place of stored ones, or take the newest away: what a guardrail does to a turn that is going on. Each
 -- message is found by its seq and what was stored there, so that doing it twice changes nothing, and nothing that came later
 -- is touched. Those of p_gone at the conversation's end are deleted; one that others have been stored after keeps its place
--- and the words given. p_title takes the place of an automatic title that says p_old_title.
+-- and the words given, and loses the documents it leaned on and what is known of it but figures. What a message's row knows
+-- besides its words (what the library adds to the metadata, such as tokens) stays where others are put in their place. p_title takes the place of an automatic title that says p_old_title.
 -- Returns no row when the conversation is not there or somebody else's.
 CREATE FUNCTION {schema}.revise_v1(
     p_conversation uuid, p_user text, p_seqs bigint[], p_old_contents text[], p_old_bodies text[],
@@ -563,7 +573,12 @@ BEGIN
         RETURN;
     END IF;
     WITH changed AS (
-        UPDATE {schema}.messages AS m SET content = r.content, body = r.body, metadata = r.metadata
+        UPDATE {schema}.messages AS m SET content = r.content, body = r.body, metadata = nullif(
+            CASE WHEN m.seq = ANY (p_gone) THEN coalesce((
+                SELECT jsonb_object_agg(old.key, old.value) FROM jsonb_each(m.metadata) AS old
+                WHERE old.key IN ('first_token_ms', 'model', 'input_tokens', 'output_tokens')), '{{}}')
+            ELSE coalesce(m.metadata, '{{}}') - '{{name,status,tool_call_id,tool_calls,lossy}}'::text[] END
+            || coalesce(r.metadata, '{{}}'), '{{}}')
         FROM unnest(p_seqs, p_old_contents, p_old_bodies, p_contents, p_bodies, p_metadata)
              AS r (seq, old_content, old_body, content, body, metadata)
         WHERE m.conversation_id = p_conversation AND m.seq = ANY (p_seqs) AND m.seq <= c.last_seq AND m.seq = r.seq
@@ -578,6 +593,8 @@ BEGIN
             ORDER BY kept.conversation_id DESC, kept.seq DESC LIMIT 1), 0);
         DELETE FROM {schema}.message_contexts AS x
         WHERE x.conversation_id = p_conversation AND x.seq > newest AND x.seq <= c.last_seq;
+        DELETE FROM {schema}.message_contexts AS x
+        WHERE x.conversation_id = p_conversation AND x.seq = ANY (p_gone) AND x.seq = ANY (revised);
         DELETE FROM {schema}.messages AS m
         WHERE m.conversation_id = p_conversation AND m.seq > newest AND m.seq <= c.last_seq;
         UPDATE {schema}.conversations AS now_ SET
