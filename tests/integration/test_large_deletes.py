@@ -249,3 +249,13 @@ async def test_two_messages_of_one_id_are_both_stored_in_front_of_what_is_left(
         await memory.save_message("c", message, user_id="ana")
 
     assert texts(await memory.get_messages("c", user_id="ana")) == ["one", "two"]
+
+
+async def test_the_row_of_a_name_is_not_made_anew_by_its_uuid(memory, store, key, large, left):
+    await broken_off(store, key, "delete")
+
+    with pytest.raises(ConversationNotFound):
+        await memory.save_message(large, "user", "x", user_id="ana")
+    with pytest.raises(ConversationNotFound):
+        await memory.create_conversation("ana", conversation_id=large)
+    assert left()[1] == MANY

@@ -110,6 +110,7 @@ def batch(conversation: UUID, ids: list[UUID], known: list[UUID], created: str |
             contexts='[{"n": 1, "position": 0, "content": "x"}]',
             since=None,
             own=["a"],
+            make=True,
         ),
         160,
     )

@@ -33,6 +33,7 @@ def test_an_append_changes_no_index_of_conversations(schema, database_url):
                 "external_id": None,
                 "dept_id": None,
                 "since": None,
+                "make": True,
                 "own": [],
                 "make": True,
             }

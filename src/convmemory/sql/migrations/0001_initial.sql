@@ -274,7 +274,7 @@ BEGIN
         VALUES (p_conversation, p_user, p_external, p_dept) ON CONFLICT DO NOTHING;
         made := FOUND;
     END LOOP;
-    IF c.user_id = '' AND p_user <> '' THEN -- deleted, and not all of it is taken away yet
+    IF c.user_id = '' AND p_user <> '' AND p_make THEN -- deleted, and not all of it is taken away yet
         UPDATE {schema}.conversations AS now_ SET
             user_id = p_user, external_id = p_external, dept_id = p_dept, version = 0,
             created_at = pg_catalog.now(), updated_at = pg_catalog.now()
