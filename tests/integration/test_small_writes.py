@@ -35,7 +35,6 @@ def test_an_append_changes_no_index_of_conversations(schema, database_url):
                 "since": None,
                 "make": True,
                 "own": [],
-                "make": True,
             }
             conn.execute(append, {**postgres_rows.prepare(key, turn, f"again{number}").parameters(), **own})
         [[updates, hot]] = conn.execute(
