@@ -167,7 +167,7 @@ CASES: dict[str, list[Case]] = {
     "mark": [Case({"conversation": LONG, "names": ["a", "b"]})],
     "owner": each(),
     "pop_message": [
-        Case(of(conversation, id=row(conversation, last), own=["a"]), 120)
+        Case(of(conversation, id=row(conversation, last), own=["a"], new_stamp=NAMES, first_stamp=NAMES), 120)
         for conversation, last in ((LONG, MANY), (SHORT, 10), (HIS, 10))
     ],
     "read_all": [Case(of(LONG), MANY // 10), *(Case(of(short)) for short in (SHORT, HIS))],
