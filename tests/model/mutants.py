@@ -18,7 +18,7 @@ from convmemory.windows.trust import Cache, Standing, Ticket, Trust
 from model.machine import APART, ELSEWHERE, WITHOUT, Topic
 
 READ, PUBLISH, FILL = "window_read", "window_publish", "window_fill"
-EVERYBODY = "(SELECT array_agg(name) FROM {schema}.caches))"
+EVERYBODY = "(SELECT array_agg(name) FROM {schema}.caches)"
 """In the place of the caches that are told: nobody is left to be marked."""
 SAME_ERA = """INSERT INTO {schema}.caches (name, history, era)
 SELECT n, {schema}.history_v1(), md5(n)::uuid FROM unnest(%(names)s::text[]) AS n"""
@@ -217,10 +217,10 @@ OF_THE_MODEL = {
         ),
     ),
     "writes mark others": Mutant(
-        Topic(troubles=("wait",), places=ELSEWHERE, **WARM), (("append", "%(own)s::text[])", EVERYBODY),)
+        Topic(troubles=("wait",), places=ELSEWHERE, **WARM), (("append", "%(own)s::text[]", EVERYBODY),)
     ),
     "bare writers mark": Mutant(
-        Topic(troubles=("wait",), places=WITHOUT, **WARM), (("append", "%(own)s::text[])", EVERYBODY),)
+        Topic(troubles=("wait",), places=WITHOUT, **WARM), (("append", "%(own)s::text[]", EVERYBODY),)
     ),
     "hands mark": Mutant(
         Topic((), troubles=("hand", "wait"), **WARM),
@@ -315,7 +315,7 @@ FINER = {
     "publish after ack": Mutant(Topic(**WARM), tiered=PublishAfterAck),
     "degraded write not marked": Mutant(
         Topic(troubles=("cut",), processes=1, **WARM),
-        tuple((name, "%(own)s::text[])", EVERYBODY) for name in ("append", "clear_conversation")),
+        tuple((name, "%(own)s::text[]", EVERYBODY) for name in ("append", "clear_conversation")),
     ),
     "look under way counts": Mutant(Topic((), **LOOKING), trust={"serves": serves_while_somebody_looks}),
     "no look while trusted": Mutant(
