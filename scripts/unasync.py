@@ -30,6 +30,7 @@ RENAMES = {  # whole identifiers; a class that `_async` defines as AsyncX become
     "AsyncConnection": "Connection",
     "AsyncConnectionPool": "ConnectionPool",
     "AsyncCursor": "Cursor",
+    "AsyncIterator": "Iterator",
     "AsyncTurns": "Turns",
     "aclose": "close",
     "aend": "end",

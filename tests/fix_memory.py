@@ -28,7 +28,9 @@ from convmemory import (
     TieredChatMessageHistory,
     UserMemory,
 )
+from convmemory._async.retention import AsyncRetention
 from convmemory._async.tiered import AsyncTieredStore
+from convmemory._sync.retention import Retention
 from convmemory._sync.tiered import TieredStore
 from convmemory.chains.recorder import RECORDER
 from convmemory.storage.redis_keys import Keys
@@ -43,6 +45,7 @@ TWINS = {
     TieredStore: AsyncTieredStore,
     PostgresStore: AsyncPostgresStore,
     RedisStore: AsyncRedisStore,
+    Retention: AsyncRetention,
     UserMemory: AsyncUserMemory,
 }
 MakeMemory = Callable[..., Awaitable[Any]]
@@ -117,6 +120,11 @@ async def until(happened: Callable[[], bool], within: float = 30.0) -> None:
     while not happened():
         assert time.monotonic() < deadline, "it never happened"
         await asyncio.sleep(0.01)
+
+
+async def every(messages: Any) -> list[Any]:
+    """What a stream brings, the way its colour is walked."""
+    return [one async for one in messages] if hasattr(messages, "__aiter__") else list(messages)
 
 
 def texts(messages: Sequence[Any]) -> list[Any]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from convmemory.errors import ConversationNotFound as ConversationNotFound
     from convmemory.errors import ConvMemoryError as ConvMemoryError
     from convmemory.errors import InvalidArgument as InvalidArgument
+    from convmemory.errors import MessageNotFound as MessageNotFound
     from convmemory.errors import MissingExtra as MissingExtra
     from convmemory.errors import NotOpen as NotOpen
     from convmemory.errors import SchemaOutdated as SchemaOutdated
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from convmemory.models import Check as Check
     from convmemory.models import Conversation as Conversation
     from convmemory.models import Draft as Draft
+    from convmemory.models import Erased as Erased
     from convmemory.models import Message as Message
     from convmemory.models import Page as Page
     from convmemory.models import RetrievedContext as RetrievedContext
@@ -63,6 +65,7 @@ _HOMES: Final = {
     "Check": "convmemory.models",
     "Conversation": "convmemory.models",
     "Draft": "convmemory.models",
+    "Erased": "convmemory.models",
     "Message": "convmemory.models",
     "Page": "convmemory.models",
     "RetrievedContext": "convmemory.models",
@@ -76,6 +79,7 @@ _HOMES: Final = {
     "ConversationExists": "convmemory.errors",
     "ConversationNotFound": "convmemory.errors",
     "InvalidArgument": "convmemory.errors",
+    "MessageNotFound": "convmemory.errors",
     "MissingExtra": "convmemory.errors",
     "NotOpen": "convmemory.errors",
     "SchemaOutdated": "convmemory.errors",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from types import EllipsisType
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -11,7 +12,7 @@ from convmemory.encoding.storable_text import clean_text, outline
 from convmemory.environment import PLACES
 from convmemory.errors import ConversationNotFound, InvalidArgument
 from convmemory.ids import ConversationKey, checked_id, conversation_key
-from convmemory.models import Conversation, Session
+from convmemory.models import Conversation, Message, Session
 
 MOST: Final = 10_000
 TITLE_LENGTH: Final = 500
@@ -23,6 +24,9 @@ ConversationRef: TypeAlias = str | UUID | Conversation
 
 SessionRef: TypeAlias = str | Session
 """A session: its id, or the value itself."""
+
+MessageRef: TypeAlias = str | UUID | Message
+"""A stored message: its row's id, or the value itself."""
 
 Size: TypeAlias = int | EllipsisType | None
 """A number of messages, ``None`` for all of them, ``...`` for the default."""
@@ -90,6 +94,69 @@ def checked_stores(maker: str, postgres: tuple[object, type], redis: tuple[objec
         if not isinstance(value, kind) and not (value is None and argument == "redis"):
             wanted = f"must be the {kind.__name__} of this memory, not of type {type(value).__name__}"
             raise InvalidArgument(argument, f"{wanted}; {maker}.from_url(...) takes URLs")
+
+
+def row_of(message: object) -> UUID:
+    """The row of a stored message, given as such or by its id.
+
+    Raises:
+        InvalidArgument: It is neither.
+    """
+    if isinstance(message, Message):
+        return message.id
+    try:
+        return message if isinstance(message, UUID) else UUID(checked_id("message_id", message))
+    except ValueError:
+        raise InvalidArgument("message_id", f"must be the id of a Message, not {_shown(message)}") from None
+
+
+def places_of(seqs: object, ids: object) -> tuple[list[int], list[UUID]]:
+    """Which messages are meant, by their places or their ids.
+
+    Raises:
+        InvalidArgument: Neither was given, or both, or too many, or something that is none.
+    """
+    if (seqs is None) == (ids is None):
+        raise InvalidArgument("seqs", "or ids: give one of them")
+    name, given = ("seqs", seqs) if ids is None else ("ids", ids)
+    if isinstance(given, (str, bytes, Mapping, Message)) or not isinstance(given, Iterable):
+        raise InvalidArgument(name, f"must be a list, not {type(given).__name__}")
+    which = list(given)
+    if len(which) > MOST:
+        raise InvalidArgument(
+            name, f"must be at most {MOST:,}, not {len(which):,}; truncate takes any number"
+        )
+    if ids is None:
+        return [required_seq(name, seq) for seq in which], []
+    return [], [row_of(one) for one in which]
+
+
+def required_seq(argument: str, value: object) -> int:
+    """A position in a conversation."""
+    seq = checked_seq(argument, value)
+    if seq is None:
+        raise InvalidArgument(argument, "must be the seq of a message, not None")
+    return seq
+
+
+def moment_of(argument: str, value: object) -> datetime:
+    """A time with a zone, given as such or as how long ago it was.
+
+    Raises:
+        InvalidArgument: It is neither, or lies before the first or after the last of all times.
+    """
+    if isinstance(value, timedelta):
+        if value < timedelta(0):
+            raise InvalidArgument(argument, "must not be in the future")
+        try:
+            return datetime.now(UTC) - value
+        except OverflowError:
+            raise InvalidArgument(argument, "must not be before the year 1") from None
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise InvalidArgument(
+            argument, f"must be a timedelta, or a datetime with a time zone, not {_shown(value)}"
+        )
+    return value
 
 
 def checked_title(value: object) -> str:

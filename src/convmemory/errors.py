@@ -42,6 +42,14 @@ class ConversationNotFound(ConvMemoryError, LookupError):
         self.conversation_id = str(conversation_id)
 
 
+class MessageNotFound(ConvMemoryError, LookupError):
+    """No message of that id in this conversation: it was never there, or is deleted."""
+
+    def __init__(self, message_id: object) -> None:
+        super().__init__(f"no message {str(message_id)!r} in this conversation")
+        self.message_id = str(message_id)
+
+
 class ConversationExists(ConvMemoryError, ValueError):
     """The user has a conversation of that id already, and the caller asked to be told (``exists="error"``)."""
 
@@ -119,21 +127,27 @@ class SchemaOutdated(StorageError):
 
 _WORDS: Final = {
     # statements
+    "annotate_message": "note something of a message",
     "append": "save messages",
     "clear_conversation": "clear the conversation",
     "create_conversation": "create the conversation",
     "delete_conversation": "delete the conversation",
+    "erase_conversation": "delete the conversation",
     "get_conversation": "read the conversation",
     "list_conversations": "list conversations",
+    "old_conversations": "look for conversations to delete",
     "owner": "look whose conversation it is",
     "pop_message": "remove the newest message",
     "read_all": "read messages",
     "read_messages": "read messages",
     "read_messages_by_id": "read messages",
+    "remove_messages": "delete messages",
+    "replace_message": "replace a message",
     "revise_messages": "take a message back",
     "sweep": "take away what was deleted",
     "read_window": "read messages",
     "update_conversation": "change the conversation",
+    "walk_conversations": "look for conversations to delete",
     "count_marks": "give a sign of life",
     "installed": "check the schema",
     "look": "check the cached windows",

@@ -172,7 +172,7 @@ class Draft(Value):
 class Message(Value):
     """A stored message with what PostgreSQL knows of it.
 
-    ``seq`` counts from 1 without gaps; ``role`` is LangChain's word (``human``, ``ai``, ``system``, ``tool``) and
+    ``seq`` grows from 1 with every message, and is never given twice; ``role`` is LangChain's word (``human``, ``ai``, ``system``, ``tool``) and
     ``openai_role`` Chat Completions'; ``latency_ms`` is in milliseconds; ``content`` is the text, ``body`` the lossless
     encoding of everything else, from which ``message`` makes the LangChain message when asked for.
     """
@@ -252,6 +252,18 @@ class Appended(Value):
     def seqs(self) -> tuple[int, ...]:
         """The position of each message given."""
         return tuple(message.seq for message in self.messages)
+
+
+class Erased(Value):
+    """What an erasure or a pruning has deleted so far, or in all: a receipt that names nobody.
+
+    ``rows`` counts by table; ``windows`` those that lay in the Redis this process uses (in any other they are dropped before they
+    are served again), and ``sessions`` those that were alive.
+    """
+
+    rows: dict[str, int] = Field(default_factory=dict)
+    windows: int = 0
+    sessions: int = 0
 
 
 class Page(Value, Generic[T]):

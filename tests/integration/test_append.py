@@ -210,7 +210,7 @@ async def test_a_repeat_after_a_clear_is_stored_anew(memory):
     await memory.clear("c", user_id="ana")
     appended = await memory.save_messages("c", identified("x"), user_id="ana")
 
-    assert (appended.seqs, appended.stored, appended.version) == ((1,), 1, 3)
+    assert (appended.seqs, appended.stored, appended.version) == ((2,), 1, 3)
 
 
 async def test_contexts_are_stored_once_with_their_message(memory, database):

@@ -133,9 +133,19 @@ def revisions() -> Iterator[Case]:
         yield Case(of(conversation, **said, **was, old_title=None, title=None, own=["a"]), 200)
 
 
+ENDS = ((LONG, MANY), (SHORT, 10), (HIS, 10))
+NONE_OF_THEM: dict[str, Any] = {"seqs": [], "ids": [], "after": None, "upto": None, "most": None}
+REPLACED = {
+    **{"role": "human", "content": "x", "body": "{}", "tokens": None, "latency": None, "created": None},
+    **{"metadata": None, "contexts": '[{"position": 0, "content": "x"}]', "title": None},
+}
 MARKS = {"caches": ["a"] * 20, "conversations": [UUID(int=9)] * 20, "ids": [UUID(int=9)] * 20}
 SPOKEN = {"before_time": "infinity", "before_id": UUID(int=2**128 - 1)}
 CASES: dict[str, list[Case]] = {
+    "annotate_message": [
+        Case(of(conversation, id=row(conversation, last), metadata="{}", removed=["x"]), 120)
+        for conversation, last in ENDS
+    ],
     "append": list(batches()),
     "clear_conversation": each(400, own=["a"], batch=100),
     "clear_marks": [Case(MARKS, 150)],
@@ -155,6 +165,11 @@ CASES: dict[str, list[Case]] = {
         ),
     ],
     "delete_conversation": each(400, own=["a"], batch=100),
+    "erase_conversation": [
+        Case(of(conversation, before=before, own=["a"], batch=100), 20_500)  # it counts the contexts
+        for conversation, _ in ENDS
+        for before in (None, "2020-01-01T00:00:00+00:00")
+    ],
     "forget_caches": [Case({"names": ["a"]})],
     "get_conversation": each(),
     "installed": [Case()],
@@ -165,6 +180,11 @@ CASES: dict[str, list[Case]] = {
     ],
     "look": [Case({"names": ["a", "b"], "after": UUID(int=2**127), "page": 250}, 1200)],
     "mark": [Case({"conversation": LONG, "names": ["a", "b"]})],
+    "old_conversations": [
+        Case({"user_id": who, "before": before, "limit": 50}, 150)
+        for who in ("ana", "bob")
+        for before in ("infinity", "BOBS_MIDDLE")
+    ],
     "owner": each(),
     "pop_message": [
         Case(of(conversation, id=row(conversation, last), own=["a"], new_stamp=NAMES, first_stamp=NAMES), 120)
@@ -183,6 +203,20 @@ CASES: dict[str, list[Case]] = {
     ),
     "read_window": each(want=20, hard=200),
     "register": [Case({"names": ["a", "b"]})],
+    "remove_messages": [
+        Case(of(conversation, own=["a"]) | NONE_OF_THEM | which, 300)
+        for conversation, last in ENDS
+        for which in (
+            {"seqs": [2, 4, last]},
+            {"ids": [row(conversation, 2), row(conversation, last)]},
+            {"after": last - 3, "upto": last, "most": 5000},
+            {"after": 0, "upto": last, "most": 4},
+        )
+    ],
+    "replace_message": [
+        Case(of(conversation, id=row(conversation, last), own=["a"], **REPLACED), 200)
+        for conversation, last in ENDS
+    ],
     "revise_messages": list(revisions()),
     "schema_version": [Case()],
     "session_settings": [Case({"pid": 0, "statement_timeout": "10000", "lock_timeout": "1000"})],
@@ -192,6 +226,11 @@ CASES: dict[str, list[Case]] = {
         *(Case({"conversation": conversation, "batch": 100}, 1000) for conversation in (LONG, SHORT)),
     ],
     "tidy_caches": [Case({"names": ["a", "b"]}, 12_000)],
+    "walk_conversations": [
+        Case({"after": after, "page": 100, "before": "2020-01-01T00:00:00+00:00", "dept_id": dept}, 250)
+        for after in (UUID(int=0), UUID(int=500))
+        for dept in (None, "hr")
+    ],
     "update_conversation": each(
         set_title=True,
         title="t",

@@ -50,7 +50,7 @@ async def test_what_comes_next_takes_its_place(memory):
     await memory._store.pop(KEY)
     appended = await memory.save_messages("c", AIMessage("better"), **ANA)
 
-    assert (appended.seqs, appended.version) == ((2,), 3)
+    assert (appended.seqs, appended.version) == ((3,), 3)
     assert await there(memory) == texts(await memory.get_history("c", **ANA)) == ["one", "better"]
 
 
@@ -80,11 +80,19 @@ async def test_turns_begin_where_they_began_before(memory, database):
     await memory._store.pop(KEY)
     await memory._store.pop(KEY)  # the second turn's question
 
-    assert database.execute("SELECT last_seq, last_human_seq FROM conversations").fetchone() == (2, 1)
+    assert database.execute("SELECT last_seq, gaps, last_human_seq FROM conversations").fetchone() == (
+        4,
+        2,
+        1,
+    )
     assert texts(await memory.get_history("c", limit=1, **ANA)) == ["first", "a"]  # the newest turn, whole
     await memory._store.pop(KEY)
     await memory._store.pop(KEY)
-    assert database.execute("SELECT last_seq, last_human_seq FROM conversations").fetchone() == (0, 0)
+    assert database.execute("SELECT last_seq, gaps, last_human_seq FROM conversations").fetchone() == (
+        4,
+        4,
+        0,
+    )
 
 
 async def test_documents_go_with_their_message(memory, database):
@@ -113,7 +121,7 @@ async def test_a_row_that_somebody_deleted_by_hand_is_no_obstacle(memory, databa
     database.execute("DELETE FROM messages WHERE seq = 3")
 
     assert (await memory._store.pop(KEY)).content == "two"
-    assert (await memory.save_message("c", "next", **ANA)).seq == 2
+    assert (await memory.save_message("c", "next", **ANA)).seq == 4
 
 
 async def test_a_reply_lost_takes_one_message_and_no_second(schema, make_memory, postgres_proxy):
@@ -153,7 +161,7 @@ async def test_callers_at_once_get_a_message_each(blocking_memory, database):
         f"{n}" for n in range(50)
     ]
     assert sum(bool(some) for some in popped) > 1
-    assert database.execute("SELECT last_seq FROM conversations").fetchone() == (len(left),)
+    assert database.execute("SELECT last_seq - gaps FROM conversations").fetchone() == (len(left),)
 
 
 async def test_a_pop_that_redis_did_not_hear_of_is_marked(memory, database):
@@ -196,7 +204,7 @@ async def test_a_message_taken_back_can_be_stored_again(memory):
     popped = await memory._store.pop(KEY)
     appended = await memory.save_messages("c", popped.message, **ANA)
 
-    assert (appended.stored, appended.seqs) == (1, (1,))
+    assert (appended.stored, appended.seqs) == (1, (2,))
     assert await memory.get_history("c", **ANA) == [message]
 
 
@@ -207,7 +215,7 @@ def test_without_redis_it_is_the_same(database_url, schema):
         assert memory._store.pop(KEY).content == "two"
         assert texts(memory.get_history("c", **ANA)) == ["one"]
         memory.postgres.append(KEY, [Draft(HumanMessage("three"))])
-        assert memory._store.pop(KEY).seq == 2
+        assert memory._store.pop(KEY).seq == 3
 
 
 @pytest.fixture

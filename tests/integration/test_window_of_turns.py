@@ -74,8 +74,9 @@ async def test_turns_are_bounded_by_hard_max_and_by_max_messages(schema, make_me
 
 async def test_what_comes_before_the_first_question_is_shown_while_all_turns_are(memory):
     await memory.save_messages("c", [AIMessage("welcome"), *turn(0), *turn(1)], **MINE)
-    assert (await read(memory.history("c", max_turns=2, **MINE)))[0].text == "welcome"
-    assert (await read(memory.history("c", max_turns=1, **MINE)))[0].text == "q1"
+    for _ in range(2):  # as it is filled, and as it is served
+        assert (await read(memory.history("c", max_turns=2, **MINE)))[0].text == "welcome"
+        assert (await read(memory.history("c", max_turns=1, **MINE)))[0].text == "q1"
 
 
 def letters(messages):

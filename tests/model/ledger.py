@@ -24,6 +24,7 @@ class Moment(NamedTuple):
     last: int = 0
     human: int = 0
     entries: tuple[bytes, ...] = ()
+    gaps: int = 0
 
     def shown_to(self, user: str, want: int | None, hard: int) -> Snapshot | str:
         """What a read of this moment answers."""
@@ -31,8 +32,9 @@ class Moment(NamedTuple):
             return Snapshot()
         if self.owner != user:
             return FOREIGN
-        first = 1 if want is None else span(self.last, self.human, want, hard)
-        return Snapshot(self.stamp, self.last, self.human, self.entries[first - 1 :])
+        oldest = self.gaps + 1
+        first = oldest if want is None else span(self.last, self.human, want, hard, self.gaps)
+        return Snapshot(self.stamp, self.last, self.human, self.entries[first - oldest :], self.gaps)
 
 
 class Ack(NamedTuple):
@@ -98,8 +100,8 @@ class Ledger:
         )
 
 
-def _plain(answer: Snapshot | str) -> tuple[str, int, int, tuple[bytes, ...]] | str:
+def _plain(answer: Snapshot | str) -> tuple[str, int, int, tuple[bytes, ...], int] | str:
     if isinstance(answer, str):
         return answer
     entries: Sequence[bytes] = answer.entries
-    return answer.stamp, answer.last_seq, answer.human_seq, tuple(entries)
+    return answer.stamp, answer.last_seq, answer.human_seq, tuple(entries), answer.gaps

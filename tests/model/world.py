@@ -37,7 +37,7 @@ HARD, KEPT = 6, 4
 FAR = 30
 """Steps no read or write ever needs."""
 TRUTH = """
-SELECT c.user_id, c.stamp::text, c.last_seq, c.last_human_seq, m.body, m.content
+SELECT c.user_id, c.stamp::text, c.last_seq, c.last_human_seq, c.gaps, m.seq, m.body, m.content
 FROM conversations c LEFT JOIN messages m USING (conversation_id) WHERE conversation_id = %s ORDER BY m.seq
 """
 
@@ -210,9 +210,10 @@ class World:
         rows = self._eye.execute(TRUTH, [uuid]).fetchall()
         if not rows:
             return Moment()
-        entries = tuple(pack_row(body, content) for *_, body, content in rows if body is not None)
-        owner, stamp, last, human, *_ = rows[0]
-        return Moment(owner, stamp, last, human, entries)
+        owner, stamp, last, human, gaps, *_ = rows[0]
+        stored = [(seq, pack_row(body, content)) for *_, seq, body, content in rows if seq is not None]
+        place = next((n for n, (seq, _) in enumerate(stored, gaps + 1) if seq == human), 0)
+        return Moment(owner, stamp, last, place, tuple(entry for _, entry in stored), gaps)
 
     def die(self, process: Process) -> None:
         """A process is killed and starts again."""
@@ -268,7 +269,7 @@ class World:
         owner = self.hot.shadows[name].owner
         answer = self.hot.would_serve(name, owner, KEPT, HARD, eras)
         if answer is not None:
-            given = Snapshot(answer[1].decode(), int(answer[2]), int(answer[3]), answer[4:])
+            given = Snapshot(answer[1].decode(), int(answer[2]), int(answer[3]), answer[5:], int(answer[4]))
             marked = any((era, uuid) in self.marks for era in eras)
             owed = ledger.owed(float("-inf" if marked else "inf"), process.cache)
             self.failed = True
@@ -282,9 +283,13 @@ def after(what: str, was: Moment, user: str, drafts: Sequence[Draft]) -> Moment:
         return Moment()
     fresh = [pack(encode(draft.message)) for draft in drafts]
     kept = {"append": was.entries, "clear": (), "pop": was.entries[:-1]}[what]
-    entries = (*kept, *(entry for entry in fresh if entry not in kept))
-    human = max((seq for seq, entry in enumerate(entries, 1) if unpack(entry).type == "human"), default=0)
-    return Moment(was.owner or user, was.stamp, len(entries), human, entries)
+    new = [entry for entry in fresh if entry not in kept]
+    last, entries = was.last + len(new), (*kept, *new)
+    gaps = last - len(entries)
+    human = max(
+        (at for at, entry in enumerate(entries, gaps + 1) if unpack(entry).type == "human"), default=0
+    )
+    return Moment(was.owner or user, was.stamp, last, human, entries, gaps)
 
 
 def batch(numbers: Sequence[int], human: bool) -> list[Draft]:

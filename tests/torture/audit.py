@@ -28,7 +28,7 @@ DECLARE c {schema}.conversations;
 BEGIN
     IF TG_OP = 'DELETE' THEN c := OLD; ELSE c := NEW; END IF;
     INSERT INTO {schema}.audit (conversation, what, seq, said)
-    VALUES (c.conversation_id, CASE TG_OP WHEN 'INSERT' THEN 'n' WHEN 'UPDATE' THEN 'u' ELSE 'x' END, c.last_seq, '');
+    VALUES (c.conversation_id, CASE TG_OP WHEN 'INSERT' THEN 'n' WHEN 'UPDATE' THEN 'u' ELSE 'x' END, c.last_seq - c.gaps, '');
     RETURN NULL;
 END $$;
 CREATE TRIGGER audit AFTER INSERT OR DELETE ON {schema}.messages

@@ -44,7 +44,6 @@ class Story:
 
     def wipe(self, at: float = 0.0) -> None:
         self._transactions += 1
-        self._length = 0
         self._event("u", 0, at=at)
 
     def _event(self, what: str, seq: int, text: str = "", at: float = 0.0) -> None:

@@ -42,6 +42,8 @@ class Timeline:
 
     states: list[State] = field(default_factory=lambda: [State([], 0)])
     stored: dict[str, int] = field(default_factory=dict)  # the state in which each token first stood
+    given: int = 0  # the newest seq
+    before: int = 0  # that of the last message before this life
     ends: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     empty: list[int] = field(default_factory=lambda: [0])
     wipes: list[int] = field(default_factory=list)
@@ -66,6 +68,8 @@ class Timeline:
         last, at = self.states[-1], max(e.at for e in events)
         if any(e.what == "x" or (e.what == "u" and e.seq == 0) for e in events):
             self._alive.clear()
+            self.given *= all(e.what != "x" for e in events)  # one that is made anew counts anew
+            self.before = self.given
             self._add(State([], 0, wiped=True, at=at))
             return
         stored = [e for e in events if e.what == "i"]
@@ -73,7 +77,11 @@ class Timeline:
         life = last.life
         if removed:
             self.problems.append(("lost", f"{len(removed)} messages removed by what is no clear"))
-            life = [token for seq, token in enumerate(last.life[: last.length], 1) if seq not in removed]
+            life = [
+                token
+                for seq, token in enumerate(last.life[: last.length], self.before + 1)
+                if seq not in removed
+            ]
             self._alive = set(life)
         for event in stored:
             self._store(life, event)
@@ -82,8 +90,9 @@ class Timeline:
 
     def _store(self, life: list[str], event: Event) -> None:
         token = event.text.partition("|")[2]
-        if event.seq != len(life) + 1:
-            self.problems.append(("lost", f"{token} has seq {event.seq} after {len(life)} messages: a gap"))
+        if event.seq != self.given + 1:
+            self.problems.append(("lost", f"{token} has seq {event.seq} after {self.given}"))
+        self.given = event.seq
         if token in self._alive:
             self.problems.append(("doubled", f"{token} is stored twice"))
         life.append(token)

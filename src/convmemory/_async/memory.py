@@ -8,8 +8,10 @@ from typing import Any, Self
 from langchain_core.runnables import ConfigurableFieldSpec, RunnableConfig
 
 from convmemory._async.conversation_verbs import AsyncConversationVerbs
+from convmemory._async.message_verbs import AsyncMessageVerbs
 from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.redis_store import AsyncRedisStore
+from convmemory._async.retention import AsyncRetention
 from convmemory._async.session_verbs import AsyncSessionVerbs
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory._async.user_memory import AsyncUserMemory
@@ -23,7 +25,7 @@ from convmemory.settings import Settings
 from convmemory.windows.window_size import TokenCounter
 
 
-class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
+class AsyncConversationMemory(AsyncConversationVerbs, AsyncMessageVerbs, AsyncSessionVerbs):
     """Everything an application remembers: conversations in PostgreSQL, their recent window and sessions in Redis.
 
     Args:
@@ -137,6 +139,11 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncSessionVerbs):
             last_failure=health.last_failure,
             figures=figures,
         )
+
+    @property
+    def retention(self) -> AsyncRetention:
+        """How long things are kept: ``erase_user`` and ``prune``, for operators."""
+        return AsyncRetention(self._store)
 
     def for_user(self, user_id: str) -> AsyncUserMemory:
         """The same verbs for one user, without ``user_id``: a cheap value, and all that a request's handler needs."""

@@ -262,7 +262,7 @@ class AsyncRedisStore:
         if size > self.settings.max_window_bytes:
             return await self.tell(key, snapshot.stamp)
         about = (key.user_id, snapshot.stamp, self._ttl, lease.token, lease.era, keep, size)
-        place = (snapshot.first_seq, snapshot.last_seq, snapshot.human_seq)
+        place = (snapshot.first_seq, snapshot.last_seq, snapshot.human_seq, snapshot.gaps)
         return await self._told("window_fill", self._keys.window(key.uuid), *about, *place, *snapshot.entries)
 
     async def tell(self, key: ConversationKey, stamp: str) -> str:

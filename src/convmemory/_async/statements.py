@@ -34,9 +34,14 @@ _ANEW: Final = 1.0
 """Seconds to wait for a connection after a statement that nobody answered: a server that is there takes a new one at once."""
 _BRIEF: Final = frozenset({"append"})
 """Statements that answer with a few numbers, and come so often that a new cursor for each would be felt."""
-_LOCKS: Final = frozenset(f"{verb}_conversation" for verb in ("clear", "create", "delete", "update")) | {
+_LOCKS: Final = frozenset(
+    f"{verb}_conversation" for verb in ("clear", "create", "delete", "erase", "update")
+) | {
+    "annotate_message",
     "append",
     "pop_message",
+    "remove_messages",
+    "replace_message",
     "revise_messages",
 }
 """Statements that wait for the row of their conversation, with a connection in hand."""

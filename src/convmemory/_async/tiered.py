@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from operator import attrgetter
+from uuid import UUID
 
+from convmemory._async.cache_register import BATCH
 from convmemory._async.lookout import AsyncLookout
 from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.redis_store import AsyncRedisStore
@@ -17,6 +20,7 @@ from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision
 from convmemory.tiers.otel import traced
 from convmemory.windows.snapshots import (
+    DROPPED,
     ELSEWHERE,
     NO_CONVERSATION,
     NOT_ASKED,
@@ -265,6 +269,64 @@ class AsyncTieredStore:
         if await self.postgres.owns(key) is False:
             raise ConversationNotFound(key.name)
 
+    @traced("convmemory.remove")
+    async def remove(self, key: ConversationKey, *, seqs: Sequence[int], ids: Sequence[UUID]) -> int:
+        """Delete messages by their seqs and row ids; how many of them there were.
+
+        Raises:
+            ConversationNotFound: The user has no such conversation.
+        """
+        standing = await self._own()
+        written, removed = await self.postgres.remove_messages(key, seqs=seqs, ids=ids, own=standing.names)
+        await self._publish(key, written, standing)
+        return removed
+
+    @traced("convmemory.truncate")
+    async def truncate(self, key: ConversationKey, after: int) -> int:
+        """Delete the messages behind ``after`` that are there now, the newest first; how many there were.
+
+        Raises:
+            ConversationNotFound: The user has no such conversation.
+        """
+        _, newest = await self.postgres.read_messages(key, limit=1)
+        removed, last = 0, newest[0].seq if newest else after
+        while True:
+            standing = await self._own()
+            written, bite = await self.postgres.remove_messages(key, within=(after, last), own=standing.names)
+            await self._publish(key, written, standing)
+            removed += bite
+            if bite < BATCH:
+                return removed
+
+    @traced("convmemory.replace")
+    async def replace(self, key: ConversationKey, message: UUID, draft: Draft) -> None:
+        """Put another message in the place of a stored one, and drop what is cached of it.
+
+        Raises:
+            ConversationNotFound: The user has no such conversation.
+            MessageNotFound: There is no such message in it.
+        """
+        standing = await self._own()
+        written = await self.postgres.replace_message(key, message, draft, own=standing.names)
+        await self._publish(key, written, standing)
+
+    @traced("convmemory.erase")
+    async def erase(
+        self, key: ConversationKey, before: datetime | None = None
+    ) -> tuple[int, int, bool] | None:
+        """Delete a conversation, all of it taken away when this returns: how many messages and contexts, and was it cached.
+
+        ``None``, and nothing done, where there is none, or where it was spoken in at ``before`` or later.
+        """
+        standing = await self._own()
+        found = await self.postgres.erase_conversation(key, before=before, own=standing.names)
+        if found is None:
+            return None
+        written, messages, contexts = found
+        said = await self._publish(key, written, standing)
+        await self.postgres.finish(key, written)
+        return messages, contexts, said == DROPPED
+
     async def _own(self) -> Standing:
         """The caches this write tells; none while Redis is left alone, so that the statement marks them all."""
         redis = await self.hot()
@@ -272,14 +334,16 @@ class AsyncTieredStore:
             return NOWHERE
         return await self._lookout.to_write()
 
-    async def _publish(self, key: ConversationKey, written: Written, standing: Standing) -> None:
+    async def _publish(self, key: ConversationKey, written: Written, standing: Standing) -> str:
         """Tell the window of a committed change; where that is impossible, mark it before it is acknowledged.
+
+        What became of the window is returned, in the words of its script.
 
         What the statement marked is told as well: the mark may have been seen to by a look that came before. A cache that
         was not marked is told, or marked now, also where windows were given up meanwhile.
         """
         if self.redis is None or (self.redis.off and not standing.names):
-            return
+            return ""
         try:
             said = await self.redis.publish(key, written, standing)
         except StorageError:
@@ -293,6 +357,7 @@ class AsyncTieredStore:
                     await self.postgres.mark(key.uuid, standing.names)
             finally:
                 self.redis.trust.lost()  # whoever looked since it failed here did not find this mark
+        return said
 
     @traced("convmemory.read.postgres", size=_messages)
     async def _read_durable(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:

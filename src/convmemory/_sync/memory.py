@@ -9,8 +9,10 @@ from typing import Any, Self
 from langchain_core.runnables import ConfigurableFieldSpec, RunnableConfig
 
 from convmemory._sync.conversation_verbs import ConversationVerbs
+from convmemory._sync.message_verbs import MessageVerbs
 from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
+from convmemory._sync.retention import Retention
 from convmemory._sync.session_verbs import SessionVerbs
 from convmemory._sync.tiered import TieredStore
 from convmemory._sync.user_memory import UserMemory
@@ -24,7 +26,7 @@ from convmemory.settings import Settings
 from convmemory.windows.window_size import TokenCounter
 
 
-class ConversationMemory(ConversationVerbs, SessionVerbs):
+class ConversationMemory(ConversationVerbs, MessageVerbs, SessionVerbs):
     """Everything an application remembers: conversations in PostgreSQL, their recent window and sessions in Redis.
 
     Args:
@@ -138,6 +140,11 @@ class ConversationMemory(ConversationVerbs, SessionVerbs):
             last_failure=health.last_failure,
             figures=figures,
         )
+
+    @property
+    def retention(self) -> Retention:
+        """How long things are kept: ``erase_user`` and ``prune``, for operators."""
+        return Retention(self._store)
 
     def for_user(self, user_id: str) -> UserMemory:
         """The same verbs for one user, without ``user_id``: a cheap value, and all that a request's handler needs."""

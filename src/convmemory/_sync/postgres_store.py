@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
 
 from convmemory._sync.cache_register import BATCH, CacheRegister
-from convmemory.errors import ConversationChanged, ConversationNotFound, StorageUnavailable
+from convmemory.errors import ConversationChanged, ConversationNotFound, MessageNotFound, StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
 from convmemory.storage import postgres_rows, revisions
@@ -20,6 +21,7 @@ from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, sna
 
 _BIGGEST: Final = 2**62
 _WHOSE_DOING: Final = "its answer was lost, and whether it took the message that is gone cannot be told"
+_EVER: Final = "infinity"
 
 
 class PostgresStore(CacheRegister):
@@ -98,7 +100,7 @@ class PostgresStore(CacheRegister):
 
     def _read(self, key: ConversationKey, name: str, more: Mapping[str, Any]) -> Snapshot:
         found = self._run(name, {**self._mine(key), **more})
-        mine, snapshot = snapshot_of(found)
+        mine, snapshot = snapshot_of(found[::-1] if name == "read_window" else found)
         if not mine or (key.named_only and not found):
             raise ConversationNotFound(key.name)
         return snapshot
@@ -260,6 +262,91 @@ class PostgresStore(CacheRegister):
         A message that is no more what the revision says was stored stays as it is, so it is safe to repeat.
         """
         return self._change(key, "revise_messages", own, revisions.parameters(changes))
+
+    def remove_messages(
+        self,
+        key: ConversationKey,
+        *,
+        seqs: Sequence[int] = (),
+        ids: Sequence[UUID] = (),
+        within: tuple[int, int] | None = None,
+        own: Sequence[str] = (),
+    ) -> tuple[Written, int]:
+        """Delete messages by seq or row id, or the newest 5,000 ``within`` two seqs, the first left out; and how many.
+
+        Those that are gone already are passed over, so it is safe to repeat.
+
+        Raises:
+            ConversationNotFound: The user has no such conversation.
+        """
+        after, upto, most = (None, None, None) if within is None else (*within, BATCH)
+        which = {"seqs": list(seqs), "ids": list(ids), "after": after, "upto": upto, "most": most}
+        [stamp, removed] = self._told(key, "remove_messages", {**which, "own": postgres_rows.array(own)})
+        return Written(stamp), removed
+
+    def replace_message(
+        self, key: ConversationKey, message: UUID, draft: Draft, *, own: Sequence[str] = ()
+    ) -> Written:
+        """Put another message in the place of the row ``message``.
+
+        Raises:
+            ConversationNotFound: The user has no such conversation.
+            MessageNotFound: There is no such message in it.
+        """
+        what = {**postgres_rows.replacement(draft), "id": message, "own": postgres_rows.array(own)}
+        stamp, found = self._told(key, "replace_message", what)
+        if not found:
+            raise MessageNotFound(message)
+        return Written(stamp)
+
+    def annotate_message(self, key: ConversationKey, message: UUID, metadata: Mapping[str, Any]) -> None:
+        """Lay ``metadata`` over that of the row ``message``; otherwise as ``replace_message``."""
+        noted = {"metadata": postgres_rows.json_text("metadata", metadata)}
+        removed = postgres_rows.names_of_nothing(metadata)
+        [found] = self._told(key, "annotate_message", {**noted, "id": message, "removed": removed})
+        if not found:
+            raise MessageNotFound(message)
+
+    def _told(self, key: ConversationKey, name: str, more: Mapping[str, Any]) -> Sequence[Any]:
+        """The one row of a statement that has one wherever the conversation is the user's."""
+        found = self._run(name, {**self._mine(key), **more})
+        if not found:
+            raise ConversationNotFound(key.name)
+        row: Sequence[Any] = found[0]
+        return row
+
+    def erase_conversation(
+        self, key: ConversationKey, *, before: datetime | None, own: Sequence[str] = ()
+    ) -> tuple[Written, int, int] | None:
+        """Delete a conversation as ``delete_conversation`` does; with the numbers of its messages and contexts.
+
+        ``None``, and nothing done, where there is none, or where it was spoken in at ``before`` or later.
+        """
+        what = {"before": before, "own": postgres_rows.array(own), "batch": BATCH}
+        gone = [[NO_CONVERSATION, True, True, 0, 0]]
+        found = self._run("erase_conversation", {**self._mine(key), **what}, gone=gone)
+        if not found:
+            return None
+        stamp, here, anywhere, messages, contexts = found[0]
+        return Written(stamp, left_here=here, left_anywhere=anywhere), messages, contexts
+
+    def old_conversations(self, user_id: str, before: datetime | None, limit: int) -> list[ConversationKey]:
+        """Conversations of the user that were not spoken in since ``before``; ``None``: any."""
+        where = {"user_id": user_id, "before": _EVER if before is None else before, "limit": limit}
+        found = self._run("old_conversations", where)
+        return [ConversationKey(uuid, owner) for uuid, owner in found]
+
+    def walk_conversations(
+        self, after: UUID, before: datetime, dept_id: str | None, page: int
+    ) -> tuple[list[ConversationKey], UUID | None]:
+        """Those of the ``page`` conversations with the next greater ids that were not spoken in since, whoever's they are.
+
+        And the last of all those, where the next stretch begins; ``None`` at the end.
+        """
+        where = {"after": after, "before": before, "dept_id": dept_id, "page": page}
+        found = self._run("walk_conversations", where)
+        keys = [ConversationKey(uuid, owner) for uuid, owner in found if owner is not None]
+        return keys, found[-1][0] if found else None
 
     def _change(
         self, key: ConversationKey, name: str, own: Sequence[str], more: Mapping[str, Any]

@@ -6,8 +6,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from operator import attrgetter
+from uuid import UUID
 
+from convmemory._sync.cache_register import BATCH
 from convmemory._sync.lookout import Lookout
 from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
@@ -18,6 +21,7 @@ from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision
 from convmemory.tiers.otel import traced
 from convmemory.windows.snapshots import (
+    DROPPED,
     ELSEWHERE,
     NO_CONVERSATION,
     NOT_ASKED,
@@ -264,6 +268,62 @@ class TieredStore:
         if self.postgres.owns(key) is False:
             raise ConversationNotFound(key.name)
 
+    @traced("convmemory.remove")
+    def remove(self, key: ConversationKey, *, seqs: Sequence[int], ids: Sequence[UUID]) -> int:
+        """Delete messages by their seqs and row ids; how many of them there were.
+
+        Raises:
+            ConversationNotFound: The user has no such conversation.
+        """
+        standing = self._own()
+        written, removed = self.postgres.remove_messages(key, seqs=seqs, ids=ids, own=standing.names)
+        self._publish(key, written, standing)
+        return removed
+
+    @traced("convmemory.truncate")
+    def truncate(self, key: ConversationKey, after: int) -> int:
+        """Delete the messages behind ``after`` that are there now, the newest first; how many there were.
+
+        Raises:
+            ConversationNotFound: The user has no such conversation.
+        """
+        _, newest = self.postgres.read_messages(key, limit=1)
+        removed, last = 0, newest[0].seq if newest else after
+        while True:
+            standing = self._own()
+            written, bite = self.postgres.remove_messages(key, within=(after, last), own=standing.names)
+            self._publish(key, written, standing)
+            removed += bite
+            if bite < BATCH:
+                return removed
+
+    @traced("convmemory.replace")
+    def replace(self, key: ConversationKey, message: UUID, draft: Draft) -> None:
+        """Put another message in the place of a stored one, and drop what is cached of it.
+
+        Raises:
+            ConversationNotFound: The user has no such conversation.
+            MessageNotFound: There is no such message in it.
+        """
+        standing = self._own()
+        written = self.postgres.replace_message(key, message, draft, own=standing.names)
+        self._publish(key, written, standing)
+
+    @traced("convmemory.erase")
+    def erase(self, key: ConversationKey, before: datetime | None = None) -> tuple[int, int, bool] | None:
+        """Delete a conversation, all of it taken away when this returns: how many messages and contexts, and was it cached.
+
+        ``None``, and nothing done, where there is none, or where it was spoken in at ``before`` or later.
+        """
+        standing = self._own()
+        found = self.postgres.erase_conversation(key, before=before, own=standing.names)
+        if found is None:
+            return None
+        written, messages, contexts = found
+        said = self._publish(key, written, standing)
+        self.postgres.finish(key, written)
+        return messages, contexts, said == DROPPED
+
     def _own(self) -> Standing:
         """The caches this write tells; none while Redis is left alone, so that the statement marks them all."""
         redis = self.hot()
@@ -271,14 +331,16 @@ class TieredStore:
             return NOWHERE
         return self._lookout.to_write()
 
-    def _publish(self, key: ConversationKey, written: Written, standing: Standing) -> None:
+    def _publish(self, key: ConversationKey, written: Written, standing: Standing) -> str:
         """Tell the window of a committed change; where that is impossible, mark it before it is acknowledged.
+
+        What became of the window is returned, in the words of its script.
 
         What the statement marked is told as well: the mark may have been seen to by a look that came before. A cache that
         was not marked is told, or marked now, also where windows were given up meanwhile.
         """
         if self.redis is None or (self.redis.off and not standing.names):
-            return
+            return ""
         try:
             said = self.redis.publish(key, written, standing)
         except StorageError:
@@ -292,6 +354,7 @@ class TieredStore:
                     self.postgres.mark(key.uuid, standing.names)
             finally:
                 self.redis.trust.lost()  # whoever looked since it failed here did not find this mark
+        return said
 
     @traced("convmemory.read.postgres", size=_messages)
     def _read_durable(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -12,7 +12,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 
-from convmemory.arguments import ConversationRef, SessionRef, Size
+from convmemory.arguments import ConversationRef, MessageRef, SessionRef, Size
 from convmemory.dialects.anthropic import AnthropicMessages
 from convmemory.models import Appended, Conversation, Message, Page, RetrievedContext, Session
 
@@ -224,6 +224,38 @@ class UserMemory:
     def clear(self, conversation_id: ConversationRef) -> None:
         """Delete all messages of a conversation, and a title made of them; the conversation stays."""
         self._memory.clear(conversation_id, user_id=self._user_id)
+
+    def iter_messages(
+        self, conversation_id: ConversationRef, *, batch: int = 1_000, after: int = 0
+    ) -> Iterator[Message]:
+        """All stored messages, oldest first, however many; see ``ConversationMemory.iter_messages``."""
+        return self._memory.iter_messages(conversation_id, user_id=self._user_id, batch=batch, after=after)
+
+    def delete_messages(
+        self,
+        conversation_id: ConversationRef,
+        *,
+        seqs: Iterable[int] | None = None,
+        ids: Iterable[MessageRef] | None = None,
+    ) -> int:
+        """Delete messages by their places or their ids; how many there were."""
+        return self._memory.delete_messages(conversation_id, user_id=self._user_id, seqs=seqs, ids=ids)
+
+    def truncate(self, conversation_id: ConversationRef, *, after: int) -> int:
+        """Delete all messages behind a place; how many there were."""
+        return self._memory.truncate(conversation_id, user_id=self._user_id, after=after)
+
+    def replace_message(
+        self, conversation_id: ConversationRef, message_id: MessageRef, message: Any
+    ) -> Message:
+        """Put another message in the place of a stored one; see ``ConversationMemory.replace_message``."""
+        return self._memory.replace_message(conversation_id, message_id, message, user_id=self._user_id)
+
+    def annotate_message(
+        self, conversation_id: ConversationRef, message_id: MessageRef, metadata: Mapping[str, Any]
+    ) -> Message:
+        """Lay names and values over the metadata of a stored message, such as feedback."""
+        return self._memory.annotate_message(conversation_id, message_id, metadata, user_id=self._user_id)
 
     def history(
         self,

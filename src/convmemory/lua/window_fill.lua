@@ -7,10 +7,11 @@
 -- ARGV[5]  era     that came with it
 -- ARGV[6]  keep    newest messages to keep as the window grows
 -- ARGV[7]  bytes   of the messages below
--- ARGV[8]  first   seq of the first message below
--- ARGV[9]  last    seq of the newest message of the conversation
--- ARGV[10] human   seq of its newest human message, 0 if none
--- ARGV[11..] the messages, in order
+-- ARGV[8]  first   place of the first message below
+-- ARGV[9]  last    place of the newest message of the conversation
+-- ARGV[10] human   place of its newest human message, 0 if none
+-- ARGV[11] gaps    how many places come before that of its oldest message
+-- ARGV[12..] the messages, in order
 -- returns  'filled'; 'kept' (there is a window of just this stamp); 'dropped' (any other window, and any lease, is gone, so that
 --          nothing older is filled or served after this read); 'absent' (there was nothing)
 local key = KEYS[1]
@@ -24,9 +25,9 @@ end
 if held[3] == ARGV[4] and held[1] == ARGV[1] then
   redis.call('DEL', key)
   redis.call('HSET', key, 'owner', ARGV[1], 'era', ARGV[5], 'stamp', ARGV[2], 'first', ARGV[8], 'last', ARGV[9],
-    'human', ARGV[10], 'keep', ARGV[6], 'bytes', ARGV[7])
-  for i = 11, #ARGV do
-    redis.call('HSET', key, ARGV[8] + i - 11, ARGV[i])
+    'human', ARGV[10], 'gaps', ARGV[11], 'keep', ARGV[6], 'bytes', ARGV[7])
+  for i = 12, #ARGV do
+    redis.call('HSET', key, ARGV[8] + i - 12, ARGV[i])
   end
   redis.call('PEXPIRE', key, ARGV[3])
   return 'filled'

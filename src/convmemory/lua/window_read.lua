@@ -7,7 +7,7 @@
 -- ARGV[5]  token      names this reader
 -- ARGV[6]  lease      milliseconds after which somebody else may fill
 -- ARGV[7..] server, era, ...  what the servers the caller means call themselves, each with the era of its windows
--- returns  {'hit', stamp, last seq, newest human seq, message, ...} oldest message first;
+-- returns  {'hit', stamp, last place, newest human's, places before the oldest, message, ...} oldest message first;
 --          {'lease', token, era}: read PostgreSQL, then fill under that token and era;  {'miss'}: read PostgreSQL, then tell;
 --          {'foreign'}: the window is another user's;  {'elsewhere'}: this is none of those servers. Nothing was touched
 -- A server draws a new replication id when it starts and when it becomes the primary (the run_id of a process survives that it
@@ -22,7 +22,7 @@ if not era then
 end
 local key, owner, token = KEYS[1], ARGV[1], ARGV[5]
 local want, hard = tonumber(ARGV[2]), tonumber(ARGV[3])
-local held = redis.pcall('HMGET', key, 'owner', 'era', 'stamp', 'first', 'last', 'human', 'token', 'deadline')
+local held = redis.pcall('HMGET', key, 'owner', 'era', 'stamp', 'first', 'last', 'human', 'token', 'deadline', 'gaps')
 if held.err then
   if not string.find(held.err, 'WRONGTYPE', 1, true) then return held end
   held = {} -- not a hash, so somebody else's or an older program's value: no window, and the lease takes its place
@@ -32,26 +32,29 @@ if held[1] and held[1] ~= owner and held[3] then -- a stranger's lease is no win
 end
 if held[3] and held[2] == era then
   local first, last, human = tonumber(held[4]), tonumber(held[5]), tonumber(held[6])
+  local oldest = held[9] + 1
   local from = last - want + 1
   if human > 0 and human < from then from = human end
-  from = math.max(1, last - hard + 1, from)
-  if want < 0 then -- back to the human message that begins the first of those turns. The caller cuts exactly: one of blocks may
-    -- carry the results of tools and begin none, so it is not counted where it has a word that such results have
-    from = math.max(1, last - hard + 1)
-    local turns = 0
+  from = math.max(oldest, last - hard + 1, from)
+  if want < 0 then -- back to the human message that begins the first of those turns, if there is a turn before it: else
+    -- what comes before is shown as well. The caller cuts exactly: one of blocks may carry the results of tools and begin none,
+    -- so it is not counted where it has a word that such results have
+    from = math.max(oldest, last - hard + 1)
+    local turns, begins = 0, nil
     for at = last, math.max(first, from), -1 do
       local message = redis.call('HGET', key, at)
       if string.sub(message, 1, 18) == '{"c":"HumanMessage' and not (string.find(message, '^{"c":"%w+","t":')
         and (string.find(message, 'tool_result', 1, true) or string.find(message, 'toolResult', 1, true)
           or string.find(message, 'unction_?[Rr]esponse') or string.find(message, '_call_output', 1, true))) then
         turns = turns + 1
-        if turns == -want then from = at break end
+        if turns > -want then from = begins break end
+        begins = at
       end
     end
   end
   if first <= from then
     redis.call('PEXPIRE', key, ARGV[4])
-    local reply = {'hit', held[3], held[5], held[6]}
+    local reply = {'hit', held[3], held[5], held[6], held[9]}
     for low = from, last, 1000 do -- more arguments than a few thousand a command takes no Lua
       local places = {}
       for at = low, math.min(last, low + 999) do

@@ -16,11 +16,11 @@ FROM {schema}.conversations AS c
 LEFT JOIN LATERAL (
     (SELECT m.* FROM {schema}.messages AS m
      WHERE %(newest)s AND c.user_id = %(user_id)s AND m.conversation_id = c.conversation_id
-       AND m.seq > %(after)s AND m.seq < %(before)s AND m.seq <= c.last_seq
+       AND m.seq > %(after)s AND m.seq < %(before)s AND m.seq > c.cleared
      ORDER BY m.conversation_id DESC, m.seq DESC LIMIT %(limit)s)
     UNION ALL
     (SELECT m.* FROM {schema}.messages AS m
      WHERE NOT %(newest)s AND c.user_id = %(user_id)s AND m.conversation_id = c.conversation_id
-       AND m.seq > %(after)s AND m.seq < %(before)s AND m.seq <= c.last_seq
+       AND m.seq > %(after)s AND m.seq < %(before)s AND m.seq > c.cleared
      ORDER BY m.conversation_id, m.seq LIMIT %(limit)s)) AS page ON true
 WHERE c.conversation_id = %(conversation)s AND c.user_id <> ''

@@ -9,6 +9,6 @@ FROM {schema}.conversations AS c
 CROSS JOIN pg_catalog.unnest(%(ids)s::uuid[]) AS i (id)
 CROSS JOIN LATERAL (
     SELECT n.* FROM {schema}.messages AS n
-    WHERE n.id = i.id AND n.conversation_id = c.conversation_id AND n.seq <= c.last_seq OFFSET 0) AS m
+    WHERE n.id = i.id AND n.conversation_id = c.conversation_id AND n.seq > c.cleared OFFSET 0) AS m
 WHERE c.conversation_id = %(conversation)s AND c.user_id = %(user_id)s
 ORDER BY m.seq

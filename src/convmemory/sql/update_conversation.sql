@@ -11,4 +11,4 @@ UPDATE {schema}.conversations SET
     metadata = (metadata || %(metadata)s::jsonb) - %(removed)s::text[]
 WHERE conversation_id = %(conversation)s AND user_id = %(user_id)s
   AND (%(if_version)s::bigint IS NULL OR version = %(if_version)s)
-RETURNING conversation_id, external_id, user_id, dept_id, title, title_source, last_seq, version, created_at, updated_at, metadata
+RETURNING conversation_id, external_id, user_id, dept_id, title, title_source, last_seq - gaps, version, created_at, updated_at, metadata

@@ -178,6 +178,22 @@ def prepare(
     return Batch(list(rows), known, encoded, kept, places, since)
 
 
+def replacement(draft: Draft) -> dict[str, Any]:
+    """The parameters of ``replace_message.sql`` that describe the new message."""
+    encoded = encode(draft.message)
+    return {
+        "role": encoded.role,
+        "content": encoded.content,
+        "body": encoded.body,
+        "tokens": _either(draft.tokens_used, encoded.tokens),
+        "latency": draft.latency_ms,
+        "created": draft.created_at,
+        "metadata": _metadata(draft, encoded),
+        "contexts": _contexts([draft]),
+        "title": title_from(draft.message) if encoded.role == "human" else None,
+    }
+
+
 def array(texts: Sequence[str]) -> str:
     """A PostgreSQL array literal of texts: a tenth of what the driver takes for a list of a few."""
     escaped = [text.replace("\\", "\\\\").replace('"', '\\"') for text in texts]
@@ -196,7 +212,7 @@ def again(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def conversation_of(row: Sequence[Any]) -> Conversation:
     """Read a conversation's row."""
-    uuid, external_id, user_id, dept_id, title, source, last_seq, version, created, updated, metadata = row
+    uuid, external_id, user_id, dept_id, title, source, messages, version, created, updated, metadata = row
     return Conversation.built(
         id=external_id or str(uuid),
         uuid=uuid,
@@ -204,7 +220,7 @@ def conversation_of(row: Sequence[Any]) -> Conversation:
         dept_id=dept_id,
         title=title,
         title_source=source,
-        message_count=last_seq,
+        message_count=messages,
         version=version,
         created_at=created,
         updated_at=updated,

@@ -41,14 +41,14 @@ def recent(
     return list(messages[max(turn, len(messages) - hard_max) :])
 
 
-def span(last_seq: int, newest_human_seq: int, max_messages: int, hard_max: int) -> int:
-    """The first ``seq`` that must be on hand to answer ``recent``, never below 1.
+def span(last_seq: int, newest_human_seq: int, max_messages: int, hard_max: int, gaps: int = 0) -> int:
+    """The first place that must be on hand to answer ``recent``, never below that of the oldest message there is.
 
-    ``seq`` counts from 1 to ``last_seq``; ``newest_human_seq``, where the newest turn begins, is 0 where no person has spoken. A cached tail
+    Places count from 1, or ``gaps`` more, to ``last_seq``; ``newest_human_seq``, where the newest turn begins, is 0 where no person has spoken. A cached tail
     that starts at the result, or before it, needs no other read.
     """
     start = last_seq - max_messages + 1
-    return max(1, last_seq - hard_max + 1, min(start, newest_human_seq or start))
+    return max(gaps + 1, last_seq - hard_max + 1, min(start, newest_human_seq or start))
 
 
 def newest_turns(messages: Sequence[BaseMessage], max_turns: int) -> list[BaseMessage]:

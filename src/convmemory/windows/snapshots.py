@@ -20,17 +20,20 @@ NOTHING_BEFORE: Final = ""
 class Snapshot:
     """The newest messages of a conversation as one statement saw them, with the stamp of its last change.
 
-    ``entries`` are packed messages, oldest first; the last one has seq ``last_seq``.
+    ``entries`` are packed messages, oldest first. They are counted as if they stood side by side up to ``last_seq``, where the
+    newest would have it: of the seqs up to there ``gaps`` belong to no message any more, and ``human_seq`` is counted
+    like that as well. An append changes none of those places; what deletes drops the window.
     """
 
     stamp: str = NO_CONVERSATION
     last_seq: int = 0
     human_seq: int = 0
     entries: Sequence[bytes] = field(default=())
+    gaps: int = 0
 
     @property
     def first_seq(self) -> int:
-        """The seq of the oldest message here."""
+        """The place of the oldest message here."""
         return self.last_seq - len(self.entries) + 1
 
     @property
@@ -41,14 +44,14 @@ class Snapshot:
     @property
     def whole(self) -> bool:
         """Whether these are all the messages there are."""
-        return self.last_seq <= len(self.entries)
+        return self.last_seq - self.gaps <= len(self.entries)
 
     def newest(self, want: int, hard: int) -> Snapshot:
         """The part a window of ``want`` messages needs, its newest turn included up to ``hard`` messages."""
-        spare = span(self.last_seq, self.human_seq, want, hard) - self.first_seq
+        spare = span(self.last_seq, self.human_seq, want, hard, self.gaps) - self.first_seq
         if spare <= 0:
             return self
-        return Snapshot(self.stamp, self.last_seq, self.human_seq, self.entries[spare:])
+        return Snapshot(self.stamp, self.last_seq, self.human_seq, self.entries[spare:], self.gaps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ class Reply:
 
 NOT_ASKED: Final = Reply("miss")
 """Redis may not be believed, or did not answer: whoever reads PostgreSQL instead still tells it what was read."""
+DROPPED: Final = "dropped"
+"""There was a window or a lease, and it is gone."""
 ELSEWHERE: Final = "elsewhere"
 """The server that answered is none of those that were meant."""
 
@@ -93,14 +98,18 @@ def parse_reply(raw: Sequence[bytes]) -> Reply:
         return Reply(verdict, token=raw[1].decode(), era=raw[2].decode())
     if verdict != "hit":
         return Reply(verdict)
-    return Reply(verdict, Snapshot(raw[1].decode(), int(raw[2]), int(raw[3]), raw[4:]))
+    return Reply(verdict, Snapshot(raw[1].decode(), int(raw[2]), int(raw[3]), raw[5:], int(raw[4])))
 
 
 def snapshot_of(rows: Sequence[tuple[object, ...]]) -> tuple[bool, Snapshot]:
     """Read the rows of ``read_window.sql``: whether the conversation is the user's or nobody's, and what it holds."""
     if not rows:
         return True, Snapshot()
-    mine, stamp, last, human, *_ = rows[0]
+    mine, stamp, *numbers = rows[0][:5]
+    last, human, gaps = (int(str(number)) for number in numbers)
     with uncollected(len(rows)):
         entries = [pack_row(str(body), str(content)) for *_, seq, body, content in rows if seq is not None]
-    return bool(mine), Snapshot(str(stamp), int(str(last)), int(str(human)), entries)
+    if gaps:  # where the newest human message is not among these, it is no nearer than its seq says
+        after = next((n for n, row in enumerate(reversed(rows)) if row[5] == human), last - human)
+        human = last - after if human else 0
+    return bool(mine), Snapshot(str(stamp), last, human, entries, gaps)

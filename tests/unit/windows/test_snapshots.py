@@ -61,13 +61,14 @@ def test_the_newest_part_is_what_a_window_needs(want, hard, human, expected):
     want=st.integers(1, 12),
     hard=st.integers(1, 30),
     keep=st.integers(0, 20),
+    gaps=st.integers(0, 40),
 )
-def test_a_tail_gives_the_same_window_as_the_whole_conversation(humans, want, hard, keep):
+def test_a_tail_gives_the_same_window_as_the_whole_conversation(humans, want, hard, keep, gaps):
     messages = [HumanMessage(str(n)) if human else AIMessage(str(n)) for n, human in enumerate(humans, 1)]
-    newest_human = max((n for n, human in enumerate(humans, 1) if human), default=0)
+    newest_human = max((n for n, human in enumerate(humans, gaps + 1) if human), default=0)
     hard = max(hard, want)
     packed = [pack(encode(message)) for message in messages]
-    everything = Snapshot("1", len(messages), newest_human, packed)
+    everything = Snapshot("1", gaps + len(messages), newest_human, packed, gaps)
     kept = everything.newest(want + keep, max(hard, want + keep)).newest(want, hard)
 
     found = recent([unpack(entry) for entry in kept.entries], want, hard_max=hard, whole=kept.whole)
@@ -79,20 +80,41 @@ def test_the_scripts_answers_are_read():
     assert parse_reply([b"miss"]) == Reply("miss")
     assert parse_reply([b"foreign"]) == Reply("foreign")
     assert parse_reply([b"elsewhere"]).verdict == ELSEWHERE
-    assert parse_reply([b"hit", b"77", b"10", b"9", b"a", b"b"]) == Reply(
-        "hit", Snapshot("77", 10, 9, [b"a", b"b"])
+    assert parse_reply([b"hit", b"77", b"10", b"9", b"8", b"a", b"b"]) == Reply(
+        "hit", Snapshot("77", 10, 9, [b"a", b"b"], 8)
     )
-    assert parse_reply([b"hit", b"", b"0", b"0"]) == Reply("hit", Snapshot(entries=[]))
+    assert parse_reply([b"hit", b"", b"0", b"0", b"0"]) == Reply("hit", Snapshot(entries=[]))
 
 
 def test_postgresqls_rows_are_read():
     body = encode(HumanMessage("x")).body
-    rows = [(True, "77", 10, 9, seq, body, "x") for seq in (9, 10)]
+    rows = [(True, "77", 10, 9, 0, seq, body, "x") for seq in (9, 10)]
 
     assert snapshot_of([]) == (True, Snapshot())
-    assert snapshot_of([(False, "77", 10, 9, None, None, None)])[0] is False
-    assert snapshot_of([(True, "77", 0, 0, None, None, None)]) == (True, Snapshot("77", 0, 0, []))
+    assert snapshot_of([(False, "77", 10, 9, 0, None, None, None)])[0] is False
+    assert snapshot_of([(True, "77", 0, 0, 0, None, None, None)]) == (True, Snapshot("77", 0, 0, []))
     assert snapshot_of(rows) == (True, Snapshot("77", 10, 9, [pack(encode(HumanMessage("x")))] * 2))
+
+
+@pytest.mark.parametrize(
+    ("human", "place"),
+    [(20, 20), (18, 19), (3, 18), (2, 2), (0, 0)],  # that of seq 2 is not among them
+)
+def test_messages_with_gaps_between_them_are_counted_from_the_newest(human, place):
+    body = encode(HumanMessage("x")).body
+    rows = [(True, "77", 20, human, 16, seq, body, "x") for seq in (3, 18, 20)]
+    found = snapshot_of(rows)[1]
+
+    assert (found.first_seq, found.last_seq, found.human_seq, found.gaps) == (18, 20, place, 16)
+    assert not found.whole
+    assert snapshot_of([(True, *row[1:4], 17, *row[5:]) for row in rows])[1].whole
+
+
+def test_a_conversation_that_was_cleared_holds_nothing_and_that_is_all():
+    found = snapshot_of([(True, "77", 20, 0, 20, None, None, None)])[1]
+
+    assert (found.first_seq, found.entries, found.whole) == (21, [], True)
+    assert found.newest(6, 200) is found
 
 
 # What an append sends, and what its answer means

@@ -19,11 +19,13 @@ CREATE TABLE {schema}.conversations (
     title           text,
     title_source    text NOT NULL DEFAULT 'none',           -- 'none', 'auto' or 'user'
     created_at      timestamptz NOT NULL DEFAULT now(),
-    left_over       bigint NOT NULL DEFAULT 0,              -- messages after last_seq up to here wait to be taken away (sweep_v1)
+    left_over       bigint NOT NULL DEFAULT 0,              -- messages up to here, which nobody sees, wait to be taken away (sweep_v1)
     stamp           uuid NOT NULL DEFAULT gen_random_uuid(), -- another one with every change: what windows are compared by
     version         bigint NOT NULL DEFAULT 0,              -- grows with every change, for people and programs
-    last_seq        bigint NOT NULL DEFAULT 0,              -- position of the newest message
+    last_seq        bigint NOT NULL DEFAULT 0,              -- the newest seq that was given: none is given twice
+    gaps            bigint NOT NULL DEFAULT 0,              -- how many seqs up to that one no message has any more
     last_human_seq  bigint NOT NULL DEFAULT 0,              -- position of the newest human message: where its turn starts
+    cleared         bigint NOT NULL DEFAULT 0,              -- nobody sees a message up to this seq any more
     updated_at      timestamptz NOT NULL DEFAULT now(),
     updated_minute  timestamp NOT NULL GENERATED ALWAYS AS (date_trunc('minute', updated_at AT TIME ZONE 'UTC')) STORED,
     metadata        jsonb NOT NULL DEFAULT '{{}}'
@@ -39,7 +41,7 @@ CREATE INDEX conversations_left_over ON {schema}.conversations (conversation_id)
 -- What is of one length stands first: between texts it would be padded.
 CREATE TABLE {schema}.messages (
     conversation_id uuid NOT NULL REFERENCES {schema}.conversations ON DELETE CASCADE,
-    seq             bigint NOT NULL,                        -- gap-free from 1, given under the conversation's row lock
+    seq             bigint NOT NULL,                        -- ever growing from 1, given under the conversation's row lock
     id              uuid NOT NULL,                          -- made by the client before the first attempt
     created_at      timestamptz NOT NULL DEFAULT now(),
     tokens_used     integer,
@@ -150,9 +152,13 @@ BEGIN
         PERFORM {schema}.refuse_isolation_v1();
     END IF;
     IF TG_TABLE_NAME = 'messages' THEN
-        UPDATE {schema}.conversations AS now_ SET stamp = gen_random_uuid(), version = now_.version + 1
-        WHERE now_.conversation_id IN (SELECT g.conversation_id FROM gone AS g)
-          AND now_.conversation_id IS DISTINCT FROM seen_to;
+        UPDATE {schema}.conversations AS now_ SET
+            stamp = gen_random_uuid(), version = now_.version + 1,
+            gaps = now_.gaps + CASE TG_OP WHEN 'DELETE' THEN g.messages ELSE 0 END
+        FROM (SELECT h.conversation_id, count(*) FILTER (WHERE h.seq > o.cleared) AS messages
+              FROM gone AS h JOIN {schema}.conversations AS o ON o.conversation_id = h.conversation_id
+              GROUP BY h.conversation_id) AS g
+        WHERE now_.conversation_id = g.conversation_id AND now_.conversation_id IS DISTINCT FROM seen_to;
         IF TG_OP = 'DELETE' THEN
             DELETE FROM {schema}.message_contexts AS x WHERE (x.conversation_id, x.seq) IN (
                 SELECT g.conversation_id, g.seq FROM gone AS g WHERE g.conversation_id IS DISTINCT FROM seen_to);
@@ -284,12 +290,12 @@ BEGIN
     IF c.user_id IS DISTINCT FROM p_user THEN
         RETURN;
     END IF;
-    IF c.left_over > c.last_seq THEN -- what is left of another time makes room
+    IF c.left_over > 0 THEN -- what is left of another time under these ids makes room
         PERFORM {schema}.begin_change_v1(p_conversation);
-        SELECT pg_catalog.array_agg(c.last_seq + i.n) || pg_catalog.array_agg((
+        SELECT pg_catalog.array_agg((
             SELECT old.seq FROM {schema}.messages AS old
-            WHERE old.conversation_id = p_conversation AND old.id = i.id AND old.seq > c.last_seq)) INTO gone
-        FROM unnest(p_ids) WITH ORDINALITY AS i (id, n);
+            WHERE old.conversation_id = p_conversation AND old.id = i.id AND old.seq <= c.cleared)) INTO gone
+        FROM unnest(p_ids) AS i (id);
         DELETE FROM {schema}.message_contexts AS x WHERE x.conversation_id = p_conversation AND x.seq = ANY (gone);
         DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (gone);
     END IF;
@@ -311,10 +317,10 @@ BEGIN
             pg_catalog.concat_ws('/', m.id, p_since, m.role, m.content, m.body), 'UTF8')), 1, 10), 'hex'))::uuid END
             ORDER BY m.n) INTO p_ids
         FROM unnest(p_ids, p_roles, p_contents, p_bodies) WITH ORDINALITY AS m (id, role, content, body, n);
-        IF c.left_over > c.last_seq THEN
+        IF c.left_over > 0 THEN -- under those that were made just now as well
             DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (ARRAY (
                 SELECT (SELECT old.seq FROM {schema}.messages AS old
-                        WHERE old.conversation_id = p_conversation AND old.id = i.id AND old.seq > c.last_seq)
+                        WHERE old.conversation_id = p_conversation AND old.id = i.id AND old.seq <= c.cleared)
                 FROM unnest(p_ids) AS i (id)));
         END IF;
         INSERT INTO {schema}.messages
@@ -327,7 +333,7 @@ BEGIN
                WHERE old.conversation_id = p_conversation AND old.id = m.id) IS NULL;
         GET DIAGNOSTICS stored = ROW_COUNT;
         SELECT coalesce(pg_catalog.max(m.seq), c.last_human_seq) INTO last_human_seq FROM {schema}.messages AS m
-        WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq AND m.seq <= c.last_seq + stored AND m.role = 'human';
+        WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq AND m.role = 'human';
         SELECT pg_catalog.array_agg(CASE WHEN i.id = i.given THEN 1 ELSE -1 END * (
             SELECT m.seq FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.id = i.id
         ) ORDER BY i.n) INTO seqs
@@ -350,8 +356,7 @@ BEGIN
         SELECT p_conversation, m.seq, x.position, x.doc_id, x.content, x.score, coalesce(x.metadata, '{{}}')
         FROM pg_catalog.jsonb_to_recordset(p_contexts)
              AS x (n integer, position integer, doc_id text, content text, score double precision, metadata jsonb)
-        JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = p_ids[x.n]
-             AND m.seq > c.last_seq AND m.seq <= c.last_seq + stored
+        JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = p_ids[x.n] AND m.seq > c.last_seq
         ON CONFLICT DO NOTHING;
     END IF;
 
@@ -359,8 +364,7 @@ BEGIN
     IF stored > 0 THEN
         IF p_created IS NOT NULL THEN
             SELECT least(oldest, pg_catalog.min(m.created_at)), least(newest, pg_catalog.max(m.created_at)) INTO oldest, newest
-            FROM {schema}.messages AS m
-            WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq AND m.seq <= c.last_seq + stored;
+            FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq;
         END IF;
         version := c.version + 1;
         before := CASE WHEN made THEN NULL ELSE c.stamp END;
@@ -373,7 +377,7 @@ BEGIN
             stamp = pg_catalog.gen_random_uuid(), version = c.version + 1,
             last_seq = c.last_seq + stored, last_human_seq = append_v1.last_human_seq,
             created_at = least(c.created_at, oldest),
-            updated_at = CASE WHEN c.last_seq = 0 THEN newest ELSE greatest(c.updated_at, newest) END,
+            updated_at = CASE WHEN c.last_seq = c.gaps THEN newest ELSE greatest(c.updated_at, newest) END,
             title = CASE WHEN c.title_source = 'none' THEN coalesce(p_title, c.title) ELSE c.title END,
             title_source = CASE WHEN c.title_source = 'none' AND p_title IS NOT NULL THEN 'auto' ELSE c.title_source END
         WHERE now_.conversation_id = p_conversation RETURNING now_.stamp INTO stamp;
@@ -423,22 +427,24 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM {schema}.begin_change_v1(c.conversation_id);
-    lowest := greatest(c.last_seq, c.left_over - p_batch); -- what was said anew meanwhile has taken the place of the rest
+    SELECT m.seq INTO lowest FROM {schema}.messages AS m
+    WHERE m.conversation_id = c.conversation_id AND m.seq <= c.left_over
+    ORDER BY m.conversation_id DESC, m.seq DESC OFFSET p_batch - 1 LIMIT 1;
+    lowest := coalesce(lowest, 1) - 1;
     DELETE FROM {schema}.message_contexts AS x
     WHERE x.conversation_id = c.conversation_id AND x.seq > lowest AND x.seq <= c.left_over;
     DELETE FROM {schema}.messages AS m
     WHERE m.conversation_id = c.conversation_id AND m.seq > lowest AND m.seq <= c.left_over;
-    IF lowest > c.last_seq THEN
-        UPDATE {schema}.conversations AS o SET left_over = lowest WHERE o.conversation_id = c.conversation_id;
-    ELSIF c.user_id = '' THEN
+    IF lowest = 0 AND c.user_id = '' THEN
         DELETE FROM {schema}.conversations AS o WHERE o.conversation_id = c.conversation_id;
     ELSE
-        UPDATE {schema}.conversations AS o SET left_over = 0 WHERE o.conversation_id = c.conversation_id;
+        UPDATE {schema}.conversations AS o SET left_over = lowest WHERE o.conversation_id = c.conversation_id;
     END IF;
-    RETURN lowest > c.last_seq;
+    RETURN lowest > 0;
 END $$;
 
--- Delete a conversation's messages and keep the conversation: the row lock first, so that no append slips between.
+-- Delete a conversation's messages and keep the conversation, which goes on counting: the row lock first, so that no append
+-- slips between.
 -- p_own names the caches that are told by whoever calls; more messages than p_batch are left to sweep_v1, and seen by nobody.
 -- Returns the stamp, and whether something is left, of this conversation or of any; no row when there is none, or it is
 -- somebody else's.
@@ -451,9 +457,9 @@ DECLARE
 BEGIN
     PERFORM {schema}.begin_change_v1(p_conversation);
     UPDATE {schema}.conversations AS now_
-    SET stamp = gen_random_uuid(), version = now_.version + 1, last_seq = 0, last_human_seq = 0, updated_at = now(),
-        left_over = CASE WHEN greatest(now_.last_seq, now_.left_over) <= p_batch THEN 0
-                         ELSE greatest(now_.last_seq, now_.left_over) END,
+    SET stamp = gen_random_uuid(), version = now_.version + 1, gaps = now_.last_seq, cleared = now_.last_seq,
+        last_human_seq = 0, updated_at = now(),
+        left_over = CASE WHEN now_.left_over > 0 OR now_.last_seq - now_.gaps > p_batch THEN now_.last_seq ELSE 0 END,
         title = CASE WHEN now_.title_source = 'auto' THEN NULL ELSE now_.title END, -- it quotes what is deleted
         title_source = CASE WHEN now_.title_source = 'auto' THEN 'none' ELSE now_.title_source END
     WHERE now_.conversation_id = p_conversation AND now_.user_id = p_user
@@ -486,12 +492,12 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    large := greatest(c.last_seq, c.left_over) > p_batch;
+    large := c.left_over > 0 OR c.last_seq - c.gaps > p_batch;
     IF large THEN
         UPDATE {schema}.conversations AS now_ SET
             user_id = '', external_id = NULL, dept_id = NULL, title = NULL, title_source = 'none', metadata = '{{}}',
-            stamp = gen_random_uuid(), version = 0, last_seq = 0, last_human_seq = 0,
-            left_over = greatest(c.last_seq, c.left_over)
+            stamp = gen_random_uuid(), version = 0, gaps = c.last_seq, cleared = c.last_seq, last_human_seq = 0,
+            left_over = c.last_seq
         WHERE now_.conversation_id = p_conversation;
     ELSE
         DELETE FROM {schema}.conversations AS now_ WHERE now_.conversation_id = p_conversation;
@@ -500,16 +506,18 @@ BEGIN
     RETURN QUERY SELECT ''::text, large, EXISTS (SELECT FROM {schema}.conversations AS o WHERE o.left_over > 0);
 END $$;
 
--- Where the newest turn of a conversation starts that ends at p_last, 0 where nobody has begun one. It is looked for as far back
+-- Where the newest turn of a conversation starts, 0 where nobody has begun one after p_cleared. It is looked for as far back
 -- as a window can reach: a turn that is longer is cut anyhow.
-CREATE FUNCTION {schema}.newest_human_v1(p_conversation uuid, p_user text, p_last bigint) RETURNS bigint
+CREATE FUNCTION {schema}.newest_human_v1(p_conversation uuid, p_user text, p_cleared bigint) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN coalesce((
-        SELECT m.seq FROM {schema}.messages AS m
-        WHERE m.conversation_id = p_conversation AND m.seq <= p_last AND m.seq > p_last - 10000 AND m.role = 'human'
-          AND (SELECT c.user_id = p_user FROM {schema}.conversations AS c WHERE c.conversation_id = p_conversation)
-        ORDER BY m.conversation_id DESC, m.seq DESC LIMIT 1), 0);
+        SELECT newest.seq FROM (
+            SELECT m.seq, m.role FROM {schema}.messages AS m
+            WHERE m.conversation_id = p_conversation AND m.seq > p_cleared
+              AND (SELECT c.user_id = p_user FROM {schema}.conversations AS c WHERE c.conversation_id = p_conversation)
+            ORDER BY m.conversation_id DESC, m.seq DESC LIMIT 10000) AS newest
+        WHERE newest.role = 'human' LIMIT 1), 0);
 END $$;
 
 -- Delete the newest message, if it still is the one of that id; the row lock first, so that no append slips between. p_own as
@@ -530,7 +538,7 @@ BEGIN
     DELETE FROM {schema}.messages AS m
     WHERE m.conversation_id = c.conversation_id AND m.id = p_id
       AND m.seq = (SELECT n.seq FROM {schema}.messages AS n
-                   WHERE n.conversation_id = c.conversation_id AND n.seq <= c.last_seq
+                   WHERE n.conversation_id = c.conversation_id AND n.seq > c.cleared
                    ORDER BY n.conversation_id DESC, n.seq DESC LIMIT 1)
     RETURNING m.seq INTO place;
     IF NOT FOUND THEN
@@ -541,9 +549,9 @@ BEGIN
     END IF;
     DELETE FROM {schema}.message_contexts AS x WHERE x.conversation_id = p_conversation AND x.seq = place;
     UPDATE {schema}.conversations AS now_ SET
-        stamp = p_stamp, version = c.version + 1, last_seq = place - 1, updated_at = now(),
+        stamp = p_stamp, version = c.version + 1, gaps = c.gaps + 1, updated_at = now(),
         last_human_seq = CASE WHEN c.last_human_seq < place THEN c.last_human_seq
-                              ELSE {schema}.newest_human_v1(p_conversation, p_user, place - 1) END
+                              ELSE {schema}.newest_human_v1(p_conversation, p_user, c.cleared) END
     WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
     PERFORM {schema}.mark_others_v1(p_conversation, p_own);
     RETURN QUERY SELECT c.stamp::text;
@@ -565,6 +573,7 @@ DECLARE
     c {schema}.conversations;
     revised bigint[];
     newest bigint; -- what stays
+    removed bigint;
 BEGIN
     PERFORM {schema}.begin_change_v1(p_conversation);
     SELECT * INTO c FROM {schema}.conversations
@@ -581,25 +590,26 @@ BEGIN
             || coalesce(r.metadata, '{{}}'), '{{}}')
         FROM unnest(p_seqs, p_old_contents, p_old_bodies, p_contents, p_bodies, p_metadata)
              AS r (seq, old_content, old_body, content, body, metadata)
-        WHERE m.conversation_id = p_conversation AND m.seq = ANY (p_seqs) AND m.seq <= c.last_seq AND m.seq = r.seq
+        WHERE m.conversation_id = p_conversation AND m.seq = ANY (p_seqs) AND m.seq > c.cleared AND m.seq = r.seq
           AND m.content = r.old_content AND m.body = r.old_body
         RETURNING m.seq
     ) SELECT array_agg(seq) INTO revised FROM changed;
     IF revised IS NOT NULL THEN
         newest := coalesce((
             SELECT kept.seq FROM {schema}.messages AS kept
-            WHERE kept.conversation_id = p_conversation AND kept.seq <= c.last_seq
+            WHERE kept.conversation_id = p_conversation AND kept.seq > c.cleared
               AND NOT (kept.seq = ANY (p_gone) AND kept.seq = ANY (revised))
-            ORDER BY kept.conversation_id DESC, kept.seq DESC LIMIT 1), 0);
+            ORDER BY kept.conversation_id DESC, kept.seq DESC LIMIT 1), c.cleared);
         DELETE FROM {schema}.message_contexts AS x
-        WHERE x.conversation_id = p_conversation AND x.seq > newest AND x.seq <= c.last_seq;
+        WHERE x.conversation_id = p_conversation AND x.seq > newest;
         DELETE FROM {schema}.message_contexts AS x
         WHERE x.conversation_id = p_conversation AND x.seq = ANY (p_gone) AND x.seq = ANY (revised);
         DELETE FROM {schema}.messages AS m
-        WHERE m.conversation_id = p_conversation AND m.seq > newest AND m.seq <= c.last_seq;
+        WHERE m.conversation_id = p_conversation AND m.seq > newest;
+        GET DIAGNOSTICS removed = ROW_COUNT;
         UPDATE {schema}.conversations AS now_ SET
-            stamp = gen_random_uuid(), version = c.version + 1, updated_at = now(),
-            last_seq = newest, last_human_seq = {schema}.newest_human_v1(p_conversation, p_user, newest),
+            stamp = gen_random_uuid(), version = c.version + 1, updated_at = now(), gaps = c.gaps + removed,
+            last_human_seq = {schema}.newest_human_v1(p_conversation, p_user, c.cleared),
             title = CASE WHEN c.title_source = 'auto' AND c.title = p_old_title THEN p_title ELSE c.title END,
             title_source = CASE WHEN c.title_source = 'auto' AND c.title = p_old_title AND p_title IS NULL
                                 THEN 'none' ELSE c.title_source END
@@ -607,4 +617,154 @@ BEGIN
         PERFORM {schema}.mark_others_v1(p_conversation, p_own);
     END IF;
     RETURN QUERY SELECT c.stamp::text;
+END $$;
+
+-- Whether an automatic title was made of what a message says: it begins as the message does, letters and digits compared.
+-- Where a title has neither, it may have been.
+CREATE FUNCTION {schema}.gave_title_v1(p_title text, p_content text) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT starts_with(regexp_replace(p_content, '[^[:alnum:]]+', '', 'g'), regexp_replace(p_title, '[^[:alnum:]]+', '', 'g'))
+$$;
+
+-- Delete messages of a conversation: those of p_seqs and of p_ids, and of those with a seq above p_after, up to p_upto, the
+-- newest p_most (none, where p_after is NULL). The row lock first; the conversation stays, and goes on counting. An automatic
+-- title that was made of one of them goes too. Those that are not there (any more) are passed over, so that doing it twice
+-- changes nothing. p_own as for clear_v1.
+-- Returns the stamp and how many messages were deleted; no row when there is no conversation, or it is somebody else's.
+CREATE FUNCTION {schema}.remove_v1(
+    p_conversation uuid, p_user text, p_seqs bigint[], p_ids uuid[], p_after bigint, p_upto bigint, p_most integer, p_own text[]
+) RETURNS TABLE (stamp text, removed bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    c {schema}.conversations;
+    doomed bigint[];
+    number bigint;
+    untitled boolean;
+BEGIN
+    PERFORM {schema}.begin_change_v1(p_conversation);
+    SELECT * INTO c FROM {schema}.conversations
+    WHERE conversation_id = p_conversation AND user_id = p_user FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    doomed := p_seqs
+        || ARRAY(SELECT m.seq FROM {schema}.messages AS m WHERE m.id = ANY (p_ids) AND m.conversation_id = p_conversation)
+        || ARRAY(SELECT m.seq FROM {schema}.messages AS m
+                 WHERE m.conversation_id = p_conversation AND m.seq > p_after AND m.seq <= p_upto AND m.seq > c.cleared
+                 ORDER BY m.conversation_id DESC, m.seq DESC LIMIT p_most);
+    doomed := ARRAY(SELECT d.seq FROM unnest(doomed) AS d (seq) WHERE d.seq > c.cleared);
+    untitled := c.title_source = 'auto' AND EXISTS (
+        SELECT FROM {schema}.messages AS m
+        WHERE m.conversation_id = p_conversation AND m.seq = ANY (doomed) AND m.role = 'human'
+          AND {schema}.gave_title_v1(c.title, m.content));
+    DELETE FROM {schema}.message_contexts AS x WHERE x.conversation_id = p_conversation AND x.seq = ANY (doomed);
+    DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (doomed);
+    GET DIAGNOSTICS number = ROW_COUNT;
+    IF number > 0 THEN
+        UPDATE {schema}.conversations AS now_ SET
+            stamp = gen_random_uuid(), version = c.version + 1, gaps = c.gaps + number, updated_at = now(),
+            last_human_seq = CASE WHEN c.last_human_seq <> ALL (doomed) THEN c.last_human_seq
+                                  ELSE {schema}.newest_human_v1(p_conversation, p_user, c.cleared) END,
+            title = CASE WHEN untitled THEN NULL ELSE c.title END,
+            title_source = CASE WHEN untitled THEN 'none' ELSE c.title_source END
+        WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
+    END IF;
+    PERFORM {schema}.mark_others_v1(p_conversation, p_own);
+    RETURN QUERY SELECT c.stamp::text, number;
+END $$;
+
+-- Put another message in the place of the one with row id p_id, with all that is known of it; id and seq stay, and its time
+-- where p_created is NULL. p_title takes the place of an automatic title that was made of what was there. p_contexts and p_own
+-- as for append_v1.
+-- Returns the stamp and whether the message is there; no row when there is no conversation, or it is somebody else's.
+CREATE FUNCTION {schema}.replace_v1(
+    p_conversation uuid, p_user text, p_id uuid, p_role text, p_content text, p_body text, p_tokens integer,
+    p_latency integer, p_created timestamptz, p_metadata jsonb, p_contexts jsonb, p_title text, p_own text[]
+) RETURNS TABLE (stamp text, there boolean)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    c {schema}.conversations;
+    old {schema}.messages;
+    retitled boolean;
+BEGIN
+    PERFORM {schema}.begin_change_v1(p_conversation);
+    SELECT * INTO c FROM {schema}.conversations
+    WHERE conversation_id = p_conversation AND user_id = p_user FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    SELECT * INTO old FROM {schema}.messages AS m
+    WHERE m.conversation_id = p_conversation AND m.id = p_id AND m.seq > c.cleared;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT c.stamp::text, false;
+        RETURN;
+    END IF;
+    retitled := c.title_source = 'auto' AND old.role = 'human' AND {schema}.gave_title_v1(c.title, old.content);
+    UPDATE {schema}.messages AS m SET
+        role = p_role, content = p_content, body = p_body, tokens_used = p_tokens, latency_ms = p_latency,
+        created_at = coalesce(p_created, old.created_at), metadata = p_metadata
+    WHERE m.conversation_id = p_conversation AND m.seq = old.seq;
+    DELETE FROM {schema}.message_contexts AS x WHERE x.conversation_id = p_conversation AND x.seq = old.seq;
+    INSERT INTO {schema}.message_contexts (conversation_id, seq, position, doc_id, content, score, metadata)
+    SELECT p_conversation, old.seq, x.position, x.doc_id, x.content, x.score, coalesce(x.metadata, '{{}}')
+    FROM jsonb_to_recordset(coalesce(p_contexts, '[]'))
+         AS x (position integer, doc_id text, content text, score double precision, metadata jsonb);
+    UPDATE {schema}.conversations AS now_ SET
+        stamp = gen_random_uuid(), version = c.version + 1, updated_at = now(),
+        last_human_seq = {schema}.newest_human_v1(p_conversation, p_user, c.cleared),
+        title = CASE WHEN retitled THEN p_title ELSE c.title END,
+        title_source = CASE WHEN retitled AND p_title IS NULL THEN 'none' ELSE c.title_source END
+    WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
+    PERFORM {schema}.mark_others_v1(p_conversation, p_own);
+    RETURN QUERY SELECT c.stamp::text, true;
+END $$;
+
+-- Lay p_metadata over what the caller noted of a message, and take the names in p_removed out of it. No window holds that, so
+-- none is told, and the stamp stays.
+-- Returns whether the message is there; no row when there is no conversation, or it is somebody else's.
+CREATE FUNCTION {schema}.annotate_v1(
+    p_conversation uuid, p_user text, p_id uuid, p_metadata jsonb, p_removed text[]
+) RETURNS TABLE (there boolean)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    c {schema}.conversations;
+BEGIN
+    PERFORM {schema}.begin_change_v1(p_conversation);
+    SELECT * INTO c FROM {schema}.conversations
+    WHERE conversation_id = p_conversation AND user_id = p_user FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    UPDATE {schema}.messages AS m SET metadata = (coalesce(m.metadata, '{{}}') || p_metadata) - p_removed
+    WHERE m.conversation_id = p_conversation AND m.id = p_id AND m.seq > c.cleared;
+    there := FOUND;
+    IF there THEN
+        UPDATE {schema}.conversations AS now_ SET version = now_.version + 1 WHERE now_.conversation_id = p_conversation;
+    END IF;
+    RETURN NEXT;
+END $$;
+
+-- Delete a conversation as delete_v1 does, and count what was in it. One that was spoken in at p_before or later stays (NULL:
+-- none does). Returns what delete_v1 does, and the numbers of messages and contexts; no row when there is none to delete.
+CREATE FUNCTION {schema}.erase_v1(p_conversation uuid, p_user text, p_before timestamptz, p_own text[], p_batch bigint)
+RETURNS TABLE (stamp text, left_here boolean, left_anywhere boolean, messages bigint, contexts bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    c {schema}.conversations;
+    documents bigint;
+BEGIN
+    PERFORM {schema}.begin_change_v1(p_conversation);
+    SELECT * INTO c FROM {schema}.conversations
+    WHERE conversation_id = p_conversation AND user_id = p_user AND updated_at < coalesce(p_before, 'infinity') FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    documents := (SELECT count(*) FROM {schema}.message_contexts AS x
+                  WHERE x.conversation_id = p_conversation AND x.seq > c.cleared);
+    RETURN QUERY SELECT d.stamp, d.left_here, d.left_anywhere, c.last_seq - c.gaps, documents
+    FROM {schema}.delete_v1(p_conversation, p_user, p_own, p_batch) AS d;
 END $$;
