@@ -69,10 +69,7 @@ def same(message: BaseMessage, row: Message) -> bool:
 
 def stored(memory: ConversationMemory, name: str, user: str) -> Iterator[Message]:
     """All stored messages of a conversation, page by page; none where it was never made."""
-    after = 0
     try:
-        while page := memory.get_messages(name, user_id=user, limit=PAGE, after=after):
-            yield from page
-            after = page[-1].seq
+        yield from memory.iter_messages(name, user_id=user, batch=PAGE)
     except ConversationNotFound:
         return

@@ -35,8 +35,8 @@ def run(database_url, redis_url, schema_name, key_prefix):
         "CONVMEMORY_KEY_PREFIX": key_prefix,
     }
 
-    def invoke(*arguments, **more):
-        return CliRunner().invoke(app, arguments, env=environment | more)
+    def invoke(*arguments, typed=None, **more):
+        return CliRunner().invoke(app, arguments, input=typed, env=environment | more)
 
     return invoke
 
@@ -530,3 +530,84 @@ def test_cache_invalidate_has_every_window_read_anew(run, memory):
     assert [m.content for m in memory.get_history("c", user_id="ana")] == ["x"]
     assert memory.redis.health.counters.hits == hits
     assert memory.redis.trust.standing.eras != eras
+
+
+# Deleting for good
+
+
+def test_erase_asks_deletes_everything_of_a_user_and_tells(run, memory):
+    memory.save_messages("c", ["hello", AIMessage("hi")], user_id="maria")
+    memory.save_message("c", "user", "mine", user_id="eve")
+    memory.get_history("c", user_id="maria")
+    memory.create_session("maria")
+    refused = run("erase", "maria", typed="n\n")
+    assert (refused.exit_code, refused.stdout.strip()) == (1, "n")
+    assert refused.stderr.startswith("Delete everything of user 'maria', for good? [y/N]:")
+    assert len(memory.get_messages("c", user_id="maria")) == 2
+    done = run("erase", "maria", typed="y\n")
+
+    assert done.exit_code == 0
+    told = "deleted: 1 conversation, 2 messages, 0 documents, 1 cached window, 1 session"
+    assert done.stdout.splitlines()[-1] == told
+    assert list(memory.list_user_conversations("maria")) == memory.list_user_sessions("maria") == []
+    assert len(memory.get_messages("c", user_id="eve")) == 1
+
+
+def test_erase_gives_programs_a_receipt(run, memory):
+    memory.save_message("c", "user", "hello", user_id="maria")
+    done = run("erase", "maria", "--yes", "--json")
+
+    assert json.loads(done.stdout) == {
+        "rows": {"conversations": 1, "messages": 1, "message_contexts": 0},
+        "windows": 0,
+        "sessions": 0,
+    }
+    assert json.loads(run("erase", "maria", "-y", "--json").stdout)["rows"]["conversations"] == 0
+
+
+@pytest.mark.parametrize(
+    ("age", "left"),
+    [("30d", ["new"]), ("5w", ["new", "old"]), ("700h", ["new"]), ("2020-01-01", ["new", "old"]), ("0h", [])],
+)
+def test_prune_deletes_what_is_older(run, memory, database_url, schema_name, age, left):
+    for name in ("old", "new"):
+        memory.save_message(name, "user", "hello", user_id="maria")
+    with psycopg.connect(database_url, autocommit=True) as db:
+        db.execute(
+            f"UPDATE {schema_name}.conversations SET updated_at = now() - interval '31 days'"
+            " WHERE external_id = 'old'"
+        )
+    done = run("prune", "--older-than", age, "--yes", "--json")
+
+    assert done.exit_code == 0, done.output
+    assert sorted(found.id for found in memory.list_user_conversations("maria")) == left
+    assert json.loads(done.stdout)["rows"]["conversations"] == 2 - len(left)
+
+
+def test_prune_says_of_whom_and_since_when_before_it_deletes(run, memory):
+    memory.save_message("c", "user", "hello", user_id="maria")
+    for option, whose in (
+        (("--user", "maria"), " of user 'maria'"),
+        (("--dept", "hr"), " of department 'hr'"),
+    ):
+        refused = run("prune", "--older-than", "2030-01-31", *option, typed="n\n")
+        question = f"Delete conversations{whose} not spoken in since 2030-01-31 00:00:00Z, for good? [y/N]:"
+        assert refused.exit_code == 1
+        assert refused.stderr.startswith(question)
+    assert len(memory.list_user_conversations("maria")) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (("--older-than", "soon"), "must be an age like 90d, 12w or 36h"),
+        (("--older-than", "999999w"), "must be an age like 90d, 12w or 36h"),
+        (("--older-than", "1d", "--user", "a", "--dept", "b"), "give one of them"),
+        ((), "--older-than"),
+    ],
+)
+def test_prune_says_what_an_age_is(run, memory, wrong, named):
+    done = run("prune", *wrong, "--yes")
+
+    assert done.exit_code == 2
+    assert named in " ".join(re.sub(r"[^ -~]", " ", done.stderr).split())

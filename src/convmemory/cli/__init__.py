@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from typer import Exit, Option, Typer, echo
 
 import convmemory
-from convmemory.cli import cache, check, history, schema
+from convmemory.cli import cache, check, history, retention, schema
 from convmemory.cli.commands import Command, Commands
 from convmemory.cli.demo import demo
 
@@ -25,6 +25,8 @@ app.add_typer(schema.app, name="schema")
 app.command(cls=Command)(check.check)
 app.add_typer(history.app, name="history")
 app.add_typer(cache.app, name="cache")
+app.command(cls=Command)(retention.erase)
+app.command(cls=Command)(retention.prune)
 
 
 def _print_version(asked: bool) -> None:  # noqa: FBT001 - how typer calls it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC
 from shlex import quote
 from typing import Annotated, Final
@@ -11,7 +11,6 @@ from typing import Annotated, Final
 from rich.padding import Padding
 from typer import Argument, BadParameter, Option, Typer, echo
 
-import convmemory
 from convmemory.cli.commands import Command, Commands
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
 from convmemory.cli.screen import command, harmless, screen, table
@@ -22,7 +21,6 @@ from convmemory.models import Conversation, Message
 app: Final = Typer(cls=Commands, no_args_is_help=True, help="Look into the conversations that are stored.")
 
 User = Annotated[str, Option("--user", "-u", metavar="USER", help="Whose conversations.")]
-_BATCH: Final = 500
 
 
 @app.command("list", cls=Command)
@@ -109,7 +107,11 @@ def show(
         raise BadParameter("--limit and --all contradict each other: give one of them")
     with Place(database_url, redis_url, embedded, schema).memory() as memory:
         found = memory.get_conversation(conversation, user_id=user)
-        messages = _every(memory, found) if everything else _newest(memory, found, limit or 50)
+        messages: Iterable[Message] = (
+            memory.iter_messages(found.id, user_id=user)
+            if everything
+            else memory.get_messages(found.id, user_id=user, limit=limit or 50)
+        )
         if as_json:
             for message in messages:
                 echo(_as_json(message))
@@ -117,17 +119,6 @@ def show(
         _print_heading(found)
         for message in messages:
             _print_message(message)
-
-
-def _newest(memory: convmemory.ConversationMemory, found: Conversation, limit: int) -> list[Message]:
-    return memory.get_messages(found.id, user_id=found.user_id, limit=limit)
-
-
-def _every(memory: convmemory.ConversationMemory, found: Conversation) -> Iterator[Message]:
-    last = 0
-    while batch := memory.get_messages(found.id, user_id=found.user_id, limit=_BATCH, after=last):
-        yield from batch
-        last = batch[-1].seq
 
 
 def _conversation_as_json(found: Conversation) -> str:

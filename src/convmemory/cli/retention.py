@@ -1,0 +1,137 @@
+"""``convmemory erase`` and ``convmemory prune``: delete for good, and say what."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final
+
+from rich.console import Console
+from typer import Argument, BadParameter, Exit, Option, confirm, echo
+
+from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
+from convmemory.cli.screen import harmless, screen
+from convmemory.cli.times import moment
+from convmemory.models import Erased
+
+Yes = Annotated[bool, Option("--yes", "-y", help="Do not ask.")]
+AsJson = Annotated[bool, Option("--json", help="The receipt as one JSON object, for programs.")]
+
+_AGE: Final = re.compile(r"(\d{1,6})([hdw])")
+_HOURS: Final = {"h": 1, "d": 24, "w": 168}
+
+
+def erase(
+    user: Annotated[str, Argument(metavar="USER", help="Whose; as the application names them.")],
+    *,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+    embedded: Embedded = None,
+    schema: SchemaName = None,
+) -> None:
+    """Delete everything of a user: conversations, messages, documents, what is cached of them, and sessions.
+
+    It cannot be taken back. Safe while others are served; run it again where it broke off. Backups, logs and traces are not
+    touched. With `--json` the receipt has `rows` by table, `windows` and `sessions`.
+
+    For example:
+
+    ```
+    convmemory erase maria
+    convmemory erase maria --yes --json > receipt.json
+    ```
+    """
+    with Place(database_url, redis_url, embedded, schema).memory() as memory:
+        _ask(f"Delete everything of user {user!r}, for good?", yes=yes)
+        with _progress() as told:
+            receipt = memory.retention.erase_user(user, progress=told)
+    _print(receipt, as_json=as_json)
+
+
+def prune(
+    older_than: Annotated[
+        str,
+        Option(
+            "--older-than",
+            metavar="AGE",
+            help="Not spoken in for so long: 90d, 12w, 36h; or since: 2025-01-31.",
+        ),
+    ],
+    *,
+    user: Annotated[str | None, Option("--user", "-u", metavar="USER", help="Only this user's.")] = None,
+    dept: Annotated[str | None, Option("--dept", metavar="DEPT", help="Only this department's.")] = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+    embedded: Embedded = None,
+    schema: SchemaName = None,
+) -> None:
+    """Delete conversations that nobody has spoken in for a while, with their messages and documents.
+
+    It cannot be taken back. Safe while others are served; run it again where it broke off. With `--json` the receipt has
+    `rows` by table, `windows` and `sessions`.
+
+    For example:
+
+    ```
+    convmemory prune --older-than 365d
+    convmemory prune --older-than 90d --dept support --yes --json
+    ```
+    """
+    before = _before(older_than)
+    if user is not None and dept is not None:
+        raise BadParameter("--user and --dept: give one of them")
+    whose = f" of user {user!r}" if user else f" of department {dept!r}" if dept else ""
+    with Place(database_url, redis_url, embedded, schema).memory() as memory:
+        _ask(f"Delete conversations{whose} not spoken in since {moment(before)}, for good?", yes=yes)
+        with _progress() as told:
+            receipt = memory.retention.prune(older_than=before, user_id=user, dept_id=dept, progress=told)
+    _print(receipt, as_json=as_json)
+
+
+def _before(age: str) -> datetime:
+    found = _AGE.fullmatch(age.strip().lower())
+    try:
+        if found:
+            return datetime.now(UTC) - timedelta(hours=int(found[1]) * _HOURS[found[2]])
+        date = datetime.fromisoformat(age)
+    except (OverflowError, ValueError):
+        raise BadParameter(
+            "--older-than: must be an age like 90d, 12w or 36h, or a date like 2025-01-31"
+        ) from None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def _ask(question: str, *, yes: bool) -> None:
+    if not yes and not confirm(harmless(question), err=True):
+        raise Exit(1)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Erased], None]]:
+    """Something to tell of what was deleted so far, on stderr where that is a terminal."""
+    with Console(stderr=True, markup=False, highlight=False).status("Deleting ...") as status:
+        yield lambda receipt: status.update(_in_words(receipt))
+
+
+def _in_words(receipt: Erased) -> str:
+    counted = [
+        (receipt.rows.get("conversations", 0), "conversation"),
+        (receipt.rows.get("messages", 0), "message"),
+    ]
+    counted += [(receipt.rows.get("message_contexts", 0), "document"), (receipt.windows, "cached window")]
+    counted.append((receipt.sessions, "session"))
+    return ", ".join(f"{number:,} {what}{'' if number == 1 else 's'}" for number, what in counted)
+
+
+def _print(receipt: Erased, *, as_json: bool) -> None:
+    if as_json:
+        echo(json.dumps(receipt.model_dump()))
+    else:
+        screen.print(f"deleted: {_in_words(receipt)}")
