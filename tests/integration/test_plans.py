@@ -135,10 +135,8 @@ def revisions() -> Iterator[Case]:
 
 ENDS = ((LONG, MANY), (SHORT, 10), (HIS, 10))
 NONE_OF_THEM: dict[str, Any] = {"seqs": [], "ids": [], "after": None, "upto": None, "most": None}
-REPLACED = {
-    **{"role": "human", "content": "x", "body": "{}", "tokens": None, "latency": None, "created": None},
-    **{"metadata": None, "contexts": '[{"position": 0, "content": "x"}]', "title": None},
-}
+REPLACED: dict[str, Any] = dict.fromkeys(["tokens", "latency", "created", "metadata", "title"])
+REPLACED |= {"role": "human", "content": "x", "body": "{}", "contexts": '[{"position": 0, "content": "x"}]'}
 MARKS = {"caches": ["a"] * 20, "conversations": [UUID(int=9)] * 20, "ids": [UUID(int=9)] * 20}
 SPOKEN = {"before_time": "infinity", "before_id": UUID(int=2**128 - 1)}
 CASES: dict[str, list[Case]] = {

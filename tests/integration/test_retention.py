@@ -11,7 +11,6 @@ from langchain_core.messages import AIMessage
 
 from convmemory import ConversationMemory, ConversationNotFound, Erased, InvalidArgument, RetrievedContext
 from convmemory.ids import conversation_key
-from fix_memory import texts
 
 SECRET = "xylophone"
 EVE = {"user_id": "eve"}
