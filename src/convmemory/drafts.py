@@ -69,6 +69,7 @@ def _again(message: Message) -> Draft:
         latency_ms=message.latency_ms,
         contexts=message.contexts,
         metadata=message.metadata,
+        facts=message.facts,
         created_at=message.created_at,
     )
 

@@ -33,6 +33,7 @@ _BARE: Final[dict[str, Any]] = {
     "latency_ms": None,
     "contexts": (),
     "metadata": None,
+    "facts": None,
     "created_at": None,
 }
 _LOSSES: Final = '"l":'  # what the codec writes of a message that lost something
@@ -128,7 +129,8 @@ class Draft(Value):
 
     ``message`` is a LangChain message or anything ``save_message`` takes for one. ``tokens_used`` defaults to the
     message's own ``usage_metadata``, ``created_at`` (with a time zone) to the time of the commit; ``latency_ms`` is in
-    milliseconds; ``metadata`` must be JSON.
+    milliseconds; ``metadata`` must be JSON. ``facts`` is what a run tells of it (its model, its tokens), and laid over what the
+    message tells itself.
     """
 
     message: AnyMessage
@@ -136,6 +138,7 @@ class Draft(Value):
     latency_ms: Milliseconds | None = None
     contexts: Annotated[tuple[RetrievedContext, ...], BeforeValidator(_with_documents)] = ()
     metadata: Metadata | None = None
+    facts: Metadata | None = None
     created_at: Moment | None = None
 
     def __init__(  # noqa: PLR0917 - in the order in which a message is told of
@@ -146,6 +149,7 @@ class Draft(Value):
         contexts: Sequence[RetrievedContext | Document] = (),
         metadata: Mapping[str, Any] | None = None,
         created_at: datetime | None = None,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
             message=message,
@@ -153,6 +157,7 @@ class Draft(Value):
             latency_ms=latency_ms,
             contexts=contexts,
             metadata=metadata,
+            facts=facts,
             created_at=created_at,
         )
 
@@ -174,7 +179,8 @@ class Message(Value):
 
     ``seq`` grows from 1 with every message, and is never given twice; ``role`` is LangChain's word (``human``, ``ai``, ``system``, ``tool``) and
     ``openai_role`` Chat Completions'; ``latency_ms`` is in milliseconds; ``content`` is the text, ``body`` the lossless
-    encoding of everything else, from which ``message`` makes the LangChain message when asked for.
+    encoding of everything else, from which ``message`` makes the LangChain message when asked for. ``metadata`` is the
+    caller's, and ``facts`` what the library noted: ``model``, ``tool_calls`` by name, ``lossy`` and the like.
     """
 
     id: UUID
@@ -186,6 +192,7 @@ class Message(Value):
     latency_ms: int | None = None
     created_at: datetime
     metadata: Metadata = Field(default_factory=dict)
+    facts: Metadata = Field(default_factory=dict)
     contexts: tuple[RetrievedContext, ...] = ()
     body: str = Field(repr=False)
 
@@ -204,7 +211,7 @@ class Message(Value):
 
     @property
     def lossy(self) -> bool:
-        """Whether some part of the message came back as text instead of what it was (``metadata["lossy"]`` says which)."""
+        """Whether some part of the message came back as text instead of what it was (``facts["lossy"]`` says which)."""
         return _LOSSES in self.body and "l" in json.loads(self.body)
 
 

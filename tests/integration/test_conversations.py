@@ -335,11 +335,12 @@ async def test_messages_are_moved_to_another_conversation_with_all_that_is_known
         await ana.save_message("dst", there)
 
 
-async def test_the_callers_metadata_counts_and_no_name_of_it_is_taken(ana):
+async def test_the_callers_metadata_is_the_callers_and_what_we_note_lies_beside_it(ana):
     message = AIMessage("x", name="bot", response_metadata={"model_name": "gpt"})
     saved = await ana.save_message("c", message, metadata={"model": "mine", "lossy": "ha"})
 
-    assert saved.metadata == {"model": "mine", "name": "bot", "lossy": "ha"}
+    assert saved.metadata == {"model": "mine", "lossy": "ha"}
+    assert saved.facts == {"model": "gpt", "name": "bot"}
     assert saved == (await ana.get_messages("c"))[0]
     assert not saved.lossy
 

@@ -262,7 +262,7 @@ async def test_what_is_known_of_a_message_is_stored_with_it(memory):
     assert (answer.role, answer.tokens_used, answer.latency_ms) == ("ai", 17, 420)
     assert answer.message == AIMessage("!", name="bot")
     assert answer.contexts == tuple(documents)
-    assert answer.metadata == {"rating": "up", "name": "bot"}
+    assert (answer.metadata, answer.facts) == ({"rating": "up"}, {"name": "bot"})
     assert not answer.lossy
     assert datetime.now(UTC) - answer.created_at < timedelta(minutes=1)
 

@@ -16,7 +16,9 @@ from convmemory import (
     MessageNotFound,
     RetrievedContext,
 )
+from convmemory.encoding.codec import encode
 from convmemory.ids import conversation_key
+from convmemory.storage.revisions import Revision
 from fix_memory import every, read, texts
 from window_steps import lease
 
@@ -349,6 +351,22 @@ async def test_a_message_without_metadata_is_annotated(memory):
     assert (await memory.annotate_message("c", old.id, {"liked": True}, **ANA)).metadata == {"liked": True}
     with pytest.raises(InvalidArgument, match=r"^metadata: "):
         await memory.annotate_message("c", old.id, "liked", **ANA)
+
+
+async def test_metadata_stays_the_callers_through_every_change(memory):
+    given = {"name": "invoice-7", "model": "prod-eu", "status": "paid", "tool_calls": 3, "lossy": False}
+    message = AIMessage("x", name="bot", response_metadata={"model_name": "gpt"})
+    saved = await memory.save_message("c", message, metadata=given, **ANA)
+    assert (saved.metadata, saved.facts, saved.lossy) == (given, {"name": "bot", "model": "gpt"}, False)
+    change = Revision(1, encode(message), AIMessage("[redacted]"), gone=False)
+    await memory._store.revise(KEY, [change])
+    [found] = await memory.get_messages("c", **ANA)
+    assert (found.content, found.metadata, found.facts) == ("[redacted]", given, {"model": "gpt"})
+    noted = await memory.annotate_message("c", found, {"name": None}, **ANA)
+    assert noted.metadata == {name: value for name, value in given.items() if name != "name"}
+    [copy] = (await memory.save_messages("d", [saved], **ANA)).messages
+
+    assert (copy.metadata, copy.facts) == (saved.metadata, saved.facts)
 
 
 async def test_for_one_user_it_is_the_same(memory):

@@ -105,6 +105,7 @@ def batch(conversation: UUID, ids: list[UUID], known: list[UUID], created: str |
             latencies=None,
             created=created and [created, created],
             metadata=None,
+            facts=None,
             known=known,
             human=1,
             contexts='[{"n": 1, "position": 0, "content": "x"}]',
@@ -129,13 +130,13 @@ def batches() -> Iterator[Case]:
 def revisions() -> Iterator[Case]:
     for conversation, last in ((LONG, MANY), (SHORT, 10), (HIS, 10)):
         said = {"seqs": [last - 1, last], "gone": [last], "contents": ["z", "z"], "bodies": ["{}", "{}"]}
-        was = {"old_contents": ["word " * 40] * 2, "old_bodies": ["{}"] * 2, "metadata": [None, None]}
+        was = {"old_contents": ["word " * 40] * 2, "old_bodies": ["{}"] * 2, "facts": [None, None]}
         yield Case(of(conversation, **said, **was, old_title=None, title=None, own=["a"]), 200)
 
 
 ENDS = ((LONG, MANY), (SHORT, 10), (HIS, 10))
 NONE_OF_THEM: dict[str, Any] = {"seqs": [], "ids": [], "after": None, "upto": None, "most": None}
-REPLACED: dict[str, Any] = dict.fromkeys(["tokens", "latency", "created", "metadata", "title"])
+REPLACED: dict[str, Any] = dict.fromkeys(["tokens", "latency", "created", "metadata", "facts", "title"])
 REPLACED |= {"role": "human", "content": "x", "body": "{}", "contexts": '[{"position": 0, "content": "x"}]'}
 MARKS = {"caches": ["a"] * 20, "conversations": [UUID(int=9)] * 20, "ids": [UUID(int=9)] * 20}
 SPOKEN = {"before_time": "infinity", "before_id": UUID(int=2**128 - 1)}

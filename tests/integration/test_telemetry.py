@@ -74,12 +74,12 @@ async def test_every_reply_has_its_tokens_latency_model_and_documents(memory, dr
     stored = await memory.get_messages("s", **MINE)
     assert texts(stored) == ["one", reply_to("one"), "two", reply_to("two")]
     for said in stored[::2]:
-        assert (said.tokens_used, said.latency_ms, said.contexts, said.metadata) == (None, None, (), {})
+        assert (said.tokens_used, said.latency_ms, said.contexts, said.facts) == (None, None, (), {})
     for question, reply, before in zip(("one", "two"), stored[1::2], (1, 3), strict=True):
         assert reply.contexts == found_by(question)
         assert reply.tokens_used == before + 3
         assert 20 <= reply.latency_ms < 5_000
-        figures = dict(reply.metadata)
+        figures = dict(reply.facts)
         first = figures.pop("first_token_ms", None)
         assert figures == {"model": "echo-1", "input_tokens": before, "output_tokens": 3}
         assert first is None or 20 <= first <= reply.latency_ms
@@ -91,7 +91,7 @@ async def test_a_streamed_reply_tells_when_its_first_token_came(memory, colour, 
         pytest.skip("an async memory refuses blocking calls")
     await DRIVES[mode](keyed(Echo(pause=0.02, pace=0.05), factory(memory)), {"question": "one"}, session("s"))
     reply = (await memory.get_messages("s", **MINE))[-1]
-    assert 70 <= reply.metadata["first_token_ms"] < reply.latency_ms - 90  # three more chunks come after it
+    assert 70 <= reply.facts["first_token_ms"] < reply.latency_ms - 90  # three more chunks come after it
 
 
 async def test_what_is_stored_equals_what_was_said(memory, run):
@@ -168,7 +168,7 @@ async def all_found_their_own(memory, sessions):
         for said, reply in zip(stored[::2], stored[1::2], strict=True):
             assert reply.content == reply_to(said.content)
             assert reply.contexts == found_by(said.content)
-            assert None not in (reply.tokens_used, reply.latency_ms, reply.metadata.get("model"))
+            assert None not in (reply.tokens_used, reply.latency_ms, reply.facts.get("model"))
 
 
 async def test_what_was_retrieved_for_a_turn_is_not_told_to_the_next_one_of_the_run(memory, run):
@@ -196,8 +196,8 @@ async def test_a_turns_messages_add_up_to_what_it_cost(memory, run):
     asked, reply = await memory.get_messages("s", **MINE)
     assert asked.tokens_used is None
     assert reply.tokens_used == 5002 + 4
-    assert (reply.metadata["input_tokens"], reply.metadata["output_tokens"]) == (5001, 5)
-    assert reply.metadata["model"] == "echo-1"
+    assert (reply.facts["input_tokens"], reply.facts["output_tokens"]) == (5001, 5)
+    assert reply.facts["model"] == "echo-1"
 
 
 @pytest.mark.parametrize("model", [Echo(), Echo().bind(stop=["never"])], ids=["model", "bound model"])
@@ -208,8 +208,8 @@ async def test_a_bare_model_has_its_figures_too(memory, drive, model):
     assert [reply.tokens_used for reply in replies] == [4, 6, 8, 10, 10]  # six messages fit the window
     for reply in replies:
         assert reply.latency_ms is not None
-        assert reply.metadata["model"] == "echo-1"
-        assert reply.metadata["input_tokens"] + reply.metadata["output_tokens"] == reply.tokens_used
+        assert reply.facts["model"] == "echo-1"
+        assert reply.facts["input_tokens"] + reply.facts["output_tokens"] == reply.tokens_used
 
 
 async def test_a_plain_language_model_has_its_latency(memory, run):
@@ -227,7 +227,7 @@ async def test_a_reply_that_was_rewritten_belongs_to_the_last_call(memory, run):
     chain = chain_of(RunnablePassthrough.assign(better=rephrase) | rag(answer), factory(memory))
     await run(chain, {"question": "one"}, session("s"))
     reply = (await memory.get_messages("s", **MINE))[-1]
-    assert (reply.content, reply.metadata["model"]) == ("YOU SAID ONE", "echo-2")
+    assert (reply.content, reply.facts["model"]) == ("YOU SAID ONE", "echo-2")
 
 
 class Twice(BaseRetriever):

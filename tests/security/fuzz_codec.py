@@ -42,9 +42,9 @@ def round_trip(data: bytes) -> None:
     assert type(from_row) is type(from_window) is type(message)
     assert repr(from_row) == repr(from_window)
     assert_harmless(from_row)
-    lossy = "lossy" in (stored.metadata or {})
+    lossy = "lossy" in (stored.facts or {})
     assert lossy or repr(from_row) == repr(message)
-    for text in (stored.body, stored.content, stored.role, json.dumps(stored.metadata, allow_nan=False)):
+    for text in (stored.body, stored.content, stored.role, json.dumps(stored.facts, allow_nan=False)):
         assert "\0" not in text
         text.encode()
     title_from(message)

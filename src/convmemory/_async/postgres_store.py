@@ -308,7 +308,7 @@ class AsyncPostgresStore(AsyncCacheRegister):
         self, key: ConversationKey, message: UUID, metadata: Mapping[str, Any]
     ) -> None:
         """Lay ``metadata`` over that of the row ``message``; otherwise as ``replace_message``."""
-        noted = {"metadata": postgres_rows.json_text("metadata", metadata)}
+        noted = {"metadata": postgres_rows.json_text(metadata)}
         removed = postgres_rows.names_of_nothing(metadata)
         [found] = await self._told(key, "annotate_message", {**noted, "id": message, "removed": removed})
         if not found:

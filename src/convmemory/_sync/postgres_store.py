@@ -301,7 +301,7 @@ class PostgresStore(CacheRegister):
 
     def annotate_message(self, key: ConversationKey, message: UUID, metadata: Mapping[str, Any]) -> None:
         """Lay ``metadata`` over that of the row ``message``; otherwise as ``replace_message``."""
-        noted = {"metadata": postgres_rows.json_text("metadata", metadata)}
+        noted = {"metadata": postgres_rows.json_text(metadata)}
         removed = postgres_rows.names_of_nothing(metadata)
         [found] = self._told(key, "annotate_message", {**noted, "id": message, "removed": removed})
         if not found:

@@ -43,7 +43,7 @@ class Answer:
     tokens: Tokens
 
     def figures(self) -> dict[str, Any]:
-        """What has no column of its own and goes into a message's metadata."""
+        """What has no column of its own and goes into a message's facts."""
         known = {"first_token_ms": self.first_token_ms, "model": self.model}
         known |= {"input_tokens": self.tokens.input_tokens, "output_tokens": self.tokens.output_tokens}
         return {name: value for name, value in known.items() if value is not None}
@@ -144,7 +144,7 @@ def _told(draft: Draft, answer: Answer | None, retrieved: Sequence[Retrieval]) -
             "tokens_used": answer.tokens.total_tokens,
             "latency_ms": latency,
             "contexts": contexts,
-            "metadata": figures,
+            "facts": figures,
         }
     )
 

@@ -94,7 +94,7 @@ def show(
     """Show what was said in a conversation, the oldest message first.
 
     With `--json` every line is an object with `seq`, `id`, `role`, `content`, `tool_calls`, `tokens_used`,
-    `latency_ms` (milliseconds), `created_at` (UTC), `metadata` and `contexts`.
+    `latency_ms` (milliseconds), `created_at` (UTC), `metadata`, `facts` and `contexts`.
 
     For example:
 

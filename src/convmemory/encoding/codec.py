@@ -27,7 +27,7 @@ from convmemory.encoding.message_classes import (
     nearest_kind,
 )
 from convmemory.encoding.python_values import PLAIN_TEXTS, TAG, Path, Tagger, dotted, dumps, parse
-from convmemory.encoding.searchable import LOSSY_KEY, metadata_of, text_of
+from convmemory.encoding.searchable import LOSSY_KEY, facts_of, text_of
 from convmemory.encoding.storable_text import clean_text, outline, storable
 from convmemory.encoding.token_counts import total_of
 from convmemory.encoding.tool_blocks import only_results
@@ -48,7 +48,7 @@ class Encoded:
 
     ``role`` is LangChain's type, the same for a chunk and the whole message, and ``tool`` for a human message that only
     carries the results of tools: windows and titles begin where a person speaks. ``body`` and ``content`` hold
-    only what a PostgreSQL text column can. ``metadata`` is a derived copy for queries (``name``, ``model``,
+    only what a PostgreSQL text column can. ``facts`` is a derived copy for queries (``name``, ``model``,
     ``tool_calls`` by name, ``tool_call_id``, ``status`` when it is an error, ``lossy`` paths) or ``None``.
     ``tokens`` is the total the model reported.
     """
@@ -56,19 +56,19 @@ class Encoded:
     role: str
     content: str
     body: str
-    metadata: dict[str, Any] | None
+    facts: dict[str, Any] | None
     tokens: int | None
 
     @property
     def lossy(self) -> bool:
         """Whether some part of the message is kept as text instead of what it was."""
-        return self.metadata is not None and "lossy" in self.metadata
+        return self.facts is not None and "lossy" in self.facts
 
 
 def encode(message: BaseMessage) -> Encoded:
     """Encode any message; never raises.
 
-    What has no exact encoding is kept as text: its dotted path goes to ``metadata["lossy"]``, and one
+    What has no exact encoding is kept as text: its dotted path goes to ``facts["lossy"]``, and one
     warning names the class and the paths, never the content.
     """
     try:
@@ -151,9 +151,7 @@ def _encoded(
     if paths:
         body += ',"l":' + dumps(paths)
     role = "tool" if layout.role == "human" and only_results(vars(message).get("content")) else layout.role
-    encoded = Encoded(
-        role, text, body + "}", metadata_of(fields, paths), total_of(fields.get("usage_metadata"))
-    )
+    encoded = Encoded(role, text, body + "}", facts_of(fields, paths), total_of(fields.get("usage_metadata")))
     if paths:
         with suppress(RecursionError):  # handlers let it through; the metadata tells of the loss all the same
             _log.warning("%s: kept as text: %s", type(message).__qualname__, ", ".join(paths))

@@ -25,7 +25,7 @@ def text_of(content: Any) -> str:
     return "\n".join(text for block in list.__iter__(content) if (text := block_text(block)))
 
 
-def metadata_of(fields: dict[str, Any], losses: list[str]) -> dict[str, Any] | None:
+def facts_of(fields: dict[str, Any], losses: list[str]) -> dict[str, Any] | None:
     """The queryable facts of a message, ``None`` when there are none.
 
     ``fields`` are those not at their default. Names are cut at 1,000 characters; ``lossy`` also lists what

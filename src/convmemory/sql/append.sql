@@ -1,6 +1,6 @@
 -- Append a batch of messages in one statement (see append_v1 in migrations/0001_initial.sql).
 -- conversation uuid, user_id, external_id, dept_id: for a conversation that is not there yet; title: used
--- while it has none; ids, roles, contents, bodies: one item a message; tokens, latencies (ms), created, metadata: the
+-- while it has none; ids, roles, contents, bodies: one item a message; tokens, latencies (ms), created, metadata, facts: the
 -- same, or NULL for none at all; known: those of the ids that may be there already; human: place of the newest human
 -- message, from 1, or 0; contexts: JSON of the retrieved documents or NULL; since: last_seq when what is said here began, or
 -- NULL; own: names of the caches the caller tells; make: whether a conversation that is not there may be made.
@@ -11,5 +11,5 @@ SELECT stamp::text, before::text, version, last_seq, last_human_seq, stored, seq
 FROM {schema}.append_v1(
     %(conversation)s, %(user_id)s, %(external_id)s, %(dept_id)s, %(title)s,
     %(ids)s::uuid[], %(roles)s::text[], %(contents)s::text[], %(bodies)s::text[],
-    %(tokens)s::integer[], %(latencies)s::integer[], %(created)s::timestamptz[], %(metadata)s::jsonb[],
+    %(tokens)s::integer[], %(latencies)s::integer[], %(created)s::timestamptz[], %(metadata)s::jsonb[], %(facts)s::jsonb[],
     %(known)s::uuid[], %(human)s, %(contexts)s::jsonb, %(since)s::bigint, %(own)s::text[], %(make)s)

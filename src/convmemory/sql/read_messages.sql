@@ -6,7 +6,7 @@
 -- Each direction has a branch of its own, which an index can give in order; the other one is never executed. Nor is it asked for
 -- the contexts of each message where the conversation has none.
 SELECT c.user_id = %(user_id)s AS mine, c.stamp::text, page.id, page.seq, page.role, page.content, page.body, page.tokens_used,
-       page.latency_ms, page.created_at, page.metadata,
+       page.latency_ms, page.created_at, page.metadata, page.facts,
        CASE WHEN EXISTS (SELECT FROM {schema}.message_contexts AS any_ WHERE any_.conversation_id = %(conversation)s) THEN (
            SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                       'doc_id', x.doc_id, 'content', x.content, 'score', x.score, 'metadata', x.metadata) ORDER BY x.position)

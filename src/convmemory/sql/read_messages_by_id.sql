@@ -1,6 +1,6 @@
 -- Stored messages by their row ids, with all their columns, oldest first. conversation uuid; user_id; ids: no id twice.
 -- Returns one row a message that is there, as read_messages.sql does. (OFFSET 0: each id is looked up by itself.)
-SELECT m.id, m.seq, m.role, m.content, m.body, m.tokens_used, m.latency_ms, m.created_at, m.metadata, (
+SELECT m.id, m.seq, m.role, m.content, m.body, m.tokens_used, m.latency_ms, m.created_at, m.metadata, m.facts, (
            SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('doc_id', x.doc_id, 'content', x.content, 'score', x.score,
                                                'metadata', x.metadata) ORDER BY x.position)
            FROM {schema}.message_contexts AS x

@@ -54,7 +54,8 @@ class Batch:
             "tokens": _column([_either(d.tokens_used, e.tokens) for d, e in self._pairs()]),
             "latencies": _column([d.latency_ms for d in drafts]),
             "created": _column([d.created_at for d in drafts]),
-            "metadata": _column([_metadata(d, e) for d, e in self._pairs()]),
+            "metadata": _column([_metadata(d) for d in drafts]),
+            "facts": _column([_facts(d, e) for d, e in self._pairs()]),
             "known": array(self.known),
             "human": max([n for n, e in enumerate(encoded, 1) if e.role == "human"], default=0),
             "contexts": _contexts(drafts),
@@ -135,7 +136,8 @@ class StoredBatch:
             tokens_used=_either(draft.tokens_used, encoded.tokens),
             latency_ms=draft.latency_ms,
             created_at=draft.created_at or _EPOCH + timedelta(microseconds=self.moment),
-            metadata=json.loads(_metadata(draft, encoded) or "{}", parse_float=_as_jsonb),
+            metadata=json.loads(_metadata(draft) or "{}", parse_float=_as_jsonb),
+            facts=json.loads(_facts(draft, encoded) or "{}", parse_float=_as_jsonb),
             contexts=tuple(_context_of(_context(context)) for context in draft.contexts),
             body=encoded.body,
         )
@@ -188,7 +190,8 @@ def replacement(draft: Draft) -> dict[str, Any]:
         "tokens": _either(draft.tokens_used, encoded.tokens),
         "latency": draft.latency_ms,
         "created": draft.created_at,
-        "metadata": _metadata(draft, encoded),
+        "metadata": _metadata(draft),
+        "facts": _facts(draft, encoded),
         "contexts": _contexts([draft]),
         "title": title_from(draft.message) if encoded.role == "human" else None,
     }
@@ -231,7 +234,7 @@ def conversation_of(row: Sequence[Any]) -> Conversation:
 
 def message_of(conversation_id: str, row: Sequence[Any]) -> Message:
     """Read a row of ``read_messages.sql``."""
-    row_id, seq, role, content, body, tokens, latency, created, metadata, contexts = row
+    row_id, seq, role, content, body, tokens, latency, created, metadata, facts, contexts = row
     return Message.built(
         id=row_id,
         conversation_id=conversation_id,
@@ -242,6 +245,7 @@ def message_of(conversation_id: str, row: Sequence[Any]) -> Message:
         latency_ms=latency,
         created_at=created,
         metadata=metadata or {},
+        facts=facts or {},
         contexts=tuple(map(_context_of, contexts or ())),
         body=body,
     )
@@ -292,10 +296,14 @@ def _either(given: int | None, found: int | None) -> int | None:
     return found if given is None else given
 
 
-def _metadata(draft: Draft, encoded: Encoded) -> str | None:
-    if draft.metadata is None and encoded.metadata is None:
-        return None
-    return json_text({**(encoded.metadata or {}), **(draft.metadata or {})})  # the caller's word counts
+def _metadata(draft: Draft) -> str | None:
+    return None if draft.metadata is None else json_text(draft.metadata)
+
+
+def _facts(draft: Draft, encoded: Encoded) -> str | None:
+    """What the message tells of itself, and what its run tells, which knows better."""
+    known = {**(encoded.facts or {}), **(draft.facts or {})}
+    return json_text(known) if known else None
 
 
 def _as_jsonb(number: str) -> int | float:

@@ -51,7 +51,7 @@ def parameters(changes: Sequence[Revision]) -> dict[str, Any]:
         "old_bodies": array([change.stored.body for change in changes]),
         "contents": array([one.content for one in new]),
         "bodies": array([one.body for one in new]),
-        "metadata": [json_text(one.metadata) if one.metadata else None for one in new],
+        "facts": [json_text(one.facts) if one.facts else None for one in new],
         "gone": [change.seq for change in changes if change.gone],
         "old_title": old_title,
         "title": title,

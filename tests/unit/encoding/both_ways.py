@@ -16,9 +16,9 @@ def columns(stored: Encoded) -> tuple[str, str]:
 def both_ways(message: BaseMessage) -> list[BaseMessage]:
     """The message as PostgreSQL and as Redis would give it back."""
     stored = encode(message)
-    for text in (stored.role, stored.content, stored.body, json.dumps(stored.metadata, ensure_ascii=False)):
+    for text in (stored.role, stored.content, stored.body, json.dumps(stored.facts, ensure_ascii=False)):
         assert "\0" not in text
         text.encode()
     assert "\n" not in stored.body
-    json.dumps(stored.metadata, allow_nan=False)
+    json.dumps(stored.facts, allow_nan=False)
     return [decode(stored.body, stored.content), unpack(pack(stored))]

@@ -167,11 +167,11 @@ def test_queryable_copy():
         )
     )
     assert (stored.role, stored.content, stored.tokens) == ("ai", "a\nb\nc", 3)
-    assert stored.metadata == {"name": "bot", "model": "m-1", "tool_calls": ["f", "g"]}
+    assert stored.facts == {"name": "bot", "model": "m-1", "tool_calls": ["f", "g"]}
     failed = encode(ToolMessage("r", tool_call_id="t", status="error", response_metadata={"model": "m"}))
-    assert failed.metadata == {"model": "m", "tool_call_id": "t", "status": "error"}
-    assert encode(ToolMessage("r", tool_call_id="t")).metadata == {"tool_call_id": "t"}
-    assert encode(HumanMessage("x", name="n" * 5_000)).metadata == {"name": "n" * 1_000}
+    assert failed.facts == {"model": "m", "tool_call_id": "t", "status": "error"}
+    assert encode(ToolMessage("r", tool_call_id="t")).facts == {"tool_call_id": "t"}
+    assert encode(HumanMessage("x", name="n" * 5_000)).facts == {"name": "n" * 1_000}
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_queryable_copy():
 )
 def test_nothing_to_say_is_none(message):
     stored = encode(message)
-    assert stored.metadata is None
+    assert stored.facts is None
     assert stored.tokens is None
     assert not stored.lossy
 

@@ -27,7 +27,7 @@ def test_what_cannot_be_kept_is_named(name, caplog):
     with caplog.at_level(logging.WARNING, logger="convmemory.encoding.codec"):
         stored = encode(message)
     assert stored.lossy
-    assert stored.metadata["lossy"] == paths
+    assert stored.facts["lossy"] == paths
     [line] = [record.getMessage() for record in caplog.records]
     assert type(message).__qualname__ in line
     assert all(path in line for path in paths)
@@ -80,8 +80,8 @@ def test_a_description_is_bounded_and_storable():
 
 def test_many_losses_are_counted_and_their_names_are_fit_for_a_log(caplog):
     stored = encode(with_value({f"{at} line\nbreak{'k' * 500}": Opaque() for at in range(1_000)}))
-    assert len(stored.metadata["lossy"]) == 21
-    assert stored.metadata["lossy"][-1] == "... and 980 more"
+    assert len(stored.facts["lossy"]) == 21
+    assert stored.facts["lossy"][-1] == "... and 980 more"
     assert len(caplog.text) < 4_000
     assert "\n" not in caplog.records[0].getMessage()
 
@@ -95,10 +95,10 @@ def test_the_warning_never_shows_what_was_said(caplog):
 def test_a_loss_stays_visible_when_the_message_is_stored_again():
     back = decode(*columns(encode(with_value(Opaque()))))
     again = encode(back)
-    assert again.metadata["lossy"] == ["additional_kwargs.v"]
+    assert again.facts["lossy"] == ["additional_kwargs.v"]
     assert decode(*columns(again)) == back
     more = encode(changed(back, name=Opaque()))
-    assert more.metadata["lossy"] == ["additional_kwargs.v", "name"]
+    assert more.facts["lossy"] == ["additional_kwargs.v", "name"]
     assert decode(*columns(more)).response_metadata["convmemory_lossy"] == ["additional_kwargs.v", "name"]
 
 
@@ -126,7 +126,7 @@ class Fighting(HumanMessage):
 
 def test_an_object_that_fights_back_costs_itself_and_not_the_turn(caplog):
     stored = encode(Fighting("what was said\0", id="1"))
-    assert stored.metadata == {"lossy": ["class", "extras"]}
+    assert stored.facts == {"lossy": ["class", "extras"]}
     assert decode(*columns(stored)).id == "1"
     assert decode(*columns(stored)).content == "what was said\0"
     assert "Fighting" in caplog.text
@@ -151,7 +151,7 @@ def test_a_part_that_cannot_be_walked_is_kept_as_what_it_is_made_of(name, odd, p
     )
     stored = encode(changed(message, **{name: odd}))
     back = decode(*columns(stored))
-    assert stored.metadata["lossy"][0].startswith(name)
+    assert stored.facts["lossy"][0].startswith(name)
     assert unlike(getattr(back, name), plain) is None
     assert (type(back), back.id, back.extra) == (AIMessage, "a", (1,))
     assert back.invalid_tool_calls == message.invalid_tool_calls
@@ -188,7 +188,7 @@ def test_a_stack_that_is_nearly_full_costs_the_deep_value_and_not_the_turn(room)
 
 
 def test_a_response_that_cannot_be_walked_is_searched_all_the_same():
-    assert encode(changed(AIMessage("x"), response_metadata=Changing(model="m"))).metadata["model"] == "m"
+    assert encode(changed(AIMessage("x"), response_metadata=Changing(model="m"))).facts["model"] == "m"
 
 
 @settings(max_examples=100)

@@ -193,6 +193,7 @@ def test_columns_nobody_has_a_value_for_are_not_sent():
         "latencies",
         "created",
         "metadata",
+        "facts",
         "contexts",
     ]
     assert UUID(parameters["ids"].strip('{"}'))

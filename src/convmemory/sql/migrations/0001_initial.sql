@@ -49,7 +49,8 @@ CREATE TABLE {schema}.messages (
     role            text NOT NULL,
     content         text NOT NULL,                          -- what people read and search; exact unless body carries its own
     body            text NOT NULL,                          -- the lossless encoding (codec.py); text, because jsonb is not
-    metadata        jsonb,
+    metadata        jsonb,                                  -- the caller's
+    facts           jsonb,                                  -- what the library noted: model, names of tools, losses
     PRIMARY KEY (conversation_id, seq)
 );
 
@@ -254,7 +255,7 @@ END $$;
 CREATE FUNCTION {schema}.append_v1(
     p_conversation uuid, p_user text, p_external text, p_dept text, p_title text,
     p_ids uuid[], p_roles text[], p_contents text[], p_bodies text[],
-    p_tokens integer[], p_latencies integer[], p_created timestamptz[], p_metadata jsonb[],
+    p_tokens integer[], p_latencies integer[], p_created timestamptz[], p_metadata jsonb[], p_facts jsonb[],
     p_known uuid[], p_human integer, p_contexts jsonb, p_since bigint, p_own text[], p_make boolean,
     OUT stamp uuid, OUT before uuid, OUT version bigint, OUT last_seq bigint, OUT last_human_seq bigint,
     OUT stored integer, OUT seqs bigint[]
@@ -324,11 +325,11 @@ BEGIN
                 FROM unnest(p_ids) AS i (id)));
         END IF;
         INSERT INTO {schema}.messages
-            (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata)
+            (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata, facts)
         SELECT p_conversation, c.last_seq + pg_catalog.row_number() OVER (ORDER BY m.n), m.id, m.role, m.content, m.body,
-               m.tokens, m.latency, coalesce(m.created, pg_catalog.now()), m.metadata
-        FROM unnest(p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created, p_metadata)
-             WITH ORDINALITY AS m (id, role, content, body, tokens, latency, created, metadata, n)
+               m.tokens, m.latency, coalesce(m.created, pg_catalog.now()), m.metadata, m.facts
+        FROM unnest(p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created, p_metadata, p_facts)
+             WITH ORDINALITY AS m (id, role, content, body, tokens, latency, created, metadata, facts, n)
         WHERE (SELECT true FROM {schema}.messages AS old
                WHERE old.conversation_id = p_conversation AND old.id = m.id) IS NULL;
         GET DIAGNOSTICS stored = ROW_COUNT;
@@ -340,11 +341,11 @@ BEGIN
         FROM unnest(p_ids, given) WITH ORDINALITY AS i (id, given, n);
     ELSE
         INSERT INTO {schema}.messages
-            (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata)
+            (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata, facts)
         SELECT p_conversation, c.last_seq + m.n, m.id, m.role, m.content, m.body,
-               m.tokens, m.latency, coalesce(m.created, pg_catalog.now()), m.metadata
-        FROM unnest(p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created, p_metadata)
-             WITH ORDINALITY AS m (id, role, content, body, tokens, latency, created, metadata, n);
+               m.tokens, m.latency, coalesce(m.created, pg_catalog.now()), m.metadata, m.facts
+        FROM unnest(p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created, p_metadata, p_facts)
+             WITH ORDINALITY AS m (id, role, content, body, tokens, latency, created, metadata, facts, n);
         GET DIAGNOSTICS stored = ROW_COUNT;
         IF p_human > 0 THEN
             last_human_seq := c.last_seq + p_human;
@@ -544,7 +545,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN QUERY SELECT CASE WHEN c.stamp = p_first THEN p_first::text ELSE '' END
         WHERE c.stamp = p_first OR EXISTS (
-            SELECT 1 FROM {schema}.messages AS m WHERE m.conversation_id = c.conversation_id AND m.id = p_id AND m.seq <= c.last_seq);
+            SELECT 1 FROM {schema}.messages AS m WHERE m.conversation_id = c.conversation_id AND m.id = p_id AND m.seq > c.cleared);
         RETURN;
     END IF;
     DELETE FROM {schema}.message_contexts AS x WHERE x.conversation_id = p_conversation AND x.seq = place;
@@ -565,7 +566,7 @@ END $$;
 -- Returns no row when the conversation is not there or somebody else's.
 CREATE FUNCTION {schema}.revise_v1(
     p_conversation uuid, p_user text, p_seqs bigint[], p_old_contents text[], p_old_bodies text[],
-    p_contents text[], p_bodies text[], p_metadata jsonb[], p_gone bigint[], p_old_title text, p_title text, p_own text[]
+    p_contents text[], p_bodies text[], p_facts jsonb[], p_gone bigint[], p_old_title text, p_title text, p_own text[]
 ) RETURNS TABLE (stamp text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -582,14 +583,11 @@ BEGIN
         RETURN;
     END IF;
     WITH changed AS (
-        UPDATE {schema}.messages AS m SET content = r.content, body = r.body, metadata = nullif(
-            CASE WHEN m.seq = ANY (p_gone) THEN coalesce((
-                SELECT jsonb_object_agg(old.key, old.value) FROM jsonb_each(m.metadata) AS old
-                WHERE old.key IN ('first_token_ms', 'model', 'input_tokens', 'output_tokens')), '{{}}')
-            ELSE coalesce(m.metadata, '{{}}') - '{{name,status,tool_call_id,tool_calls,lossy}}'::text[] END
-            || coalesce(r.metadata, '{{}}'), '{{}}')
-        FROM unnest(p_seqs, p_old_contents, p_old_bodies, p_contents, p_bodies, p_metadata)
-             AS r (seq, old_content, old_body, content, body, metadata)
+        UPDATE {schema}.messages AS m SET content = r.content, body = r.body,
+            metadata = CASE WHEN m.seq = ANY (p_gone) THEN NULL ELSE m.metadata END, facts = nullif(
+            coalesce(m.facts, '{{}}') - '{{name,tool_call_id,status,tool_calls,lossy}}'::text[] || coalesce(r.facts, '{{}}'), '{{}}')
+        FROM unnest(p_seqs, p_old_contents, p_old_bodies, p_contents, p_bodies, p_facts)
+             AS r (seq, old_content, old_body, content, body, facts)
         WHERE m.conversation_id = p_conversation AND m.seq = ANY (p_seqs) AND m.seq > c.cleared AND m.seq = r.seq
           AND m.content = r.old_content AND m.body = r.old_body
         RETURNING m.seq
@@ -680,7 +678,7 @@ END $$;
 -- Returns the stamp and whether the message is there; no row when there is no conversation, or it is somebody else's.
 CREATE FUNCTION {schema}.replace_v1(
     p_conversation uuid, p_user text, p_id uuid, p_role text, p_content text, p_body text, p_tokens integer,
-    p_latency integer, p_created timestamptz, p_metadata jsonb, p_contexts jsonb, p_title text, p_own text[]
+    p_latency integer, p_created timestamptz, p_metadata jsonb, p_facts jsonb, p_contexts jsonb, p_title text, p_own text[]
 ) RETURNS TABLE (stamp text, there boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -704,7 +702,7 @@ BEGIN
     retitled := c.title_source = 'auto' AND old.role = 'human' AND {schema}.gave_title_v1(c.title, old.content);
     UPDATE {schema}.messages AS m SET
         role = p_role, content = p_content, body = p_body, tokens_used = p_tokens, latency_ms = p_latency,
-        created_at = coalesce(p_created, old.created_at), metadata = p_metadata
+        created_at = coalesce(p_created, old.created_at), metadata = p_metadata, facts = p_facts
     WHERE m.conversation_id = p_conversation AND m.seq = old.seq;
     DELETE FROM {schema}.message_contexts AS x WHERE x.conversation_id = p_conversation AND x.seq = old.seq;
     INSERT INTO {schema}.message_contexts (conversation_id, seq, position, doc_id, content, score, metadata)
