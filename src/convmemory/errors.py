@@ -148,6 +148,7 @@ _WORDS: Final = {
     "read_window": "read messages",
     "update_conversation": "change the conversation",
     "walk_conversations": "look for conversations to delete",
+    "walk_user_conversations": "list conversations",
     "count_marks": "give a sign of life",
     "installed": "check the schema",
     "look": "check the cached windows",

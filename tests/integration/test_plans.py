@@ -230,6 +230,11 @@ CASES: dict[str, list[Case]] = {
         for after in (UUID(int=0), UUID(int=500))
         for dept in (None, "hr")
     ],
+    "walk_user_conversations": [
+        Case({"user_id": who, "limit": 50, "after_id": UUID(int=5), "after_time": place}, 150)
+        for who in ("ana", "bob")
+        for place in ("-infinity", "BOBS_MIDDLE")
+    ],
     "update_conversation": each(
         set_title=True,
         title="t",

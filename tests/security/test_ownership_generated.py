@@ -78,6 +78,7 @@ NEEDS_NONE = {
     "end_session": "the session's id is the secret",
     "list_user_sessions": "lists by user; tested below",
     "list_user_conversations": "lists by user; tested below",
+    "iter_conversations": "lists by user; tested below",
     "history_factory_config": "names of fields",
     "for_user": "the verbs here once more, with the user in them: tested below",
     "postgres": "the store: asked with a ConversationKey, which holds the user, through the verbs here",
@@ -210,6 +211,7 @@ async def test_lists_show_only_what_is_ones_own(memory, conversation):
 
     assert [c.user_id for c in await memory.list_user_conversations("eve")] == ["eve"]
     assert [s.handle for s in await memory.list_user_sessions("eve")] == [hers.handle]
+    assert [c.user_id for c in await every(memory.iter_conversations("eve"))] == ["eve"]
     assert await memory.list_user_sessions("ev*") == []
     page = await memory.list_user_conversations("ana", limit=1)
     assert [c.user_id for c in await memory.list_user_conversations("eve", cursor=page.next_cursor)] in (

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from types import EllipsisType
 from typing import Any, Literal, overload
+from uuid import UUID
 
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
@@ -127,6 +128,29 @@ class AsyncConversationVerbs:
         return await self.postgres.list_conversations(
             checked_id("user_id", user_id), limit=size, cursor=cursor
         )
+
+    def iter_conversations(self, user_id: str, *, batch: int = 100) -> AsyncIterator[Conversation]:
+        """All of a user's conversations, the one spoken in longest ago first: a batch of them at a time.
+
+        Each is told once, and none that was there when it began is missed, whatever is written meanwhile; pages of
+        ``list_user_conversations`` are for people, and one that is spoken in moves to the first of them.
+
+        Args:
+            user_id: Their owner.
+            batch: 1 to 1,000 conversations that are read at once.
+        """
+        return self._every_one(checked_id("user_id", user_id), checked_limit("batch", batch, 1_000))
+
+    async def _every_one(self, user_id: str, batch: int) -> AsyncIterator[Conversation]:
+        told: set[UUID] = set()
+        last: Conversation | None = None
+        while found := await self.postgres.walk_user_conversations(user_id, last, batch):
+            for last in found:
+                if last.uuid not in told:
+                    told.add(last.uuid)
+                    yield last
+            if len(found) < batch:
+                return
 
     async def rename_conversation(
         self, conversation_id: ConversationRef, title: str, *, user_id: str

@@ -18,10 +18,12 @@ from convmemory.storage.revisions import Revision
 from convmemory.tiers.driver_errors import POSTGRES
 from convmemory.windows.collection import uncollected
 from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
+from convmemory.windows.trust import FIRST
 
 _BIGGEST: Final = 2**62
 _WHOSE_DOING: Final = "its answer was lost, and whether it took the message that is gone cannot be told"
 _EVER: Final = "infinity"
+_NEVER: Final = "-infinity"
 
 
 class PostgresStore(CacheRegister):
@@ -182,6 +184,16 @@ class PostgresStore(CacheRegister):
         found = [postgres_rows.conversation_of(row) for row in self._run("list_conversations", place)]
         more = postgres_rows.cursor_after(found[limit - 1]) if len(found) > limit else None
         return Page[Conversation].built(items=tuple(found[:limit]), next_cursor=more)
+
+    def walk_user_conversations(
+        self, user_id: str, after: Conversation | None, limit: int
+    ) -> list[Conversation]:
+        """A user's conversations, the one spoken in longest ago first: the next ``limit`` after one of them."""
+        place = {"after_time": _NEVER, "after_id": FIRST}
+        if after is not None:
+            place = {"after_time": after.updated_at, "after_id": after.uuid}
+        found = self._run("walk_user_conversations", {**place, "user_id": user_id, "limit": limit})
+        return [postgres_rows.conversation_of(row) for row in found]
 
     def update_conversation(
         self, key: ConversationKey, changes: Mapping[str, Any], if_version: int | None = None

@@ -116,6 +116,10 @@ class UserMemory:
         """The user's conversations, the one spoken in last first, ``limit`` a page."""
         return self._memory.list_user_conversations(self._user_id, limit, cursor=cursor)
 
+    def iter_conversations(self, *, batch: int = 100) -> Iterator[Conversation]:
+        """All of the user's conversations; see ``ConversationMemory.iter_conversations``."""
+        return self._memory.iter_conversations(self._user_id, batch=batch)
+
     def rename_conversation(self, conversation_id: ConversationRef, title: str) -> Conversation:
         """Give a conversation the user's own title, which no automatic title replaces."""
         return self._memory.rename_conversation(conversation_id, title, user_id=self._user_id)
