@@ -91,7 +91,8 @@ class MessageFound(BaseModel):
     tokens_used: int | None = None
     latency_ms: int | None = Field(default=None, description="milliseconds")
     created_at: datetime
-    metadata: dict[str, Any]
+    metadata: dict[str, Any] = Field(description="the caller's")
+    facts: dict[str, Any] = Field(description="what the library noted", examples=[{"model": "gpt-4.1"}])
     contexts: list[RetrievedContext]
 
     @classmethod
