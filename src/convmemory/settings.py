@@ -20,6 +20,10 @@ _DAY = 86_400.0  # seconds: no time-out is longer, and drivers take no infinite 
 _SCHEME: Final = re.compile(r"postgres(?:ql)?\+(\w+)://", re.IGNORECASE)
 _OR_NONE: Final = {
     "max_history_messages": "a number of messages, or none for all of them",
+    **dict.fromkeys(
+        ("max_content_bytes", "max_metadata_bytes", "max_contexts_bytes"),
+        "a number of bytes, or none for what PostgreSQL holds",
+    ),
     "prepare_threshold": "how often a statement is sent before it is prepared: 0 is at once, none is never",
 }
 """What settings that may be ``None`` mean: a word that is no number is often meant to turn them off."""
@@ -65,6 +69,9 @@ class Settings(BaseSettings):
     redis_pool_max: int = Field(50, ge=1, le=10_000)
     prepare_threshold: int | None = Field(1, ge=0)
     max_window_bytes: int = Field(1_000_000, ge=0)
+    max_content_bytes: int | None = Field(None, ge=1)
+    max_metadata_bytes: int | None = Field(None, ge=1)
+    max_contexts_bytes: int | None = Field(None, ge=1)
 
     _environment: ClassVar[Mapping[str, tuple[str, str]]] = {}
     _variables: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -83,7 +90,7 @@ class Settings(BaseSettings):
     def __hash__(self) -> int:
         return hash(tuple(self.__dict__.values()))
 
-    @field_validator("max_history_messages", "prepare_threshold", mode="before")
+    @field_validator(*_OR_NONE, mode="before")
     @classmethod
     def _none_is_a_word(cls, value: Any) -> Any:
         return None if isinstance(value, str) and value.strip().lower() == "none" else value

@@ -48,6 +48,9 @@ VARIABLES = {
     "CONVMEMORY_REDIS_POOL_MAX": ("redis_pool_max", "7", 7),
     "CONVMEMORY_REDIS_TIMEOUT": ("redis_timeout", "0.1", 0.1),
     "CONVMEMORY_PREPARE_THRESHOLD": ("prepare_threshold", "none", None),
+    "CONVMEMORY_MAX_CONTENT_BYTES": ("max_content_bytes", "100", 100),
+    "CONVMEMORY_MAX_METADATA_BYTES": ("max_metadata_bytes", "none", None),
+    "CONVMEMORY_MAX_CONTEXTS_BYTES": ("max_contexts_bytes", "5", 5),
     "CONVMEMORY_MAX_WINDOW_BYTES": ("max_window_bytes", "0", 0),
 }
 

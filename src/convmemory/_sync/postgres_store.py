@@ -75,6 +75,7 @@ class PostgresStore(CacheRegister):
         """
         self.settle(key)
         batch = postgres_rows.prepare(key, drafts, idempotency_key, since)
+        postgres_rows.refuse_large(self.settings, batch.drafts, batch.encoded)
         parameters = batch.parameters()
         parameters["conversation"] = key.uuid
         parameters["user_id"] = key.user_id
@@ -284,7 +285,7 @@ class PostgresStore(CacheRegister):
         within: tuple[int, int] | None = None,
         own: Sequence[str] = (),
     ) -> tuple[Written, int]:
-        """Delete messages by seq or row id, or the newest 5,000 ``within`` two seqs, the first left out; and how many.
+        """Delete messages by seq or row id, or the newest ``BATCH`` of those ``within`` two seqs (the first left out); and how many.
 
         Those that are gone already are passed over, so it is safe to repeat.
 
@@ -305,7 +306,11 @@ class PostgresStore(CacheRegister):
             ConversationNotFound: The user has no such conversation.
             MessageNotFound: There is no such message in it.
         """
-        what = {**postgres_rows.replacement(draft), "id": message, "own": postgres_rows.array(own)}
+        what = {
+            **postgres_rows.replacement(self.settings, draft),
+            "id": message,
+            "own": postgres_rows.array(own),
+        }
         stamp, found = self._told(key, "replace_message", what)
         if not found:
             raise MessageNotFound(message)

@@ -17,6 +17,7 @@ from convmemory.encoding.storable_text import clean_json, clean_text
 from convmemory.errors import InvalidArgument
 from convmemory.ids import ConversationKey, message_key, new_row_id, other_row_id, repeat_key
 from convmemory.models import Appended, Conversation, Draft, Message, RetrievedContext
+from convmemory.settings import Settings
 from convmemory.storage.titles import title_from
 from convmemory.value_fields import checked_metadata
 from convmemory.windows.snapshots import NOTHING_BEFORE, Written
@@ -83,6 +84,29 @@ class Batch:
 
     def _pairs(self) -> zip[tuple[Draft, Encoded]]:
         return zip(self.drafts, self.encoded, strict=True)
+
+
+def refuse_large(most: Settings, drafts: Sequence[Draft], encoded: Sequence[Encoded]) -> None:
+    """See that no part of a message is larger than the settings allow.
+
+    Raises:
+        InvalidArgument: One is; nothing was stored.
+    """
+    for draft, one in zip(drafts, encoded, strict=True):
+        if (limit := most.max_content_bytes) is not None:
+            _refuse("content", [one.content, one.body], limit)
+        if (limit := most.max_metadata_bytes) is not None:
+            _refuse("metadata", [_metadata(draft) or ""], limit)
+        if (limit := most.max_contexts_bytes) is not None:
+            _refuse("contexts", [_contexts([draft]) or ""], limit)
+
+
+def _refuse(argument: str, texts: Sequence[str], limit: int) -> None:
+    size = sum(len(text.encode()) for text in texts)
+    if size > limit:
+        raise InvalidArgument(
+            argument, f"has {size:,} bytes as it is stored, and max_{argument}_bytes allows {limit:,}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +204,10 @@ def prepare(
     return Batch(list(rows), known, encoded, kept, places, since)
 
 
-def replacement(draft: Draft) -> dict[str, Any]:
+def replacement(most: Settings, draft: Draft) -> dict[str, Any]:
     """The parameters of ``replace_message.sql`` that describe the new message."""
     encoded = encode(draft.message)
+    refuse_large(most, [draft], [encoded])
     return {
         "role": encoded.role,
         "content": encoded.content,
