@@ -29,7 +29,8 @@ PARTIAL: Changes = {
             """if not held[1] then
   if said > #ARGV or not era or era == '' then return 'absent' end
   redis.call('HSET', key, 'owner', ARGV[1], 'era', era, 'stamp', ARGV[2], 'first', ARGV[7],
-    'last', ARGV[7] + #ARGV - said, 'human', ARGV[8], 'keep', 12, 'bytes', 0)
+    'last', ARGV[7] + #ARGV - said, 'human', ARGV[8], 'gaps', 0,
+    'keep', 12, 'bytes', 0)
   for i = said, #ARGV do
     redis.call('HSET', key, ARGV[7] + i - said, ARGV[i])
   end
@@ -52,15 +53,16 @@ DOUBLE: Changes = {
     FILL: [
         (
             "if not held[1] then",
-            """if #ARGV > 10 then
+            """if #ARGV > 11 then
   local place = redis.call('HMGET', key, 'first', 'last')
   local last = tonumber(place[2] or ARGV[8] - 1)
-  for i = 11, #ARGV do
+  for i = 12, #ARGV do
     last = last + 1
     redis.call('HSET', key, last, ARGV[i])
   end
   redis.call('HSET', key, 'owner', ARGV[1], 'era', ARGV[5], 'stamp', ARGV[2],
-    'first', place[1] or ARGV[8], 'last', last, 'human', ARGV[10], 'keep', ARGV[6], 'bytes', ARGV[7])
+    'first', place[1] or ARGV[8], 'last', last, 'human', ARGV[10], 'gaps', ARGV[11],
+    'keep', ARGV[6], 'bytes', ARGV[7])
   redis.call('PEXPIRE', key, ARGV[3])
   return 'filled'
 end
@@ -101,7 +103,7 @@ def two_keys(*, slide: bool) -> Changes:
         ],
         FILL: [
             dropped,
-            ("redis.call('HSET', key, ARGV[8] + i - 11, ", put + "ARGV[8] + i - 11, "),
+            ("redis.call('HSET', key, ARGV[8] + i - 12, ", put + "ARGV[8] + i - 12, "),
             *filling,
             *(
                 []
