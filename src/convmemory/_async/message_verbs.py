@@ -11,7 +11,6 @@ from convmemory.arguments import (
     ConversationRef,
     MessageRef,
     checked_limit,
-    checked_metadata,
     key_of,
     places_of,
     required_seq,
@@ -21,6 +20,7 @@ from convmemory.drafts import drafts_of
 from convmemory.errors import InvalidArgument, MessageNotFound
 from convmemory.ids import ConversationKey
 from convmemory.models import Message
+from convmemory.value_fields import checked_metadata
 
 
 class AsyncMessageVerbs:

@@ -12,7 +12,6 @@ from convmemory.arguments import (
     ConversationRef,
     MessageRef,
     checked_limit,
-    checked_metadata,
     key_of,
     places_of,
     required_seq,
@@ -22,6 +21,7 @@ from convmemory.drafts import drafts_of
 from convmemory.errors import InvalidArgument, MessageNotFound
 from convmemory.ids import ConversationKey
 from convmemory.models import Message
+from convmemory.value_fields import checked_metadata
 
 
 class MessageVerbs:
