@@ -394,7 +394,8 @@ async def test_of_a_message_that_is_taken_back_figures_are_left(memory, database
     """Its words, its names, its artifact and the documents it leaned on are gone; what it cost was spent."""
     found = Draft(
         said,
-        metadata={"input_tokens": 5, "model": "m", "note": "secret"},
+        metadata={"note": "secret"},
+        facts={"input_tokens": 5, "model": "m"},
         contexts=[RetrievedContext("secret")],
     )
     await memory.save_messages("c", [found], **MINE)
@@ -403,12 +404,13 @@ async def test_of_a_message_that_is_taken_back_figures_are_left(memory, database
     key = conversation_key("c", "ana")
     await memory._store.revise(key, [taken_back(1, encode(said))])
     assert "secret" not in repr(
-        database.execute("SELECT content, body, metadata::text FROM messages").fetchall()
+        database.execute("SELECT content, body, metadata::text, facts::text FROM messages").fetchall()
     )
     assert database.execute("SELECT count(*) FROM message_contexts").fetchone() == (0,)
     gone, _ = await memory.get_messages("c", **MINE)
     assert (gone.message.id, gone.message.type, gone.role) == ("1", said.type, row.role)
-    assert gone.metadata == {
+    assert gone.metadata == {}
+    assert gone.facts == {
         **({"name": "look"} if said.type == "function" else {}),
         "input_tokens": 5,
         "model": "m",
