@@ -130,7 +130,40 @@ async def test_a_session_and_its_handle(client):
     assert (await client.get(f"/sessions/{session['id']}")).status_code == 404
 
 
+async def test_messages_are_replaced_annotated_deleted_and_cut_off(client):
+    place = "/conversations/c/messages"
+    ids = [
+        (await client.post(place, json={"role": "user", "content": f"{n}"})).json()["id"] for n in range(5)
+    ]
+    other = await client.put(f"{place}/{ids[0]}", json={"role": "user", "content": "other", "tokens_used": 3})
+    assert (other.json()["content"], other.json()["seq"], other.json()["tokens_used"]) == ("other", 1, 3)
+    liked = await client.patch(f"{place}/{ids[1]}", json={"metadata": {"liked": True}})
+    assert liked.json()["metadata"] == {"liked": True}
+    assert (await client.delete(f"{place}/{ids[2]}")).status_code == 204
+    gone = await client.delete(f"{place}/{ids[2]}")
+    assert (gone.status_code, gone.json()["detail"]) == (404, "there is no such message")
+    assert (await client.post("/conversations/c/truncate", json={"after": 4})).json() == {"removed": 1}
+    assert [m["content"] for m in (await client.get(place)).json()["items"]] == ["other", "1", "3"]
+
+
+async def test_who_leaves_takes_everything_along(client):
+    for user in ("ada", "bob"):
+        await client.post(
+            "/conversations/c/messages", json={"role": "user", "content": "x"}, headers=as_user(user)
+        )
+        await client.post("/sessions", headers=as_user(user))
+    receipt = (await client.delete("/me")).json()
+    assert (receipt["rows"]["conversations"], receipt["rows"]["messages"], receipt["sessions"]) == (1, 1, 1)
+    assert (await client.get("/conversations")).json()["items"] == []
+    assert len((await client.get("/conversations", headers=as_user("bob"))).json()["items"]) == 1
+
+
+NOBODYS = "018f6d3e-0000-7000-8000-000000000001"
 ROUTES = [
+    ("PUT", f"/conversations/{{id}}/messages/{NOBODYS}", {"role": "user", "content": "x"}),
+    ("PATCH", f"/conversations/{{id}}/messages/{NOBODYS}", {"metadata": {"n": 1}}),
+    ("DELETE", f"/conversations/{{id}}/messages/{NOBODYS}", None),
+    ("POST", "/conversations/{id}/truncate", {"after": 0}),
     ("GET", "/conversations/{id}", None),
     ("PATCH", "/conversations/{id}", {"title": "mine now"}),
     ("DELETE", "/conversations/{id}", None),

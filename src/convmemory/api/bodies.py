@@ -61,6 +61,31 @@ class NewMessage(Body):
     latency_ms: float | None = Field(default=None, ge=0, le=2**31 - 1, description="milliseconds")
     contexts: list[RetrievedContext] = Field(default_factory=list, max_length=1_000)
 
+    def known(self) -> dict[str, Any]:
+        """What is known of it besides who says what."""
+        found = {name: getattr(self, name) for name in ("metadata", "tokens_used", "latency_ms", "contexts")}
+        return {**found, "created_at": None}
+
+
+class Notes(Body):
+    """What is to be noted of a message."""
+
+    metadata: Metadata = Field(
+        description="laid over what is there; a name with `null` is taken out", examples=[{"liked": True}]
+    )
+
+
+class LastPlace(Body):
+    """Behind which message everything goes."""
+
+    after: int = Field(ge=0, le=2**62, description="the `seq` of the last message that stays; 0 for none")
+
+
+class Removed(BaseModel):
+    """How many messages there were."""
+
+    removed: int
+
 
 class NewSession(Body):
     """A session to be begun."""

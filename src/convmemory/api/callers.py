@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
 from fastapi import Depends, HTTPException
 from starlette.concurrency import run_in_threadpool
 
 from convmemory._async.memory import AsyncConversationMemory
+from convmemory._async.retention import AsyncRetention
 from convmemory._async.user_memory import AsyncUserMemory
 from convmemory._sync.memory import ConversationMemory
 from convmemory.errors import InvalidArgument
@@ -24,8 +25,10 @@ class Threaded:
     def __init__(self, blocking: Any) -> None:
         self._blocking = blocking
 
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+    def __getattr__(self, name: str) -> Any:
         verb = getattr(self._blocking, name)
+        if not callable(verb):
+            return verb
 
         async def awaited(*arguments: Any, **named: Any) -> Any:
             return await run_in_threadpool(verb, *arguments, **named)
@@ -46,6 +49,13 @@ def awaitable(memory: Memory) -> AsyncConversationMemory:
     raise InvalidArgument(
         "memory", f"must be an AsyncConversationMemory or a ConversationMemory, not {type(memory).__name__}"
     )
+
+
+def retention_of(memory: Memory) -> AsyncRetention:
+    """What deletes for good, or what is awaited in its place."""
+    if isinstance(memory, AsyncConversationMemory):
+        return memory.retention
+    return cast("AsyncRetention", Threaded(memory.retention))
 
 
 def caller(memory: Memory, current_user: CurrentUser) -> Callable[..., AsyncUserMemory]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query
 
 from convmemory._async.user_memory import AsyncUserMemory
-from convmemory.api.bodies import MessageFound, Messages, NewMessage
+from convmemory.api.bodies import LastPlace, MessageFound, Messages, NewMessage, Notes, Removed
 from convmemory.api.problems import responses
+from convmemory.drafts import draft_of
+from convmemory.errors import MessageNotFound
 
 Place = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 
@@ -17,6 +20,7 @@ Place = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 def add_messages(router: APIRouter, caller: Callable[..., Any]) -> None:
     """Add the routes to a router whose requests are the caller's."""
     mine_of = Depends(caller)
+    _add_changes(router, mine_of)
 
     @router.get("/conversations/{conversation_id}/messages", responses=responses(401, 404, 422, 503))
     async def list_messages(
@@ -43,13 +47,45 @@ def add_messages(router: APIRouter, caller: Callable[..., Any]) -> None:
         ] = None,
     ) -> MessageFound:
         """Store a message; makes the conversation if need be."""
-        known = said.model_dump(exclude={"role", "content", "contexts"})
         stored = await mine.save_message(
-            conversation_id,
-            said.role,
-            said.content,
-            contexts=said.contexts,
-            idempotency_key=idempotency_key,
-            **known,
+            conversation_id, said.role, said.content, idempotency_key=idempotency_key, **said.known()
         )
         return MessageFound.of(stored)
+
+
+def _add_changes(router: APIRouter, mine_of: Any) -> None:
+    @router.put(
+        "/conversations/{conversation_id}/messages/{message_id}", responses=responses(401, 404, 422, 503)
+    )
+    async def replace_message(
+        conversation_id: str, message_id: UUID, said: NewMessage, mine: AsyncUserMemory = mine_of
+    ) -> MessageFound:
+        """Put another message in the place of a stored one; its `id` and `seq` stay."""
+        message = draft_of(said.role, said.content, said.known())
+        return MessageFound.of(await mine.replace_message(conversation_id, message_id, message))
+
+    @router.patch(
+        "/conversations/{conversation_id}/messages/{message_id}", responses=responses(401, 404, 422, 503)
+    )
+    async def annotate_message(
+        conversation_id: str, message_id: UUID, noted: Notes, mine: AsyncUserMemory = mine_of
+    ) -> MessageFound:
+        """Note something of a message, such as feedback."""
+        return MessageFound.of(await mine.annotate_message(conversation_id, message_id, noted.metadata))
+
+    @router.delete(
+        "/conversations/{conversation_id}/messages/{message_id}",
+        status_code=204,
+        responses=responses(401, 404, 422, 503),
+    )
+    async def delete_message(conversation_id: str, message_id: UUID, mine: AsyncUserMemory = mine_of) -> None:
+        """Delete a message with what it leaned on."""
+        if not await mine.delete_messages(conversation_id, ids=[message_id]):
+            raise MessageNotFound(message_id)
+
+    @router.post("/conversations/{conversation_id}/truncate", responses=responses(401, 404, 422, 503))
+    async def truncate_conversation(
+        conversation_id: str, place: LastPlace, mine: AsyncUserMemory = mine_of
+    ) -> Removed:
+        """Delete all messages behind a place: before an answer is made anew, or a question is asked otherwise."""
+        return Removed(removed=await mine.truncate(conversation_id, after=place.after))

@@ -21,6 +21,7 @@ from convmemory.errors import (
     ConversationNotFound,
     ConvMemoryError,
     InvalidArgument,
+    MessageNotFound,
     StorageUnavailable,
 )
 
@@ -30,6 +31,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 _AGAIN: Final = {"Retry-After": "1"}
 _ANSWERS: Final = (
     (ConversationNotFound, 404, "there is no such conversation"),
+    (MessageNotFound, 404, "there is no such message"),
     (ConversationExists, 409, "there is a conversation of that id already"),
     (ConversationChanged, 412, "the conversation is another one by now: read it again"),
 )

@@ -10,6 +10,7 @@ from convmemory.api.health import add_health
 from convmemory.api.messages import add_messages
 from convmemory.api.problems import ProblemRoute
 from convmemory.api.sessions import add_sessions
+from convmemory.api.users import add_users
 from convmemory.errors import InvalidArgument
 
 
@@ -37,5 +38,6 @@ def create_router(memory: Memory, *, current_user: CurrentUser, max_body: int = 
     add_conversations(router, mine)
     add_messages(router, mine)
     add_sessions(router, mine)
+    add_users(router, memory, mine)
     add_health(router, asked)
     return router
