@@ -250,7 +250,7 @@ async def test_tokens_latency_and_what_a_tool_retrieved_are_stored_beside_the_re
     asked, calling, _, reply = await memory.get_messages("c", **MINE)
     assert (asked.latency_ms, calling.contexts) == (None, ())
     assert calling.latency_ms >= 20
-    assert (reply.tokens_used, reply.metadata["input_tokens"]) == (7, 3)
+    assert (reply.tokens_used, reply.facts["input_tokens"]) == (7, 3)
     assert [c.content for c in reply.contexts] == ["leave 1", "leave 2"]
     silent = create_agent(Player(), [], middleware=[remembers(memory, telemetry=False)])
     await ask(silent, "again")

@@ -25,8 +25,9 @@ import replay_proof  # noqa: E402
 
 SAMPLE = EXAMPLES / "sample_conversations.json"
 COPY = (
-    "INSERT INTO messages SELECT conversation_id, seq + 1000, gen_random_uuid(), role, content, {body}, NULL, NULL,"
-    " created_at, metadata FROM messages WHERE seq = 2"
+    "INSERT INTO messages (conversation_id, seq, id, role, content, body)"
+    " SELECT conversation_id, last_seq + 1, gen_random_uuid(), role, content, {body}"
+    " FROM messages JOIN conversations USING (conversation_id) WHERE seq = 2"
 )
 KINDS: dict[str, Callable[[int], BaseMessage]] = {
     "s": lambda at: SystemMessage(f"{at}"),
