@@ -1,7 +1,8 @@
 -- Change what is known of a conversation; each part only where it is asked for. set_title, title: the user's own title, which
 -- no automatic title replaces, or NULL for an automatic one again; set_dept, dept_id; metadata: JSON object laid over the one
 -- there; removed: names taken out of it. if_version: only where it is at that version, or NULL.
--- What it is called moves it nowhere in the list, so updated_at stays. Returns the conversation's row; no row: not there, or somebody else's.
+-- What it is called moves it nowhere in the list, so updated_at stays.
+-- Returns the conversation's row; no row: not there, or somebody else's.
 UPDATE {schema}.conversations SET
     version = version + 1,
     title = CASE WHEN %(set_title)s THEN %(title)s::text ELSE title END,

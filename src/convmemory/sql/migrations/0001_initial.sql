@@ -234,23 +234,24 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
     RETURN p_old = p_new;
 END $$;
 
--- Append a batch: one call, one commit. Makes and titles the conversation if need be, gives each new message the next
--- seq, leaves out those that are there already. Inside a VOLATILE function every statement sees what was committed
--- before it began, so what follows the row lock sees everything the lock waited for.
+-- Append a batch: one call, one commit. Makes and titles the conversation if need be, gives each new message the next seq,
+-- leaves out those that are there already. Inside a VOLATILE function every statement sees what was committed before it began,
+-- so what follows the row lock sees everything the lock waited for.
 -- p_known holds the ids that may be there already (a caller's own, or all of them when a batch is sent again); p_human is the
 -- place of the batch's newest human message, from 1, or 0; p_own names the caches that are told by whoever calls, so that all
 -- others are marked. p_make says whether a conversation that is not there is made: one that has a name is made under its name
--- alone, and a turn that began in one does not bring it back. Returns no row when the conversation is somebody else's, or was not made. stamp is the conversation's now, before what it
--- was, NULL where the batch made the conversation or brought nothing new: then no window can be extended. seqs is NULL when
--- every message was new and therefore stands at last_seq - stored + 1 .. last_seq.
+-- alone, and a turn that began in one does not bring it back. Returns no row when the conversation is somebody else's, or was
+-- not made. stamp is the conversation's now, before what it was, NULL where the batch made the conversation or brought nothing
+-- new: then no window can be extended. seqs is NULL when every message was new and therefore stands at last_seq - stored + 1
+-- .. last_seq.
 -- "Is it there already" is asked for one id at a time, and as a scalar subquery, because that can only be answered row by row
 -- from messages_by_id, however long the conversation is, and needs no other plan for another array.
 -- An id comes back for one of two reasons. Its message is sent again: the same words, and the row stays as it is. Or another
 -- message has the same id, as models behind a cache and providers with short ids give it: other words, or any words that were
--- said after the conversation stood at p_since (NULL: nobody knows; -1: a caller says that this is the same call again, so that
--- no words are compared), where the row is older than that. Then its row id follows
--- from id, words and p_since, so that it is stored, and once if it is sent again; its seq is returned with a minus sign.
--- What it calls is named in full: a caller's search_path may have one of its own, and a SET on the
+-- said after the conversation stood at p_since (NULL: nobody knows; -1: a caller says that this is the same call again, so
+-- that no words are compared), where the row is older than that. Then its row id follows
+-- from id, words and p_since, so that it is stored, and once if it is sent again; its seq is returned with a minus sign. What
+-- it calls is named in full: a caller's search_path may have one of its own, and a SET on the
 -- function costs 5 us. (An unnest of several arrays is PostgreSQL's own, and has no other name.)
 CREATE FUNCTION {schema}.append_v1(
     p_conversation uuid, p_user text, p_external text, p_dept text, p_title text,
@@ -522,9 +523,9 @@ BEGIN
 END $$;
 
 -- Delete the newest message, if it still is the one of that id; the row lock first, so that no append slips between. p_own as
--- for clear_v1. p_stamp is the conversation's afterwards, and p_first what it was to be at the first attempt of this call: so one
--- that is sent again finds that it was done. Returns '' when another message came, so that this one is still there; no row when it is gone already, by whose
--- doing nobody can tell, or the conversation is not there or somebody else's.
+-- for clear_v1. p_stamp is the conversation's afterwards, and p_first what it was to be at the first attempt of this call: so
+-- one that is sent again finds that it was done. Returns '' when another message came, so that this one is still there; no row
+-- when it is gone already, by whose doing nobody can tell, or the conversation is not there or somebody else's.
 CREATE FUNCTION {schema}.pop_v1(p_conversation uuid, p_user text, p_id uuid, p_first uuid, p_stamp uuid, p_own text[])
 RETURNS TABLE (stamp text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -562,8 +563,9 @@ END $$;
 -- message is found by its seq and what was stored there, so that doing it twice changes nothing, and nothing that came later
 -- is touched. Those of p_gone at the conversation's end are deleted; one that others have been stored after keeps its place
 -- and the words given, and loses the documents it leaned on and what is known of it but figures. What a message's row knows
--- besides its words (what the library adds to the metadata, such as tokens) stays where others are put in their place. p_title takes the place of an automatic title that says p_old_title.
--- Returns no row when the conversation is not there or somebody else's.
+-- besides its words (what the library notes of it, such as its model) stays where others are put in their place. p_title
+-- takes the place of an automatic title that says p_old_title. Returns no row when the conversation is not there or somebody
+-- else's.
 CREATE FUNCTION {schema}.revise_v1(
     p_conversation uuid, p_user text, p_seqs bigint[], p_old_contents text[], p_old_bodies text[],
     p_contents text[], p_bodies text[], p_facts jsonb[], p_gone bigint[], p_old_title text, p_title text, p_own text[]
