@@ -143,7 +143,7 @@ def moment_of(argument: str, value: object) -> datetime:
     """A time with a zone, given as such or as how long ago it was.
 
     Raises:
-        InvalidArgument: It is neither, or lies before the first or after the last of all times.
+        InvalidArgument: It is neither, or lies before the first of all times or in the future.
     """
     if isinstance(value, timedelta):
         if value < timedelta(0):
@@ -156,6 +156,8 @@ def moment_of(argument: str, value: object) -> datetime:
         raise InvalidArgument(
             argument, f"must be a timedelta, or a datetime with a time zone, not {_shown(value)}"
         )
+    if value > datetime.now(UTC):
+        raise InvalidArgument(argument, "must not be in the future")
     return value
 
 

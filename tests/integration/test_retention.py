@@ -267,6 +267,7 @@ async def test_one_that_is_spoken_in_before_its_turn_stays(memory, database):
         ({"older_than": datetime(2024, 1, 1)}, "older_than"),  # noqa: DTZ001 - no time zone is the fault
         ({"older_than": timedelta(days=-1)}, "older_than"),
         ({"older_than": timedelta.max}, "older_than"),
+        ({"older_than": datetime(2199, 1, 1, tzinfo=UTC)}, "older_than"),
         ({"older_than": YEARS, "user_id": ""}, "user_id"),
         ({"older_than": YEARS, "user_id": "ana", "dept_id": "d"}, "dept_id"),
     ],

@@ -41,14 +41,13 @@ class Changes(Body):
 
     title: str | None = Field(default=None, description="`null` for an automatic one again")
     dept_id: Name | None = None
-    metadata: dict[str, Any] | None = Field(default=None, description="laid over what is there, name by name")
+    metadata: dict[str, Any] = Field(
+        default_factory=dict, description="laid over what is there; a name with `null` is taken out"
+    )
 
     def given(self) -> dict[str, Any]:
         """What was sent, and only that."""
-        found = {name: getattr(self, name) for name in self.model_fields_set}
-        if found.get("metadata", ...) is None:
-            del found["metadata"]
-        return found
+        return {name: getattr(self, name) for name in self.model_fields_set}
 
 
 class NewMessage(Body):

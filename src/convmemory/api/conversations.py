@@ -9,11 +9,8 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 
 from convmemory._async.user_memory import AsyncUserMemory
 from convmemory.api.bodies import Changes, ConversationFound, Conversations, NewConversation
-from convmemory.api.etags import names, tag_of, version_wanted
+from convmemory.api.etags import IfMatch, matched, names, tag_of
 from convmemory.api.problems import responses
-from convmemory.errors import ConversationChanged
-
-IfMatch = Annotated[str | None, Header(description="only where the conversation has this entity tag")]
 
 
 def add_conversations(router: APIRouter, caller: Callable[..., Any]) -> None:
@@ -76,9 +73,8 @@ def _add_changes(router: APIRouter, mine_of: Any) -> None:
         if_match: IfMatch = None,
     ) -> ConversationFound:
         """Change a conversation's title, department or metadata."""
-        found = await mine.update_conversation(
-            conversation_id, **changes.given(), if_version=version_wanted(if_match)
-        )
+        version = await matched(mine, conversation_id, if_match)
+        found = await mine.update_conversation(conversation_id, **changes.given(), if_version=version)
         response.headers["ETag"] = tag_of(found)
         return ConversationFound.of(found)
 
@@ -89,15 +85,15 @@ def _add_changes(router: APIRouter, mine_of: Any) -> None:
         conversation_id: str, mine: AsyncUserMemory = mine_of, if_match: IfMatch = None
     ) -> None:
         """Delete a conversation with everything in it."""
-        if if_match is not None:
-            found = await mine.get_conversation(conversation_id)
-            if not names(if_match, tag_of(found)):
-                raise ConversationChanged(conversation_id, found.version)
+        await matched(mine, conversation_id, if_match)
         await mine.delete_conversation(conversation_id)
 
     @router.post(
-        "/conversations/{conversation_id}/clear", status_code=204, responses=responses(401, 404, 503)
+        "/conversations/{conversation_id}/clear", status_code=204, responses=responses(401, 404, 412, 503)
     )
-    async def clear_conversation(conversation_id: str, mine: AsyncUserMemory = mine_of) -> None:
+    async def clear_conversation(
+        conversation_id: str, mine: AsyncUserMemory = mine_of, if_match: IfMatch = None
+    ) -> None:
         """Delete a conversation's messages, and a title made of them; the conversation stays."""
+        await matched(mine, conversation_id, if_match)
         await mine.clear(conversation_id)

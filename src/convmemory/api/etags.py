@@ -1,33 +1,40 @@
-"""Whether a client has what is there: entity tags made of a conversation's version (RFC 9110)."""
+"""Whether a client has what is there: entity tags of conversations (RFC 9110)."""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Annotated, Final
 
+from fastapi import Header
+
+from convmemory._async.user_memory import AsyncUserMemory
+from convmemory.errors import ConversationChanged
 from convmemory.models import Conversation
 
-_NEVER: Final = 2**61
-"""A version that no conversation comes to."""
-_TAG: Final = re.compile(r'(W/)?"([^"]*)"')
+_TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
+
+IfMatch = Annotated[str | None, Header(description="only where the conversation has this entity tag")]
 
 
 def tag_of(found: Conversation) -> str:
-    """The entity tag of a conversation: another one with every change."""
-    return f'"{found.uuid.hex[:8]}-{found.version}"'
+    """The entity tag of a conversation: another one with every change, and for one that is made anew under its name."""
+    return f'"{found.created_at.timestamp():.6f}-{found.version}"'
 
 
-def names(header: str | None, tag: str) -> bool:
+def names(header: str, tag: str) -> bool:
     """Whether a list of tags, as ``If-Match`` and ``If-None-Match`` have it, has this one."""
-    if header is None:
-        return False
-    return header.strip() == "*" or any(f'"{match[2]}"' == tag for match in _TAG.finditer(header))
+    return header.strip() == "*" or tag in _TAG.findall(header)
 
 
-def version_wanted(header: str | None) -> int | None:
-    """The version that ``If-Match`` asks for, ``None`` where any will do; one that none has where the tag is not ours."""
-    if header is None or header.strip() == "*":
+async def matched(mine: AsyncUserMemory, conversation_id: str, if_match: str | None) -> int | None:
+    """The version that may be changed, ``None`` where any may be.
+
+    Raises:
+        ConversationChanged: The conversation has another tag than ``If-Match`` asks for.
+    """
+    if if_match is None:
         return None
-    found = _TAG.search(header)
-    version = found[2].rpartition("-")[2] if found else ""
-    return min(int(version), _NEVER) if version.isdecimal() else _NEVER
+    found = await mine.get_conversation(conversation_id)
+    if not names(if_match, tag_of(found)):
+        raise ConversationChanged(conversation_id, found.version)
+    return found.version

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, HTTPException, Query
 
 from convmemory._async.user_memory import AsyncUserMemory
 from convmemory.api.bodies import LastPlace, MessageFound, Messages, NewMessage, Notes, Removed
+from convmemory.api.etags import IfMatch, matched
 from convmemory.api.problems import responses
 from convmemory.drafts import draft_of
 from convmemory.errors import MessageNotFound
@@ -17,10 +18,10 @@ from convmemory.errors import MessageNotFound
 Place = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 
 
-def add_messages(router: APIRouter, caller: Callable[..., Any]) -> None:
-    """Add the routes to a router whose requests are the caller's."""
+def add_messages(router: APIRouter, caller: Callable[..., Any], roles: Collection[str]) -> None:
+    """Add the routes to a router whose requests are the caller's, who may write in these roles."""
     mine_of = Depends(caller)
-    _add_changes(router, mine_of)
+    _add_changes(router, mine_of, roles)
 
     @router.get("/conversations/{conversation_id}/messages", responses=responses(401, 404, 422, 503))
     async def list_messages(
@@ -35,7 +36,9 @@ def add_messages(router: APIRouter, caller: Callable[..., Any]) -> None:
         return Messages(items=[MessageFound.of(message) for message in found])
 
     @router.post(
-        "/conversations/{conversation_id}/messages", status_code=201, responses=responses(401, 404, 422, 503)
+        "/conversations/{conversation_id}/messages",
+        status_code=201,
+        responses=responses(401, 403, 404, 422, 503),
     )
     async def save_message(
         conversation_id: str,
@@ -47,45 +50,68 @@ def add_messages(router: APIRouter, caller: Callable[..., Any]) -> None:
         ] = None,
     ) -> MessageFound:
         """Store a message; makes the conversation if need be."""
+        _allow(said, roles)
         stored = await mine.save_message(
             conversation_id, said.role, said.content, idempotency_key=idempotency_key, **said.known()
         )
         return MessageFound.of(stored)
 
 
-def _add_changes(router: APIRouter, mine_of: Any) -> None:
+def _add_changes(router: APIRouter, mine_of: Any, roles: Collection[str]) -> None:
     @router.put(
-        "/conversations/{conversation_id}/messages/{message_id}", responses=responses(401, 404, 422, 503)
+        "/conversations/{conversation_id}/messages/{message_id}",
+        responses=responses(401, 403, 404, 412, 422, 503),
     )
     async def replace_message(
-        conversation_id: str, message_id: UUID, said: NewMessage, mine: AsyncUserMemory = mine_of
+        conversation_id: str,
+        message_id: UUID,
+        said: NewMessage,
+        mine: AsyncUserMemory = mine_of,
+        if_match: IfMatch = None,
     ) -> MessageFound:
         """Put another message in the place of a stored one; its `id` and `seq` stay."""
+        await matched(mine, conversation_id, if_match)
+        _allow(said, roles)
         message = draft_of(said.role, said.content, said.known())
         return MessageFound.of(await mine.replace_message(conversation_id, message_id, message))
 
     @router.patch(
-        "/conversations/{conversation_id}/messages/{message_id}", responses=responses(401, 404, 422, 503)
+        "/conversations/{conversation_id}/messages/{message_id}", responses=responses(401, 404, 412, 422, 503)
     )
     async def annotate_message(
-        conversation_id: str, message_id: UUID, noted: Notes, mine: AsyncUserMemory = mine_of
+        conversation_id: str,
+        message_id: UUID,
+        noted: Notes,
+        mine: AsyncUserMemory = mine_of,
+        if_match: IfMatch = None,
     ) -> MessageFound:
         """Note something of a message, such as feedback."""
+        await matched(mine, conversation_id, if_match)
         return MessageFound.of(await mine.annotate_message(conversation_id, message_id, noted.metadata))
 
     @router.delete(
         "/conversations/{conversation_id}/messages/{message_id}",
         status_code=204,
-        responses=responses(401, 404, 422, 503),
+        responses=responses(401, 404, 412, 422, 503),
     )
-    async def delete_message(conversation_id: str, message_id: UUID, mine: AsyncUserMemory = mine_of) -> None:
+    async def delete_message(
+        conversation_id: str, message_id: UUID, mine: AsyncUserMemory = mine_of, if_match: IfMatch = None
+    ) -> None:
         """Delete a message with what it leaned on."""
+        await matched(mine, conversation_id, if_match)
         if not await mine.delete_messages(conversation_id, ids=[message_id]):
             raise MessageNotFound(message_id)
 
-    @router.post("/conversations/{conversation_id}/truncate", responses=responses(401, 404, 422, 503))
+    @router.post("/conversations/{conversation_id}/truncate", responses=responses(401, 404, 412, 422, 503))
     async def truncate_conversation(
-        conversation_id: str, place: LastPlace, mine: AsyncUserMemory = mine_of
+        conversation_id: str, place: LastPlace, mine: AsyncUserMemory = mine_of, if_match: IfMatch = None
     ) -> Removed:
         """Delete all messages behind a place: before an answer is made anew, or a question is asked otherwise."""
+        await matched(mine, conversation_id, if_match)
         return Removed(removed=await mine.truncate(conversation_id, after=place.after))
+
+
+def _allow(said: NewMessage, roles: Collection[str]) -> None:
+    """Refuse words that a client would put into somebody else's mouth."""
+    if said.role not in roles:
+        raise HTTPException(403, f"messages in the role of {said.role} are not a client's to write")

@@ -22,6 +22,7 @@ from convmemory.errors import (
     ConvMemoryError,
     InvalidArgument,
     MessageNotFound,
+    NotOpen,
     StorageUnavailable,
 )
 
@@ -130,8 +131,8 @@ def _ours(error: ConvMemoryError) -> JSONResponse:
     for kind, status, detail in _ANSWERS:
         if isinstance(error, kind):
             return problem(status, detail)
-    logger.warning("a request was not answered: %s", type(error).__name__)
-    away = isinstance(error, StorageUnavailable)
+    logger.warning("a request was not answered: %s", error)
+    away = isinstance(error, (NotOpen, StorageUnavailable))
     return problem(503 if away else 500, "try again" if away else None, _AGAIN if away else None)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from fastapi import APIRouter
 
 from convmemory.api.callers import CurrentUser, Memory, awaitable, caller
@@ -14,13 +16,21 @@ from convmemory.api.users import add_users
 from convmemory.errors import InvalidArgument
 
 
-def create_router(memory: Memory, *, current_user: CurrentUser, max_body: int = 1_000_000) -> APIRouter:
+def create_router(
+    memory: Memory,
+    *,
+    current_user: CurrentUser,
+    roles: Collection[str] = ("user", "human"),
+    max_body: int = 1_000_000,
+) -> APIRouter:
     """Routes for conversations, messages, sessions and health, to be included in an application of FastAPI.
 
     Args:
         memory: The application's memory, awaited or blocking; the application opens and closes it.
         current_user: The application's own dependency: gives the id of the user who is asking, and raises an
             ``HTTPException`` for a stranger. Nobody else's conversations can be reached, or told from none.
+        roles: In which roles a client may store messages. An agent believes what stands in its conversation, so others
+            than the user's are for clients that you trust: ``("user", "assistant", "system")``.
         max_body: Bytes a request may have.
 
     Raises:
@@ -36,7 +46,7 @@ def create_router(memory: Memory, *, current_user: CurrentUser, max_body: int = 
     router = APIRouter(route_class=bounded, generate_unique_id_function=lambda route: route.name)
     mine = caller(memory, current_user)
     add_conversations(router, mine)
-    add_messages(router, mine)
+    add_messages(router, mine, frozenset(roles))
     add_sessions(router, mine)
     add_users(router, memory, mine)
     add_health(router, asked)
