@@ -9,6 +9,7 @@ from convmemory import AsyncConversationMemory, ConversationMemory, InvalidArgum
 fastapi = pytest.importorskip("fastapi", reason="not installed beside the package alone")
 import httpx  # noqa: E402 - comes with the tests of fastapi
 from fastapi import Depends, FastAPI, Header, HTTPException  # noqa: E402
+from starlette.exceptions import HTTPException as StarletteError  # noqa: E402
 
 from convmemory.api import create_router  # noqa: E402
 
@@ -239,6 +240,26 @@ async def test_what_cannot_be_used_is_said_without_what_was_sent(client, method,
     assert answer.json()["status"] == status
     assert "secret" not in answer.text
     assert len(answer.text) < 2_000
+
+
+async def test_whatever_cannot_be_read_is_a_problem_as_well(client):
+    for content in (b"\xff\xfe{", b'{"metadata": {"n": ' + b"9" * 5_000 + b"}}"):
+        answer = await client.post(
+            "/conversations", content=content, headers={"content-type": "application/json"}
+        )
+        assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+
+
+@pytest.mark.parametrize("status", [403, 419, 498])
+async def test_a_login_may_answer_with_any_status(blocking, status):
+    def over():
+        raise StarletteError(status, "log in again")
+
+    app = FastAPI()
+    app.include_router(create_router(blocking, current_user=over))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
+        answer = await client.get("/conversations")
+    assert (answer.status_code, answer.json()["detail"]) == (status, "log in again")
 
 
 async def test_a_body_that_does_not_say_how_long_it_is_is_bounded_as_well(client):

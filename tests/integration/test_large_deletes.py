@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import psycopg
 import pytest
 from langchain_core.messages import HumanMessage
 
 from convmemory import ConversationNotFound, Draft, RetrievedContext
 from convmemory._async.cache_register import BATCH
 from convmemory.ids import conversation_key
-from fix_memory import read, texts
+from fix_memory import read, texts, until
 
 MANY = 12_000
 WAYS = ["delete", "clear"]
@@ -261,3 +264,21 @@ async def test_the_row_of_a_name_is_not_made_anew_by_its_uuid(memory, store, key
     with pytest.raises(ConversationNotFound):
         await memory.create_conversation("ana", conversation_id=large)
     assert left()[1] == MANY
+
+
+async def test_one_is_made_while_its_delete_commits(memory, key, large, database, database_url, schema):
+    """The statement that makes it waits for the delete, and finds nobody's row when it goes on."""
+    with psycopg.connect(database_url, options=f"-c search_path={schema}") as other:
+        other.execute("SELECT delete_v1(%s, 'ana', '{}', 2)", [key.uuid])
+        anew = {"conversation_id": "c", "title": "anew"}
+        making = asyncio.ensure_future(
+            asyncio.to_thread(memory.blocking.create_conversation, "ana", **anew)
+            if hasattr(memory, "blocking")
+            else memory.create_conversation("ana", **anew)
+        )
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        await until(lambda: database.execute(waits).fetchone() == (1,))
+        other.commit()
+        made = await making
+
+    assert (made.title, made.message_count) == ("anew", 0)

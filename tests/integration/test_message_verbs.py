@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -127,6 +128,24 @@ async def test_an_automatic_title_goes_with_what_it_was_made_of(memory, said):
     assert (found.title, found.title_source) == (None, "none")
     await memory.save_message("c", "user", "What else?", **ANA)
     assert (await memory.get_conversation("c", **ANA)).title == "What else?"
+
+
+async def test_a_title_stays_while_the_message_that_gave_it_does(memory):
+    """Whatever else begins alike."""
+    await saved(memory, "Hi", "hello", "History of Rome?", "long", "Himalaya trip?", "far")
+    await memory.delete_messages("c", seqs=[3], **ANA)
+    [*_, last, _] = await memory.get_messages("c", **ANA)
+    await memory.replace_message("c", last, ("human", "My secret"), **ANA)
+    assert (await memory.get_conversation("c", **ANA)).title == "Hi"
+    await memory.delete_messages("c", seqs=[1], **ANA)
+    assert (await memory.get_conversation("c", **ANA)).title is None
+
+
+async def test_long_messages_are_deleted_as_fast_as_short_ones(memory):
+    await saved(memory, *["a question of many words, " * 12_000, "answer"] * 100)
+    began = time.monotonic()
+    assert await memory.truncate("c", after=0, **ANA) == 200
+    assert time.monotonic() - began < 3  # it was 9 s, under the conversation's lock
 
 
 async def test_a_title_that_says_something_else_stays(memory):

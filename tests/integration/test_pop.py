@@ -45,6 +45,13 @@ async def test_the_newest_message_is_taken_and_the_rest_stay(memory):
     assert (await memory.get_conversation("c", **ANA)).message_count == 2
 
 
+async def test_an_automatic_title_goes_with_the_message_it_quotes(memory):
+    await saved(memory, "My secret", "hm", "My secret illness")
+    for title in ("My secret", "My secret", None):
+        await memory._store.pop(KEY)
+        assert (await memory.get_conversation("c", **ANA)).title == title
+
+
 async def test_what_comes_next_takes_its_place(memory):
     await saved(memory, "one", "two")
     await memory._store.pop(KEY)

@@ -258,7 +258,7 @@ def test_every_function_in_the_database_compares_the_user(function):
 def test_the_statements_and_functions_are_found():
     assert len(STATEMENTS) >= 10
     assert {
-        *("append_v1", "clear_v1", "delete_v1", "pop_v1", "revise_v1", "newest_human_v1"),
+        *("append_v1", "clear_v1", "delete_v1", "pop_v1", "revise_v1", "newest_human_v1", "title_seq_v1"),
         *("annotate_v1", "erase_v1", "remove_v1", "replace_v1"),
     } == {name for name, *_ in FUNCTIONS}
 

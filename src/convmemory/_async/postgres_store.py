@@ -23,6 +23,8 @@ _BIGGEST: Final = 2**62
 _WHOSE_DOING: Final = "its answer was lost, and whether it took the message that is gone cannot be told"
 _EVER: Final = "infinity"
 _NEVER: Final = "-infinity"
+_ANEW: Final = 10
+"""How often a conversation is made that is deleted at that very moment."""
 
 
 class AsyncPostgresStore(AsyncCacheRegister):
@@ -160,18 +162,19 @@ class AsyncPostgresStore(AsyncCacheRegister):
         if key.named_only:
             return await self.get_conversation(key), False
         stamp = uuid4()
-        found = await self._run(
-            "create_conversation",
-            {
-                **await self._mine(key),
-                "external_id": key.external_id,
-                "title": title,
-                "dept_id": dept_id,
-                "new_stamp": stamp,
-                "first_stamp": stamp,
-                "metadata": postgres_rows.json_text(metadata),
-            },
-        )
+        parameters = {
+            **await self._mine(key),
+            "external_id": key.external_id,
+            "title": title,
+            "dept_id": dept_id,
+            "new_stamp": stamp,
+            "first_stamp": stamp,
+            "metadata": postgres_rows.json_text(metadata),
+        }
+        for _ in range(_ANEW):
+            found = await self._run("create_conversation", parameters)
+            if found or await self.owns(key) is not None:
+                break  # else it was deleted while the statement waited for it, and is made after all
         return self._one(key, [row[:-1] for row in found]), bool(found[0][-1])
 
     async def get_conversation(self, key: ConversationKey) -> Conversation:

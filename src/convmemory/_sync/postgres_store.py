@@ -24,6 +24,8 @@ _BIGGEST: Final = 2**62
 _WHOSE_DOING: Final = "its answer was lost, and whether it took the message that is gone cannot be told"
 _EVER: Final = "infinity"
 _NEVER: Final = "-infinity"
+_ANEW: Final = 10
+"""How often a conversation is made that is deleted at that very moment."""
 
 
 class PostgresStore(CacheRegister):
@@ -159,18 +161,19 @@ class PostgresStore(CacheRegister):
         if key.named_only:
             return self.get_conversation(key), False
         stamp = uuid4()
-        found = self._run(
-            "create_conversation",
-            {
-                **self._mine(key),
-                "external_id": key.external_id,
-                "title": title,
-                "dept_id": dept_id,
-                "new_stamp": stamp,
-                "first_stamp": stamp,
-                "metadata": postgres_rows.json_text(metadata),
-            },
-        )
+        parameters = {
+            **self._mine(key),
+            "external_id": key.external_id,
+            "title": title,
+            "dept_id": dept_id,
+            "new_stamp": stamp,
+            "first_stamp": stamp,
+            "metadata": postgres_rows.json_text(metadata),
+        }
+        for _ in range(_ANEW):
+            found = self._run("create_conversation", parameters)
+            if found or self.owns(key) is not None:
+                break  # else it was deleted while the statement waited for it, and is made after all
         return self._one(key, [row[:-1] for row in found]), bool(found[0][-1])
 
     def get_conversation(self, key: ConversationKey) -> Conversation:

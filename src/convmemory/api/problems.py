@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from http import HTTPStatus
+from http.client import responses as PHRASES  # noqa: N812 - `responses` is what FastAPI calls something else
 from typing import Any, Final
 
 from fastapi import Request, Response
-from fastapi.exceptions import HTTPException, RequestValidationError
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
 from starlette.types import Message as Event
 from starlette.types import Receive
 
@@ -59,7 +60,7 @@ def problem(
     **more: Any,
 ) -> JSONResponse:
     """A response that says what went wrong."""
-    found = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, **more)
+    found = Problem(title=PHRASES.get(status, "Error"), status=status, detail=detail, **more)
     return JSONResponse(
         found.model_dump(exclude_none=True), status, headers=dict(headers or {}), media_type=MEDIA_TYPE
     )
@@ -69,8 +70,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What a route may answer with besides what it is for, as OpenAPI has it."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
-        status: {"description": HTTPStatus(status).phrase, "model": Problem, "content": content}
-        for status in statuses
+        status: {"description": PHRASES[status], "model": Problem, "content": content} for status in statuses
     }
 
 

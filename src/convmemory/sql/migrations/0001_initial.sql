@@ -522,6 +522,28 @@ BEGIN
         WHERE newest.role = 'human' LIMIT 1), 0);
 END $$;
 
+-- Whether an automatic title was made of what a message says: it begins as the message does, letters and digits compared.
+-- Where a title has neither, it may have been.
+CREATE FUNCTION {schema}.gave_title_v1(p_title text, p_content text) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT starts_with(
+        regexp_replace(left(ltrim(p_content, E' \t\r\n'), 1000), '[^[:alnum:]]+', '', 'g'),
+        regexp_replace(p_title, '[^[:alnum:]]+', '', 'g'))
+$$;
+
+-- Which message gave an automatic title: the first of a human's that may have; NULL where none of the first 200 messages may.
+CREATE FUNCTION {schema}.title_seq_v1(p_conversation uuid, p_user text, p_cleared bigint, p_title text) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (
+        SELECT said.seq FROM (
+            SELECT m.seq, m.role, m.content FROM {schema}.messages AS m
+            WHERE m.conversation_id = p_conversation AND m.seq > p_cleared
+              AND (SELECT c.user_id = p_user FROM {schema}.conversations AS c WHERE c.conversation_id = p_conversation)
+            ORDER BY m.conversation_id, m.seq LIMIT 200) AS said
+        WHERE said.role = 'human' AND {schema}.gave_title_v1(p_title, said.content) LIMIT 1);
+END $$;
+
 -- Delete the newest message, if it still is the one of that id; the row lock first, so that no append slips between. p_own as
 -- for clear_v1. p_stamp is the conversation's afterwards, and p_first what it was to be at the first attempt of this call: so
 -- one that is sent again finds that it was done. Returns '' when another message came, so that this one is still there; no row
@@ -533,10 +555,14 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c {schema}.conversations;
     place bigint;
+    titled_by bigint;
 BEGIN
     PERFORM {schema}.begin_change_v1(p_conversation);
     SELECT * INTO c FROM {schema}.conversations
     WHERE conversation_id = p_conversation AND user_id = p_user FOR NO KEY UPDATE;
+    IF c.title_source = 'auto' THEN
+        titled_by := {schema}.title_seq_v1(p_conversation, p_user, c.cleared, c.title);
+    END IF;
     DELETE FROM {schema}.messages AS m
     WHERE m.conversation_id = c.conversation_id AND m.id = p_id
       AND m.seq = (SELECT n.seq FROM {schema}.messages AS n
@@ -552,6 +578,8 @@ BEGIN
     DELETE FROM {schema}.message_contexts AS x WHERE x.conversation_id = p_conversation AND x.seq = place;
     UPDATE {schema}.conversations AS now_ SET
         stamp = p_stamp, version = c.version + 1, gaps = c.gaps + 1, updated_at = now(),
+        title = CASE WHEN titled_by = place THEN NULL ELSE c.title END, -- it quotes what is deleted
+        title_source = CASE WHEN titled_by = place THEN 'none' ELSE c.title_source END,
         last_human_seq = CASE WHEN c.last_human_seq < place THEN c.last_human_seq
                               ELSE {schema}.newest_human_v1(p_conversation, p_user, c.cleared) END
     WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
@@ -619,13 +647,6 @@ BEGIN
     RETURN QUERY SELECT c.stamp::text;
 END $$;
 
--- Whether an automatic title was made of what a message says: it begins as the message does, letters and digits compared.
--- Where a title has neither, it may have been.
-CREATE FUNCTION {schema}.gave_title_v1(p_title text, p_content text) RETURNS boolean
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT starts_with(regexp_replace(p_content, '[^[:alnum:]]+', '', 'g'), regexp_replace(p_title, '[^[:alnum:]]+', '', 'g'))
-$$;
-
 -- Delete messages of a conversation: those of p_seqs and of p_ids, and of those with a seq above p_after, up to p_upto, the
 -- newest p_most (none, where p_after is NULL). The row lock first; the conversation stays, and goes on counting. An automatic
 -- title that was made of one of them goes too. Those that are not there (any more) are passed over, so that doing it twice
@@ -654,10 +675,8 @@ BEGIN
                  WHERE m.conversation_id = p_conversation AND m.seq > p_after AND m.seq <= p_upto AND m.seq > c.cleared
                  ORDER BY m.conversation_id DESC, m.seq DESC LIMIT p_most);
     doomed := ARRAY(SELECT d.seq FROM unnest(doomed) AS d (seq) WHERE d.seq > c.cleared);
-    untitled := c.title_source = 'auto' AND EXISTS (
-        SELECT FROM {schema}.messages AS m
-        WHERE m.conversation_id = p_conversation AND m.seq = ANY (doomed) AND m.role = 'human'
-          AND {schema}.gave_title_v1(c.title, m.content));
+    untitled := c.title_source = 'auto'
+        AND coalesce({schema}.title_seq_v1(p_conversation, p_user, c.cleared, c.title) = ANY (doomed), false);
     DELETE FROM {schema}.message_contexts AS x WHERE x.conversation_id = p_conversation AND x.seq = ANY (doomed);
     DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (doomed);
     GET DIAGNOSTICS number = ROW_COUNT;
@@ -701,7 +720,8 @@ BEGIN
         RETURN QUERY SELECT c.stamp::text, false;
         RETURN;
     END IF;
-    retitled := c.title_source = 'auto' AND old.role = 'human' AND {schema}.gave_title_v1(c.title, old.content);
+    retitled := c.title_source = 'auto'
+        AND coalesce({schema}.title_seq_v1(p_conversation, p_user, c.cleared, c.title) = old.seq, false);
     UPDATE {schema}.messages AS m SET
         role = p_role, content = p_content, body = p_body, tokens_used = p_tokens, latency_ms = p_latency,
         created_at = coalesce(p_created, old.created_at), metadata = p_metadata, facts = p_facts
