@@ -252,13 +252,23 @@ def test_every_function_in_the_database_compares_the_user(function):
     _, parameters, body = function
 
     assert "p_user text" in parameters
-    assert re.search(r"user_id (?:<>|=|IS DISTINCT FROM) p_user\b", body)
+    compared = r"user_id (?:<>|=|IS DISTINCT FROM) p_user\b"  # here, or in the one function that locks the row for several
+    assert re.search(rf"{compared}|INTO c FROM \S+\.hold_v1\(p_conversation, p_user\)", body)
 
 
 def test_the_statements_and_functions_are_found():
     assert len(STATEMENTS) >= 10
     assert {
-        *("append_v1", "clear_v1", "delete_v1", "pop_v1", "revise_v1", "newest_human_v1", "title_seq_v1"),
+        *(
+            "append_v1",
+            "clear_v1",
+            "delete_v1",
+            "pop_v1",
+            "revise_v1",
+            "newest_human_v1",
+            "title_seq_v1",
+            "hold_v1",
+        ),
         *("annotate_v1", "erase_v1", "remove_v1", "replace_v1"),
     } == {name for name, *_ in FUNCTIONS}
 

@@ -398,6 +398,15 @@ BEGIN
     PERFORM set_config('convmemory.seen_to', p_conversation::text, true);
 END $$;
 
+-- The same for a change of some of a user's messages: and the conversation's row, locked, so that no append slips between.
+CREATE FUNCTION {schema}.hold_v1(p_conversation uuid, p_user text) RETURNS SETOF {schema}.conversations
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM {schema}.begin_change_v1(p_conversation);
+    RETURN QUERY SELECT c.* FROM {schema}.conversations AS c
+    WHERE c.conversation_id = p_conversation AND c.user_id = p_user FOR NO KEY UPDATE;
+END $$;
+
 -- And what it ends with: a mark for every cache but those that the caller tells. Always executed, since the lock it takes on
 -- marks is what a new cache waits for. (append_v1 has it in its own text: a call would be felt there.)
 CREATE FUNCTION {schema}.mark_others_v1(p_conversation uuid, p_own text[]) RETURNS void LANGUAGE plpgsql
@@ -557,9 +566,7 @@ DECLARE
     place bigint;
     titled_by bigint;
 BEGIN
-    PERFORM {schema}.begin_change_v1(p_conversation);
-    SELECT * INTO c FROM {schema}.conversations
-    WHERE conversation_id = p_conversation AND user_id = p_user FOR NO KEY UPDATE;
+    SELECT * INTO c FROM {schema}.hold_v1(p_conversation, p_user);
     IF c.title_source = 'auto' THEN
         titled_by := {schema}.title_seq_v1(p_conversation, p_user, c.cleared, c.title);
     END IF;
@@ -606,9 +613,7 @@ DECLARE
     newest bigint; -- what stays
     removed bigint;
 BEGIN
-    PERFORM {schema}.begin_change_v1(p_conversation);
-    SELECT * INTO c FROM {schema}.conversations
-    WHERE conversation_id = p_conversation AND user_id = p_user FOR NO KEY UPDATE;
+    SELECT * INTO c FROM {schema}.hold_v1(p_conversation, p_user);
     IF NOT FOUND THEN
         RETURN;
     END IF;
@@ -663,9 +668,7 @@ DECLARE
     number bigint;
     untitled boolean;
 BEGIN
-    PERFORM {schema}.begin_change_v1(p_conversation);
-    SELECT * INTO c FROM {schema}.conversations
-    WHERE conversation_id = p_conversation AND user_id = p_user FOR NO KEY UPDATE;
+    SELECT * INTO c FROM {schema}.hold_v1(p_conversation, p_user);
     IF NOT FOUND THEN
         RETURN;
     END IF;
@@ -708,9 +711,7 @@ DECLARE
     old {schema}.messages;
     retitled boolean;
 BEGIN
-    PERFORM {schema}.begin_change_v1(p_conversation);
-    SELECT * INTO c FROM {schema}.conversations
-    WHERE conversation_id = p_conversation AND user_id = p_user FOR NO KEY UPDATE;
+    SELECT * INTO c FROM {schema}.hold_v1(p_conversation, p_user);
     IF NOT FOUND THEN
         RETURN;
     END IF;
@@ -752,9 +753,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c {schema}.conversations;
 BEGIN
-    PERFORM {schema}.begin_change_v1(p_conversation);
-    SELECT * INTO c FROM {schema}.conversations
-    WHERE conversation_id = p_conversation AND user_id = p_user FOR NO KEY UPDATE;
+    SELECT * INTO c FROM {schema}.hold_v1(p_conversation, p_user);
     IF NOT FOUND THEN
         RETURN;
     END IF;
