@@ -9,14 +9,14 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 
 from convmemory._async.user_memory import AsyncUserMemory
 from convmemory.api.bodies import Changes, ConversationFound, Conversations, NewConversation
-from convmemory.api.etags import IfMatch, matched, names, tag_of
+from convmemory.api.etags import matching, names, tag_of
 from convmemory.api.problems import responses
 
 
 def add_conversations(router: APIRouter, caller: Callable[..., Any]) -> None:
     """Add the routes to a router whose requests are the caller's."""
     mine_of = Depends(caller)
-    _add_changes(router, mine_of)
+    _add_changes(router, mine_of, Depends(matching(caller)))
 
     @router.get("/conversations", responses=responses(401, 422, 503))
     async def list_conversations(
@@ -63,37 +63,36 @@ def add_conversations(router: APIRouter, caller: Callable[..., Any]) -> None:
         return ConversationFound.of(found)
 
 
-def _add_changes(router: APIRouter, mine_of: Any) -> None:
+def _add_changes(router: APIRouter, mine_of: Any, unchanged: Any) -> None:
     @router.patch("/conversations/{conversation_id}", responses=responses(401, 404, 412, 422, 503))
     async def update_conversation(
         conversation_id: str,
         changes: Changes,
         response: Response,
         mine: AsyncUserMemory = mine_of,
-        if_match: IfMatch = None,
+        version: int | None = unchanged,
     ) -> ConversationFound:
         """Change a conversation's title, department or metadata."""
-        version = await matched(mine, conversation_id, if_match)
         found = await mine.update_conversation(conversation_id, **changes.given(), if_version=version)
         response.headers["ETag"] = tag_of(found)
         return ConversationFound.of(found)
 
     @router.delete(
-        "/conversations/{conversation_id}", status_code=204, responses=responses(401, 404, 412, 503)
+        "/conversations/{conversation_id}",
+        status_code=204,
+        dependencies=[unchanged],
+        responses=responses(401, 404, 412, 503),
     )
-    async def delete_conversation(
-        conversation_id: str, mine: AsyncUserMemory = mine_of, if_match: IfMatch = None
-    ) -> None:
+    async def delete_conversation(conversation_id: str, mine: AsyncUserMemory = mine_of) -> None:
         """Delete a conversation with everything in it."""
-        await matched(mine, conversation_id, if_match)
         await mine.delete_conversation(conversation_id)
 
     @router.post(
-        "/conversations/{conversation_id}/clear", status_code=204, responses=responses(401, 404, 412, 503)
+        "/conversations/{conversation_id}/clear",
+        status_code=204,
+        dependencies=[unchanged],
+        responses=responses(401, 404, 412, 503),
     )
-    async def clear_conversation(
-        conversation_id: str, mine: AsyncUserMemory = mine_of, if_match: IfMatch = None
-    ) -> None:
+    async def clear_conversation(conversation_id: str, mine: AsyncUserMemory = mine_of) -> None:
         """Delete a conversation's messages, and a title made of them; the conversation stays."""
-        await matched(mine, conversation_id, if_match)
         await mine.clear(conversation_id)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from collections.abc import Callable
+from typing import Annotated, Any, Final
 
-from fastapi import Header
+from fastapi import Depends, Header
 
 from convmemory._async.user_memory import AsyncUserMemory
 from convmemory.errors import ConversationChanged
 from convmemory.models import Conversation
 
 _TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
-
-IfMatch = Annotated[str | None, Header(description="only where the conversation has this entity tag")]
 
 
 def tag_of(found: Conversation) -> str:
@@ -26,15 +25,25 @@ def names(header: str, tag: str) -> bool:
     return header.strip() == "*" or tag in _TAG.findall(header)
 
 
-async def matched(mine: AsyncUserMemory, conversation_id: str, if_match: str | None) -> int | None:
-    """The version that may be changed, ``None`` where any may be.
+def matching(caller: Callable[..., Any]) -> Callable[..., Any]:
+    """A dependency that goes on only where ``If-Match`` allows it, and gives the version that may be changed.
 
-    Raises:
-        ConversationChanged: The conversation has another tag than ``If-Match`` asks for.
+    It looks just before the change; where the verb takes ``if_version``, the statement compares once more.
     """
-    if if_match is None:
-        return None
-    found = await mine.get_conversation(conversation_id)
-    if not names(if_match, tag_of(found)):
-        raise ConversationChanged(conversation_id, found.version)
-    return found.version
+    mine_of = Depends(caller)
+
+    async def matched(
+        conversation_id: str,
+        if_match: Annotated[
+            str | None, Header(description="only where the conversation has this tag")
+        ] = None,
+        mine: AsyncUserMemory = mine_of,
+    ) -> int | None:
+        if if_match is None:
+            return None
+        found = await mine.get_conversation(conversation_id)
+        if not names(if_match, tag_of(found)):
+            raise ConversationChanged(conversation_id, found.version)
+        return found.version
+
+    return matched

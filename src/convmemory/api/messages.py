@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Query
 
 from convmemory._async.user_memory import AsyncUserMemory
 from convmemory.api.bodies import LastPlace, MessageFound, Messages, NewMessage, Notes, Removed
-from convmemory.api.etags import IfMatch, matched
+from convmemory.api.etags import matching
 from convmemory.api.problems import responses
 from convmemory.drafts import draft_of
 from convmemory.errors import MessageNotFound
@@ -21,7 +21,7 @@ Place = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 def add_messages(router: APIRouter, caller: Callable[..., Any], roles: Collection[str]) -> None:
     """Add the routes to a router whose requests are the caller's, who may write in these roles."""
     mine_of = Depends(caller)
-    _add_changes(router, mine_of, roles)
+    _add_changes(router, mine_of, Depends(matching(caller)), roles)
 
     @router.get("/conversations/{conversation_id}/messages", responses=responses(401, 404, 422, 503))
     async def list_messages(
@@ -57,9 +57,10 @@ def add_messages(router: APIRouter, caller: Callable[..., Any], roles: Collectio
         return MessageFound.of(stored)
 
 
-def _add_changes(router: APIRouter, mine_of: Any, roles: Collection[str]) -> None:
+def _add_changes(router: APIRouter, mine_of: Any, unchanged: Any, roles: Collection[str]) -> None:
     @router.put(
         "/conversations/{conversation_id}/messages/{message_id}",
+        dependencies=[unchanged],
         responses=responses(401, 403, 404, 412, 422, 503),
     )
     async def replace_message(
@@ -67,47 +68,46 @@ def _add_changes(router: APIRouter, mine_of: Any, roles: Collection[str]) -> Non
         message_id: UUID,
         said: NewMessage,
         mine: AsyncUserMemory = mine_of,
-        if_match: IfMatch = None,
     ) -> MessageFound:
         """Put another message in the place of a stored one; its `id` and `seq` stay."""
-        await matched(mine, conversation_id, if_match)
         _allow(said, roles)
         message = draft_of(said.role, said.content, said.known())
         return MessageFound.of(await mine.replace_message(conversation_id, message_id, message))
 
     @router.patch(
-        "/conversations/{conversation_id}/messages/{message_id}", responses=responses(401, 404, 412, 422, 503)
+        "/conversations/{conversation_id}/messages/{message_id}",
+        dependencies=[unchanged],
+        responses=responses(401, 404, 412, 422, 503),
     )
     async def annotate_message(
         conversation_id: str,
         message_id: UUID,
         noted: Notes,
         mine: AsyncUserMemory = mine_of,
-        if_match: IfMatch = None,
     ) -> MessageFound:
         """Note something of a message, such as feedback."""
-        await matched(mine, conversation_id, if_match)
         return MessageFound.of(await mine.annotate_message(conversation_id, message_id, noted.metadata))
 
     @router.delete(
         "/conversations/{conversation_id}/messages/{message_id}",
         status_code=204,
+        dependencies=[unchanged],
         responses=responses(401, 404, 412, 422, 503),
     )
-    async def delete_message(
-        conversation_id: str, message_id: UUID, mine: AsyncUserMemory = mine_of, if_match: IfMatch = None
-    ) -> None:
+    async def delete_message(conversation_id: str, message_id: UUID, mine: AsyncUserMemory = mine_of) -> None:
         """Delete a message with what it leaned on."""
-        await matched(mine, conversation_id, if_match)
         if not await mine.delete_messages(conversation_id, ids=[message_id]):
             raise MessageNotFound(message_id)
 
-    @router.post("/conversations/{conversation_id}/truncate", responses=responses(401, 404, 412, 422, 503))
+    @router.post(
+        "/conversations/{conversation_id}/truncate",
+        dependencies=[unchanged],
+        responses=responses(401, 404, 412, 422, 503),
+    )
     async def truncate_conversation(
-        conversation_id: str, place: LastPlace, mine: AsyncUserMemory = mine_of, if_match: IfMatch = None
+        conversation_id: str, place: LastPlace, mine: AsyncUserMemory = mine_of
     ) -> Removed:
         """Delete all messages behind a place: before an answer is made anew, or a question is asked otherwise."""
-        await matched(mine, conversation_id, if_match)
         return Removed(removed=await mine.truncate(conversation_id, after=place.after))
 
 
