@@ -6,6 +6,7 @@
     python benchmarks/run.py bulk
     python benchmarks/run.py storage
     python benchmarks/run.py growth --messages 1000000
+    python benchmarks/run.py writes --turns 20000
 
 Servers are started for the run unless DATABASE_URL and REDIS_URL name some. Quote ratios, not microseconds.
 The exit status is 1 when convmemory did not see its own last write.
@@ -28,7 +29,9 @@ from adapters import opened
 from servers import servers
 from timing import finish
 
-PHASES = ("turns", "workers", "bulk", "storage", "growth")
+PHASES = ("turns", "workers", "bulk", "storage", "growth", "writes")
+ALONE = ("growth", "writes")
+"""Those that are about this library alone."""
 MEASURED = (
     *("convmemory", "langchain-core", "psycopg", "redis", "hiredis", "langchain-postgres"),
     *("langchain-community", "openai-agents", "SQLAlchemy", "asyncpg"),
@@ -46,6 +49,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, nargs="+", default=[16, 64], help="at once (workers)")
     parser.add_argument("--seconds", type=float, default=2.0, help="a slice, of three (workers)")
     parser.add_argument("--messages", type=int, default=200_000, help="in the large database (growth)")
+    parser.add_argument("--turns", type=int, default=20_000, help="to store (writes)")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     return parser.parse_args()
 
@@ -77,7 +81,7 @@ def main() -> int:
     with servers() as what:
         print(what, file=sys.stderr)
         only = [part for part in options.only.split(",") if part]
-        adapters = [] if options.phase == "growth" else opened(only)  # that one is about this library alone
+        adapters = [] if options.phase in ALONE else opened(only)
         try:
             figures = import_module(f"phases.{options.phase}").run(adapters, options)
         finally:
