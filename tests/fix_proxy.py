@@ -6,6 +6,7 @@ with proxy.counting() as counted: ...      # counted.round_trips, counted.reques
 proxy.mode = "drop_replies"                # what happens to traffic from now on, see MODES
 proxy.reset_all()                          # every connection is reset; new ones follow the mode
 proxy.forget_all()                         # open connections go silent; new ones follow the mode
+proxy.lead_to(other_url)                 # every connection is reset; new ones go to another server
 """
 
 from __future__ import annotations
@@ -259,6 +260,11 @@ class Proxy:
         with self.lock:
             for link in self._links:
                 link.forgotten = True
+
+    def lead_to(self, url: str) -> None:
+        """Lead to another server from now on, as a name does whose address was changed."""
+        self._pointed_at(url)
+        self.reset_all()
 
     def reset_all(self) -> None:
         """Reset every open connection, and return once they are gone."""

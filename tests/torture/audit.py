@@ -37,8 +37,10 @@ CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON {schema}.conversations
     FOR EACH ROW EXECUTE FUNCTION {schema}.audit_conversation();
 """
 _READ = (
-    "SELECT transaction::text::bigint, conversation, what, seq, said, at - %s FROM {schema}.audit ORDER BY n"
+    "SELECT transaction::text::bigint, conversation, what, seq, said, at - %s FROM {schema}.audit "
+    "WHERE n > %s ORDER BY n"
 )
+_NEWEST = "SELECT coalesce(max(n), 0) FROM {schema}.audit"
 
 
 def install(conn: psycopg.Connection[Any], schema: str) -> None:
@@ -46,8 +48,16 @@ def install(conn: psycopg.Connection[Any], schema: str) -> None:
     conn.execute(sql.SQL(_INSTALL).format(schema=sql.Identifier(schema)))
 
 
-def read(conn: psycopg.Connection[Any], schema: str) -> list[Event]:
-    """Everything that was committed, in order; its times by the clock of the records."""
+def read(conn: psycopg.Connection[Any], schema: str, after: int = 0) -> list[Event]:
+    """Everything that was committed, in order, or the rows after one of them; its times by the clock of the records."""
     apart = time.time() - time.perf_counter()
-    rows = conn.execute(sql.SQL(_READ).format(schema=sql.Identifier(schema)), [apart])
+    rows = conn.execute(sql.SQL(_READ).format(schema=sql.Identifier(schema)), [apart, after])
     return [Event(transaction, str(conversation), *rest) for transaction, conversation, *rest in rows]
+
+
+def newest(conn: psycopg.Connection[Any], schema: str) -> int:
+    """The number of the newest row, of which every later one has a higher number."""
+    found = conn.execute(sql.SQL(_NEWEST).format(schema=sql.Identifier(schema))).fetchone()
+    assert found
+    number: int = found[0]
+    return number

@@ -5,11 +5,11 @@ doubled   a message is stored or shown twice;
 disorder  of two writes, one acknowledged before the other began, the later one stands first;
 stale     a read returned less than a write acknowledged before it began, or than a read finished before it began;
 leaked    a read showed what was deleted before it began, another conversation, or another user's;
-phantom   a read showed a message that was never committed;
+phantom   a read showed a message that was never committed, or one that PostgreSQL had lost long before;
 surprise  a call ended in an error that no caller is told to expect;
 useless   Redis served almost nothing though nothing was done to it.
 
-Outcomes nobody knows (no answer, or ``StorageUnavailable``) count as either. Two things are not held against the
+Outcomes nobody knows (no answer, or ``StorageUnavailable``) count as either. Some things are not held against the
 library, because its documentation says so; they are counted as *excused*:
 
 unseen    a write committed and not yet acknowledged was seen by a read that could not reach Redis, and not by a later
@@ -17,7 +17,9 @@ unseen    a write committed and not yet acknowledged was seen by a read that cou
 hidden    a write acknowledged by a writer who could not reach Redis, and therefore marked, was not seen by a reader
           who could: only within ``LOOK`` seconds, in which every process looks for marks;
 apart     the same where writer and reader have different caches, or the writer has none: what one of them is told, the
-          other finds marked. Nor does what was shown through one cache bind the other.
+          other finds marked. Nor does what was shown through one cache bind the other. Who reaches Redis through a name
+          that led to a copy of it for a while had two;
+gone      an acknowledged write was lost with a primary whose replica did not have it yet.
 
 The first two need the word of the process concerned that Redis had just failed it. Where no fault of Redis was played at that
 time (a busy machine exceeds a deadline), they are counted apart, as *unplanned*.
@@ -30,6 +32,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from math import inf
 
 from convmemory.windows.trust import OLDEST_LOOK
 from torture.records import OK, Event, Fault, History, Read, Write
@@ -151,7 +154,11 @@ class _Conversation:
         if missing:
             self._accuse("lost", write.end, f"acknowledged and not stored: {', '.join(missing)}")
             return
-        at = stored[write.tokens[0]]
+        # a write that was sent again after PostgreSQL lost it is acknowledged where it stands now
+        at = max(
+            (at for at in stored[write.tokens[0]] if self._earliest[at] <= write.end),
+            default=stored[write.tokens[0]][0],
+        )
         state = self._timeline.states[at]
         if tuple(state.life[state.length - len(write.tokens) : state.length]) != write.tokens:
             self._accuse("disorder", write.end, f"a batch is torn or out of order: {write.tokens}")
@@ -162,6 +169,8 @@ class _Conversation:
     def _acknowledge(self, state: int, write: Write) -> None:
         self._acknowledged.append((state, write))
         self._floor.acknowledged = max(self._floor.acknowledged, state)
+        if self._timeline.states[state].lost < inf:
+            self._judgement.excuse("gone")
 
     def _read(self, read: Read) -> None:
         floor = self._floors[id(read)]
@@ -170,6 +179,13 @@ class _Conversation:
         if not states:
             self._senseless(read)
             return
+        left = [state for state in states if not self._long_lost(state, read)]
+        if not left:
+            gone = self._timeline.states[states[-1]].lost
+            text = f"{read.reader} was shown {_brief(read.saw)} {read.begin - gone:.3f} s after it was lost"
+            self._accuse("phantom", read.end, text)
+            return
+        states = left
         needed = floor.needed(read.cache)
         at = bisect_left(states, needed)
         state = states[at] if at < len(states) else states[-1]
@@ -197,7 +213,7 @@ class _Conversation:
         missed = [w for at, w in self._acknowledged if at > state and w.end < read.begin]
         before = [r for at, r in self._shown if at > state and r.end < read.begin and r.cache == read.cache]
         plain = [w for w in missed if not self._hidden(w, read)]
-        told = [] if missed else [r for r in before if not r.dark]
+        told = [] if missed else [r for r in before if not (r.dark or self._led_elsewhere(r, read))]
         if plain or told:
             wiped = read.saw and any(w.do != "append" for w in missed)
             since = (plain or told)[0]
@@ -208,7 +224,8 @@ class _Conversation:
                 f"{' by Redis' if read.hit else ''} {read.begin - since.end:.3f} s after {_named(since)}",
             )
             return
-        if missed and not any(w.marked for w in missed):
+        elsewhere = not any(w.marked for w in missed) if missed else not any(r.dark for r in before)
+        if elsewhere:
             self._judgement.excuse("apart")
             return
         failed = [(w.begin, w.end) for w in missed] or [(r.begin, r.end) for r in before]
@@ -218,8 +235,18 @@ class _Conversation:
     def _hidden(self, write: Write, read: Read) -> bool:
         """Whether the write was marked so shortly before that a look may not have come across it yet."""
         age = read.begin - write.end
-        elsewhere = write.marked or write.cache != read.cache
+        elsewhere = write.marked or write.cache != read.cache or self._led_elsewhere(write, read)
         return elsewhere and age <= LOOK + self._judgement.during("postgres", write.end, read.begin)
+
+    def _led_elsewhere(self, before: Write | Read, read: Read) -> bool:
+        """Whether one of the two may have been led to a copy of the Redis of the other."""
+        far = before.far or read.far
+        return far and self._judgement.during("copy", before.begin, read.end) > 0
+
+    def _long_lost(self, state: int, read: Read) -> bool:
+        """Whether PostgreSQL has lost the state so long ago that every process has looked since."""
+        lost = self._timeline.states[state].lost
+        return read.begin - lost > LOOK + self._judgement.during("postgres", lost, read.begin)
 
     def _accuse(self, kind: str, at: float, text: str) -> None:
         self._judgement.accuse(kind, at, f"{self._conv}: {text}")
@@ -234,8 +261,9 @@ def _earliest(timeline: Timeline, writes: Sequence[Write]) -> list[float]:
     """
     begun = [state.at for state in timeline.states]
     for write in writes:
-        for state in filter(None, map(timeline.stored.get, write.tokens)):
-            begun[state] = max(begun[state], write.begin)
+        for token in write.tokens:
+            for state in timeline.stored.get(token, ()):
+                begun[state] = max(begun[state], write.begin)
     return list(accumulate(begun, max))
 
 

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 
 from torture.outages import (
+    copy_redis,
     cut_postgres,
     cut_redis,
     delay_postgres,
@@ -26,7 +27,7 @@ from torture.outages import (
     stop_postgres,
     stop_redis,
 )
-from torture.scene import POSTGRES, REDIS, Kind, Scene
+from torture.scene import COPY, POSTGRES, REDIS, Kind, Scene
 
 
 def flush(scene: Scene) -> None:
@@ -120,8 +121,22 @@ def mend(scene: Scene) -> None:
     scene.sentinels.mend()
 
 
+def promote(scene: Scene) -> None:
+    """kill -9 of PostgreSQL's primary; its replica takes over, without the last commits."""
+    assert scene.succession
+    scene.succession.promote(scene.chance)
+
+
+def follow(scene: Scene) -> None:
+    assert scene.succession
+    scene.succession.mend()
+
+
+_AFTER = {fail_over: mend, promote: follow}
+
+
 def _kind(name: str, lane: str, act: Callable[[Scene], str | None], *tiers: str) -> Kind:
-    return Kind(name, lane, frozenset(tiers), act, mend if act is fail_over else None)
+    return Kind(name, lane, frozenset(tiers), act, _AFTER.get(act))
 
 
 KINDS = {
@@ -133,6 +148,7 @@ KINDS = {
         _kind("kill-redis", "server", kill_redis, REDIS),
         _kind("rewind-redis", "server", rewind_redis, REDIS),
         _kind("stop-redis", "server", stop_redis, REDIS),
+        _kind("copy-redis", "server", copy_redis, REDIS, COPY),
         _kind("cut-postgres", "server", cut_postgres, POSTGRES),
         _kind("cut-redis", "server", cut_redis, REDIS),
         _kind("delay-postgres", "server", delay_postgres, POSTGRES),
@@ -152,5 +168,6 @@ KINDS = {
         _kind("stop-worker", "worker", stop_worker),
         _kind("jump-clock", "worker", jump_clock),
         _kind("fail-over", "sentinel", fail_over, REDIS),
+        _kind("promote", "succession", promote, POSTGRES),
     )
 }

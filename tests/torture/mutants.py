@@ -1,6 +1,6 @@
-"""The nine traps that hand-made copies of this cache fall into, each put back into our own code.
+"""The eleven traps that hand-made copies of this cache fall into, each put back into our own code.
 
-A mutant changes the text of a script, or what a blocking store does around the scripts. Each is caught by the same
+A mutant changes the text of a script or of a statement, or what a blocking store does around the scripts. Each is caught by the same
 checker that the library itself must pass; a checker that lets one through is of no use.
 """
 
@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import convmemory._sync.redis_store
+import convmemory._sync.statements
 from convmemory._sync.tiered import TieredStore
 from convmemory.storage.redis_keys import Keys
-from convmemory.storage.sql_and_lua import lua
+from convmemory.storage.sql_and_lua import lua, sql
 from torture import naive
 from torture.traps import (
+    ANY_HISTORY,
+    ANY_SERVER,
     DOUBLE,
     LATE_FILL,
     PARTIAL,
@@ -36,6 +39,7 @@ class Mutant:
     what: str
     kinds: tuple[str, ...] = ()
     scripts: Changes = field(default_factory=dict)
+    statements: Changes = field(default_factory=dict)
     store: type[TieredStore] | None = None
     keys: Callable[[Keys, Any], str] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -48,22 +52,26 @@ class Mutant:
         Raises:
             LookupError: A script no longer has what the mutant changes.
         """
-        return {name: _rewritten(name, changes) for name, changes in self.scripts.items()}
+        return {name: _rewritten(name, lua(name), changes) for name, changes in self.scripts.items()}
+
+    def restated(self) -> dict[str, str]:
+        """The statements as this mutant has them; errors as ``rewritten``."""
+        return {name: _rewritten(name, sql(name), changes) for name, changes in self.statements.items()}
 
 
 def install(name: str) -> None:
     """Make this process run the mutant."""
     mutant = MUTANTS[name]
-    texts = mutant.rewritten()
+    texts, statements = mutant.rewritten(), mutant.restated()
     convmemory._sync.redis_store.lua = lambda script: texts.get(script) or lua(script)
+    convmemory._sync.statements.statement = lambda name: statements.get(name) or sql(name)
     if mutant.store is not None:
         naive.use(mutant.store)
     if mutant.keys is not None:
         Keys.window = mutant.keys
 
 
-def _rewritten(name: str, changes: Sequence[tuple[str, str]]) -> str:
-    text = lua(name)
+def _rewritten(name: str, text: str, changes: Sequence[tuple[str, str]]) -> str:
     for old, new in changes:
         if old not in text:
             raise LookupError(f"{name} has no {old!r} any more")
@@ -99,5 +107,13 @@ MUTANTS = {
         scripts=two_keys(slide=True),
         keys=untagged,
         cluster=True,
+    ),
+    "any-server": Mutant(
+        "10: a copy of Redis is taken for the server it was copied from", ("copy-redis",), ANY_SERVER
+    ),
+    "any-history": Mutant(
+        "11: windows outlive the messages that a promoted replica never had",
+        ("promote",),
+        statements=ANY_HISTORY,
     ),
 }

@@ -63,6 +63,14 @@ def stop_redis(scene: Scene) -> None:
         scene.rest(0.5, 1.5)
 
 
+def copy_redis(scene: Scene) -> None:
+    """The name some workers know leads to a copy of Redis for a while, and back; both are alive."""
+    with scene.redis.copied(promoted=scene.chance.random() < 0.5) as copy:
+        scene.redis_proxy.lead_to(copy.url)
+        scene.rest(2.0, 3.0)  # longer than everybody has until the next look
+        scene.redis_proxy.lead_to(scene.redis.url)
+
+
 def _cut(proxy: Proxy, scene: Scene) -> None:
     """Connections are reset: where a reply was due (so that what it answers happened), and in the middle of anything."""
     for _ in range(6):

@@ -1,4 +1,4 @@
-"""The checker, tested: the naive cache and each of the nine traps must be caught, and how soon."""
+"""The checker, tested: the naive cache and each of the traps must be caught, and how soon."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torture.mutants import MUTANTS, Mutant
-from torture.run import Plan, Stage, scratch
+from torture.run import PROMOTE, Plan, Stage, scratch
 from torture.sentinel import cluster
 from torture.servers import running
+from torture.succession import succession
 from torture.variants import LIBRARY, NAIVE
 
 ROUND = 2.5
 """Seconds the workers work before the checker looks."""
+PROMOTION = 12.0
+"""The same where a replica takes over meanwhile."""
 ROUNDS = 6
 COLD = 3
 """Rounds in a row in which Redis must have served next to nothing before it is called useless."""
@@ -67,7 +70,13 @@ def prove(names: Sequence[str], seed: int) -> Iterator[Catch]:
                     place = Path(tempfile.mkdtemp(dir=directory))
                     hot = stack.enter_context(cluster(place))[0]
                     address = f"cluster://127.0.0.1:{hot.port}"
-                yield _caught(mutant, plan, Stage(plan, directory, postgres, hot, address))
+                stage = Stage(plan, directory, postgres, hot, address)
+                if PROMOTE in mutant.kinds:
+                    plan = replace(plan, seconds=PROMOTION)
+                    place = Path(tempfile.mkdtemp(dir=directory))
+                    place.chmod(0o711)
+                    stage = replace(stage, succession=stack.enter_context(succession(place)))
+                yield _caught(mutant, plan, stage)
 
 
 def _caught(mutant: Mutant, plan: Plan, stage: Stage) -> Catch:

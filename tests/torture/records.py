@@ -30,6 +30,7 @@ class Write:
     how: str = UNKNOWN
     marked: bool = False  # Redis could not be told, so the write was marked instead
     cache: str = ""  # whom the writer tells; every other cache has a mark left for it
+    far: bool = False  # the writer reaches Redis through a proxy, which may lead elsewhere
 
 
 @dataclass(slots=True)
@@ -45,6 +46,7 @@ class Read:
     dark: bool = False
     hit: bool = False
     cache: str = ""
+    far: bool = False
 
 
 @dataclass(slots=True)
@@ -82,7 +84,10 @@ class Fault:
 
 @dataclass(slots=True)
 class Event:
-    """A row of the audit: ``what`` is i (message stored), d (removed), n, u, x (conversation made, changed, deleted)."""
+    """A row of the audit: ``what`` is i (message stored), d (removed), n, u, x (conversation made, changed, deleted).
+
+    And b, where PostgreSQL went back at that moment: of the conversation's transactions so far the first ``seq`` are left.
+    """
 
     transaction: int
     conversation: str
@@ -136,7 +141,7 @@ def _end(
     write = begun[note["op"]]
     if note["how"] == OK and note["at"] < write.end:
         write.end, write.how, write.marked = note["at"], OK, note["marked"]
-        write.cache = note.get("cache", "")
+        write.cache, write.far = note.get("cache", ""), note.get("far", False)
     elif note["how"] == MISSING and write.how == UNKNOWN:
         write.how = MISSING
     worker = note["op"].partition(".")[0]
@@ -160,6 +165,7 @@ def _read(history: History, _begun: Any, _batches: Any, note: dict[str, Any]) ->
                 note["dark"],
                 note["hit"],
                 note.get("cache", ""),
+                note.get("far", False),
             )
         )
 

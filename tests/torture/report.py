@@ -70,7 +70,11 @@ class Availability:
         """Seconds from the tier's return until the last worker had used it again, and whether some had not in time."""
         after = bisect_right(self._begun, fault.end)
         following = self._begun[after] if after < len(self._begun) else float("inf")
-        delays = [delay for tier in fault.tiers for delay in self._delays(fault, tier, following)]
+        delays = [
+            delay
+            for tier in fault.tiers & self._used.keys()
+            for delay in self._delays(fault, tier, following)
+        ]
         return max(delays, default=0.0), fault.end + max(delays, default=0.0) >= following
 
     def _delays(self, fault: Fault, tier: str, following: float) -> Iterator[float]:

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from torture.scene import Scene
 from torture.schedule import Schedule
 from torture.sentinel import SentinelSet
 from torture.servers import Hot, Postgres, running
+from torture.succession import Succession, succession
 from torture.variants import LIBRARY
 from torture.workload import Job
 
@@ -39,7 +40,11 @@ SETTINGS: dict[str, Any] = {
 """Short deadlines, and fewer connections than a worker has lanes."""
 CALM = 2.0
 """Seconds without faults before the first and after the last one, in a short run an eighth of it."""
-FAIL_OVER = "fail-over"
+FAIL_OVER, PROMOTE = "fail-over", "promote"
+SHARE = 0.13
+"""Of the time goes to each fault that needs servers of its own."""
+COLD = 2000
+"""Conversations where PostgreSQL goes back: most of them rest for a while, and a write would replace what was lost."""
 
 
 @dataclass(frozen=True)
@@ -83,26 +88,39 @@ class Outcome:
 
 
 def run(plan: Plan) -> Outcome:
-    """Play the whole plan on servers of its own; about an eighth of the time goes to fail-overs, where asked for."""
+    """Play the whole plan on servers of its own; about an eighth of the time goes to each of the two kinds of fail-over."""
     outcome = Outcome()
-    share = 0.13 if FAIL_OVER in plan.kinds else 0.0
-    share = 1.0 if plan.kinds == (FAIL_OVER,) else share
+    kinds = [name for name in plan.kinds if name not in {FAIL_OVER, PROMOTE}]
+    apart = [name for name in (FAIL_OVER, PROMOTE) if name in plan.kinds]
     with scratch() as directory, running(directory) as (postgres, redis, no_disk):
         outcome.notes += [f"{postgres.description}, {redis.description}"]
-        if share < 1.0:
-            kinds = [name for name in plan.kinds if name != FAIL_OVER]
-            if no_disk and "fill-disk" in kinds:
-                kinds.remove("fill-disk")
-                outcome.notes.append(f"not run: fill-disk: {no_disk}")
-            outcome.take(Stage(plan, directory, postgres, redis).play(kinds, plan.seconds * (1 - share)))
-        if share:
-            place = directory / "sentinels"
-            place.mkdir()
-            with SentinelSet(place).running() as sentinels:
-                primary = sentinels.primary()
-                stage = Stage(plan, directory, postgres, primary, sentinels.address, sentinels)
-                outcome.take(stage.play([FAIL_OVER], plan.seconds * share))
+        if no_disk and "fill-disk" in kinds:
+            kinds.remove("fill-disk")
+            outcome.notes.append(f"not run: fill-disk: {no_disk}")
+        if PROMOTE in apart and (why := Succession.impossible(postgres)):
+            apart.remove(PROMOTE)
+            outcome.notes.append(f"not run: {PROMOTE}: {why}")
+        share = SHARE if kinds or not apart else 1 / len(apart)
+        if kinds or not apart:
+            stage = Stage(plan, directory, postgres, redis)
+            outcome.take(stage.play(kinds, plan.seconds * (1 - share * len(apart))))
+        for name in apart:
+            place = directory / name
+            place.mkdir(mode=0o711)
+            with _own_servers(name, Stage(plan, directory, postgres, redis), place) as stage:
+                outcome.take(stage.play([name], plan.seconds * share))
     return outcome
+
+
+@contextmanager
+def _own_servers(name: str, stage: Stage, place: Path) -> Iterator[Stage]:
+    """The stage with the servers that one kind of fail-over needs."""
+    if name == FAIL_OVER:
+        with SentinelSet(place).running() as sentinels:
+            yield replace(stage, redis=sentinels.primary(), address=sentinels.address, sentinels=sentinels)
+        return
+    with succession(place) as pair:
+        yield replace(stage, succession=pair)
 
 
 @contextmanager
@@ -120,7 +138,8 @@ def scratch() -> Iterator[Path]:
 class Stage:
     """A part of a run in which workers see one set of servers.
 
-    ``address`` is where they all find Redis; without it ``redis`` itself, every third of them through a proxy.
+    ``address`` is where they all find Redis, and a ``succession`` where they all find PostgreSQL; without them the servers
+    themselves, every third of them through a proxy.
     """
 
     plan: Plan
@@ -129,6 +148,7 @@ class Stage:
     redis: Hot
     address: str = ""
     sentinels: SentinelSet | None = None
+    succession: Succession | None = None
 
     def play(self, kinds: Sequence[str], seconds: float) -> Outcome:
         """Let the workers work for so long while faults of these kinds happen; judge what they saw."""
@@ -137,7 +157,7 @@ class Stage:
         self._prepare(schema)
         began = time.perf_counter()
         with ExitStack() as stack:
-            near = [Proxy(self.postgres.url), Proxy(self.redis.url)]
+            near = [Proxy(self._database), Proxy(self.redis.url)]
             for proxy in near:
                 stack.callback(proxy.close)
             crew = stack.enter_context(Crew(self._jobs(schema, began, *near), logs))
@@ -150,6 +170,7 @@ class Stage:
                 f"{schema}:",
                 random.Random(self.plan.seed),
                 self.sentinels,
+                self.succession,
             )
             schedule = Schedule([KINDS[name] for name in kinds], scene, self.plan.pace)
             time.sleep(_calm(seconds))
@@ -158,16 +179,23 @@ class Stage:
         return self._judge(schema, crew, schedule, began)
 
     def _prepare(self, schema: str) -> None:
-        PostgresStore(self.postgres.url, Settings(db_schema=schema)).init_schema()
+        PostgresStore(self._database, Settings(db_schema=schema)).init_schema()
+        if self.succession:
+            self.succession.watch(schema)
+            return
         with self.postgres.connect() as conn:
             audit.install(conn, schema)
+
+    @property
+    def _database(self) -> str:
+        return self.succession.address if self.succession else self.postgres.url
 
     def _jobs(self, schema: str, began: float, postgres: Proxy, redis: Proxy) -> list[Job]:
         """Two workers of three stand near the servers, every third behind the proxies.
 
         Of the library itself one has no Redis, and one keeps its windows in another cache.
         """
-        near = self.postgres.url, self.address or self.redis.url
+        near = self._database, self.address or self.redis.url
         far = postgres.url, self.address or redis.url
         places = [far if number % 3 == 2 else near for number in range(self.plan.workers)]
         caches = dict.fromkeys(range(self.plan.workers), "")
@@ -187,6 +215,8 @@ class Stage:
                 variant=self.plan.variant,
                 wiping=self.plan.wiping,
                 cache=caches[number],
+                far=place is far,
+                slots=COLD if self.succession else Job.slots,
                 settings=SETTINGS
                 | {"db_schema": schema, "key_prefix": f"{schema}:{caches[number]}"}
                 | self.plan.settings,
@@ -196,8 +226,11 @@ class Stage:
 
     def _judge(self, schema: str, crew: Crew, schedule: Schedule, began: float) -> Outcome:
         history = collect(line for path in crew.logs for line in path.open())
-        with self.postgres.connect() as conn:
-            events = audit.read(conn, schema)
+        if self.succession:
+            events = self.succession.events()
+        else:
+            with self.postgres.connect() as conn:
+                events = audit.read(conn, schema)
         verdict = judge(history, events, schedule.faults, began)
         if self.plan.keep:
             self._save(schema, events, schedule.faults)

@@ -15,8 +15,10 @@ from fix_proxy import Proxy
 from torture.crew import Crew
 from torture.sentinel import SentinelSet
 from torture.servers import Hot, Postgres
+from torture.succession import Succession
 
-REDIS, POSTGRES = "redis", "postgres"
+REDIS, POSTGRES, COPY = "redis", "postgres", "copy"
+"""The tiers, and the second Redis that some workers are led to."""
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Scene:
     prefix: str
     chance: random.Random
     sentinels: SentinelSet | None = None
+    succession: Succession | None = None
 
     def ask_redis(self, *words: str) -> Any:
         """One command past every proxy; nothing where Redis is away, as it may be."""

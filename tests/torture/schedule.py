@@ -12,7 +12,13 @@ from dataclasses import dataclass, field, replace
 from torture.records import Fault
 from torture.scene import Kind, Scene
 
-GAPS = {"server": (2.0, 2.1), "light": (0.2, 1.0), "worker": (0.3, 1.2), "sentinel": (1.4, 1.6)}
+GAPS = {
+    "server": (2.0, 2.1),
+    "light": (0.2, 1.0),
+    "worker": (0.3, 1.2),
+    "sentinel": (1.4, 1.6),
+    "succession": (2.0, 2.4),
+}
 """Seconds between two faults of a lane; what a server's fault did should be over before the next one."""
 
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -104,12 +105,14 @@ class Postgres(Server):
     def __init__(self, directory: Path, runtime: Path) -> None:
         program = find_postgres(directory / "postgres")
         plan = Plan(str(directory), str(program.path), None, False, True, 200, READY, str(program))
-        self._over(Cluster.prepare(plan, runtime), directory, str(program))
+        cluster = Cluster.prepare(plan, runtime)
+        self._over(cluster, directory, directory / "postgres", str(program))
 
-    def _over(self, cluster: Cluster, directory: Path, description: str) -> None:
+    def _over(self, cluster: Cluster, directory: Path, data: Path, description: str) -> None:
         self.description = description
         self.cluster = cluster
         self.directory = directory
+        self.data = data
         self.port = free_port()
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/convmemory"
         settings = (
@@ -120,6 +123,7 @@ class Postgres(Server):
             "max_wal_size=128MB",
             "min_wal_size=64MB",
             "restart_after_crash=on",
+            "wal_retrieve_retry_interval=100ms",
         )
         command = [
             str(cluster.programs / "postgres"),
@@ -150,7 +154,7 @@ class Postgres(Server):
 
     def start(self) -> None:
         with suppress(FileNotFoundError):
-            (self.directory / "postgres" / "postmaster.pid").unlink()  # its owner was killed, by us
+            (self.data / "postmaster.pid").unlink()  # its owner was killed, by us
         super().start()
 
 
@@ -158,12 +162,12 @@ class Standby(Postgres):
     """An asynchronous replica of a running server, which may be promoted."""
 
     def __init__(self, primary: Postgres, directory: Path, runtime: Path) -> None:
-        data = runtime / "standby"
-        data.mkdir(mode=0o700)
+        data = Path(tempfile.mkdtemp(prefix="standby-", dir=runtime))
         primary.cluster.account.give(data)
         self._over(
             Cluster.over(data, primary.cluster.programs, primary.cluster.account),
             directory,
+            data,
             f"a standby of {primary.description}",
         )
         words = (
@@ -191,9 +195,6 @@ class Standby(Postgres):
             **self.cluster.account.popen_arguments(),
         )
 
-    def start(self) -> None:
-        Server.start(self)
-
 
 class Hot(Server):
     """Redis or Valkey with an append-only file, which may lose its end or its all at a restart."""
@@ -207,7 +208,8 @@ class Hot(Server):
         self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.client = Redis.from_url(self.url, socket_timeout=5, decode_responses=True)
-        words = f"--port {self.port} --bind 127.0.0.1 --dir {directory} --appendfsync everysec --save".split()
+        words = f"--port {self.port} --bind 127.0.0.1 --dir {directory} --appendfsync everysec".split()
+        words += "--repl-diskless-sync-delay 0 --save".split()
         super().__init__(
             ServerProcess(
                 tier="Redis",
@@ -227,6 +229,26 @@ class Hot(Server):
     def forget(self) -> None:
         """Come back without anything, as a server without persistence does."""
         shutil.rmtree(self.directory / "appendonlydir", ignore_errors=True)
+
+    @contextmanager
+    def copied(self, *, promoted: bool) -> Iterator[Hot]:
+        """A second server with all that this one holds: what was its replica, or one started over a copy of its files."""
+        place = Path(tempfile.mkdtemp(prefix="copy-", dir=self.directory.parent))
+        copy = Hot(place, "--appendonly", "no" if promoted else "yes")
+        if not promoted:
+            shutil.copytree(self.directory / "appendonlydir", place / "appendonlydir")
+        copy.start()
+        try:
+            if promoted:
+                copy.client.replicaof("127.0.0.1", str(self.port))
+                wait_for(
+                    lambda: copy.client.info("replication")["master_link_status"] == "up", READY, "no copy"
+                )
+                copy.client.replicaof("NO", "ONE")
+            yield copy
+        finally:
+            copy.end()
+            shutil.rmtree(place, ignore_errors=True)
 
     def sizes(self) -> dict[Path, int]:
         """How long the append-only files are now."""

@@ -57,11 +57,17 @@ class Story:
         marked: bool = False,
         stored: bool = True,
         cache: str = "",
+        far: bool = False,
     ) -> None:
         if stored:
             self.commit(*tokens)
         end = at[1] if how == OK else float("inf")
-        self.history.writes.append(Write("append", "c", tokens, at[0], end, how, marked, cache))
+        self.history.writes.append(Write("append", "c", tokens, at[0], end, how, marked, cache, far))
+
+    def go_back(self, kept: int, at: float) -> None:
+        """A replica takes over that has the first ``kept`` transactions, each of one message."""
+        self._length = kept
+        self.events.append(Event(-1, ROW, "b", kept, "", at))
 
     def delete(self, at: tuple[float, float], how: str = OK, written: float = 0.0) -> None:
         self.wipe(written)
@@ -75,8 +81,9 @@ class Story:
         want: int | None = None,
         dark: bool = False,
         cache: str = "",
+        far: bool = False,
     ) -> None:
-        self.history.reads.append(Read("c", "r", want, *at, saw, dark, cache=cache))
+        self.history.reads.append(Read("c", "r", want, *at, saw, dark, cache=cache, far=far))
 
     def found(self) -> list[str]:
         return [violation.kind for violation in judge(self.history, self.events, self.faults).violations]
@@ -419,3 +426,91 @@ def test_what_one_cache_has_shown_binds_that_one_alone(story):
 
     story.read("1h", at=(6.1, 6.2), cache="elsewhere")
     assert story.found() == ["stale"]
+
+
+def test_who_was_led_to_a_copy_of_redis_had_another_cache(story):
+    story.faults.append(Fault("copy-redis", 0, 3, frozenset({"redis", "copy"})))
+    story.append("1h", at=(0, 1))
+    story.append("2a", at=(2, 3), far=True)
+    story.read("1h", at=(3.1, 3.2))
+    assert (story.found(), story.excused()) == ([], {"apart": 1})
+
+    story.read("1h", at=(3 + LOOK + 0.1, 5))
+    assert story.found() == ["stale"]
+
+
+def test_who_was_not_led_anywhere_had_not(story):
+    story.append("1h", at=(0, 1))
+    story.append("2a", at=(2, 3), far=True)
+    story.read("1h", at=(3.1, 3.2))
+    assert story.found() == ["stale"]
+
+
+# A PostgreSQL that goes back
+
+
+def test_what_postgresql_lost_is_owed_no_more(story):
+    story.append("1h", at=(0, 1))
+    story.append("2a", at=(2, 3))
+    story.go_back(1, at=4)
+    story.read("1h", at=(4.5, 5))
+    assert (story.found(), story.excused()) == ([], {"gone": 1})
+
+
+def test_but_not_before_it_was_lost(story):
+    story.append("1h", at=(0, 1))
+    story.append("2a", at=(2, 3))
+    story.go_back(1, at=4)
+    story.read("1h", at=(3.5, 3.9))
+    assert story.found() == ["stale"]
+
+
+def test_what_was_written_afterwards_is_owed(story):
+    story.append("1h", at=(0, 1))
+    story.append("2a", at=(2, 3))
+    story.go_back(1, at=4)
+    story.append("3h", at=(4.2, 4.4))
+    story.read("1h", "3h", at=(4.5, 4.6))
+    assert story.found() == []
+
+    story.read("1h", "2a", at=(4.5, 4.6))
+    assert story.found() == ["stale"]
+
+
+def test_what_was_lost_may_be_shown_until_the_next_look(story):
+    story.append("1h", at=(0, 1))
+    story.append("2a", at=(2, 3))
+    story.go_back(1, at=4)
+    story.read("1h", "2a", at=(4 + LOOK - 0.1, 5))
+    assert story.found() == []
+
+    story.read("1h", "2a", at=(4 + LOOK + 0.1, 6))
+    assert story.found() == ["phantom"]
+
+
+def test_what_was_lost_and_sent_again_is_stored(story):
+    story.append("1h", at=(0, 1))
+    story.append("2a", at=(2, 3), how=UNKNOWN)
+    story.go_back(1, at=4)
+    story.append("2a", at=(2, 6))
+    story.read("1h", "2a", at=(8, 9))
+    assert story.found() == []
+
+    story.read("1h", at=(8, 9))
+    assert story.found() == ["stale"]
+
+
+def test_what_was_stored_before_and_is_gone_is_lost(story):
+    story.append("1h", at=(0, 1))
+    story.append("2a", at=(2, 3))
+    story.go_back(2, at=4)
+    story.read("1h", at=(5, 6))
+    assert story.found() == ["stale"]
+
+
+def test_an_emptied_conversation_can_come_back(story):
+    story.append("1h", at=(0, 1))
+    story.delete(at=(2, 3), written=2.5)
+    story.go_back(1, at=4)
+    story.read("1h", at=(6, 7))
+    assert (story.found(), story.excused()) == ([], {"gone": 1})

@@ -20,7 +20,7 @@ from convmemory.windows.snapshots import Snapshot, Written
 
 READ, PUBLISH, FILL = "window_read", "window_publish", "window_fill"
 Changes = Mapping[str, Sequence[tuple[str, str]]]
-"""By script: the text that is replaced, and by what."""
+"""By script or statement: the text that is replaced, and by what."""
 
 PARTIAL: Changes = {
     PUBLISH: [
@@ -70,6 +70,10 @@ if not held[1] then""",
         )
     ],
 }
+
+_NAME = "string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')"
+ANY_SERVER: Changes = {READ: [(_NAME, "ARGV[7]")], PUBLISH: [(_NAME, "ARGV[10]")]}
+ANY_HISTORY: Changes = {"look": [("AND c.history = (SELECT {schema}.history_v1())", "")]}
 
 LATE_FILL: Changes = {
     FILL: [

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from math import inf
+from typing import NamedTuple
 
 from torture.records import Event
 
@@ -28,12 +30,24 @@ def window(messages: Sequence[str], want: int | None) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class State:
-    """One committed state: the first ``length`` messages of a life, which a clear or a delete ends; not yet at ``at``."""
+    """One committed state: the first ``length`` messages of a life, which a clear or a delete ends; not yet at ``at``.
+
+    Nothing of it is left from ``lost`` on, when PostgreSQL went back to one before it.
+    """
 
     life: list[str]
     length: int
     wiped: bool = False
     at: float = 0.0
+    lost: float = inf
+
+
+class _Place(NamedTuple):
+    """Where a conversation is after a transaction: its state, the newest seq, that of the last message before this life."""
+
+    state: int
+    given: int
+    before: int
 
 
 @dataclass
@@ -41,7 +55,8 @@ class Timeline:
     """All committed states of a conversation, the empty one first, and what is wrong with them in themselves."""
 
     states: list[State] = field(default_factory=lambda: [State([], 0)])
-    stored: dict[str, int] = field(default_factory=dict)  # the state in which each token first stood
+    stored: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    """The states in which a token came to stand: more than one where what the one before held is gone."""
     given: int = 0  # the newest seq
     before: int = 0  # that of the last message before this life
     ends: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -49,6 +64,9 @@ class Timeline:
     wipes: list[int] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
     _alive: set[str] = field(default_factory=set)  # the tokens of the life that goes on
+    _after: list[_Place] = field(
+        default_factory=lambda: [_Place(0, 0, 0)]
+    )  # each transaction that is not lost
 
     def matching(self, want: int | None, saw: tuple[str, ...]) -> list[int]:
         """The states of which ``saw`` is the window."""
@@ -63,8 +81,27 @@ class Timeline:
         reach = max(0, state.length - HARD_MAX - 1)
         return window(state.life[reach : state.length], want) == saw
 
-    def commit(self, events: Sequence[Event]) -> None:
-        """Take one transaction in."""
+    def go_on(self, events: Sequence[Event]) -> None:
+        """Take one transaction in, or that PostgreSQL went back."""
+        if events[0].what == "b":
+            self._go_back(events[0].seq, events[0].at)
+            return
+        self._commit(events)
+        self._after.append(_Place(len(self.states) - 1, self.given, self.before))
+
+    def _go_back(self, kept: int, at: float) -> None:
+        """Be again as after the first ``kept`` transactions."""
+        del self._after[kept + 1 :]
+        state, self.given, self.before = self._after[-1]
+        for lost in self.states[state + 1 :]:
+            lost.lost = min(lost.lost, at)
+        left = self.states[state]
+        life = left.life[: left.length]
+        self._alive = set(life)
+        self._add(State(life, len(life), at=at))
+        self._after[-1] = _Place(len(self.states) - 1, self.given, self.before)
+
+    def _commit(self, events: Sequence[Event]) -> None:
         last, at = self.states[-1], max(e.at for e in events)
         if any(e.what == "x" or (e.what == "u" and e.seq == 0) for e in events):
             self._alive.clear()
@@ -97,7 +134,7 @@ class Timeline:
             self.problems.append(("doubled", f"{token} is stored twice"))
         life.append(token)
         self._alive.add(token)
-        self.stored.setdefault(token, len(self.states))
+        self.stored[token].append(len(self.states))
 
     def _add(self, state: State) -> None:
         at = len(self.states)
@@ -128,7 +165,7 @@ def timelines(events: Iterable[Event]) -> tuple[dict[str, Timeline], list[tuple[
 def _timeline(events: Iterable[Event]) -> Timeline:
     timeline = Timeline()
     for transaction in _transactions(events):
-        timeline.commit(transaction)
+        timeline.go_on(transaction)
     return timeline
 
 

@@ -55,6 +55,7 @@ class Job:
     variant: str = "library"
     wiping: float = 0.02
     cache: str = ""
+    far: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -170,7 +171,7 @@ class Lane:
             pass
         end = now()
         marked = dark or health.open or health.counters.dirty_marks > marks
-        facts = {"from": begin, "cache": self._job.cache}
+        facts = {"from": begin, "cache": self._job.cache, "far": self._job.far}
         self._log.note("end", op=op, at=end, how=how, marked=marked, **facts)
         if how == UNKNOWN:
             await self._rest(PAUSE)
@@ -182,7 +183,8 @@ class Lane:
         begin, saw, how = now(), [], UNKNOWN
         with suppress(StorageUnavailable, TimeoutError):
             saw, how = await self._perhaps_cut(lambda: self._messages(conversation, want)), OK
-        values = {"from": begin, "at": now(), "how": how, "want": want, "cache": self._job.cache}
+        values = {"from": begin, "at": now(), "how": how, "want": want}
+        values |= {"cache": self._job.cache, "far": self._job.far}
         dark = dark or health.open or health.counters.failures > failures
         hit = health.counters.hits > hits
         well = not dark and (self._memory.redis is None or self._memory.redis.trust.trusted)
