@@ -12,7 +12,7 @@ from convmemory.encoding.storable_text import clean_text, outline
 from convmemory.environment import PLACES
 from convmemory.errors import ConversationNotFound, InvalidArgument
 from convmemory.ids import ConversationKey, checked_id, conversation_key
-from convmemory.models import Conversation, Message, Session
+from convmemory.models import Conversation, Message, Session, Telemetry
 
 MOST: Final = 10_000
 TITLE_LENGTH: Final = 500
@@ -55,6 +55,19 @@ def checked_format(value: object) -> str:
     if value not in FORMATS:
         raise InvalidArgument("format", f"must be 'langchain', 'openai' or 'anthropic', not {_shown(value)}")
     return str(value)
+
+
+def checked_telemetry(value: object) -> Telemetry:
+    """How much is kept beside replies.
+
+    Raises:
+        InvalidArgument: None of what it may be.
+    """
+    if not isinstance(value, bool) and value not in ("ids", "excerpt", "whole"):
+        raise InvalidArgument(
+            "telemetry", f"must be True, False, 'whole', 'excerpt' or 'ids', not {_shown(value)}"
+        )
+    return value
 
 
 def optional_id(argument: str, value: object) -> str | None:

@@ -145,6 +145,7 @@ _WORDS: Final = {
     "replace_message": "replace a message",
     "revise_messages": "take a message back",
     "sweep": "take away what was deleted",
+    "sweep_documents": "take away documents that nobody has any more",
     "read_window": "read messages",
     "update_conversation": "change the conversation",
     "walk_conversations": "look for conversations to delete",

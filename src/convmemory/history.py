@@ -20,14 +20,22 @@ from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
 from convmemory._sync.tiered import TieredStore
 from convmemory.agent_turn import AgentTurn
-from convmemory.arguments import ConversationRef, Size, checked_limit, key_of, optional_id, window_size
+from convmemory.arguments import (
+    ConversationRef,
+    Size,
+    checked_limit,
+    checked_telemetry,
+    key_of,
+    optional_id,
+    window_size,
+)
 from convmemory.chains.lost_input import listen_for_failures, said_in
 from convmemory.chains.recorder import RECORDER, listen
 from convmemory.chains.steps import Step, step_of
 from convmemory.chains.turn import Run, Told, Turn
 from convmemory.drafts import drafts_of
 from convmemory.errors import AsyncOnly, ConfigurationError, InvalidArgument
-from convmemory.models import Draft
+from convmemory.models import Draft, Telemetry
 from convmemory.settings import Settings
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.windows.cutting import within_tokens
@@ -62,7 +70,8 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
             ``RunnableWithMessageHistory`` fails, is cancelled, or its stream is closed early.
         input_messages_key: As given to ``RunnableWithMessageHistory``; ``save_on_error`` needs it where the
             chain's input has several keys and none is ``"input"``.
-        telemetry: Store tokens, latency and retrieved documents beside the replies a chain stores.
+        telemetry: Store tokens, latency and retrieved documents beside the replies a chain stores: ``True`` or ``"whole"``;
+            ``"ids"`` keeps of documents their ids and scores, ``"excerpt"`` 200 characters as well, ``False`` nothing at all.
     """
 
     def __init__(
@@ -80,7 +89,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         on_write_error: WriteErrorHook | None = None,
         save_on_error: str | None = None,
         input_messages_key: str | None = None,
-        telemetry: bool = True,
+        telemetry: Telemetry = True,
     ) -> None:
         self._blocking, self._awaited = _tiered(postgres, redis)
         self._key = key_of(conversation_id, user_id)
@@ -89,7 +98,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         self._on_write_error = on_write_error
         self._keeps_input = _keeps_input(save_on_error)
         self._input_messages_key = input_messages_key
-        self._telemetry = telemetry
+        self._telemetry = checked_telemetry(telemetry)
         if self._keeps_input:
             listen_for_failures()
         elif "langchain_core.runnables.history" in sys.modules:  # a factory: the turn is about to begin
@@ -299,7 +308,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         drafts = drafts_of(
             [message_chunk_to_message(m) if isinstance(m, BaseMessageChunk) else m for m in new]
         )
-        return (RECORDER.tell(step.run, drafts) if self._telemetry else Told(drafts)), step.turn
+        return RECORDER.tell(step.run, drafts, self._telemetry), step.turn
 
     def keep_input(self, turn: Turn, inputs: Any) -> list[BaseMessage]:
         """Store what the user said in a turn that was not stored, and return it; for ``save_on_error="input"``."""

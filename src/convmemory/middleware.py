@@ -17,7 +17,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from convmemory._async.memory import AsyncConversationMemory
 from convmemory._sync.memory import ConversationMemory
 from convmemory.agent_turn import AgentTurn
-from convmemory.arguments import Size
+from convmemory.arguments import Size, checked_telemetry
 from convmemory.chains.lost_input import listen_for_failures
 from convmemory.chains.recorder import RECORDER, listen
 from convmemory.chains.run_config import conversation_missing, told_conversation
@@ -25,6 +25,7 @@ from convmemory.chains.turn import Partial, Run, Told, Turn
 from convmemory.drafts import drafts_of
 from convmemory.errors import AsyncOnly, ConfigurationError, InvalidArgument, MissingExtra
 from convmemory.history import TieredChatMessageHistory
+from convmemory.models import Telemetry
 from convmemory.windows.window_size import TokenCounter
 
 try:
@@ -90,7 +91,8 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         max_tokens: The size of the window in tokens, in whole turns, as ``token_counter`` counts them.
         mode: ``"window"`` shows the model the window; ``"log-only"`` only stores, for an agent whose
             checkpointer has the conversation already.
-        telemetry: Store tokens, latency and retrieved documents beside the replies.
+        telemetry: Store tokens, latency and retrieved documents beside the replies: ``True`` or ``"whole"``; ``"ids"`` keeps of
+            documents their ids and scores, ``"excerpt"`` 200 characters as well, ``False`` nothing at all.
         store: ``"turn"`` stores a turn when it is done; ``"step"`` after each step, and a call before its tool runs.
         save_partial: Keep what came of an answer whose reader went away or whose model broke off, marked
             ``response_metadata["partial"]``. No guardrail has seen it.
@@ -110,7 +112,7 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         max_tokens: int | None = None,
         token_counter: TokenCounter | None = None,
         mode: Mode = "window",
-        telemetry: bool = True,
+        telemetry: Telemetry = True,
         store: Store = "turn",
         save_partial: bool = False,
     ) -> None:
@@ -133,7 +135,7 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self._window |= {"max_tokens": max_tokens, "token_counter": token_counter}
         self._saves_partial = save_partial
         self._injects = mode == "window"
-        self._telemetry = telemetry
+        self._telemetry = checked_telemetry(telemetry)
         self._turns: WeakKeyDictionary[Run, AgentTurn] = WeakKeyDictionary()
         if self._stepwise or save_partial:
             self.__class__ = _around_tools(
@@ -262,8 +264,7 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
                 request.messages[:] = left
 
     def _told(self, turn: AgentTurn) -> Told:
-        drafts = drafts_of(list(turn.pending.values()))
-        return RECORDER.tell(_agent_run(), drafts) if self._telemetry else Told(drafts)
+        return RECORDER.tell(_agent_run(), drafts_of(list(turn.pending.values())), self._telemetry)
 
     def _blocking_history(self) -> TieredChatMessageHistory:
         if isinstance(self._memory, AsyncConversationMemory):

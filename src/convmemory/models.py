@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar, overload
+from typing import Annotated, Any, Final, Generic, Literal, Self, TypeAlias, TypeVar, overload
 from uuid import UUID
 
 from langchain_core.documents import Document
@@ -27,6 +27,10 @@ from convmemory.value_fields import (
 )
 
 T = TypeVar("T")
+
+Telemetry: TypeAlias = bool | Literal["ids", "excerpt", "whole"]
+"""What is kept beside replies: nothing (``False``), or figures and of each retrieved document its id and score, an excerpt as
+well, or the whole of it (the same as ``True``)."""
 
 _BARE: Final[dict[str, Any]] = {
     "tokens_used": None,
@@ -104,12 +108,12 @@ class RetrievedContext(Value):
         )
 
 
-_SCORES: Final = ("score", "relevance_score", "similarity_score", "_score", "@search.score")
+SCORES: Final = ("score", "relevance_score", "similarity_score", "_score", "@search.score")
 """Where retrievers and rerankers leave a document's score, in its metadata."""
 
 
 def _numbers(metadata: Mapping[Any, Any]) -> Iterator[float]:
-    for name in _SCORES:
+    for name in SCORES:
         try:
             number = float(metadata[name])
         except Exception:  # noqa: BLE001, S112 - a vector store's own type, or none at all: the next name may have one

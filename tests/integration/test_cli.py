@@ -558,7 +558,7 @@ def test_erase_gives_programs_a_receipt(run, memory):
     done = run("erase", "maria", "--yes", "--json")
 
     assert json.loads(done.stdout) == {
-        "rows": {"conversations": 1, "messages": 1, "message_contexts": 0},
+        "rows": {"conversations": 1, "messages": 1, "message_contexts": 0, "documents": 0},
         "windows": 0,
         "sessions": 0,
     }

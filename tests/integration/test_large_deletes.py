@@ -25,7 +25,7 @@ async def large(memory, database):
     await memory.save_messages("c", [said, "newest"], user_id="ana")
     [[row]] = database.execute("SELECT conversation_id FROM conversations").fetchall()
     database.execute("UPDATE messages SET seq = seq + %s", [MANY - 2])
-    database.execute("UPDATE message_contexts SET seq = seq + %s", [MANY - 2])
+    database.execute("UPDATE message_documents SET seq = seq + %s", [MANY - 2])
     database.execute(
         "UPDATE conversations SET last_seq = last_seq + %s, last_human_seq = %s", [MANY - 2, MANY]
     )
@@ -57,7 +57,7 @@ def left(database):
     """A function that counts the rows there are."""
 
     def count():
-        tables = ("conversations", "messages", "message_contexts")
+        tables = ("conversations", "messages", "message_documents")
         return [database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables]
 
     return count

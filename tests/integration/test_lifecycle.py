@@ -207,7 +207,7 @@ async def test_clear_keeps_the_conversation_and_delete_does_not(memory, database
         await memory.get_history("c", user_id="ana")
     with pytest.raises(ConversationNotFound):
         await memory.get_messages("c", user_id="ana")
-    for table in ("conversations", "messages", "message_contexts"):
+    for table in ("conversations", "messages", "message_contexts", "documents", "loose_documents"):
         assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
 
 

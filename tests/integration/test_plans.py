@@ -31,10 +31,11 @@ NOT_PLANNED = {
 }
 LONG, SHORT, HIS = UUID(int=1), UUID(int=2), UUID(int=3)
 """A conversation of MANY messages, one of ten, and the newest of bob, who has a great many."""
-MANY, CONVERSATIONS, WAITING = 50_000, 20_000, 20_000
+MANY, CONVERSATIONS, WAITING, DOCUMENTS = 50_000, 20_000, 20_000, 20_000
 A_FEW = 60
 """Pages that a look at a handful of rows takes, indexes and all."""
 NAMES = UUID(int=0)
+TABLES = ("conversations", "messages", "documents", "message_documents", "loose_documents", "caches", "marks")
 
 FILL = """
 INSERT INTO {s}.conversations (conversation_id, user_id, last_seq, last_human_seq, updated_at)
@@ -46,8 +47,12 @@ SELECT CASE n WHEN 1 THEN '00000000-0000-0000-0000-000000000003' ELSE gen_random
 INSERT INTO {s}.messages (conversation_id, seq, id, role, content, body)
 SELECT conversation_id, n, md5(conversation_id || '/' || n)::uuid, CASE n % 2 WHEN 1 THEN 'human' ELSE 'ai' END, repeat('word ', 40), '{{}}'
 FROM {s}.conversations, generate_series(1, last_seq) AS n WHERE user_id = 'ana' OR conversation_id::text LIKE '%%0003';
-INSERT INTO {s}.message_contexts (conversation_id, seq, position, content)
-SELECT conversation_id, seq, p, repeat('page ', 40) FROM {s}.messages, generate_series(0, 1) AS p WHERE seq > {many} - 3000 OR seq % 7 = 0;
+INSERT INTO {s}.documents (document, user_id, content, metadata)
+SELECT sha256(n::text::bytea), CASE n % 2 WHEN 0 THEN 'ana' ELSE 'bob' END, repeat('page ', 40), '{{}}' FROM generate_series(1, {documents}) AS n;
+INSERT INTO {s}.message_documents (conversation_id, seq, position, document)
+SELECT conversation_id, seq, p, sha256((seq % {documents} + p)::text::bytea)
+FROM {s}.messages, generate_series(0, 1) AS p WHERE seq > {many} - 3000 OR seq % 7 = 0;
+INSERT INTO {s}.loose_documents (user_id, document) SELECT user_id, document FROM {s}.documents;
 INSERT INTO {s}.caches (name, history) SELECT n, {s}.history_v1() FROM unnest('{{a,b}}'::text[]) AS n;
 INSERT INTO {s}.marks (cache, conversation, registered_by)
 SELECT c, gen_random_uuid(), current_user FROM generate_series(1, {waiting}), unnest('{{a,b,gone}}'::text[]) AS c;
@@ -87,7 +92,7 @@ def each(most: int = A_FEW, **more: Any) -> list[Case]:
 
 def page(limit: int, *, before: int = 2**62, after: int = -1) -> list[Case]:
     place = {"before": before, "after": after, "newest": after < 0, "limit": limit}
-    return each(A_FEW + 8 * limit, **place)
+    return each(A_FEW + 12 * limit, **place)  # the newest have two documents each
 
 
 def batch(conversation: UUID, ids: list[UUID], known: list[UUID], created: str | None = None) -> Case:
@@ -224,6 +229,7 @@ CASES: dict[str, list[Case]] = {
         Case({"conversation": None, "batch": 100}),
         *(Case({"conversation": conversation, "batch": 100}, 1000) for conversation in (LONG, SHORT)),
     ],
+    "sweep_documents": [Case({"user_id": who, "batch": 100}, 1500) for who in ("ana", None)],
     "tidy_caches": [Case({"names": ["a", "b"]}, 12_000)],
     "walk_conversations": [
         Case({"after": after, "page": 100, "before": "2020-01-01T00:00:00+00:00", "dept_id": dept}, 250)
@@ -299,7 +305,7 @@ def skewed(database_url: str) -> Iterator[tuple[Plans, Plans]]:
     settings = Settings(db_schema=schema, statement_timeout=60)
     PostgresStore(database_url, settings).init_schema()
     with connect(database_url, settings) as generic, connect(database_url, settings) as custom:
-        for table in ("conversations", "messages", "message_contexts", "caches", "marks"):
+        for table in TABLES:
             generic.execute(f"ALTER TABLE {schema}.{table} SET (autovacuum_enabled = off)")
             generic.execute(f"VACUUM ANALYZE {schema}.{table}")
         custom.execute("SET plan_cache_mode = force_custom_plan")
@@ -310,9 +316,8 @@ def skewed(database_url: str) -> Iterator[tuple[Plans, Plans]]:
                 plans.explained(name, CASES[name][0])
         with generic.transaction():
             generic.execute("SET LOCAL session_replication_role = replica")
-            for one in FILL.format(s=schema, many=MANY, conversations=CONVERSATIONS, waiting=WAITING).split(
-                ";"
-            )[:-1]:
+            sizes = {"conversations": CONVERSATIONS, "waiting": WAITING, "documents": DOCUMENTS}
+            for one in FILL.format(s=schema, many=MANY, **sizes).split(";")[:-1]:
                 generic.execute(one)
         yield found
         generic.execute(f"DROP SCHEMA {schema} CASCADE")
@@ -340,7 +345,7 @@ def test_a_page_that_no_index_gives_in_order_is_caught(skewed):
 @pytest.fixture(scope="module")
 def analysed(skewed: tuple[Plans, Plans]) -> tuple[Plans, Plans]:
     """The same once the server has looked at everything: plans are made anew."""
-    for table in ("conversations", "messages", "message_contexts", "caches", "marks"):
+    for table in TABLES:
         skewed[0].conn.execute(f"VACUUM ANALYZE t_plans.{table}")
     return skewed
 

@@ -62,7 +62,7 @@ async def test_everything_of_a_user_goes_and_nobody_elses(memory, traces):
     receipt = await memory.retention.erase_user("ana", progress=seen.append)
 
     assert receipt == Erased(
-        rows={"conversations": 3, "messages": 9, "message_contexts": 3}, windows=3, sessions=3
+        rows={"conversations": 3, "messages": 9, "message_contexts": 3, "documents": 1}, windows=3, sessions=3
     )
     assert seen[-1] == receipt
     assert [one.rows["conversations"] + one.sessions for one in seen] == [1, 2, 3, 4, 5, 6]
@@ -70,7 +70,7 @@ async def test_everything_of_a_user_goes_and_nobody_elses(memory, traces):
     assert len(await memory.get_messages("c0", **EVE)) == 3
     assert len(await memory.list_user_sessions("eve")) == 1
     assert await memory.retention.erase_user("ana") == Erased(
-        rows={"conversations": 0, "messages": 0, "message_contexts": 0}
+        rows={"conversations": 0, "messages": 0, "message_contexts": 0, "documents": 0}
     )
 
 
@@ -82,7 +82,7 @@ async def test_a_long_conversation_goes_at_once_and_all_of_it(memory, monkeypatc
     await memory.delete_messages("c", seqs=[3, 7], user_id="ana")
     receipt = await memory.retention.erase_user("ana")
 
-    assert receipt.rows == {"conversations": 1, "messages": 8, "message_contexts": 0}
+    assert receipt.rows == {"conversations": 1, "messages": 8, "message_contexts": 0, "documents": 0}
     assert traces(SECRET) == traces("ana") == []
 
 
@@ -98,7 +98,7 @@ async def test_what_an_earlier_delete_left_goes_too(memory, monkeypatch, traces)
     assert traces(SECRET)
     receipt = await memory.retention.erase_user("ana")
 
-    assert receipt.rows == {"conversations": 1, "messages": 0, "message_contexts": 0}
+    assert receipt.rows == {"conversations": 1, "messages": 0, "message_contexts": 0, "documents": 0}
     assert traces(SECRET) == []
 
 
@@ -189,7 +189,7 @@ async def test_an_outage_of_redis_leaves_marks_and_no_window_is_served(
     with pytest.raises(ConversationNotFound):
         await memory.get_history("c", user_id="ana")
     assert await memory.retention.erase_user("ana") == Erased(
-        rows={"conversations": 0, "messages": 0, "message_contexts": 0}
+        rows={"conversations": 0, "messages": 0, "message_contexts": 0, "documents": 0}
     )
     assert traces(SECRET) == []
 
@@ -220,7 +220,7 @@ async def test_what_nobody_came_back_to_goes(memory, database, traces):
     receipt = await memory.retention.prune(older_than=timedelta(days=30))
 
     assert receipt == Erased(
-        rows={"conversations": 3, "messages": 3, "message_contexts": 0}, windows=1, sessions=0
+        rows={"conversations": 3, "messages": 3, "message_contexts": 0, "documents": 0}, windows=1, sessions=0
     )
     assert (await left(memory), await left(memory, "eve")) == (["1d", "29d"], [])
     assert traces("ana 31") == []

@@ -15,7 +15,7 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableLambda, RunnableParallel, RunnablePassthrough
 
-from convmemory import RetrievedContext
+from convmemory import InvalidArgument, RetrievedContext
 from convmemory.chains.recorder import RunRecorder
 from convmemory.chains.turn import MOST_EVENTS
 from fix_memory import texts
@@ -294,6 +294,45 @@ async def test_telemetry_can_be_left_out(memory, run):
     reply = (await memory.get_messages("s", **MINE))[-1]
     assert (reply.latency_ms, reply.contexts) == (None, ())
     assert reply.tokens_used == 4  # the message's own
+
+
+LONG = "a document of many words " * 20
+
+
+class OneBook(BaseRetriever):
+    book: Document
+
+    def _get_relevant_documents(self, query, **_):
+        del query
+        return [self.book]
+
+
+@pytest.mark.parametrize(
+    ("telemetry", "kept"),
+    [
+        ("whole", RetrievedContext(LONG, "d", 0.5, {"score": 0.5, "source": "a"})),
+        ("excerpt", RetrievedContext(f"{LONG[:199]}…", "d", 0.5)),
+        ("ids", RetrievedContext("", "d", 0.5)),
+    ],
+)
+async def test_of_a_document_as_much_is_kept_as_was_asked_for(memory, run, database, telemetry, kept):
+    shelf = OneBook(book=Document(LONG, id="d", metadata={"score": 0.5, "source": "a"}))
+    chain = chain_of(rag(Echo(), shelf), factory(memory, telemetry=telemetry))
+    await run(chain, {"question": "one"}, session("s"))
+    reply = (await memory.get_messages("s", **MINE))[-1]
+
+    assert reply.contexts == (kept,)
+    assert reply.latency_ms is not None
+    stored = database.execute("SELECT content, metadata FROM documents").fetchall()
+    assert stored == (
+        [] if telemetry == "ids" else [(kept.content, {} if telemetry == "excerpt" else {"source": "a"})]
+    )
+
+
+@pytest.mark.parametrize("wrong", ["all", 1, None])
+async def test_what_telemetry_may_be_is_said(memory, wrong):
+    with pytest.raises(InvalidArgument, match="telemetry: must be True, False, 'whole', 'excerpt' or 'ids'"):
+        memory.history("s", **MINE, telemetry=wrong)
 
 
 async def test_a_history_that_the_application_keeps_is_served_in_every_context(memory, run):

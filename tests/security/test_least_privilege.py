@@ -127,7 +127,7 @@ def test_the_documented_rights_are_enough_for_every_verb(granted, redis_url, sch
             " RETURNS TABLE (stamp text, left_here boolean, left_anywhere boolean)"
             " LANGUAGE sql AS 'SELECT 1::text, true, true'"
         ),
-        "DROP TABLE {0}.message_contexts",
+        "DROP TABLE {0}.message_documents",
         "TRUNCATE {0}.messages CASCADE",
         "DROP SCHEMA {0} CASCADE",
         "INSERT INTO {0}.schema_migrations (version, name) VALUES (99, 'newer')",

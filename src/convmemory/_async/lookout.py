@@ -109,6 +109,7 @@ class AsyncLookout:
         if found.idle:
             await self._postgres.tidy_caches(names)
             await self._postgres.sweep()
+            await self._postgres.sweep_documents()
         if found.after is None:
             self._trust.looked(ticket, found.eras)
         else:

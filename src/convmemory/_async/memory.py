@@ -20,7 +20,7 @@ from convmemory.chains.run_config import factory_conversation, factory_fields, r
 from convmemory.errors import StorageError
 from convmemory.history import TieredChatMessageHistory, WriteErrorHook
 from convmemory.ids import checked_id
-from convmemory.models import Check, TierReport
+from convmemory.models import Check, Telemetry, TierReport
 from convmemory.settings import Settings
 from convmemory.windows.window_size import TokenCounter
 
@@ -161,7 +161,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncMessageVerbs, AsyncSe
         dept_id: str | None = None,
         save_on_error: str | None = None,
         input_messages_key: str | None = None,
-        telemetry: bool = True,
+        telemetry: Telemetry = True,
     ) -> TieredChatMessageHistory:
         """One conversation as a LangChain chat history: a cheap value, made anew for every request.
 

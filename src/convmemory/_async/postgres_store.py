@@ -235,11 +235,11 @@ class AsyncPostgresStore(AsyncCacheRegister):
         """Delete all messages and keep the conversation; otherwise as ``delete_conversation``."""
         return await self._change(key, "clear_conversation", own, {"batch": BATCH})
 
-    async def finish(self, key: ConversationKey, written: Written) -> None:
-        """Take away what the delete of a large conversation has left, in many short transactions.
+    async def finish(self, key: ConversationKey, written: Written) -> int:
+        """Take away what a delete has left, in many short transactions: messages of a large conversation, and the user's documents.
 
         What another delete has left, whose process ended before it was through, is taken away as well: all of it by a
-        large one, and a little by any other.
+        large one, and a little by any other. How many documents there were that no message has any more.
         """
         more = written.left_here
         while more:
@@ -247,6 +247,11 @@ class AsyncPostgresStore(AsyncCacheRegister):
         more = written.left_anywhere
         while more:
             more = await self.sweep() and written.left_here
+        documents, more = 0, written.left_here or written.left_anywhere
+        while more:
+            removed, more = await self.sweep_documents(key.user_id)
+            documents += removed
+        return documents
 
     async def pop_message(
         self, key: ConversationKey, message: UUID, *, own: Sequence[str] = ()
@@ -266,12 +271,12 @@ class AsyncPostgresStore(AsyncCacheRegister):
             "first_stamp": stamp,
             "own": postgres_rows.array(own),
         }
-        found = await self._run("pop_message", {**await self._mine(key), **parameters}, gone=[[None]])
+        found = await self._run("pop_message", {**await self._mine(key), **parameters}, gone=[[None, False]])
         if not found or found[0][0] == "":
             return None
         if found[0][0] is None:
             raise StorageUnavailable(POSTGRES, "pop_message", _WHOSE_DOING)
-        return Written(found[0][0])
+        return Written(found[0][0], left_anywhere=found[0][1])
 
     async def revise_messages(
         self, key: ConversationKey, changes: Sequence[Revision], *, own: Sequence[str] = ()
@@ -300,10 +305,10 @@ class AsyncPostgresStore(AsyncCacheRegister):
         """
         after, upto, most = (None, None, None) if within is None else (*within, BATCH)
         which = {"seqs": list(seqs), "ids": list(ids), "after": after, "upto": upto, "most": most}
-        [stamp, removed] = await self._told(
+        [stamp, removed, left] = await self._told(
             key, "remove_messages", {**which, "own": postgres_rows.array(own)}
         )
-        return Written(stamp), removed
+        return Written(stamp, left_anywhere=left), removed
 
     async def replace_message(
         self, key: ConversationKey, message: UUID, draft: Draft, *, own: Sequence[str] = ()
@@ -319,10 +324,10 @@ class AsyncPostgresStore(AsyncCacheRegister):
             "id": message,
             "own": postgres_rows.array(own),
         }
-        stamp, found = await self._told(key, "replace_message", what)
+        stamp, found, left = await self._told(key, "replace_message", what)
         if not found:
             raise MessageNotFound(message)
-        return Written(stamp)
+        return Written(stamp, left_anywhere=left)
 
     async def annotate_message(
         self, key: ConversationKey, message: UUID, metadata: Mapping[str, Any]

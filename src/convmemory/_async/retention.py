@@ -55,6 +55,7 @@ class AsyncRetention:
             pass
         while await self._store.postgres.sweep():  # what deletes left before: nobody knows whose it was
             pass
+        await self._documents(user, tally)
         return tally.receipt()
 
     async def prune(
@@ -92,6 +93,14 @@ class AsyncRetention:
             await self._erased(found, before, tally)
         return tally.receipt()
 
+    async def _documents(self, user_id: str, tally: _Tally) -> None:
+        """Take away the user's documents that no message has any more."""
+        more = True
+        while more:
+            removed, more = await self._store.postgres.sweep_documents(user_id)
+            if removed:
+                tally.add(Counter(documents=removed))
+
     async def _conversations(self, user_id: str, before: datetime | None, tally: _Tally) -> bool:
         """Delete some of the user's; whether there were any."""
         found = await self._store.postgres.old_conversations(user_id, before, _PAGE)
@@ -101,7 +110,7 @@ class AsyncRetention:
     async def _erased(self, found: Sequence[ConversationKey], before: datetime | None, tally: _Tally) -> None:
         for key in found:
             if (erased := await self._store.erase(key, before)) is not None:
-                tally.add(*erased)
+                tally.add(erased[0], cached=erased[1])
         redis = self._store.redis
         if found and redis is not None and not redis.away:
             with suppress(StorageError):  # what readers noted meanwhile: that there is no such conversation
@@ -121,11 +130,11 @@ class _Tally:
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
-        self._rows: Counter[str] = Counter(conversations=0, messages=0, message_contexts=0)
+        self._rows: Counter[str] = Counter(conversations=0, messages=0, message_contexts=0, documents=0)
         self._windows = self._sessions = 0
 
-    def add(self, messages: int, contexts: int, cached: int) -> None:
-        self._rows.update(conversations=1, messages=messages, message_contexts=contexts)
+    def add(self, rows: Counter[str], *, cached: bool = False) -> None:
+        self._rows.update(rows)
         self._windows += cached
         self._tell()
 

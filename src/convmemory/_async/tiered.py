@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter
@@ -228,6 +229,7 @@ class AsyncTieredStore:
         standing = await self._own()
         written = await self.postgres.revise_messages(key, changes, own=standing.names)
         await self._publish(key, written, standing)
+        await self._finish(key, written)
 
     @traced("convmemory.pop")
     async def pop(self, key: ConversationKey) -> Message | None:
@@ -244,6 +246,7 @@ class AsyncTieredStore:
             written = await self.postgres.pop_message(key, newest[0].id, own=standing.names)
             if written is not None:  # else another message has come, or somebody else took this one
                 await self._publish(key, written, standing)
+                await self._finish(key, written)
                 return newest[0]
         await self._tell(key, stamp)
         if stamp == NO_CONVERSATION:
@@ -251,7 +254,7 @@ class AsyncTieredStore:
         return None
 
     async def _finish(self, key: ConversationKey, written: Written) -> None:
-        """Take away what a large delete has left. It is acknowledged by now: what fails here somebody else goes on with."""
+        """Take away what a delete has left. It is acknowledged by now: what fails here somebody else goes on with."""
         try:
             await self.postgres.finish(key, written)
         except StorageError as error:
@@ -279,6 +282,7 @@ class AsyncTieredStore:
         standing = await self._own()
         written, removed = await self.postgres.remove_messages(key, seqs=seqs, ids=ids, own=standing.names)
         await self._publish(key, written, standing)
+        await self._finish(key, written)
         return removed
 
     @traced("convmemory.truncate")
@@ -294,6 +298,7 @@ class AsyncTieredStore:
             standing = await self._own()
             written, bite = await self.postgres.remove_messages(key, within=(after, last), own=standing.names)
             await self._publish(key, written, standing)
+            await self._finish(key, written)
             removed += bite
             if bite < BATCH:
                 return removed
@@ -309,12 +314,13 @@ class AsyncTieredStore:
         standing = await self._own()
         written = await self.postgres.replace_message(key, message, draft, own=standing.names)
         await self._publish(key, written, standing)
+        await self._finish(key, written)
 
     @traced("convmemory.erase")
     async def erase(
         self, key: ConversationKey, before: datetime | None = None
-    ) -> tuple[int, int, bool] | None:
-        """Delete a conversation, all of it taken away when this returns: how many messages and contexts, and was it cached.
+    ) -> tuple[Counter[str], bool] | None:
+        """Delete a conversation, all of it taken away when this returns: how many rows of which table, and was it cached.
 
         ``None``, and nothing done, where there is none, or where it was spoken in at ``before`` or later.
         """
@@ -324,8 +330,9 @@ class AsyncTieredStore:
             return None
         written, messages, contexts = found
         said = await self._publish(key, written, standing)
-        await self.postgres.finish(key, written)
-        return messages, contexts, said == DROPPED
+        documents = await self.postgres.finish(key, written)
+        rows = {"messages": messages, "message_contexts": contexts, "documents": documents}
+        return Counter(conversations=1, **rows), said == DROPPED
 
     async def _own(self) -> Standing:
         """The caches this write tells; none while Redis is left alone, so that the statement marks them all."""

@@ -53,14 +53,25 @@ class CacheRegister(Statements):
         [[more]] = self._run("sweep", {"conversation": conversation, "batch": BATCH})
         return bool(more)
 
+    def sweep_documents(self, user_id: str | None = None) -> tuple[int, bool]:
+        """Look at ``BATCH`` of a user's documents that messages have let go of, and take away those that no other message has.
+
+        How many that were, and whether there are more to look at. Whoever refers to one at this moment is waited for; without a
+        ``user_id`` it is somebody's who keeps nobody waiting.
+        """
+        [[removed, more]] = self._run("sweep_documents", {"user_id": user_id, "batch": BATCH})
+        return int(removed), bool(more)
+
     def ping(self) -> dict[str, Any]:
         """Ask the server for a sign of life: how many windows wait to be dropped, and how many caches there are.
 
         And of how many conversations a delete was not finished, which is gone on with.
         """
-        [[dirty, caches, unfinished]] = self._run("count_marks", {})
+        [[dirty, caches, unfinished, loose]] = self._run("count_marks", {})
         if unfinished:
             self.sweep()
+        if loose:
+            self.sweep_documents()
         return {"dirty_windows": dirty, "caches": caches, "unfinished_deletes": unfinished}
 
     def forget_caches(self, names: Sequence[str] | None = None) -> int:

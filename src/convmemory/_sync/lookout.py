@@ -110,6 +110,7 @@ class Lookout:
         if found.idle:
             self._postgres.tidy_caches(names)
             self._postgres.sweep()
+            self._postgres.sweep_documents()
         if found.after is None:
             self._trust.looked(ticket, found.eras)
         else:

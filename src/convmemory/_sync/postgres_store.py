@@ -234,11 +234,11 @@ class PostgresStore(CacheRegister):
         """Delete all messages and keep the conversation; otherwise as ``delete_conversation``."""
         return self._change(key, "clear_conversation", own, {"batch": BATCH})
 
-    def finish(self, key: ConversationKey, written: Written) -> None:
-        """Take away what the delete of a large conversation has left, in many short transactions.
+    def finish(self, key: ConversationKey, written: Written) -> int:
+        """Take away what a delete has left, in many short transactions: messages of a large conversation, and the user's documents.
 
         What another delete has left, whose process ended before it was through, is taken away as well: all of it by a
-        large one, and a little by any other.
+        large one, and a little by any other. How many documents there were that no message has any more.
         """
         more = written.left_here
         while more:
@@ -246,6 +246,11 @@ class PostgresStore(CacheRegister):
         more = written.left_anywhere
         while more:
             more = self.sweep() and written.left_here
+        documents, more = 0, written.left_here or written.left_anywhere
+        while more:
+            removed, more = self.sweep_documents(key.user_id)
+            documents += removed
+        return documents
 
     def pop_message(self, key: ConversationKey, message: UUID, *, own: Sequence[str] = ()) -> Written | None:
         """Delete the newest message if it is the row ``message``; ``None``, and nothing done, when it is not.
@@ -263,12 +268,12 @@ class PostgresStore(CacheRegister):
             "first_stamp": stamp,
             "own": postgres_rows.array(own),
         }
-        found = self._run("pop_message", {**self._mine(key), **parameters}, gone=[[None]])
+        found = self._run("pop_message", {**self._mine(key), **parameters}, gone=[[None, False]])
         if not found or found[0][0] == "":
             return None
         if found[0][0] is None:
             raise StorageUnavailable(POSTGRES, "pop_message", _WHOSE_DOING)
-        return Written(found[0][0])
+        return Written(found[0][0], left_anywhere=found[0][1])
 
     def revise_messages(
         self, key: ConversationKey, changes: Sequence[Revision], *, own: Sequence[str] = ()
@@ -297,8 +302,10 @@ class PostgresStore(CacheRegister):
         """
         after, upto, most = (None, None, None) if within is None else (*within, BATCH)
         which = {"seqs": list(seqs), "ids": list(ids), "after": after, "upto": upto, "most": most}
-        [stamp, removed] = self._told(key, "remove_messages", {**which, "own": postgres_rows.array(own)})
-        return Written(stamp), removed
+        [stamp, removed, left] = self._told(
+            key, "remove_messages", {**which, "own": postgres_rows.array(own)}
+        )
+        return Written(stamp, left_anywhere=left), removed
 
     def replace_message(
         self, key: ConversationKey, message: UUID, draft: Draft, *, own: Sequence[str] = ()
@@ -314,10 +321,10 @@ class PostgresStore(CacheRegister):
             "id": message,
             "own": postgres_rows.array(own),
         }
-        stamp, found = self._told(key, "replace_message", what)
+        stamp, found, left = self._told(key, "replace_message", what)
         if not found:
             raise MessageNotFound(message)
-        return Written(stamp)
+        return Written(stamp, left_anywhere=left)
 
     def annotate_message(self, key: ConversationKey, message: UUID, metadata: Mapping[str, Any]) -> None:
         """Lay ``metadata`` over that of the row ``message``; otherwise as ``replace_message``."""

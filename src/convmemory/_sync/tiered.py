@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter
@@ -227,6 +228,7 @@ class TieredStore:
         standing = self._own()
         written = self.postgres.revise_messages(key, changes, own=standing.names)
         self._publish(key, written, standing)
+        self._finish(key, written)
 
     @traced("convmemory.pop")
     def pop(self, key: ConversationKey) -> Message | None:
@@ -243,6 +245,7 @@ class TieredStore:
             written = self.postgres.pop_message(key, newest[0].id, own=standing.names)
             if written is not None:  # else another message has come, or somebody else took this one
                 self._publish(key, written, standing)
+                self._finish(key, written)
                 return newest[0]
         self._tell(key, stamp)
         if stamp == NO_CONVERSATION:
@@ -250,7 +253,7 @@ class TieredStore:
         return None
 
     def _finish(self, key: ConversationKey, written: Written) -> None:
-        """Take away what a large delete has left. It is acknowledged by now: what fails here somebody else goes on with."""
+        """Take away what a delete has left. It is acknowledged by now: what fails here somebody else goes on with."""
         try:
             self.postgres.finish(key, written)
         except StorageError as error:
@@ -278,6 +281,7 @@ class TieredStore:
         standing = self._own()
         written, removed = self.postgres.remove_messages(key, seqs=seqs, ids=ids, own=standing.names)
         self._publish(key, written, standing)
+        self._finish(key, written)
         return removed
 
     @traced("convmemory.truncate")
@@ -293,6 +297,7 @@ class TieredStore:
             standing = self._own()
             written, bite = self.postgres.remove_messages(key, within=(after, last), own=standing.names)
             self._publish(key, written, standing)
+            self._finish(key, written)
             removed += bite
             if bite < BATCH:
                 return removed
@@ -308,10 +313,11 @@ class TieredStore:
         standing = self._own()
         written = self.postgres.replace_message(key, message, draft, own=standing.names)
         self._publish(key, written, standing)
+        self._finish(key, written)
 
     @traced("convmemory.erase")
-    def erase(self, key: ConversationKey, before: datetime | None = None) -> tuple[int, int, bool] | None:
-        """Delete a conversation, all of it taken away when this returns: how many messages and contexts, and was it cached.
+    def erase(self, key: ConversationKey, before: datetime | None = None) -> tuple[Counter[str], bool] | None:
+        """Delete a conversation, all of it taken away when this returns: how many rows of which table, and was it cached.
 
         ``None``, and nothing done, where there is none, or where it was spoken in at ``before`` or later.
         """
@@ -321,8 +327,9 @@ class TieredStore:
             return None
         written, messages, contexts = found
         said = self._publish(key, written, standing)
-        self.postgres.finish(key, written)
-        return messages, contexts, said == DROPPED
+        documents = self.postgres.finish(key, written)
+        rows = {"messages": messages, "message_contexts": contexts, "documents": documents}
+        return Counter(conversations=1, **rows), said == DROPPED
 
     def _own(self) -> Standing:
         """The caches this write tells; none while Redis is left alone, so that the statement marks them all."""

@@ -14,7 +14,7 @@ from langchain_core.runnables import RunnableConfig
 
 from convmemory.arguments import ConversationRef, MessageRef, SessionRef, Size
 from convmemory.dialects.anthropic import AnthropicMessages
-from convmemory.models import Appended, Conversation, Message, Page, RetrievedContext, Session
+from convmemory.models import Appended, Conversation, Message, Page, RetrievedContext, Session, Telemetry
 
 if TYPE_CHECKING:
     from convmemory._sync.memory import ConversationMemory
@@ -272,7 +272,7 @@ class UserMemory:
         dept_id: str | None = None,
         save_on_error: str | None = None,
         input_messages_key: str | None = None,
-        telemetry: bool = True,
+        telemetry: Telemetry = True,
     ) -> TieredChatMessageHistory:
         """One conversation as a LangChain chat history; see ``TieredChatMessageHistory``."""
         return self._memory.history(

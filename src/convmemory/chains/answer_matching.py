@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import Generation, LLMResult
 
 from convmemory.encoding.token_counts import MOST, Tokens, tokens_of
-from convmemory.models import Draft, RetrievedContext
+from convmemory.models import Draft, RetrievedContext, Telemetry
+
+EXCERPT: Final = 200
+"""Characters of a document that an excerpt has at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,9 @@ def answer_of(
     )
 
 
-def with_telemetry(drafts: Sequence[Draft], events: Sequence[Event]) -> list[Draft]:
+def with_telemetry(
+    drafts: Sequence[Draft], events: Sequence[Event], telemetry: Telemetry = "whole"
+) -> list[Draft]:
     """Give each assistant message the figures of the call that made it, and the documents retrieved for it.
 
     The message's id says which call that was; where the chain dropped it (``StrOutputParser`` keeps only the
@@ -91,7 +96,7 @@ def with_telemetry(drafts: Sequence[Draft], events: Sequence[Event]) -> list[Dra
         found = [one for one in found if one not in ripe]
         helped = unseen if at == said[-1] else [one for one in unseen if answer and one.order < answer.order]
         unseen = [one for one in unseen if one not in helped]
-        told[at] = _told(drafts[at], _with_help(answer, helped), ripe)
+        told[at] = _told(drafts[at], _with_help(answer, helped), ripe, telemetry)
     return told
 
 
@@ -132,10 +137,8 @@ def _claim(made_by: dict[int, Answer], at: int, answers: list[Answer], message_i
     return False
 
 
-def _told(draft: Draft, answer: Answer | None, retrieved: Sequence[Retrieval]) -> Draft:
-    contexts = tuple(
-        RetrievedContext.of_document(document) for one in retrieved for document in one.documents
-    )
+def _told(draft: Draft, answer: Answer | None, retrieved: Sequence[Retrieval], telemetry: Telemetry) -> Draft:
+    contexts = tuple(_kept(document, telemetry) for one in retrieved for document in one.documents)
     if answer is None:
         return draft.model_copy(update={"contexts": contexts})
     latency, figures = min(answer.latency_ms, MOST), answer.figures() or None
@@ -147,6 +150,16 @@ def _told(draft: Draft, answer: Answer | None, retrieved: Sequence[Retrieval]) -
             "facts": figures,
         }
     )
+
+
+def _kept(document: Document, telemetry: Telemetry) -> RetrievedContext:
+    """As much of a retrieved document as is to be kept."""
+    whole = RetrievedContext.of_document(document)
+    if telemetry not in ("ids", "excerpt"):
+        return whole
+    text = whole.content if len(whole.content) <= EXCERPT else f"{whole.content[: EXCERPT - 1]}…"
+    content = text if telemetry == "excerpt" else ""
+    return whole.model_copy(update={"content": content, "metadata": {}})
 
 
 def _model(message: Any, output: Mapping[str, Any]) -> str | None:

@@ -27,7 +27,7 @@ from langchain_core.outputs import LLMResult
 from convmemory.chains.answer_matching import Answer, Event, Retrieval, answer_of, with_telemetry
 from convmemory.chains.passes import READING, begin_to_store, begin_turn
 from convmemory.chains.turn import Partial, Run, Told
-from convmemory.models import Draft
+from convmemory.models import Draft, Telemetry
 
 logger = logging.getLogger("convmemory.chains.recorder")
 P = ParamSpec("P")
@@ -92,17 +92,21 @@ class RunRecorder(BaseCallbackHandler):
         """The turn that failed with this run and whose input is to be kept; once."""
         return self._unkept.pop(run_id, None)
 
-    def tell(self, run: Run | None, drafts: list[Draft]) -> Told:
-        """Give messages about to be stored what happened in their turn, ``run``; as they are where that fails.
+    def tell(self, run: Run | None, drafts: list[Draft], telemetry: Telemetry = "whole") -> Told:
+        """Give messages about to be stored what happened in their turn, ``run``; as they are where that fails, or nothing is to be kept.
 
         What answers have been told is told once, when they are stored: an agent may store its turn in parts.
         """
         try:
-            if run is None or not any(isinstance(draft.message, AIMessage) for draft in drafts):
+            if (
+                run is None
+                or telemetry is False
+                or not any(isinstance(draft.message, AIMessage) for draft in drafts)
+            ):
                 return Told(drafts)
             events = [event for event in self.heard(run) if event.order > run.told]
             upto = max((event.order for event in events), default=run.told)
-            return Told(with_telemetry(drafts, events), run, upto)
+            return Told(with_telemetry(drafts, events, telemetry), run, upto)
         except Exception as error:  # noqa: BLE001 - whatever it is, the turn is stored
             logger.warning("a turn is stored without its telemetry: %s", type(error).__name__)
             return Told(drafts)

@@ -7,11 +7,14 @@
 -- the contexts of each message where the conversation has none.
 SELECT c.user_id = %(user_id)s AS mine, c.stamp::text, page.id, page.seq, page.role, page.content, page.body, page.tokens_used,
        page.latency_ms, page.created_at, page.metadata, page.facts,
-       CASE WHEN EXISTS (SELECT FROM {schema}.message_contexts AS any_ WHERE any_.conversation_id = %(conversation)s) THEN (
+       CASE WHEN EXISTS (SELECT FROM {schema}.message_documents AS any_ WHERE any_.conversation_id = %(conversation)s) THEN (
            SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-                      'doc_id', x.doc_id, 'content', x.content, 'score', x.score, 'metadata', x.metadata) ORDER BY x.position)
-           FROM {schema}.message_contexts AS x
-           WHERE x.conversation_id = page.conversation_id AND x.seq = page.seq) END AS contexts
+                      'doc_id', r.doc_id, 'content', d.content, 'score', r.score, 'metadata', d.metadata, 'figures', r.figures)
+                      ORDER BY r.position)
+           FROM {schema}.message_documents AS r
+           LEFT JOIN LATERAL (
+               SELECT o.content, o.metadata FROM {schema}.documents AS o WHERE o.document = r.document OFFSET 0) AS d ON true
+           WHERE r.conversation_id = page.conversation_id AND r.seq = page.seq) END AS contexts
 FROM {schema}.conversations AS c
 LEFT JOIN LATERAL (
     (SELECT m.* FROM {schema}.messages AS m

@@ -1,10 +1,13 @@
 -- Stored messages by their row ids, with all their columns, oldest first. conversation uuid; user_id; ids: no id twice.
 -- Returns one row a message that is there, as read_messages.sql does. (OFFSET 0: each id is looked up by itself.)
 SELECT m.id, m.seq, m.role, m.content, m.body, m.tokens_used, m.latency_ms, m.created_at, m.metadata, m.facts, (
-           SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('doc_id', x.doc_id, 'content', x.content, 'score', x.score,
-                                               'metadata', x.metadata) ORDER BY x.position)
-           FROM {schema}.message_contexts AS x
-           WHERE x.conversation_id = m.conversation_id AND x.seq = m.seq) AS contexts
+           SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+                      'doc_id', r.doc_id, 'content', d.content, 'score', r.score, 'metadata', d.metadata, 'figures', r.figures)
+                      ORDER BY r.position)
+           FROM {schema}.message_documents AS r
+           LEFT JOIN LATERAL (
+               SELECT o.content, o.metadata FROM {schema}.documents AS o WHERE o.document = r.document OFFSET 0) AS d ON true
+           WHERE r.conversation_id = m.conversation_id AND r.seq = m.seq) AS contexts
 FROM {schema}.conversations AS c
 CROSS JOIN pg_catalog.unnest(%(ids)s::uuid[]) AS i (id)
 CROSS JOIN LATERAL (

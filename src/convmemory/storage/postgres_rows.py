@@ -16,7 +16,7 @@ from convmemory.encoding.same_words import says_the_same
 from convmemory.encoding.storable_text import clean_json, clean_text
 from convmemory.errors import InvalidArgument
 from convmemory.ids import ConversationKey, message_key, new_row_id, other_row_id, repeat_key
-from convmemory.models import Appended, Conversation, Draft, Message, RetrievedContext
+from convmemory.models import SCORES, Appended, Conversation, Draft, Message, RetrievedContext
 from convmemory.settings import Settings
 from convmemory.storage.titles import title_from
 from convmemory.value_fields import checked_metadata
@@ -340,7 +340,7 @@ def _contexts(drafts: Sequence[Draft]) -> str | None:
     if not any(draft.contexts for draft in drafts):
         return None
     found = [
-        {"n": n, "position": position} | _context(context)
+        {"n": n, "position": position} | _split(_context(context))
         for n, draft in enumerate(drafts, 1)
         for position, context in enumerate(draft.contexts)
     ]
@@ -360,11 +360,19 @@ def _context(context: RetrievedContext) -> dict[str, Any]:
     return plain
 
 
+def _split(plain: dict[str, Any]) -> dict[str, Any]:
+    """A document apart from what is of this retrieval alone: its metadata often has the score, and it is stored once, not each time."""
+    metadata: dict[str, Any] = plain["metadata"]
+    figures = {name: metadata[name] for name in SCORES if isinstance(metadata.get(name), (int, float))}
+    rest = {name: value for name, value in metadata.items() if name not in figures}
+    return plain | {"metadata": rest, "figures": figures or None}
+
+
 def _context_of(plain: Mapping[str, Any]) -> RetrievedContext:
     score = plain["score"]
     return RetrievedContext.built(
-        content=plain["content"],
+        content=plain["content"] or "",
         doc_id=plain["doc_id"],
         score=None if score is None else float(score),
-        metadata=plain["metadata"],
+        metadata={**(plain["metadata"] or {}), **(plain.get("figures") or {})},
     )

@@ -58,18 +58,53 @@ CREATE TABLE {schema}.messages (
 -- follow from a LangChain id begin alike in a conversation (ids.py). And no plan can walk a conversation by it.
 CREATE UNIQUE INDEX messages_by_id ON {schema}.messages (id, conversation_id);
 
--- They hang on the conversation, and whoever deletes single messages deletes theirs: a key on messages would fire a trigger for
--- each message of a large conversation.
-CREATE TABLE {schema}.message_contexts (
+-- What was retrieved, once a user however often it was retrieved: its key is the SHA-256 of whose it is, its text and its metadata.
+CREATE TABLE {schema}.documents (
+    document bytea PRIMARY KEY,
+    user_id  text NOT NULL,
+    content  text NOT NULL,
+    metadata jsonb NOT NULL
+);
+
+-- Which documents a message leaned on. They hang on the conversation, and whoever deletes single messages deletes theirs: a key on
+-- messages would fire a trigger for each message of a large conversation. And none on documents: it would write to each of them
+-- whenever it is retrieved (retrieved_v1 and sweep_documents_v1 see to it that none is missing).
+CREATE TABLE {schema}.message_documents (
     conversation_id uuid NOT NULL REFERENCES {schema}.conversations ON DELETE CASCADE,
     seq             bigint NOT NULL,
+    score           double precision,
     position        integer NOT NULL,                       -- order in which the retriever gave it, from 0
     doc_id          text,
-    content         text NOT NULL,
-    score           double precision,
-    metadata        jsonb NOT NULL DEFAULT '{{}}',
+    document        bytea,                                  -- NULL where only its id and score are kept
+    figures         jsonb,                                  -- of its metadata what is of this retrieval alone, such as a score
     PRIMARY KEY (conversation_id, seq, position)
 );
+
+-- serves sweep_documents_v1
+CREATE INDEX message_documents_by_document ON {schema}.message_documents (document);
+
+-- Documents that a message has let go of. If no other message has them they are taken away, by whoever comes next.
+CREATE TABLE {schema}.loose_documents (
+    user_id  text NOT NULL,
+    id       bigint GENERATED ALWAYS AS IDENTITY,           -- in a sequence: two deletes never wait for each other here
+    document bytea NOT NULL,
+    PRIMARY KEY (user_id, id)
+);
+
+-- The retrieved documents of messages, for people and programs.
+CREATE VIEW {schema}.message_contexts AS
+SELECT r.conversation_id, r.seq, r.position, r.doc_id, coalesce(d.content, '') AS content, r.score,
+       coalesce(d.metadata, '{{}}') || coalesce(r.figures, '{{}}') AS metadata
+FROM {schema}.message_documents AS r
+LEFT JOIN LATERAL (SELECT o.content, o.metadata FROM {schema}.documents AS o WHERE o.document = r.document OFFSET 0) AS d ON true;
+
+-- Policies are those of whoever asks, and not those of the view's owner; PostgreSQL 14 knows no such view.
+DO $$
+BEGIN
+    IF current_setting('server_version_num')::integer >= 150000 THEN
+        ALTER VIEW {schema}.message_contexts SET (security_invoker = on);
+    END IF;
+END $$;
 
 -- Who caches windows of these conversations: a Redis server by the name it has for itself, with database number and key
 -- prefix. A window is good only under the era of its cache. Any row may be deleted at any moment: its processes register
@@ -161,7 +196,7 @@ BEGIN
               GROUP BY h.conversation_id) AS g
         WHERE now_.conversation_id = g.conversation_id AND now_.conversation_id IS DISTINCT FROM seen_to;
         IF TG_OP = 'DELETE' THEN
-            DELETE FROM {schema}.message_contexts AS x WHERE (x.conversation_id, x.seq) IN (
+            DELETE FROM {schema}.message_documents AS x WHERE (x.conversation_id, x.seq) IN (
                 SELECT g.conversation_id, g.seq FROM gone AS g WHERE g.conversation_id IS DISTINCT FROM seen_to);
         END IF;
     END IF;
@@ -179,6 +214,26 @@ CREATE TRIGGER changed_by_hand AFTER DELETE ON {schema}.messages
 REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION {schema}.changed_by_hand();
 CREATE TRIGGER updated_by_hand AFTER UPDATE ON {schema}.messages
 REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION {schema}.changed_by_hand();
+
+-- Note documents that messages let go of, in whatever way: they may have been the last to have them.
+CREATE FUNCTION {schema}.let_go_of_documents() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        INSERT INTO {schema}.loose_documents (user_id, document) SELECT d.user_id, d.document FROM {schema}.documents AS d;
+        RETURN NULL;
+    END IF;
+    INSERT INTO {schema}.loose_documents (user_id, document)
+    SELECT d.user_id, d.document FROM (SELECT DISTINCT g.document FROM gone AS g WHERE g.document IS NOT NULL) AS l
+    CROSS JOIN LATERAL (
+        SELECT o.user_id, o.document FROM {schema}.documents AS o WHERE o.document = l.document OFFSET 0) AS d;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER let_go_of_documents AFTER DELETE ON {schema}.message_documents
+REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION {schema}.let_go_of_documents();
+CREATE TRIGGER emptied_by_hand AFTER TRUNCATE ON {schema}.message_documents
+FOR EACH STATEMENT EXECUTE FUNCTION {schema}.let_go_of_documents();
 
 -- A conversation that gets another owner: what is cached of it is the former one's. (That of nobody is a deleted one.)
 CREATE FUNCTION {schema}.moved_by_hand() RETURNS trigger LANGUAGE plpgsql
@@ -232,6 +287,40 @@ BEGIN
     RETURN true;
 EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
     RETURN p_old = p_new;
+END $$;
+
+-- The advisory lock of a user's documents: shared by who refers to some, held alone by who takes some away.
+CREATE FUNCTION {schema}.documents_of_v1(p_user text) RETURNS bigint
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT hashtextextended(p_user, 7237970105966882420)
+$$;
+
+-- Keep what was retrieved for messages of a conversation. p_contexts is JSON: n, which of p_seqs a document is of (one that is NULL
+-- has nothing kept), its position there, doc_id, content, score, metadata, and figures, which are laid over metadata.
+-- A document that the user has already is not written again. Its row is not even locked: the advisory lock keeps sweep_documents_v1
+-- from taking it away until this is committed, and what it took before is seen to be missing, and stored again.
+CREATE FUNCTION {schema}.retrieved_v1(p_conversation uuid, p_user text, p_seqs bigint[], p_contexts jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared({schema}.documents_of_v1(p_user));
+    WITH found AS MATERIALIZED (
+        SELECT x.n, x.position, x.doc_id, x.content, x.score, x.figures, coalesce(x.metadata, '{{}}') AS metadata,
+               CASE WHEN x.content <> '' OR x.metadata <> '{{}}' THEN
+                   sha256(sha256(convert_to(p_user, 'UTF8')) || sha256(convert_to(x.content, 'UTF8'))
+                          || sha256(convert_to(coalesce(x.metadata, '{{}}')::text, 'UTF8'))) END AS document
+        FROM jsonb_to_recordset(p_contexts) AS x (
+            n integer, position integer, doc_id text, content text, score double precision, metadata jsonb, figures jsonb)
+        WHERE p_seqs[x.n] IS NOT NULL
+    ), kept AS ( -- in order, so that no two writers wait for each other
+        INSERT INTO {schema}.documents (document, user_id, content, metadata)
+        SELECT DISTINCT ON (f.document) f.document, p_user, f.content, f.metadata
+        FROM found AS f WHERE f.document IS NOT NULL ORDER BY f.document
+        ON CONFLICT DO NOTHING
+    )
+    INSERT INTO {schema}.message_documents (conversation_id, seq, position, doc_id, score, document, figures)
+    SELECT p_conversation, p_seqs[f.n], f.position, f.doc_id, f.score, f.document, f.figures
+    FROM found AS f
+    WHERE EXISTS (SELECT FROM {schema}.conversations AS c WHERE c.conversation_id = p_conversation AND c.user_id = p_user);
 END $$;
 
 -- Append a batch: one call, one commit. Makes and titles the conversation if need be, gives each new message the next seq,
@@ -298,7 +387,7 @@ BEGIN
             SELECT old.seq FROM {schema}.messages AS old
             WHERE old.conversation_id = p_conversation AND old.id = i.id AND old.seq <= c.cleared)) INTO gone
         FROM unnest(p_ids) AS i (id);
-        DELETE FROM {schema}.message_contexts AS x WHERE x.conversation_id = p_conversation AND x.seq = ANY (gone);
+        DELETE FROM {schema}.message_documents AS x WHERE x.conversation_id = p_conversation AND x.seq = ANY (gone);
         DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (gone);
     END IF;
     stamp := c.stamp;
@@ -354,12 +443,11 @@ BEGIN
     END IF;
 
     IF p_contexts IS NOT NULL THEN
-        INSERT INTO {schema}.message_contexts (conversation_id, seq, position, doc_id, content, score, metadata)
-        SELECT p_conversation, m.seq, x.position, x.doc_id, x.content, x.score, coalesce(x.metadata, '{{}}')
-        FROM pg_catalog.jsonb_to_recordset(p_contexts)
-             AS x (n integer, position integer, doc_id text, content text, score double precision, metadata jsonb)
-        JOIN {schema}.messages AS m ON m.conversation_id = p_conversation AND m.id = p_ids[x.n] AND m.seq > c.last_seq
-        ON CONFLICT DO NOTHING;
+        PERFORM {schema}.retrieved_v1(p_conversation, p_user, (
+            SELECT pg_catalog.array_agg((
+                SELECT m.seq FROM {schema}.messages AS m
+                WHERE m.conversation_id = p_conversation AND m.id = i.id AND m.seq > c.last_seq) ORDER BY i.n)
+            FROM unnest(p_ids) WITH ORDINALITY AS i (id, n)), p_contexts);
     END IF;
 
     last_seq := c.last_seq + stored;
@@ -417,6 +505,14 @@ BEGIN
     ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
 END $$;
 
+-- Whether a delete has left something to be taken away: of any conversation's messages, or of the user's documents.
+CREATE FUNCTION {schema}.left_behind_v1(p_user text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM {schema}.conversations AS o WHERE o.left_over > 0)
+        OR EXISTS (SELECT FROM {schema}.loose_documents AS l WHERE l.user_id = p_user);
+END $$;
+
 -- Take away some of what the delete of a large conversation has left: messages that nobody sees any more, those with the
 -- greatest seqs first, so that none of what went before is walked through again. Each call is a transaction of its own, so
 -- that nobody waits for long, and one that never comes leaves nothing but rows.
@@ -442,7 +538,7 @@ BEGIN
     WHERE m.conversation_id = c.conversation_id AND m.seq <= c.left_over
     ORDER BY m.conversation_id DESC, m.seq DESC OFFSET p_batch - 1 LIMIT 1;
     lowest := coalesce(lowest, 1) - 1;
-    DELETE FROM {schema}.message_contexts AS x
+    DELETE FROM {schema}.message_documents AS x
     WHERE x.conversation_id = c.conversation_id AND x.seq > lowest AND x.seq <= c.left_over;
     DELETE FROM {schema}.messages AS m
     WHERE m.conversation_id = c.conversation_id AND m.seq > lowest AND m.seq <= c.left_over;
@@ -452,6 +548,39 @@ BEGIN
         UPDATE {schema}.conversations AS o SET left_over = lowest WHERE o.conversation_id = c.conversation_id;
     END IF;
     RETURN lowest > 0;
+END $$;
+
+-- Take away documents of one user that messages have let go of, where no other message has them. Whoever refers to one of them at
+-- this moment has the advisory lock, and is waited for; what is stored after that is stored with its documents.
+-- p_user: whose, or NULL for anybody's whose lock is free; p_batch: documents at most that are looked at.
+-- Returns how many were taken away, and whether there are more to look at.
+CREATE FUNCTION {schema}.sweep_documents_v1(p_user text, p_batch bigint) RETURNS TABLE (removed bigint, more boolean)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    whose CONSTANT text := coalesce(p_user, (
+        SELECT l.user_id FROM {schema}.loose_documents AS l ORDER BY l.user_id, l.id LIMIT 1));
+    let_go bytea[];
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM {schema}.refuse_isolation_v1();
+    END IF;
+    removed := 0;
+    more := false;
+    IF whose IS NULL OR (p_user IS NULL AND NOT pg_try_advisory_xact_lock({schema}.documents_of_v1(whose))) THEN
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock({schema}.documents_of_v1(whose));
+    WITH taken AS (
+        DELETE FROM {schema}.loose_documents AS l WHERE l.user_id = whose AND l.id = ANY (ARRAY(
+            SELECT o.id FROM {schema}.loose_documents AS o WHERE o.user_id = whose ORDER BY o.user_id, o.id LIMIT p_batch))
+        RETURNING l.document
+    ) SELECT array_agg(t.document) INTO let_go FROM taken AS t;
+    DELETE FROM {schema}.documents AS d WHERE d.document = ANY (let_go)
+        AND (SELECT true FROM {schema}.message_documents AS r WHERE r.document = d.document LIMIT 1) IS NULL;
+    GET DIAGNOSTICS removed = ROW_COUNT;
+    more := EXISTS (SELECT FROM {schema}.loose_documents AS l WHERE p_user IS NULL OR l.user_id = p_user);
+    RETURN NEXT;
 END $$;
 
 -- Delete a conversation's messages and keep the conversation, which goes on counting: the row lock first, so that no append
@@ -479,12 +608,11 @@ BEGIN
         RETURN;
     END IF;
     IF c.left_over = 0 THEN
-        DELETE FROM {schema}.message_contexts AS x WHERE x.conversation_id = p_conversation;
+        DELETE FROM {schema}.message_documents AS x WHERE x.conversation_id = p_conversation;
         DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation;
     END IF;
     PERFORM {schema}.mark_others_v1(p_conversation, p_own);
-    RETURN QUERY SELECT c.stamp::text, c.left_over > 0, EXISTS (
-        SELECT FROM {schema}.conversations AS o WHERE o.left_over > 0);
+    RETURN QUERY SELECT c.stamp::text, c.left_over > 0, {schema}.left_behind_v1(p_user);
 END $$;
 
 -- Delete a conversation with its messages and contexts. p_own and p_batch as for clear_v1: a large one becomes nobody's at once,
@@ -514,7 +642,7 @@ BEGIN
         DELETE FROM {schema}.conversations AS now_ WHERE now_.conversation_id = p_conversation;
     END IF;
     PERFORM {schema}.mark_others_v1(p_conversation, p_own);
-    RETURN QUERY SELECT ''::text, large, EXISTS (SELECT FROM {schema}.conversations AS o WHERE o.left_over > 0);
+    RETURN QUERY SELECT ''::text, large, {schema}.left_behind_v1(p_user);
 END $$;
 
 -- Where the newest turn of a conversation starts, 0 where nobody has begun one after p_cleared. It is looked for as far back
@@ -558,7 +686,7 @@ END $$;
 -- one that is sent again finds that it was done. Returns '' when another message came, so that this one is still there; no row
 -- when it is gone already, by whose doing nobody can tell, or the conversation is not there or somebody else's.
 CREATE FUNCTION {schema}.pop_v1(p_conversation uuid, p_user text, p_id uuid, p_first uuid, p_stamp uuid, p_own text[])
-RETURNS TABLE (stamp text)
+RETURNS TABLE (stamp text, left_anywhere boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -577,12 +705,13 @@ BEGIN
                    ORDER BY n.conversation_id DESC, n.seq DESC LIMIT 1)
     RETURNING m.seq INTO place;
     IF NOT FOUND THEN
-        RETURN QUERY SELECT CASE WHEN c.stamp = p_first THEN p_first::text ELSE '' END
+        RETURN QUERY SELECT CASE WHEN c.stamp = p_first THEN p_first::text ELSE '' END,
+            c.stamp = p_first AND {schema}.left_behind_v1(p_user)
         WHERE c.stamp = p_first OR EXISTS (
             SELECT 1 FROM {schema}.messages AS m WHERE m.conversation_id = c.conversation_id AND m.id = p_id AND m.seq > c.cleared);
         RETURN;
     END IF;
-    DELETE FROM {schema}.message_contexts AS x WHERE x.conversation_id = p_conversation AND x.seq = place;
+    DELETE FROM {schema}.message_documents AS x WHERE x.conversation_id = p_conversation AND x.seq = place;
     UPDATE {schema}.conversations AS now_ SET
         stamp = p_stamp, version = c.version + 1, gaps = c.gaps + 1, updated_at = now(),
         title = CASE WHEN titled_by = place THEN NULL ELSE c.title END, -- it quotes what is deleted
@@ -591,7 +720,7 @@ BEGIN
                               ELSE {schema}.newest_human_v1(p_conversation, p_user, c.cleared) END
     WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
     PERFORM {schema}.mark_others_v1(p_conversation, p_own);
-    RETURN QUERY SELECT c.stamp::text;
+    RETURN QUERY SELECT c.stamp::text, {schema}.left_behind_v1(p_user);
 END $$;
 
 -- Put other words in the place of stored ones, or take the newest away: what a guardrail does to a turn that is going on. Each
@@ -604,7 +733,7 @@ END $$;
 CREATE FUNCTION {schema}.revise_v1(
     p_conversation uuid, p_user text, p_seqs bigint[], p_old_contents text[], p_old_bodies text[],
     p_contents text[], p_bodies text[], p_facts jsonb[], p_gone bigint[], p_old_title text, p_title text, p_own text[]
-) RETURNS TABLE (stamp text)
+) RETURNS TABLE (stamp text, left_anywhere boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -633,9 +762,9 @@ BEGIN
             WHERE kept.conversation_id = p_conversation AND kept.seq > c.cleared
               AND NOT (kept.seq = ANY (p_gone) AND kept.seq = ANY (revised))
             ORDER BY kept.conversation_id DESC, kept.seq DESC LIMIT 1), c.cleared);
-        DELETE FROM {schema}.message_contexts AS x
+        DELETE FROM {schema}.message_documents AS x
         WHERE x.conversation_id = p_conversation AND x.seq > newest;
-        DELETE FROM {schema}.message_contexts AS x
+        DELETE FROM {schema}.message_documents AS x
         WHERE x.conversation_id = p_conversation AND x.seq = ANY (p_gone) AND x.seq = ANY (revised);
         DELETE FROM {schema}.messages AS m
         WHERE m.conversation_id = p_conversation AND m.seq > newest;
@@ -649,7 +778,7 @@ BEGIN
         WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
         PERFORM {schema}.mark_others_v1(p_conversation, p_own);
     END IF;
-    RETURN QUERY SELECT c.stamp::text;
+    RETURN QUERY SELECT c.stamp::text, {schema}.left_behind_v1(p_user);
 END $$;
 
 -- Delete messages of a conversation: those of p_seqs and of p_ids, and of those with a seq above p_after, up to p_upto, the
@@ -659,7 +788,7 @@ END $$;
 -- Returns the stamp and how many messages were deleted; no row when there is no conversation, or it is somebody else's.
 CREATE FUNCTION {schema}.remove_v1(
     p_conversation uuid, p_user text, p_seqs bigint[], p_ids uuid[], p_after bigint, p_upto bigint, p_most integer, p_own text[]
-) RETURNS TABLE (stamp text, removed bigint)
+) RETURNS TABLE (stamp text, removed bigint, left_anywhere boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -680,7 +809,7 @@ BEGIN
     doomed := ARRAY(SELECT d.seq FROM unnest(doomed) AS d (seq) WHERE d.seq > c.cleared);
     untitled := c.title_source = 'auto'
         AND coalesce({schema}.title_seq_v1(p_conversation, p_user, c.cleared, c.title) = ANY (doomed), false);
-    DELETE FROM {schema}.message_contexts AS x WHERE x.conversation_id = p_conversation AND x.seq = ANY (doomed);
+    DELETE FROM {schema}.message_documents AS x WHERE x.conversation_id = p_conversation AND x.seq = ANY (doomed);
     DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (doomed);
     GET DIAGNOSTICS number = ROW_COUNT;
     IF number > 0 THEN
@@ -693,7 +822,7 @@ BEGIN
         WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
     END IF;
     PERFORM {schema}.mark_others_v1(p_conversation, p_own);
-    RETURN QUERY SELECT c.stamp::text, number;
+    RETURN QUERY SELECT c.stamp::text, number, {schema}.left_behind_v1(p_user);
 END $$;
 
 -- Put another message in the place of the one with row id p_id, with all that is known of it; id and seq stay, and its time
@@ -703,7 +832,7 @@ END $$;
 CREATE FUNCTION {schema}.replace_v1(
     p_conversation uuid, p_user text, p_id uuid, p_role text, p_content text, p_body text, p_tokens integer,
     p_latency integer, p_created timestamptz, p_metadata jsonb, p_facts jsonb, p_contexts jsonb, p_title text, p_own text[]
-) RETURNS TABLE (stamp text, there boolean)
+) RETURNS TABLE (stamp text, there boolean, left_anywhere boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -718,7 +847,7 @@ BEGIN
     SELECT * INTO old FROM {schema}.messages AS m
     WHERE m.conversation_id = p_conversation AND m.id = p_id AND m.seq > c.cleared;
     IF NOT FOUND THEN
-        RETURN QUERY SELECT c.stamp::text, false;
+        RETURN QUERY SELECT c.stamp::text, false, false;
         RETURN;
     END IF;
     retitled := c.title_source = 'auto'
@@ -727,11 +856,10 @@ BEGIN
         role = p_role, content = p_content, body = p_body, tokens_used = p_tokens, latency_ms = p_latency,
         created_at = coalesce(p_created, old.created_at), metadata = p_metadata, facts = p_facts
     WHERE m.conversation_id = p_conversation AND m.seq = old.seq;
-    DELETE FROM {schema}.message_contexts AS x WHERE x.conversation_id = p_conversation AND x.seq = old.seq;
-    INSERT INTO {schema}.message_contexts (conversation_id, seq, position, doc_id, content, score, metadata)
-    SELECT p_conversation, old.seq, x.position, x.doc_id, x.content, x.score, coalesce(x.metadata, '{{}}')
-    FROM jsonb_to_recordset(coalesce(p_contexts, '[]'))
-         AS x (position integer, doc_id text, content text, score double precision, metadata jsonb);
+    DELETE FROM {schema}.message_documents AS x WHERE x.conversation_id = p_conversation AND x.seq = old.seq;
+    IF p_contexts IS NOT NULL THEN
+        PERFORM {schema}.retrieved_v1(p_conversation, p_user, ARRAY[old.seq], p_contexts);
+    END IF;
     UPDATE {schema}.conversations AS now_ SET
         stamp = gen_random_uuid(), version = c.version + 1, updated_at = now(),
         last_human_seq = {schema}.newest_human_v1(p_conversation, p_user, c.cleared),
@@ -739,7 +867,7 @@ BEGIN
         title_source = CASE WHEN retitled AND p_title IS NULL THEN 'none' ELSE c.title_source END
     WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
     PERFORM {schema}.mark_others_v1(p_conversation, p_own);
-    RETURN QUERY SELECT c.stamp::text, true;
+    RETURN QUERY SELECT c.stamp::text, true, {schema}.left_behind_v1(p_user);
 END $$;
 
 -- Lay p_metadata over what the caller noted of a message, and take the names in p_removed out of it. No window holds that, so
@@ -782,7 +910,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    documents := (SELECT count(*) FROM {schema}.message_contexts AS x
+    documents := (SELECT count(*) FROM {schema}.message_documents AS x
                   WHERE x.conversation_id = p_conversation AND x.seq > c.cleared);
     RETURN QUERY SELECT d.stamp, d.left_here, d.left_anywhere, c.last_seq - c.gaps, documents
     FROM {schema}.delete_v1(p_conversation, p_user, p_own, p_batch) AS d;
