@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are not a package: this is where plug-ins are found
 
-pytest_plugins = ["fix_servers", "fix_memory", "fix_proxy", "fix_embedded", "fix_agents"]
+pytest_plugins = ["fix_servers", "fix_memory", "fix_proxy", "fix_embedded", "fix_agents", "fix_chat"]
 
 # How long an example takes says how busy the machine is; benchmarks measure.
 settings.register_profile("convmemory", deadline=None, suppress_health_check=[HealthCheck.too_slow])

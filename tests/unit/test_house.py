@@ -11,8 +11,8 @@ PACKAGE = ROOT / "src" / "convmemory"
 MAP = (ROOT / "docs/explanation/house.md").read_text("utf-8")
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
 ROOMS = sorted(
-    path.name
-    for path in PACKAGE.iterdir()
+    path.relative_to(PACKAGE).as_posix()
+    for path in (*PACKAGE.iterdir(), PACKAGE / "api/chat")
     if (path / "__init__.py").exists() and path.name not in {"_async", "_sync", "cli", "embedded"}
 )
 
@@ -23,7 +23,9 @@ def floors(contract):
 
 def test_every_room_has_a_contract_for_its_inside():
     insides = {
-        c["containers"][0].removeprefix("convmemory.") for c in CONTRACTS if c["name"].startswith("Inside")
+        c["containers"][0].removeprefix("convmemory.").replace(".", "/")
+        for c in CONTRACTS
+        if c["name"].startswith("Inside")
     }
 
     assert insides == {*ROOMS, "_async"}

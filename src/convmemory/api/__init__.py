@@ -12,6 +12,8 @@ try:
 except ImportError as error:
     raise MissingExtra("convmemory.api", "api") from error
 
+from convmemory.api.chat.route import create_chat_router
+from convmemory.api.chat.runnables import ChatTurn
 from convmemory.api.router import create_router
 
-__all__ = ["create_router"]
+__all__ = ["ChatTurn", "create_chat_router", "create_router"]

@@ -1,0 +1,234 @@
+"""Turns: from what a client asks to what is stored, with a run in between that no client can break off by leaving."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from traceback import format_tb
+from typing import Any, cast
+from uuid import UUID
+
+from langchain_core.messages import BaseMessage, HumanMessage
+
+from convmemory._async.memory import AsyncConversationMemory
+from convmemory._async.postgres_store import AsyncPostgresStore
+from convmemory._async.user_memory import AsyncUserMemory
+from convmemory.api.callers import Memory, Threaded
+from convmemory.api.chat.events import Begun, Over
+from convmemory.api.chat.hearing import Hearing
+from convmemory.api.chat.places import PAGE, Asked, Place, place_of, wire_id
+from convmemory.api.chat.protocols import Protocol, Speaker
+from convmemory.api.chat.runnables import Answerer, ChatTurn, Heard
+from convmemory.api.chat.runs import Run, Runs
+from convmemory.api.chat.visits import conversation_of, session_of, visited
+from convmemory.arguments import Size, key_of
+from convmemory.ids import message_key, new_uuid
+from convmemory.models import Conversation, Message
+
+logger = logging.getLogger("convmemory.api.chat")
+
+
+class StoredRows:
+    """The messages of one conversation, as whoever looks for a place asks for them."""
+
+    def __init__(self, memory: Memory, mine: AsyncUserMemory, conversation: UUID) -> None:
+        blocking = not isinstance(memory, AsyncConversationMemory)
+        self._store = cast("AsyncPostgresStore", Threaded(memory.postgres) if blocking else memory.postgres)
+        self._mine = mine
+        self._conversation = conversation
+
+    async def by_id(self, rows: Iterable[UUID]) -> list[Message]:
+        """The messages with these row ids."""
+        key = key_of(self._conversation, self._mine.user_id)
+        return await self._store.read_messages_by_id(key, [row.hex for row in rows])
+
+    async def page(self, *, limit: int, before: int | None = None, after: int | None = None) -> list[Message]:
+        """A page of messages, oldest first."""
+        return await self._mine.get_messages(self._conversation, limit=limit, before=before, after=after)
+
+    async def turn(self, after: int) -> list[Message]:
+        """The messages behind a place, to the end of the turn there."""
+        found = await self.page(limit=PAGE, after=after)
+        ends = (at for at, one in enumerate(found) if at and one.role == "human")
+        return found[: next(ends, len(found))]
+
+
+@dataclass(slots=True)
+class _Going:
+    """A turn that goes on."""
+
+    run: Run
+    begun: Begun
+    mine: AsyncUserMemory
+    rows: StoredRows
+    question: BaseMessage
+    since: int
+    speaker: Speaker
+
+
+class Turns:
+    """The turns of one router.
+
+    Args:
+        memory: Where they are stored.
+        answerer: What answers.
+        protocol: How clients are told.
+        window: How many messages a runnable without memory is shown.
+        most_runs: How many runs a user may have at once.
+        seconds: How long a run may take.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        answerer: Answerer,
+        protocol: Protocol,
+        *,
+        window: Size,
+        most_runs: int,
+        seconds: float,
+    ) -> None:
+        self._memory = memory
+        self._answerer = answerer
+        self._protocol = protocol
+        self._window = window
+        self._seconds = seconds
+        self.runs = Runs(most_runs)
+
+    async def begin(self, mine: AsyncUserMemory, asked: Asked) -> Run:
+        """Begin the run that is asked for; the one that goes on, or that was, where it was asked for before.
+
+        Raises:
+            Busy, TooManyRuns, UnknownMessage, NoQuestion: It may not begin.
+        """
+        visit = await session_of(mine, asked.session_id)
+        found = await conversation_of(mine, asked, visit)
+        session = await visited(mine, asked, visit, found)
+        known_by = asked.key or asked.message_id
+        going = self.runs.find(found.uuid)
+        if going is not None and known_by is not None and going.key == known_by:
+            return going
+        run = Run(new_uuid().hex, mine.user_id, found.uuid, known_by)
+        self.runs.begin(run)
+        try:
+            return await self._begin(run, mine, asked, found, session)
+        except BaseException:
+            self.runs.forget(run)
+            raise
+
+    async def _begin(
+        self, run: Run, mine: AsyncUserMemory, asked: Asked, found: Conversation, session: str | None
+    ) -> Run:
+        rows = StoredRows(self._memory, mine, found.uuid)
+        place = await place_of(asked, found.uuid, rows)
+        if self._answerer.restates and not place.again:
+            place = place.restated()
+        question, since = _question(asked, place)
+        row = place.question.id if place.question else message_key(found.uuid, str(question.id))
+        name = wire_id(place.question) if place.question else str(question.id)
+        begun = Begun(run.run_id, found.id, found.uuid, row, name, session)
+        speaker = self._protocol.speaker(begun)
+        if place.again:
+            stored = await rows.turn(since)
+            if _is_answered(stored):
+                self.runs.forget(run)
+                return replayed(run, speaker, Over(begun, stored))
+        if place.cuts or place.again:
+            await mine.truncate(found.uuid, after=place.after)
+        if not self._answerer.stores and place.question is None:
+            await mine.save_message(found.uuid, question)
+        going = _Going(run, begun, mine, rows, question, since, speaker)
+        run.task = asyncio.create_task(self._run(going), name="convmemory chat")
+        return run
+
+    async def _run(self, going: _Going) -> None:
+        run, speaker = going.run, going.speaker
+        heard = Heard()
+        try:
+            run.write(speaker.begin().encode())
+            async with asyncio.timeout(self._seconds):
+                await self._answer(going, heard)
+            stored = await self._stored(going, heard, partial=False)
+            over = Over(going.begun, stored)
+            run.end("finished", speaker.finish(over).encode(), over)
+        except asyncio.CancelledError:
+            if not run.wants_stop:
+                raise
+            await self._broke_off(going, heard)
+        except Exception as error:  # noqa: BLE001 - whatever an answer raises, its reader is told that it broke off
+            where = "".join(format_tb(error.__traceback__))  # the places in code, and no words of anybody's
+            logger.warning("an answer broke off: %s\n%s", type(error).__name__, where)
+            await self._broke_off(going, heard, failed=True)
+        finally:
+            run.end("failed", speaker.fail().encode())
+            self.runs.forget(run)
+
+    async def _answer(self, going: _Going, heard: Heard) -> None:
+        hearing, speaker, run = Hearing(), going.speaker, going.run
+        mine, found = going.mine, going.begun.conversation_id
+        messages = [going.question]
+        if not self._answerer.stores:
+            messages = await mine.get_history(going.begun.conversation, self._window)
+            heard.given(messages)
+        config = self._memory.run_config(conversation_id=found, user_id=mine.user_id)
+        turn = ChatTurn(mine.user_id, found, messages, self._answerer.config(config))
+        async for message in self._answerer.stream(turn, heard):
+            run.write("".join(map(speaker.say, hearing.hear(message))).encode())
+        run.write("".join(map(speaker.say, hearing.done())).encode())
+
+    async def _stored(self, going: _Going, heard: Heard, *, partial: bool) -> list[Message]:
+        """What is stored of the turn, with what the route has to store itself."""
+        if not self._answerer.stores and (drafts := heard.drafts(partial=partial)):
+            await going.mine.save_messages(going.begun.conversation, drafts)
+        return await going.rows.turn(going.since)
+
+    async def _broke_off(self, going: _Going, heard: Heard, *, failed: bool = False) -> None:
+        """Store what came of an answer, and say how it ended."""
+        speaker = going.speaker
+        try:
+            over = Over(going.begun, await self._stored(going, heard, partial=True), stopped=True)
+        except Exception as error:  # noqa: BLE001 - what is said next is all that is left
+            logger.warning("what came of an answer was not stored: %s", error)
+            failed = True
+        if failed:
+            going.run.end("failed", speaker.fail().encode())
+        else:
+            going.run.end("stopped", speaker.finish(over).encode(), over)
+
+    async def drain(self, seconds: float) -> None:
+        """Let runs come to their end, for so long; then stop them, and keep what they have said."""
+        tasks = [run.task for run in self.runs.all() if run.task is not None]
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=seconds)
+        if late:
+            for run in self.runs.all():
+                run.stop()
+            await asyncio.wait(late, timeout=seconds)
+
+
+def _question(asked: Asked, place: Place) -> tuple[BaseMessage, int]:
+    """What is asked, as a message with an id, and the place its turn is behind."""
+    if place.question is not None:
+        return place.question.message, place.question.seq - 1
+    words = asked.text if place.words is None else place.words.message.content
+    return HumanMessage(cast("Any", words), id=place.name or str(new_uuid())), place.after
+
+
+def _is_answered(stored: Sequence[Message]) -> bool:
+    """Whether a turn has come to its end, or was ended by somebody."""
+    last = stored[-1].message if len(stored) > 1 else None
+    return last is not None and last.type == "ai" and not getattr(last, "tool_calls", None)
+
+
+def replayed(run: Run, speaker: Speaker, over: Over) -> Run:
+    """A run that is over, with what is stored of it to tell."""
+    hearing = Hearing()
+    run.write(speaker.begin().encode())
+    for one in over.answers:
+        run.write("".join(map(speaker.say, hearing.hear(one.message))).encode())
+    run.write("".join(map(speaker.say, hearing.done())).encode())
+    run.end("finished", speaker.finish(over).encode(), over)
+    return run

@@ -1,0 +1,87 @@
+"""A chat over HTTP: an application with the chat route, and a client of it; in the process, or of a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from convmemory import AsyncConversationMemory, ConversationMemory
+
+OPTIONS = {"pool_timeout": 5.0, "redis_timeout": 2.0}
+
+
+@pytest.fixture
+async def open_memory(schema, colour, database_url, redis_url, key_prefix):
+    """A function that opens another memory of this colour, as another process would; closed in the end."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(redis: Any = redis_url, **settings: Any) -> Any:
+            told = {"db_schema": schema, "key_prefix": key_prefix, **OPTIONS, **settings}
+            if colour == "awaited":
+                return await stack.enter_async_context(
+                    AsyncConversationMemory.from_url(database_url, redis, **told)
+                )
+            return stack.enter_context(ConversationMemory.from_url(database_url, redis, **told))
+
+        yield opened
+
+
+@pytest.fixture
+def make_chat(open_memory):
+    """A function that makes an application with the chat route over a memory, and a client of it as ada."""
+    import httpx
+    from fastapi import FastAPI, Header, HTTPException
+
+    from convmemory.api import create_chat_router, create_router
+
+    def current_user(x_user: str = Header(default="")) -> str:
+        if not x_user:
+            raise HTTPException(401, "log in first")
+        return x_user
+
+    async def made(runnable: Any, *, memory: Any = None, **options: Any) -> Any:
+        found = await open_memory() if memory is None else memory
+        made_of = runnable(found) if getattr(runnable, "of_memory", False) else runnable
+        app = FastAPI()
+        app.include_router(create_chat_router(found, made_of, current_user=current_user, **options))
+        app.include_router(create_router(found, current_user=current_user))
+        transport = httpx.ASGITransport(app)
+        client = httpx.AsyncClient(transport=transport, base_url="http://chat", headers={"x-user": "ada"})
+        client.app, client.memory = app, found  # what a test may want beside it
+        return client
+
+    return made
+
+
+@asynccontextmanager
+async def served(app: Any, **options: Any) -> AsyncIterator[str]:
+    """A real server of an application, in this event loop: its address."""
+    import uvicorn
+
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=5, **options)
+    )
+    serving = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 - uvicorn has nothing else to wait for
+        await asyncio.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def events_of(text: str) -> list[tuple[str, Any]]:
+    """Server-sent events with names, and the JSON they bring."""
+    import json
+
+    found = []
+    for block in text.split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if lines:
+            found.append((lines.get("event", "message"), json.loads(lines["data"])))
+    return found
