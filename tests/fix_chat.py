@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,11 +81,70 @@ async def served(app: Any, **options: Any) -> AsyncIterator[str]:
 
 def events_of(text: str) -> list[tuple[str, Any]]:
     """Server-sent events with names, and the JSON they bring."""
-    import json
-
     found = []
     for block in text.split("\n\n"):
         lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
         if lines:
             found.append((lines.get("event", "message"), json.loads(lines["data"])))
     return found
+
+
+FRONT_ENDS = Path(
+    os.environ.get("CONVMEMORY_TEST_FRONT_ENDS") or Path(__file__).parents[1] / ".matrix" / "front-ends"
+)
+
+
+def front_ends_missing() -> str | None:
+    """Why no front end can read our streams here."""
+    if shutil.which("node") is None:
+        return "node is not installed"
+    if not (FRONT_ENDS / "node_modules").is_dir():
+        return "the front ends are not fetched: scripts/front-ends"
+    return None
+
+
+class FrontEnd:
+    """A front end of its own, in a process of Node's: takes commands, and shows what it made of them."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def do(self, what: str, **how: Any) -> dict[str, Any]:
+        """One command, and the state of the front end after it."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps({"do": what, **how}).encode() + b"\n")
+        line = await asyncio.wait_for(self.process.stdout.readline(), 60)
+        assert line, "the front end ended"
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+@pytest.fixture
+async def front_end(tmp_path):
+    """A function that starts a front end: a script of ``tests/front_ends`` with its arguments."""
+    if why := front_ends_missing():
+        pytest.skip(why)
+    started: list[asyncio.subprocess.Process] = []
+    scripts = Path(__file__).parent / "front_ends"
+    for script in scripts.glob("*.mjs"):
+        shutil.copy(script, tmp_path)
+    (tmp_path / "node_modules").symlink_to((FRONT_ENDS / "node_modules").resolve())
+
+    async def start(script: str, *arguments: str) -> FrontEnd:
+        process = await asyncio.create_subprocess_exec(
+            "node",
+            str(tmp_path / script),
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=2**24,
+        )
+        started.append(process)
+        return FrontEnd(process)
+
+    yield start
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()

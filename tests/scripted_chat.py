@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.tools import BaseTool, tool
+from langchain_core.tools import BaseTool, ToolException, tool
 from pydantic import Field
 
 
@@ -89,7 +89,8 @@ async def add(a: int, b: int) -> str:
 @tool
 async def fail(why: str) -> str:
     """Fail."""
-    raise ValueError(why)
+    raise ToolException(why)
 
 
+fail.handle_tool_error = True
 TOOLS: list[BaseTool] = [add, fail]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import dropwhile
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, Response
@@ -12,6 +13,7 @@ from fastapi.responses import StreamingResponse
 
 from convmemory._async.user_memory import AsyncUserMemory
 from convmemory.api.callers import CurrentUser, Memory, awaitable, caller
+from convmemory.api.chat.ai_sdk import AISDK
 from convmemory.api.chat.events import Over
 from convmemory.api.chat.places import Asked, NoQuestion, UnknownMessage
 from convmemory.api.chat.plain import Plain, Reply
@@ -102,6 +104,8 @@ def create_chat_router(
 def _protocol(name: str) -> Protocol:
     if name == "plain":
         return Plain()
+    if name == "ai-sdk":
+        return AISDK()
     raise InvalidArgument("protocol", f"must be 'plain', 'ai-sdk' or 'ag-ui', not {name!r:.40}")
 
 
@@ -146,6 +150,8 @@ def _add_runs(router: APIRouter, turns: Turns, protocol: Protocol, caller: Calla
         """A conversation as a front end begins with it."""
         found = await mine.get_conversation(conversation_id)
         stored = await mine.get_messages(found.uuid, limit=limit)
+        if len(stored) < found.message_count:  # not the end of an answer without its question
+            stored = list(dropwhile(lambda one: one.role != "human", stored)) or stored
         return protocol.shown(found, stored)
 
     @router.get(
