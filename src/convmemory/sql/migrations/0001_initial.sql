@@ -432,10 +432,10 @@ BEGIN
     ELSE
         INSERT INTO {schema}.messages
             (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata, facts)
-        SELECT p_conversation, c.last_seq + m.n, m.id, m.role, m.content, m.body,
-               m.tokens, m.latency, coalesce(m.created, pg_catalog.now()), m.metadata, m.facts
-        FROM unnest(p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created, p_metadata, p_facts)
-             WITH ORDINALITY AS m (id, role, content, body, tokens, latency, created, metadata, facts, n);
+        -- by their numbers: unnest would keep what it makes of each array in a store of its own, which is felt
+        SELECT p_conversation, c.last_seq + m.n, p_ids[m.n], p_roles[m.n], p_contents[m.n], p_bodies[m.n],
+               p_tokens[m.n], p_latencies[m.n], coalesce(p_created[m.n], pg_catalog.now()), p_metadata[m.n], p_facts[m.n]
+        FROM (SELECT pg_catalog.generate_series(1, pg_catalog.cardinality(p_ids)) AS n) AS m;
         GET DIAGNOSTICS stored = ROW_COUNT;
         IF p_human > 0 THEN
             last_human_seq := c.last_seq + p_human;
