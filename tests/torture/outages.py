@@ -12,7 +12,7 @@ from psycopg import sql
 
 from fix_proxy import Proxy
 from torture.scene import Scene
-from torture.servers import family, wait_for
+from torture.servers import READY, family, wait_for
 
 BALLAST = "ballast"
 
@@ -30,7 +30,7 @@ def kill_backend(scene: Scene) -> None:
     with suppress(ProcessLookupError):
         os.kill(victims[-1], 9)
     scene.rest(0.05, 0.1)
-    wait_for(scene.postgres.answers, 20, "PostgreSQL did not recover from a killed backend")
+    wait_for(scene.postgres.answers, READY, "PostgreSQL did not recover from a killed backend")
 
 
 def stop_postgres(scene: Scene) -> None:
@@ -146,7 +146,7 @@ def fill_disk(scene: Scene) -> None:
         ballast.unlink()
     if not scene.postgres.alive:
         scene.postgres.start()
-    wait_for(scene.postgres.answers, 20, "PostgreSQL did not recover from a full disk")
+    wait_for(scene.postgres.answers, READY, "PostgreSQL did not recover from a full disk")
 
 
 def _fill(path: Path) -> None:

@@ -24,7 +24,7 @@ from torture.records import Attempt, Event, Fault, collect
 from torture.scene import Scene
 from torture.schedule import Schedule
 from torture.sentinel import SentinelSet
-from torture.servers import Hot, Postgres, running
+from torture.servers import READY, Hot, Postgres, running, wait_for
 from torture.succession import Succession, succession
 from torture.variants import LIBRARY
 from torture.workload import Job
@@ -229,6 +229,7 @@ class Stage:
         if self.succession:
             events = self.succession.events()
         else:
+            wait_for(self.postgres.answers, READY, "PostgreSQL does not answer any more")
             with self.postgres.connect() as conn:
                 events = audit.read(conn, schema)
         verdict = judge(history, events, schedule.faults, began)

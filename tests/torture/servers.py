@@ -26,7 +26,8 @@ from convmemory.embedded.postgres import Cluster
 from convmemory.embedded.processes import ServerProcess, clean_environment
 from convmemory.embedded.runtime import runtime_directory
 
-READY = 30.0
+READY = 90.0
+"""Seconds a server has to start or to recover in: a machine may be busy, and its log long."""
 DISK = 400 << 20
 """Bytes of the file system PostgreSQL gets for itself, where this user may mount one."""
 
