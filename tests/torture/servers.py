@@ -210,7 +210,7 @@ class Hot(Server):
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.client = Redis.from_url(self.url, socket_timeout=5, decode_responses=True)
         words = f"--port {self.port} --bind 127.0.0.1 --dir {directory} --appendfsync everysec".split()
-        words += "--repl-diskless-sync-delay 0 --save".split()
+        words += ["--repl-diskless-sync-delay", "0", "--save"]
         super().__init__(
             ServerProcess(
                 tier="Redis",
