@@ -94,3 +94,53 @@ async def fail(why: str) -> str:
 
 fail.handle_tool_error = True
 TOOLS: list[BaseTool] = [add, fail]
+
+
+def agent_of(model, tools=None, **options):
+    """An agent that has the memory itself, made when there is one."""
+    from langchain.agents import create_agent
+
+    from convmemory.middleware import ConversationMemoryMiddleware
+
+    def made(memory):
+        return create_agent(
+            model,
+            TOOLS if tools is None else tools,
+            middleware=[ConversationMemoryMiddleware(memory, **options)],
+        )
+
+    made.of_memory = True
+    return made
+
+
+def fuzzed(random_):
+    """An agent's run: what it thinks, says and calls, in as many steps and pieces as chance has it; ids used again."""
+
+    def text():
+        return "".join(random_.choice('aß\n\t "\\\u2028😀{}:') for _ in range(random_.randint(1, 12)))
+
+    lines = []
+    for step in range(random_.randint(1, 4)):
+        line = [thinking(text()) for _ in range(random_.choice([0, 0, 1, 3]))]
+        if line:  # as providers that think do: all of it in blocks
+            line += [
+                AIMessageChunk([{"type": "text", "text": text(), "index": 1}])
+                for _ in range(random_.randint(0, 3))
+            ]
+        else:
+            line += [text() for _ in range(random_.randint(0, 5))]
+        calls = [
+            (f"c{random_.choice([n, step * 10 + n])}", random_.choice(["add", "fail"]), None)
+            for n in range(random_.choice([0, 1, 3]))
+        ]
+        line += calling(
+            *(
+                (name, tool, '{"a": 1, "b": 2}' if tool == "add" else '{"why": "{\\"x\\": 1}"}')
+                for name, tool, _ in calls
+            )
+        )
+        lines.append(line or [""])
+        if not calls:
+            break
+    lines.append(["the end"])
+    return lines

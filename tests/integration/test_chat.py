@@ -193,6 +193,21 @@ async def test_a_request_sent_again_with_its_key_is_one_turn(make_chat):
     assert other.json()["conversation_id"] != first["conversation_id"]
 
 
+async def test_an_edit_and_a_new_answer_that_are_sent_again_are_made_once(make_chat):
+    model = Reader()
+    client = await make_chat(remembering(model))
+    first = (await client.post("/chat", json={"message": "one", "conversation_id": "c"})).json()
+    answer = first["messages"][-1]["id"]
+    for key, body in {
+        "k1": {"message_id": answer},
+        "k2": {"message": "1", "message_id": first["question_id"]},
+    }.items():
+        sent = {"json": {"conversation_id": "c", **body}, "headers": {"idempotency-key": key}}
+        made, again = [(await client.post("/chat", **sent)).json() for _ in range(2)]
+        assert made["messages"] == again["messages"]
+    assert len(model.prompts) == 3
+
+
 async def test_requests_with_one_key_at_the_same_time_are_one_turn(make_chat):
     gate = asyncio.Event()
     model = Reader(lines=[["one ", gate, "answer"]])

@@ -7,14 +7,11 @@ import pytest
 
 fastapi = pytest.importorskip("fastapi", reason="not installed beside the package alone")
 pytest.importorskip("langchain", reason="not installed beside the package alone")
-from langchain.agents import create_agent  # noqa: E402
-from langchain_core.messages import AIMessageChunk  # noqa: E402
 
-from convmemory.middleware import ConversationMemoryMiddleware  # noqa: E402
 from fix_chat import front_ends_missing, served  # noqa: E402
 from fix_memory import until  # noqa: E402
 from scripted import Shelf  # noqa: E402
-from scripted_chat import TOOLS, Reader, calling, thinking  # noqa: E402
+from scripted_chat import Reader, agent_of, calling, fuzzed, thinking  # noqa: E402
 
 pytestmark = pytest.mark.skipif(bool(front_ends_missing()), reason=front_ends_missing() or "")
 VERSIONS = ["ai5", "ai6", "ai7"]
@@ -44,14 +41,6 @@ async def chat(make_chat, front_end, version):
             return client, page, url
 
         yield opened
-
-
-def agent_of(model, tools=TOOLS, **options):
-    def made(memory):
-        return create_agent(model, tools, middleware=[ConversationMemoryMiddleware(memory, **options)])
-
-    made.of_memory = True
-    return made
 
 
 def shape(message):
@@ -247,44 +236,11 @@ async def test_a_message_that_was_refused_is_sent_after_all(chat):
     assert await words(client) == []
 
 
-def fuzzed(random_):
-    """An agent's run: what it thinks, says and calls, in as many steps and pieces as chance has it; ids used again."""
-
-    def text():
-        return "".join(random_.choice('aß\n\t "\\\u2028😀{}:') for _ in range(random_.randint(1, 12)))
-
-    lines = []
-    for step in range(random_.randint(1, 4)):
-        line = [thinking(text()) for _ in range(random_.choice([0, 0, 1, 3]))]
-        if line:  # as providers that think do: all of it in blocks
-            line += [
-                AIMessageChunk([{"type": "text", "text": text(), "index": 1}])
-                for _ in range(random_.randint(0, 3))
-            ]
-        else:
-            line += [text() for _ in range(random_.randint(0, 5))]
-        calls = [
-            (f"c{random_.choice([n, step * 10 + n])}", random_.choice(["add", "fail"]), None)
-            for n in range(random_.choice([0, 1, 3]))
-        ]
-        line += calling(
-            *(
-                (name, tool, '{"a": 1, "b": 2}' if tool == "add" else '{"why": "{\\"x\\": 1}"}')
-                for name, tool, _ in calls
-            )
-        )
-        lines.append(line or [""])
-        if not calls:
-            break
-    lines.append(["the end"])
-    return lines
-
-
 async def test_every_stream_of_a_fuzzed_agent_is_read_and_shown_the_same_again(chat, front_end, version):
     chance = random.Random(7)  # noqa: S311 - chance from a seed
     model = Reader()
     _, page, url = await chat(agent_of(model))
-    for number in range(25):
+    for number in range(15):
         model.lines[:] = fuzzed(chance)
         shown = await page.do("send", text=f"question {number}")
         assert (number, shown["error"], shown["status"]) == (number, None, "ready")

@@ -93,6 +93,7 @@ def test_a_memory_works_with_nothing_that_an_extra_brings(database_url, redis_ur
         ("middleware", "langchain", "agents"),
         ("middleware", "langgraph", "agents"),
         ("openai_agents", "agents", "openai-agents"),
+        ("api.chat.ag_ui", "ag_ui", "ag-ui"),
     ],
 )
 def test_a_door_without_its_extra_names_the_command_that_installs_it(door, absent, extra):

@@ -100,6 +100,8 @@ class Begun:
     question_name: str
     "Its id on the wire."
     session_id: str | None = None
+    client_run: str | None = None
+    "What the client calls the run."
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,8 @@ class Over:
     begun: Begun
     stored: Sequence[Message] = field(default_factory=tuple)
     stopped: bool = False
+    everything: Sequence[Message] | None = None
+    "The newest of the whole conversation, for who asked for them."
 
     @property
     def answers(self) -> list[Message]:

@@ -44,11 +44,12 @@ class _Call:
 class Hearing:
     """What one turn's messages tell, in order; one object for each turn.
 
-    A call's id is told once: one that is used again has another on the wire. A result without its call is not told: no
-    front end has a place for it.
+    A call's id is told once: one that is used again has another on the wire. ``suffix`` is behind each, for front ends in
+    which turns share their ids. A result without its call is not told: no front end has a place for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, suffix: str = "") -> None:
+        self._suffix = suffix
         self._name: str | None = None
         self._spoken = False
         self._parts = count(1)
@@ -145,11 +146,12 @@ class Hearing:
                 yield CallGrew(call.wire, text)
 
     def _call(self, raw: str | None, tool: str) -> _Call:
-        wire = base = raw or f"call-{len(self._used) + 1}"
+        base = raw or f"call-{len(self._used) + 1}"
+        wire = f"{base}{self._suffix}"
         for again in count(2):
             if wire not in self._used:
                 break
-            wire = f"{base}~{again}"
+            wire = f"{base}~{again}{self._suffix}"
         self._used.add(wire)
         self._waiting[base] = wire
         return _Call(raw, wire, tool)

@@ -34,7 +34,8 @@ class Asked:
     """What a client wants, in no protocol's words.
 
     ``earlier`` are the ids of the messages in front of the last one, and ``message_id`` is the last one's. ``again`` says
-    that a message known already was sent again, and is not to be answered anew.
+    that a message known already was sent again, and is not to be answered anew; without it one that is said in other words
+    is an edit.
     """
 
     wish: Wish
@@ -46,6 +47,7 @@ class Asked:
     wants_session: bool = False
     key: str | None = None
     again: bool = False
+    client_run: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,8 @@ async def place_of(asked: Asked, conversation: UUID, rows: Rows) -> Place:
 async def _there(asked: Asked, last: Message, rows: Rows) -> Place:
     """The last message is stored: it is asked in other words, or answered anew, or it was sent before."""
     question = await _question(last, rows)
-    if asked.wish == "edit" and asked.text is not None:
+    other = asked.wish == "say" and not asked.again and asked.text != question.content
+    if asked.text is not None and (asked.wish == "edit" or other):
         return Place(question.seq - 1, cuts=True, name=wire_id(question))
     if asked.wish == "say" and asked.again and last is question:
         return Place(question.seq, question=question, again=True)

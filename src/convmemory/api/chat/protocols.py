@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 from pydantic import BaseModel
 
 from convmemory.api.chat.events import Begun, Event, Over
+from convmemory.api.chat.hearing import Hearing
 from convmemory.api.chat.places import Asked
 from convmemory.models import Conversation, Message
 
@@ -27,6 +28,10 @@ class Speaker(ABC):
     def __init__(self, begun: Begun) -> None:
         self.begun = begun
 
+    def hearing(self) -> Hearing:
+        """Who hears the turn that is told."""
+        return Hearing()
+
     @abstractmethod
     def begin(self) -> str:
         """The turn begins."""
@@ -34,6 +39,10 @@ class Speaker(ABC):
     @abstractmethod
     def say(self, event: Event) -> str:
         """Something happened."""
+
+    def wants_everything(self, over: Over) -> bool:  # noqa: ARG002 - most do not look
+        """Whether the end of the turn is told with the whole conversation."""
+        return False
 
     @abstractmethod
     def finish(self, over: Over) -> str:
@@ -61,6 +70,10 @@ class Protocol(ABC):
     @abstractmethod
     def shown(self, conversation: Conversation, stored: Sequence[Message]) -> Any:
         """What is stored of a conversation, as the front end begins with it."""
+
+    def snapshot(self, asked: Asked, stored: Sequence[Message]) -> str | None:  # noqa: ARG002 - most have none
+        """The whole stream for a client that only looks; ``None`` where there is none in the protocol."""
+        return None
 
     def streams(self, accept: str) -> bool:  # noqa: ARG002 - those that have nothing but streams do not look
         """Whether a request is answered with a stream."""

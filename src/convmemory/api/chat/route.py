@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from itertools import dropwhile
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, Response
@@ -106,6 +105,10 @@ def _protocol(name: str) -> Protocol:
         return Plain()
     if name == "ai-sdk":
         return AISDK()
+    if name == "ag-ui":
+        from convmemory.api.chat.ag_ui import AGUI  # noqa: PLC0415 - an extra of its own
+
+        return AGUI()
     raise InvalidArgument("protocol", f"must be 'plain', 'ai-sdk' or 'ag-ui', not {name!r:.40}")
 
 
@@ -122,7 +125,10 @@ def _add_chat(router: APIRouter, turns: Turns, protocol: Protocol, caller: Calla
         ] = None,
     ) -> Any:
         """Say something, and be answered; the answer goes on and is stored also where its reader leaves."""
-        run = await _refused_in_words(turns.begin(mine, _keyed(protocol, body, idempotency_key)))
+        asked = _keyed(protocol, body, idempotency_key)
+        if asked.wish == "look":
+            return await _looked(turns, mine, asked, protocol)
+        run = await _refused_in_words(turns.begin(mine, asked))
         if protocol.streams(accept):
             return _streamed(run, protocol)
         await run.ended()
@@ -148,11 +154,7 @@ def _add_runs(router: APIRouter, turns: Turns, protocol: Protocol, caller: Calla
         limit: Annotated[int, Query(ge=1, le=1_000, description="the newest so many messages")] = 200,
     ) -> Any:
         """A conversation as a front end begins with it."""
-        found = await mine.get_conversation(conversation_id)
-        stored = await mine.get_messages(found.uuid, limit=limit)
-        if len(stored) < found.message_count:  # not the end of an answer without its question
-            stored = list(dropwhile(lambda one: one.role != "human", stored)) or stored
-        return protocol.shown(found, stored)
+        return await turns.shown(mine, conversation_id, limit)
 
     @router.get(
         "/chat/{conversation_id}/stream",
@@ -172,6 +174,19 @@ def _add_runs(router: APIRouter, turns: Turns, protocol: Protocol, caller: Calla
         run = turns.runs.find(found.uuid)
         if run is not None:
             run.stop()
+
+
+async def _looked(turns: Turns, mine: AsyncUserMemory, asked: Asked, protocol: Protocol) -> StreamingResponse:
+    """What is stored, and behind it the answer that is on its way."""
+    shown, run = await turns.look(mine, asked)
+
+    async def told() -> AsyncIterator[bytes]:
+        yield shown.encode()
+        if run is not None:
+            async for frame in run.follow():
+                yield frame
+
+    return StreamingResponse(told(), media_type="text/event-stream", headers=dict(protocol.headers))
 
 
 def _keyed(protocol: Protocol, body: Any, key: str | None) -> Asked:

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, cast
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.messages import (
+    LC_ID_PREFIX,
     AIMessage,
     AIMessageChunk,
     BaseMessage,
@@ -107,11 +108,12 @@ class Heard:
 
     def state(self, messages: Sequence[BaseMessage]) -> None:
         """What a graph's state says now: what its steps have come to."""
+        spoken = sum(isinstance(one, AIMessage) for one in self._whole)
         self._whole = [
-            m for m in messages if m.id not in self._given and isinstance(m, AIMessage | ToolMessage)
+            one for one in messages if one.id not in self._given and isinstance(one, AIMessage | ToolMessage)
         ]
-        if self._pieces and any(m.id == self._pieces[0].id for m in self._whole):
-            self._pieces = []
+        if sum(isinstance(one, AIMessage) for one in self._whole) > spoken:
+            self._pieces = []  # they are whole now, perhaps under the id of a provider that came late
 
     def piece(self, message: BaseMessage, *, in_state: bool) -> None:
         """What was streamed; ``in_state`` where a state will have it when it is whole."""
@@ -248,20 +250,41 @@ def _messages(told: Any, listener: Listener) -> Iterator[BaseMessage]:
 
 
 class _Naming:
-    """Gives an id to what comes without one, the same to the pieces of one message."""
+    """Gives every message an id, the same to the pieces of one.
+
+    A provider names its first piece, or a later one, and LangChain names the others after the run (``lc_run-...``): such
+    pieces are of one message, which has the id that came first.
+    """
 
     def __init__(self) -> None:
-        self._name: str | None = None
+        self._unnamed: str | None = None
+        self._runs: dict[str, str] = {}
+        self._first: str | None = None
+        """The provider's id that has yet to meet its run's."""
+        self._run: str | None = None
+        """The run whose pieces come, and whose message the provider has not named."""
 
     def name(self, message: BaseMessage) -> BaseMessage:
-        if message.id is not None:
-            self._name = None
-            return message
-        if not isinstance(message, AIMessageChunk):
-            self._name = None
-            return message.model_copy(update={"id": str(new_uuid())})
-        self._name = self._name or str(new_uuid())
-        return message.model_copy(update={"id": self._name})
+        """The message under its id."""
+        piece = isinstance(message, AIMessageChunk)
+        if message.id is None:
+            self._unnamed = (piece and self._unnamed) or str(new_uuid())
+            named = self._unnamed
+        else:
+            named = self._met(message.id) if piece else message.id
+        if not piece or getattr(message, "chunk_position", None) == "last":
+            self._unnamed = self._first = self._run = None
+        return message if message.id == named else message.model_copy(update={"id": named})
+
+    def _met(self, given: str) -> str:
+        if given.startswith(LC_ID_PREFIX):
+            known = self._runs.setdefault(given, self._first or given)
+            self._first, self._run = None, given if known == given else None
+            return known
+        if self._run is not None:
+            return self._run
+        self._first = given
+        return given
 
 
 def _unwrapped(runnable: Any) -> Any:

@@ -13,6 +13,8 @@ HEARTBEAT: Final = 15.0
 BEAT: Final = b": \n\n"
 MOST_BYTES: Final = 32_000_000
 """What one run may send."""
+MOST_KNOWN: Final = 10_000
+"""Conversations whose last request is known."""
 
 State = Literal["running", "finished", "failed", "stopped"]
 
@@ -41,6 +43,8 @@ class Run:
     conversation: UUID
     key: str | None = None
     """What the request that began it was known by: the same request again is given this run."""
+    question: UUID | None = None
+    """The row of what it answers."""
     state: State = "running"
     frames: list[bytes] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
@@ -117,6 +121,7 @@ class Runs:
     def __init__(self, most: int) -> None:
         self._most = most
         self._here: dict[UUID, Run] = {}
+        self._last: dict[UUID, tuple[str, UUID]] = {}
 
     def __len__(self) -> int:
         return len(self._here)
@@ -142,6 +147,16 @@ class Runs:
         """Let go of it; whoever reads it still does so to its end."""
         if self._here.get(run.conversation) is run:
             del self._here[run.conversation]
+        if run.key is not None and run.question is not None:
+            self._last.pop(run.conversation, None)
+            self._last[run.conversation] = run.key, run.question
+            if len(self._last) > MOST_KNOWN:
+                del self._last[next(iter(self._last))]
+
+    def answered(self, conversation: UUID, key: str | None) -> UUID | None:
+        """The question that the last run in a conversation answered, if it was begun by the request of this key."""
+        known, question = self._last.get(conversation, (None, None))
+        return question if key is not None and known == key else None
 
     def all(self) -> list[Run]:
         """Those that go on."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import dropwhile
 from traceback import format_tb
 from typing import Any, cast
 from uuid import UUID
@@ -17,13 +18,13 @@ from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.user_memory import AsyncUserMemory
 from convmemory.api.callers import Memory, Threaded
 from convmemory.api.chat.events import Begun, Over
-from convmemory.api.chat.hearing import Hearing
 from convmemory.api.chat.places import PAGE, Asked, Place, place_of, wire_id
 from convmemory.api.chat.protocols import Protocol, Speaker
 from convmemory.api.chat.runnables import Answerer, ChatTurn, Heard
 from convmemory.api.chat.runs import Run, Runs
 from convmemory.api.chat.visits import conversation_of, session_of, visited
 from convmemory.arguments import Size, key_of
+from convmemory.errors import ConversationNotFound
 from convmemory.ids import message_key, new_uuid
 from convmemory.models import Conversation, Message
 
@@ -47,6 +48,13 @@ class StoredRows:
     async def page(self, *, limit: int, before: int | None = None, after: int | None = None) -> list[Message]:
         """A page of messages, oldest first."""
         return await self._mine.get_messages(self._conversation, limit=limit, before=before, after=after)
+
+    async def newest(self, limit: int = PAGE) -> list[Message]:
+        """The newest messages, from the beginning of a turn where there are more."""
+        found = await self.page(limit=limit)
+        if len(found) < limit:
+            return found
+        return list(dropwhile(lambda one: one.role != "human", found)) or found
 
     async def turn(self, after: int) -> list[Message]:
         """The messages behind a place, to the end of the turn there."""
@@ -122,13 +130,14 @@ class Turns:
         self, run: Run, mine: AsyncUserMemory, asked: Asked, found: Conversation, session: str | None
     ) -> Run:
         rows = StoredRows(self._memory, mine, found.uuid)
-        place = await place_of(asked, found.uuid, rows)
+        place = await self._sent_before(asked, found, rows) or await place_of(asked, found.uuid, rows)
         if self._answerer.restates and not place.again:
             place = place.restated()
         question, since = _question(asked, place)
         row = place.question.id if place.question else message_key(found.uuid, str(question.id))
         name = wire_id(place.question) if place.question else str(question.id)
-        begun = Begun(run.run_id, found.id, found.uuid, row, name, session)
+        begun = Begun(run.run_id, found.id, found.uuid, row, name, session, asked.client_run)
+        run.question = row
         speaker = self._protocol.speaker(begun)
         if place.again:
             stored = await rows.turn(since)
@@ -143,6 +152,13 @@ class Turns:
         run.task = asyncio.create_task(self._run(going), name="convmemory chat")
         return run
 
+    async def _sent_before(self, asked: Asked, found: Conversation, rows: StoredRows) -> Place | None:
+        """The place of a turn that this very request has begun before."""
+        question = self.runs.answered(found.uuid, asked.key)
+        for stored in [] if question is None else await rows.by_id([question]):
+            return Place(stored.seq, question=stored, again=True)
+        return None
+
     async def _run(self, going: _Going) -> None:
         run, speaker = going.run, going.speaker
         heard = Heard()
@@ -151,7 +167,7 @@ class Turns:
             async with asyncio.timeout(self._seconds):
                 await self._answer(going, heard)
             stored = await self._stored(going, heard, partial=False)
-            over = Over(going.begun, stored)
+            over = await self._over(going, Over(going.begun, stored))
             run.end("finished", speaker.finish(over).encode(), over)
         except asyncio.CancelledError:
             if not run.wants_stop:
@@ -166,7 +182,8 @@ class Turns:
             self.runs.forget(run)
 
     async def _answer(self, going: _Going, heard: Heard) -> None:
-        hearing, speaker, run = Hearing(), going.speaker, going.run
+        speaker, run = going.speaker, going.run
+        hearing = speaker.hearing()
         mine, found = going.mine, going.begun.conversation_id
         messages = [going.question]
         if not self._answerer.stores:
@@ -184,11 +201,42 @@ class Turns:
             await going.mine.save_messages(going.begun.conversation, drafts)
         return await going.rows.turn(going.since)
 
+    async def _over(self, going: _Going, over: Over) -> Over:
+        """The end of a turn, with the whole conversation where the protocol tells it so."""
+        if not going.speaker.wants_everything(over):
+            return over
+        return replace(over, everything=await going.rows.newest())
+
+    async def shown(self, mine: AsyncUserMemory, conversation_id: str, limit: int) -> Any:
+        """A conversation as the protocol's front ends begin with it.
+
+        Raises:
+            ConversationNotFound: The user has no such conversation.
+        """
+        found = await mine.get_conversation(conversation_id)
+        stored = await StoredRows(self._memory, mine, found.uuid).newest(limit)
+        return self._protocol.shown(found, stored)
+
+    async def look(self, mine: AsyncUserMemory, asked: Asked) -> tuple[str, Run | None]:
+        """What a client is told that only looks: what is stored, and the run that goes on from there."""
+        try:
+            found = await mine.get_conversation(str(asked.conversation_id))
+        except ConversationNotFound:
+            return self._protocol.snapshot(asked, ()) or "", None
+        run = self.runs.find(found.uuid)
+        rows = StoredRows(self._memory, mine, found.uuid)
+        stored = await rows.newest()
+        if run is not None:  # which tells itself what comes after its question
+            ends = (at + 1 for at, one in enumerate(stored) if one.id == run.question)
+            stored = stored[: next(ends, len(stored))]
+        return self._protocol.snapshot(asked, stored) or "", run
+
     async def _broke_off(self, going: _Going, heard: Heard, *, failed: bool = False) -> None:
         """Store what came of an answer, and say how it ended."""
         speaker = going.speaker
         try:
-            over = Over(going.begun, await self._stored(going, heard, partial=True), stopped=True)
+            stored = await self._stored(going, heard, partial=True)
+            over = await self._over(going, Over(going.begun, stored, stopped=True))
         except Exception as error:  # noqa: BLE001 - what is said next is all that is left
             logger.warning("what came of an answer was not stored: %s", error)
             failed = True
@@ -225,7 +273,7 @@ def _is_answered(stored: Sequence[Message]) -> bool:
 
 def replayed(run: Run, speaker: Speaker, over: Over) -> Run:
     """A run that is over, with what is stored of it to tell."""
-    hearing = Hearing()
+    hearing = speaker.hearing()
     run.write(speaker.begin().encode())
     for one in over.answers:
         run.write("".join(map(speaker.say, hearing.hear(one.message))).encode())
