@@ -29,8 +29,8 @@ from convmemory.arguments import (
     optional_id,
     window_size,
 )
-from convmemory.chains.lost_input import listen_for_failures, said_in
-from convmemory.chains.recorder import RECORDER, listen
+from convmemory.chains.lost_input import listen_for_failures, listen_to_chains, said_in
+from convmemory.chains.recorder import RECORDER
 from convmemory.chains.steps import Step, step_of
 from convmemory.chains.turn import Run, Told, Turn
 from convmemory.drafts import drafts_of
@@ -101,8 +101,8 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         self._telemetry = checked_telemetry(telemetry)
         if self._keeps_input:
             listen_for_failures()
-        elif "langchain_core.runnables.history" in sys.modules:  # a factory: the turn is about to begin
-            listen()
+        else:
+            listen_where_chains_are()
 
     def __repr__(self) -> str:
         return f"TieredChatMessageHistory({self.conversation_id!r}, user_id={self.user_id!r})"
@@ -337,6 +337,15 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         logger.error("messages of conversation %s were not stored: %s", self._key.known, error)
         if self._on_write_error is not None:
             self._on_write_error(error, self)
+
+
+def listen_where_chains_are() -> None:
+    """Hear of the turns of ``RunnableWithMessageHistory`` from now on, if the program has it.
+
+    A history is often made when its turn has begun: what was retrieved before, or a retry around it, is part of the turn.
+    """
+    if "langchain_core.runnables.history" in sys.modules:
+        listen_to_chains()
 
 
 def _pinned(step: Step | None) -> list[BaseMessage] | None:

@@ -144,7 +144,6 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         listen()
         if save_partial:
             listen_for_failures()
-        RECORDER.keeps_inputs = True  # what a run was given is new, and what a checkpointer brought is not
 
     def before_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:  # noqa: ARG002 - LangChain's
         """Read the window; what the user said is stored once the guardrails have seen it."""

@@ -6,9 +6,11 @@ import asyncio
 import gc
 
 import pytest
+from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
 
+from convmemory.chains.recorder import RunRecorder
 from fix_memory import texts
 from scripted import DRIVES, SHAPES, Echo, Shelf, keyed, reply_to, session
 
@@ -102,16 +104,54 @@ async def test_it_keeps_it_in_a_notebook_too(schema, blocking_memory):
     assert texts(blocking_memory.get_messages("s", **MINE)) == ["one"]
 
 
+@pytest.fixture(params=["as it comes", "recorder first", "recorder last"])
+def order(request, monkeypatch):
+    """LangChain puts handlers into a set now and then, and tells them in the order that makes."""
+    last = {"recorder first": -1, "recorder last": 1}.get(request.param)
+    if last is None:
+        return
+    merge = BaseCallbackManager.merge
+
+    def merged(self, other):
+        found = merge(self, other)
+        for handlers in (found.handlers, found.inheritable_handlers):
+            handlers.sort(key=lambda one: last * isinstance(one, RunRecorder))
+        return found
+
+    monkeypatch.setattr(BaseCallbackManager, "merge", merged)
+
+
+def read_and_fail(stream):
+    for _ in stream:
+        raise ZeroDivisionError
+
+
+def a_step_after(model):
+    return model | RunnableLambda(lambda message: message)
+
+
+@pytest.mark.parametrize("ends_in", [lambda model: model, a_step_after], ids=["model", "step"])
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_it_keeps_it_in_a_notebook_where_a_stream_is_left(schema, blocking_memory, shape):
-    """A stream ends from the outside in: the last to hear of it is a step around the model."""
+@pytest.mark.parametrize("leave", ["close", "break", "raise"])
+@pytest.mark.usefixtures("order")
+async def test_it_keeps_it_in_a_notebook_where_a_stream_is_left(
+    schema, blocking_memory, shape, ends_in, leave
+):
+    """A stream ends from the outside in: the last to hear of it is the model, or a step around it."""
     build, given = SHAPES[shape]
-    model = Echo() | RunnableLambda(lambda m: m)
-    stream = build(model, factory(blocking_memory, save_on_error="input")).stream(
+    stream = build(ends_in(Echo()), factory(blocking_memory, save_on_error="input")).stream(
         given("one two"), session("s")
     )
-    next(stream)
-    stream.close()
+    if leave == "close":
+        next(stream)
+        stream.close()
+    elif leave == "break":
+        for _ in stream:
+            break
+    else:
+        with pytest.raises(ZeroDivisionError):
+            read_and_fail(stream)
+    del stream
     gc.collect()  # LangChain leaves its innermost generator to that, now and then
     assert (await asyncio.to_thread(blocking_memory.get_messages, "s", **MINE))[0].content == "one two"
 

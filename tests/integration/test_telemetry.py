@@ -404,15 +404,6 @@ def test_a_run_let_go_of_while_it_waits_for_its_last_step_ends_without_a_word(mo
     assert (recorder.open_runs, caplog.records) == (0, [])
 
 
-@pytest.mark.parametrize("kept", [False, True])
-def test_what_goes_into_a_run_is_held_only_for_those_who_keep_it(kept):
-    """Inputs can be large, and a process has thousands of runs."""
-    recorder = RunRecorder()
-    recorder.keeps_inputs = kept
-    recorder.on_chain_start({}, {"question": "one"}, run_id=RUNS[1])
-    assert recorder.find(RUNS[1]).inputs == ({"question": "one"} if kept else None)
-
-
 def test_a_run_holds_a_bounded_number_of_documents():
     recorder = RunRecorder()
     recorder.on_chain_start({}, {}, run_id=RUNS[1])

@@ -18,7 +18,7 @@ from convmemory._async.user_memory import AsyncUserMemory
 from convmemory.arguments import ConversationRef, Size, checked_stores, given_url, key_of, refuse_parts
 from convmemory.chains.run_config import factory_conversation, factory_fields, run_config
 from convmemory.errors import StorageError
-from convmemory.history import TieredChatMessageHistory, WriteErrorHook
+from convmemory.history import TieredChatMessageHistory, WriteErrorHook, listen_where_chains_are
 from convmemory.ids import checked_id
 from convmemory.models import Check, Telemetry, TierReport
 from convmemory.settings import Settings
@@ -93,6 +93,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncMessageVerbs, AsyncSe
             StorageUnavailable: PostgreSQL does not answer in time, or refuses the password.
             SchemaOutdated: The database's schema is newer than this library.
         """
+        listen_where_chains_are()
         await self.postgres.open()
         if self.redis is not None:
             await self.redis.open()
@@ -190,6 +191,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncMessageVerbs, AsyncSe
     @property
     def history_factory_config(self) -> list[ConfigurableFieldSpec]:
         """The fields ``history_factory`` is called with: ``user_id`` and ``conversation_id``."""
+        listen_where_chains_are()
         return factory_fields()
 
     def run_config(self, *, conversation_id: ConversationRef, user_id: str) -> RunnableConfig:

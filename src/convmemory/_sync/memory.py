@@ -19,7 +19,7 @@ from convmemory._sync.user_memory import UserMemory
 from convmemory.arguments import ConversationRef, Size, checked_stores, given_url, key_of, refuse_parts
 from convmemory.chains.run_config import factory_conversation, factory_fields, run_config
 from convmemory.errors import StorageError
-from convmemory.history import TieredChatMessageHistory, WriteErrorHook
+from convmemory.history import TieredChatMessageHistory, WriteErrorHook, listen_where_chains_are
 from convmemory.ids import checked_id
 from convmemory.models import Check, Telemetry, TierReport
 from convmemory.settings import Settings
@@ -94,6 +94,7 @@ class ConversationMemory(ConversationVerbs, MessageVerbs, SessionVerbs):
             StorageUnavailable: PostgreSQL does not answer in time, or refuses the password.
             SchemaOutdated: The database's schema is newer than this library.
         """
+        listen_where_chains_are()
         self.postgres.open()
         if self.redis is not None:
             self.redis.open()
@@ -191,6 +192,7 @@ class ConversationMemory(ConversationVerbs, MessageVerbs, SessionVerbs):
     @property
     def history_factory_config(self) -> list[ConfigurableFieldSpec]:
         """The fields ``history_factory`` is called with: ``user_id`` and ``conversation_id``."""
+        listen_where_chains_are()
         return factory_fields()
 
     def run_config(self, *, conversation_id: ConversationRef, user_id: str) -> RunnableConfig:

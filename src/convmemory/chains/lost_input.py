@@ -18,34 +18,51 @@ logger = logging.getLogger("convmemory.chains.lost_input")
 
 
 class FailedTurns(BaseCallbackHandler):
-    """Stores what the user said in turns that failed: awaited, so it is stored before the error reaches the caller."""
+    """Stores what the user said in turns that failed: awaited, so it is stored before the error reaches the caller.
+
+    LangChain tells its handlers in an order of its own, so each end is told to the recorder from here as well: twice is
+    fine. In an event loop a turn may be lost with any run that ends, also without an error: its answer was no message, or
+    its stream was closed, and then the model is the last to hear of it. Elsewhere the recorder keeps it at once: LangChain
+    would start a loop for each run that ends.
+    """
 
     run_inline = True
+    asked = False
+    "Whether any history wants this; until then nothing is done."
 
     @property
     def on_chain_end(self) -> Any:
-        """A run ended: in an event loop a turn may be lost with it, such as one whose answer was no message.
-
-        Elsewhere the recorder keeps it at once: LangChain would start a loop for each run that ends.
-        """
-        return self._ended if in_event_loop() else _nothing
+        """A chain came to its end."""
+        return self._chain_ended if self.asked and in_event_loop() else _nothing
 
     @property
     def on_llm_end(self) -> Any:
-        """A model came to its end, the last of what a closed stream leaves: the turn may be lost with it, as told just before."""
-        return self._model_ended if RECORDER.has_unkept and in_event_loop() else _nothing
+        """A model came to its end."""
+        return self._model_ended if self.asked and in_event_loop() else _nothing
 
-    on_llm_error = on_llm_end
+    @property
+    def on_llm_error(self) -> Any:
+        """A model failed, or its stream was closed."""
+        return self._model_failed if self.asked and in_event_loop() else _nothing
 
-    async def _model_ended(self, *_: Any, run_id: UUID, **__: Any) -> None:
+    @property
+    def on_chain_error(self) -> Any:
+        """A chain failed, or was cancelled; the history reports what goes wrong."""
+        return self._chain_failed if self.asked else _nothing
+
+    async def _chain_ended(self, *told: Any, run_id: UUID, **more: Any) -> None:
+        RECORDER.on_chain_end(*told, run_id=run_id, **more)
         await self._keep(run_id)
 
-    async def _ended(self, *told: Any, run_id: UUID, **more: Any) -> None:
-        RECORDER.on_chain_end(*told, run_id=run_id, **more)  # may be told after us; twice is fine
+    async def _model_ended(self, *told: Any, run_id: UUID, **more: Any) -> None:
+        RECORDER.on_llm_end(*told, run_id=run_id, **more)
         await self._keep(run_id)
 
-    async def on_chain_error(self, *told: Any, run_id: UUID, **more: Any) -> None:
-        """A run failed: if a turn was lost with it, keep its input. The history reports what goes wrong."""
+    async def _model_failed(self, *told: Any, run_id: UUID, **more: Any) -> None:
+        RECORDER.on_llm_error(*told, run_id=run_id, **more)
+        await self._keep(run_id)
+
+    async def _chain_failed(self, *told: Any, run_id: UUID, **more: Any) -> None:
         RECORDER.on_chain_error(*told, run_id=run_id, **more)
         await self._keep(run_id)
 
@@ -70,11 +87,19 @@ _failed_turns: ContextVar[BaseCallbackHandler | None] = ContextVar("convmemory_f
 
 
 @functools.cache
-def listen_for_failures() -> None:
-    """Attach what keeps the input of failed turns; only where a history asks for it, for it costs every error a task."""
+def listen_to_chains() -> None:
+    """Attach all that hears of turns, also what keeps the input of failed ones.
+
+    A history may ask for that within a retry or a fall-back that is going on, and then it must have heard of that.
+    """
     listen()
-    RECORDER.keeps_inputs = True
     attach(_failed_turns)
+
+
+def listen_for_failures() -> None:
+    """Keep the input of failed turns from now on; only where a history asks for it, for it costs every error a task."""
+    listen_to_chains()
+    _FAILED_TURNS.asked = True
 
 
 def said_in(inputs: Any, input_messages_key: str | None) -> list[BaseMessage]:

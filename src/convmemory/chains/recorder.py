@@ -25,7 +25,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.outputs import LLMResult
 
 from convmemory.chains.answer_matching import Answer, Event, Retrieval, answer_of, with_telemetry
-from convmemory.chains.passes import READING, begin_to_store, begin_turn
+from convmemory.chains.passes import begin_to_store, begin_turn
 from convmemory.chains.turn import Partial, Run, Told
 from convmemory.models import Draft, Telemetry
 
@@ -59,8 +59,6 @@ class RunRecorder(BaseCallbackHandler):
     run_inline = True  # under asyncio too: in order, and before the listeners that store the turn
 
     def __init__(self) -> None:
-        self.keeps_inputs = False
-        "Whether every run's input is held while it is open; only ``FailedTurns`` and agents want it, and it can be large."
         self._runs: dict[UUID, Run] = {}
         self._unkept: dict[UUID, Run] = {}
         self._forgotten: deque[UUID] = deque()
@@ -82,11 +80,6 @@ class RunRecorder(BaseCallbackHandler):
         """The turn that ended last in this thread while something still goes on in it: a stream its reader is closing."""
         run: Run | None = getattr(self._here, "closed_early", None)
         return run if run is not None and self._runs.get(run.run_id) is run else None
-
-    @property
-    def has_unkept(self) -> bool:
-        """Whether a turn has ended whose input is to be kept."""
-        return bool(self._unkept)
 
     def take_unkept(self, run_id: UUID) -> Run | None:
         """The turn that failed with this run and whose input is to be kept; once."""
@@ -124,11 +117,7 @@ class RunRecorder(BaseCallbackHandler):
         self, *told: Any, run_id: UUID, parent_run_id: UUID | None = None, **more: Any
     ) -> None:
         """A chain, a graph, or a step of one begins; ``told`` is how it would be rebuilt, and its input."""
-        name = more.get("name")
-        inputs = told[-1] if self.keeps_inputs or name == READING else None
-        run = self._begin("chain", run_id, parent_run_id, name=name, inputs=inputs)
-        if self.keeps_inputs:
-            begin_turn(run)
+        begin_turn(self._begin("chain", run_id, parent_run_id, name=more.get("name"), inputs=told[-1]))
 
     @_quietly
     def on_chain_end(self, *_: Any, run_id: UUID, **more: Any) -> None:
