@@ -44,6 +44,10 @@ from convmemory.windows.tool_pairing import for_prompt, for_prompt_before
 from convmemory.windows.window_size import TokenCounter, WindowSize
 
 _NO_COUNTER: Final = "token_counter: needed with max_tokens, e.g. model.get_num_tokens_from_messages"
+_NOT_FOUND: Final = (
+    "of a chain must be a message, a list of messages or a text, alone or in a dict under output_messages_key, and its input "
+    "must be found under input_messages_key: LangChain stored nothing of this turn"
+)
 logger = logging.getLogger("convmemory.history")
 
 WriteErrorHook = Callable[[Exception, "TieredChatMessageHistory"], None]
@@ -302,12 +306,16 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         step = step_of(self)
         if step is None:
             return Told(drafts_of(messages)), Turn()
-        step.turn.stored = True
         kept = len(step.turn.kept)  # a stream closed midway tells its part after what was said was kept
         new = messages[kept:] if list(messages[:kept]) == step.turn.kept else messages
-        drafts = drafts_of(
-            [message_chunk_to_message(m) if isinstance(m, BaseMessageChunk) else m for m in new]
-        )
+        try:
+            drafts = drafts_of(
+                [message_chunk_to_message(m) if isinstance(m, BaseMessageChunk) else m for m in new]
+            )
+        except InvalidArgument as error:
+            step.turn.refused = error
+            raise
+        step.turn.stored = True
         return RECORDER.tell(step.run, drafts, self._telemetry), step.turn
 
     def keep_input(self, turn: Turn, inputs: Any) -> list[BaseMessage]:
@@ -324,6 +332,13 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         said = said_in(inputs, self._input_messages_key)
         await self._aappend(self._awaited, Told(drafts_of(said)), turn, None)
         return said
+
+    def tell_unstored(self, refused: Exception | None) -> None:
+        """Report a turn of a chain that came to its end and was not stored: LangChain swallows why."""
+        store = self._blocking or self._awaited
+        if store is not None:
+            store.postgres.health.counters.failed_writes += 1
+        self._report(refused or InvalidArgument("output", _NOT_FOUND))
 
     @contextmanager
     def _reported(self) -> Iterator[None]:

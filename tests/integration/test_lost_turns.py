@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from contextlib import nullcontext
 
 import pytest
 from langchain_core.callbacks import BaseCallbackManager
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableLambda
 
 from convmemory.chains.recorder import RunRecorder
+from convmemory.errors import InvalidArgument
 from fix_memory import texts
-from scripted import DRIVES, SHAPES, Echo, Shelf, keyed, reply_to, session
+from scripted import AWAITED, BLOCKING, DRIVES, SHAPES, Echo, Shelf, keyed, reply_to, session
 
 MINE = {"user_id": "ana"}
 
@@ -91,10 +93,68 @@ async def test_a_turn_whose_every_try_fails_keeps_what_was_said_once(memory, run
     assert await stored(memory) == ["one"]
 
 
-async def test_an_answer_that_is_no_message_keeps_what_was_said(memory, run):
-    chain = keyed(Echo() | RunnableLambda(lambda _: {"days": 20}), factory(memory, save_on_error="input"))
-    assert await run(chain, {"question": "one"}, session("s")) in ({"days": 20}, [{"days": 20}])
-    assert await stored(memory) == ["one"]
+async def every_drive(chain, given, name, colour):
+    for drive in AWAITED if colour == "awaited" else BLOCKING:
+        await DRIVES[drive](chain, given, session(f"{name} {drive}"))
+        yield f"{name} {drive}"
+
+
+def busy(_):
+    raise ConnectionError("busy")
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["answered", "fails"])
+@pytest.mark.parametrize("told", [{}, {"exception_key": "why"}], ids=["", "told why"])
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_fall_backs_keep_what_was_said_once_however_they_run(memory, colour, shape, told, fails):
+    build, given = SHAPES[shape]
+    if shape == "bare" and told:
+        return  # the error goes into a dict
+    make = factory(memory, save_on_error="input", input_messages_key="question")
+    last = RunnableLambda(busy) | Echo() if fails else Echo()
+    chain = build(RunnableLambda(busy) | Echo(), make).with_fallbacks([build(last, make)], **told)
+    for drive in AWAITED if colour == "awaited" else BLOCKING:
+        with pytest.raises(ConnectionError) if fails else nullcontext():
+            await DRIVES[drive](chain, given("one"), session(drive))
+        assert await stored(memory, drive) == ["one"] + ([] if fails else [reply_to("one")])
+
+
+UNSTORABLE = [None, {"days": 20, "hours": 2}, 3, [3], [object()], RemoveMessage(id="1")]
+
+
+@pytest.mark.parametrize("answer", UNSTORABLE, ids=lambda answer: type(answer).__name__)
+@pytest.mark.parametrize("saves", [None, "input"])
+async def test_an_answer_that_is_no_message_is_told_and_keeps_what_was_said(memory, colour, answer, saves):
+    told = []
+    blocking = getattr(memory, "blocking", memory)
+    blocking._on_write_error = lambda error, history: told.append((error, history.conversation_id))
+    chain = keyed(Echo() | RunnableLambda(lambda _: answer), factory(memory, save_on_error=saves))
+    names = [name async for name in every_drive(chain, {"question": "one"}, "s", colour)]
+    assert [name for _, name in told] == names
+    assert {type(error) for error, _ in told} == {InvalidArgument}
+    assert (await memory.check()).postgres.figures["failed_writes"] == len(names)
+    kept = [await stored(memory, name) for name in names] if saves else []
+    assert kept == [["one"]] * len(kept)
+    if not saves:
+        assert await memory.list_user_conversations(MINE["user_id"]) == []
+
+
+@pytest.mark.parametrize("saves", [None, "input"])
+async def test_a_turn_that_is_left_is_no_failed_write(memory, colour, saves):
+    told = []
+    blocking = getattr(memory, "blocking", memory)
+    blocking._on_write_error = lambda error, _: told.append(error)
+    chain = keyed(Echo() | RunnableLambda(lambda m: m), factory(memory, save_on_error=saves))
+    if colour == "blocking":
+        stream = await asyncio.to_thread(chain.stream, {"question": "one"}, session("s"))
+        await asyncio.to_thread(next, stream)
+        await asyncio.to_thread(stream.close)
+    else:
+        awaited = chain.astream({"question": "one"}, session("s"))
+        await anext(awaited)
+        await awaited.aclose()
+    await RunnableLambda(busy).with_fallbacks([RunnableLambda(lambda _: 1)]).ainvoke(1)
+    assert told == []
 
 
 async def test_it_keeps_it_in_a_notebook_too(schema, blocking_memory):

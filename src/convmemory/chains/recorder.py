@@ -124,8 +124,12 @@ class RunRecorder(BaseCallbackHandler):
         """It came to its end; a streamed one says only now what its input was."""
         run = self.find(run_id)
         begin_to_store(run)
+        done = run is not None and not run.children  # a stream that is closed ends from the outside in
         lost = self._end(run_id, more.get("inputs"))
         self._keep(run_id, (None if run is None else run.deferred) or lost)
+        turn = None if run is None else run.turn
+        if done and turn is not None and turn.history is not None and not turn.stored:
+            turn.history.tell_unstored(turn.refused)
 
     @_quietly
     def on_chain_error(self, error: BaseException, *_: Any, run_id: UUID, **more: Any) -> None:
@@ -142,10 +146,8 @@ class RunRecorder(BaseCallbackHandler):
         if run is None or lost is None:
             return
         around = run.parent
-        if around is not None and not around.ended and around.inputs is run.inputs is not None:
-            around.deferred = (
-                lost  # given the same input: it may try again, or another, and the turn is not over
-            )
+        if around is not None and _may_try_again(around, run):
+            around.deferred = lost
         else:
             self._leave(run_id, lost)
 
@@ -334,6 +336,18 @@ def _partial_of(run: Run) -> Partial | None:
     step = run.parent
     agent = None if step is None or step.name != "model" else step.parent
     return None if agent is None or agent.turn is None else agent.turn.partial
+
+
+def _may_try_again(around: Run, run: Run) -> bool:
+    """Whether a run was one try of what is around it, which was given the same: the turn is not over then.
+
+    A batch of fall-backs says ``{"input": ...}``; and one that tells a fall-back what failed gives it more than the first.
+    """
+    if around.ended or run.inputs is None:
+        return False
+    given = around.inputs
+    named = isinstance(given, dict) and given.keys() == {"input"} and given["input"] is run.inputs
+    return given is run.inputs or named or around.deferred is not None
 
 
 def _is_lost(run: Run) -> bool:

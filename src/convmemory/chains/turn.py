@@ -27,6 +27,13 @@ class InputKeeper(Protocol):
         """Store it, awaited; what was stored."""
 
 
+class UnstoredTeller(Protocol):
+    """Whoever says that a turn came to its end and was not stored."""
+
+    def tell_unstored(self, refused: Exception | None) -> None:
+        """Say so, with what refused its messages; ``None`` where LangChain found none."""
+
+
 @dataclass(slots=True, eq=False)
 class Partial:
     """What an agent's model said of an answer so far: the run that is saying it, its message's id, its pieces."""
@@ -48,11 +55,12 @@ class Partial:
 class Turn:
     """One pass through a chain or an agent: from the user's message until the answer is stored.
 
-    ``pinned`` is the window that ``history`` showed it; ``stored`` says that its write was tried; ``keeper`` is
-    set where what the user said is to be stored even if the turn never is, and ``kept`` is what was.
+    ``pinned`` is the window that ``history`` showed it; ``stored`` says that its write was tried, and ``refused`` why it
+    could not be; ``keeper`` is set where what the user said is to be stored even if the turn never is, and ``kept`` is
+    what was.
     """
 
-    history: object = None
+    history: UnstoredTeller | None = None
     conversation: object = None
     since: int | None = None
     "The conversation's last seq when the turn began."
@@ -60,6 +68,7 @@ class Turn:
     "Whether there was a conversation then, or the turn has made one since: if it is deleted, no write brings it back."
     pinned: list[BaseMessage] | None = None
     stored: bool = False
+    refused: Exception | None = None
     keeper: InputKeeper | None = None
     kept: list[BaseMessage] = field(default_factory=list)
     partial: Partial | None = None
