@@ -74,8 +74,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
             ``RunnableWithMessageHistory`` fails, is cancelled, or its stream is closed early.
         input_messages_key: As given to ``RunnableWithMessageHistory``; ``save_on_error`` needs it where the
             chain's input has several keys and none is ``"input"``.
-        telemetry: Store tokens, latency and retrieved documents beside the replies a chain stores: ``True`` or ``"whole"``;
-            ``"ids"`` keeps of documents their ids and scores, ``"excerpt"`` 200 characters as well, ``False`` nothing at all.
+        telemetry: Store tokens, latency and retrieved documents (whole, an ``"excerpt"``, their ``"ids"``) beside replies.
     """
 
     def __init__(
@@ -309,9 +308,8 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         kept = len(step.turn.kept)  # a stream closed midway tells its part after what was said was kept
         new = messages[kept:] if list(messages[:kept]) == step.turn.kept else messages
         try:
-            drafts = drafts_of(
-                [message_chunk_to_message(m) if isinstance(m, BaseMessageChunk) else m for m in new]
-            )
+            whole = [message_chunk_to_message(m) if isinstance(m, BaseMessageChunk) else m for m in new]
+            drafts = drafts_of(whole)
         except InvalidArgument as error:
             step.turn.refused = error
             raise

@@ -187,12 +187,25 @@ def test_schema_check_says_which_command_mends_a_missing_schema(run, schema_name
 
 def test_schema_check_refuses_a_newer_schema(run, memory, database_url, schema_name):
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(f"INSERT INTO {schema_name}.schema_migrations VALUES (999, 'from_the_future')")
+        connection.execute(
+            f"INSERT INTO {schema_name}.schema_migrations VALUES (999, 'from_the_future', now(), 2)"
+        )
 
     for words in (("schema", "check"), ("history", "list", "--user", "maria"), ("init",)):
         done = run(*words)
         assert done.exit_code == 1
         assert "is at version 999, newer than this library's 1: upgrade convmemory" in done.stderr
+
+
+def test_schema_check_takes_a_newer_schema_that_this_release_runs_on(run, memory, database_url, schema_name):
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"INSERT INTO {schema_name}.schema_migrations VALUES (999, 'more', now(), 1)")
+
+    done = run("schema", "check")
+    assert done.exit_code == 0
+    assert "is newer than this library, which runs on it (version 999)" in done.stdout
+    assert run("init").exit_code == 0
+    assert run("history", "list", "--user", "maria").exit_code == 0
 
 
 def test_check_shows_both_tiers(run, memory):

@@ -130,7 +130,7 @@ def test_the_documented_rights_are_enough_for_every_verb(granted, redis_url, sch
         "DROP TABLE {0}.message_documents",
         "TRUNCATE {0}.messages CASCADE",
         "DROP SCHEMA {0} CASCADE",
-        "INSERT INTO {0}.schema_migrations (version, name) VALUES (99, 'newer')",
+        "INSERT INTO {0}.schema_migrations (version, name, compatible_from) VALUES (99, 'newer', 1)",
         "UPDATE {0}.schema_migrations SET version = 99",
         "DELETE FROM {0}.schema_migrations",
         "UPDATE {0}.installation SET id = gen_random_uuid()",

@@ -235,24 +235,6 @@ class AsyncPostgresStore(AsyncCacheRegister):
         """Delete all messages and keep the conversation; otherwise as ``delete_conversation``."""
         return await self._change(key, "clear_conversation", own, {"batch": BATCH})
 
-    async def finish(self, key: ConversationKey, written: Written) -> int:
-        """Take away what a delete has left, in many short transactions: messages of a large conversation, and the user's documents.
-
-        What another delete has left, whose process ended before it was through, is taken away as well: all of it by a
-        large one, and a little by any other. How many documents there were that no message has any more.
-        """
-        more = written.left_here
-        while more:
-            more = await self.sweep(key.uuid)
-        more = written.left_anywhere
-        while more:
-            more = await self.sweep() and written.left_here
-        documents, more = 0, written.left_here or written.left_anywhere
-        while more:
-            removed, more = await self.sweep_documents(key.user_id)
-            documents += removed
-        return documents
-
     async def pop_message(
         self, key: ConversationKey, message: UUID, *, own: Sequence[str] = ()
     ) -> Written | None:

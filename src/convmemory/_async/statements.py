@@ -11,7 +11,7 @@ from psycopg_pool import PoolTimeout
 from pydantic import SecretStr
 
 from convmemory._async.homes import AsyncHomes
-from convmemory._async.migrate import check_not_newer, install
+from convmemory._async.migrate import Installed, check_not_newer, install
 from convmemory._async.postgres_connections import (
     MIGRATION,
     AsyncBoundedConnection,
@@ -77,7 +77,7 @@ class AsyncStatements:
         # the connection can break between being made and being used
         with translated(POSTGRES, "open", self._wanted):
             async with await self._connect() as conn:
-                self._know(*(await check_not_newer(conn, self.settings.db_schema))[1:])
+                self._know(await check_not_newer(conn, self.settings.db_schema, warn=True))
                 await aload(
                     lambda: conn.info.timezone
                 )  # else the first time that is read looks it up in a file
@@ -95,18 +95,21 @@ class AsyncStatements:
         """Create the schema or bring it up to date; names of the migrations that were applied.
 
         Safe when several processes do it at once, and without the right to create when nothing is missing.
-        Migrations take as long as they need, and so does waiting for another process's: no time-out ends them.
+        Migrations take as long as they need, and so does waiting for another process's: no time-out ends them. Of locks that the
+        application holds each waits for ``lock_timeout`` seconds at most, then lets others go first and tries again, for ten minutes.
         """
         await aload(read_ahead)
         with translated(POSTGRES, "init_schema", self._wanted):
             async with await self._connect() as conn:
-                version, *who = await check_not_newer(conn, self.settings.db_schema)
-                self._know(*who)
-                if version == latest_version():
+                found = await check_not_newer(conn, self.settings.db_schema)
+                self._know(found)
+                if found.version is not None and found.version >= latest_version():
                     return []
                 conn.deadline = MIGRATION
-                applied = await install(conn, self.settings.db_schema)
-                self._know(*(await check_not_newer(conn, self.settings.db_schema))[1:])
+                applied = await install(
+                    conn, self.settings.db_schema, self.settings.lock_timeout, self._connect_for_long
+                )
+                self._know(await check_not_newer(conn, self.settings.db_schema))
                 return applied
 
     async def installed(self) -> str:
@@ -120,16 +123,16 @@ class AsyncStatements:
 
     async def ask_who(self) -> str:
         """Ask which installation this is, whatever was known: a schema that was made anew is another. Errors as ``installed``."""
-        [[_, installation, names]] = await self._run("installed", {})
-        if installation is None:
+        found = Installed(*(await self._run("installed", {}))[0])
+        if found.installation is None:
             raise StorageError(POSTGRES, "installed", "the table installation is empty: restore its row")
-        self._know(installation, names)
-        return str(installation)
+        self._know(found)
+        return found.installation
 
-    def _know(self, installation: str | None, names: str | None) -> None:
-        if installation != self.installation:
+    def _know(self, found: Installed) -> None:
+        if found.installation != self.installation:
             self.former = self.installation or self.former
-            self.names, self.installation = names, installation
+            self.names, self.installation = found.names, found.installation
 
     def _new_home(self) -> AsyncPostgresHome:
         longest = self.settings.pool_timeout + self.settings.statement_timeout + _ANEW
@@ -148,6 +151,11 @@ class AsyncStatements:
         return await connect(
             self._conninfo.get_secret_value(), self.settings, self.settings.name_of("database_url")
         )
+
+    async def _connect_for_long(self) -> AsyncBoundedConnection:
+        conn = await self._connect()
+        conn.deadline = MIGRATION
+        return conn
 
     def figures(self) -> dict[str, Any]:
         """What this process knows without asking: its counters, and the pool's statistics."""

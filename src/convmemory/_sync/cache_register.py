@@ -8,8 +8,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from convmemory._sync.statements import Statements
+from convmemory.ids import ConversationKey
 from convmemory.storage.cache_marks import Looked, Mark, looked
 from convmemory.storage.postgres_rows import array
+from convmemory.windows.snapshots import Written
 from convmemory.windows.trust import FIRST
 
 _BITE: Final = 250
@@ -61,6 +63,24 @@ class CacheRegister(Statements):
         """
         [[removed, more]] = self._run("sweep_documents", {"user_id": user_id, "batch": BATCH})
         return int(removed), bool(more)
+
+    def finish(self, key: ConversationKey, written: Written) -> int:
+        """Take away what a delete has left, in many short transactions: messages of a large conversation, and the user's documents.
+
+        What another delete has left, whose process ended before it was through, is taken away as well: all of it by a
+        large one, and a little by any other. How many documents there were that no message has any more.
+        """
+        more = written.left_here
+        while more:
+            more = self.sweep(key.uuid)
+        more = written.left_anywhere
+        while more:
+            more = self.sweep() and written.left_here
+        documents, more = 0, written.left_here or written.left_anywhere
+        while more:
+            removed, more = self.sweep_documents(key.user_id)
+            documents += removed
+        return documents
 
     def ping(self) -> dict[str, Any]:
         """Ask the server for a sign of life: how many windows wait to be dropped, and how many caches there are.

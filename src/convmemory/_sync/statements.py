@@ -12,7 +12,7 @@ from psycopg_pool import PoolTimeout
 from pydantic import SecretStr
 
 from convmemory._sync.homes import Homes
-from convmemory._sync.migrate import check_not_newer, install
+from convmemory._sync.migrate import Installed, check_not_newer, install
 from convmemory._sync.postgres_connections import (
     MIGRATION,
     BoundedConnection,
@@ -78,7 +78,7 @@ class Statements:
         # the connection can break between being made and being used
         with translated(POSTGRES, "open", self._wanted):
             with self._connect() as conn:
-                self._know(*check_not_newer(conn, self.settings.db_schema)[1:])
+                self._know(check_not_newer(conn, self.settings.db_schema, warn=True))
                 load(lambda: conn.info.timezone)  # else the first time that is read looks it up in a file
             home = self._homes.here()
             home.open()
@@ -94,17 +94,20 @@ class Statements:
         """Create the schema or bring it up to date; names of the migrations that were applied.
 
         Safe when several processes do it at once, and without the right to create when nothing is missing.
-        Migrations take as long as they need, and so does waiting for another process's: no time-out ends them.
+        Migrations take as long as they need, and so does waiting for another process's: no time-out ends them. Of locks that the
+        application holds each waits for ``lock_timeout`` seconds at most, then lets others go first and tries again, for ten minutes.
         """
         load(read_ahead)
         with translated(POSTGRES, "init_schema", self._wanted), self._connect() as conn:
-            version, *who = check_not_newer(conn, self.settings.db_schema)
-            self._know(*who)
-            if version == latest_version():
+            found = check_not_newer(conn, self.settings.db_schema)
+            self._know(found)
+            if found.version is not None and found.version >= latest_version():
                 return []
             conn.deadline = MIGRATION
-            applied = install(conn, self.settings.db_schema)
-            self._know(*check_not_newer(conn, self.settings.db_schema)[1:])
+            applied = install(
+                conn, self.settings.db_schema, self.settings.lock_timeout, self._connect_for_long
+            )
+            self._know(check_not_newer(conn, self.settings.db_schema))
             return applied
 
     def installed(self) -> str:
@@ -118,16 +121,16 @@ class Statements:
 
     def ask_who(self) -> str:
         """Ask which installation this is, whatever was known: a schema that was made anew is another. Errors as ``installed``."""
-        [[_, installation, names]] = self._run("installed", {})
-        if installation is None:
+        found = Installed(*self._run("installed", {})[0])
+        if found.installation is None:
             raise StorageError(POSTGRES, "installed", "the table installation is empty: restore its row")
-        self._know(installation, names)
-        return str(installation)
+        self._know(found)
+        return found.installation
 
-    def _know(self, installation: str | None, names: str | None) -> None:
-        if installation != self.installation:
+    def _know(self, found: Installed) -> None:
+        if found.installation != self.installation:
             self.former = self.installation or self.former
-            self.names, self.installation = names, installation
+            self.names, self.installation = found.names, found.installation
 
     def _new_home(self) -> PostgresHome:
         longest = self.settings.pool_timeout + self.settings.statement_timeout + _ANEW
@@ -146,6 +149,11 @@ class Statements:
         return connect(
             self._conninfo.get_secret_value(), self.settings, self.settings.name_of("database_url")
         )
+
+    def _connect_for_long(self) -> BoundedConnection:
+        conn = self._connect()
+        conn.deadline = MIGRATION
+        return conn
 
     def figures(self) -> dict[str, Any]:
         """What this process knows without asking: its counters, and the pool's statistics."""

@@ -7,7 +7,7 @@ from typing import Final
 from psycopg import sql
 from typer import Typer, echo
 
-from convmemory._sync.migrate import installed
+from convmemory._sync.migrate import Installed, installed
 from convmemory._sync.postgres_connections import connect
 from convmemory.cli.commands import Command, Commands
 from convmemory.cli.connect import (
@@ -58,7 +58,7 @@ def init(
 def print_(schema: SchemaName = None) -> None:
     """Print the SQL that makes the schema in an empty database; needs no server.
 
-    For those whose database is changed by somebody else, or by other tools. It is one transaction, and notes
+    For those whose database is changed by somebody else, or by other tools. Each step is a transaction, and notes
     what it did, so that `convmemory init` and `convmemory schema check` find the schema current.
 
     For example:
@@ -70,13 +70,17 @@ def print_(schema: SchemaName = None) -> None:
     """
     chosen = {} if schema is None else {"db_schema": schema}
     name = sql.Identifier(read_settings(**chosen).db_schema)
-    steps = [sql.SQL(statement("bootstrap")).format(schema=name)]
-    note = sql.SQL("INSERT INTO {}.schema_migrations (version, name) VALUES ({}, {})")
+    note = sql.SQL("INSERT INTO {}.schema_migrations (version, name, compatible_from) VALUES ({}, {}, {})")
+    _echo(sql.SQL(statement("bootstrap")).format(schema=name))
     for migration in migrations():
-        steps.append(sql.SQL(migration.sql).format(schema=name))
-        steps.append(note.format(name, migration.version, migration.name))
-    for step in ("BEGIN", *(step.as_string(None) for step in steps), "COMMIT"):
-        echo(step.rstrip().removesuffix(";") + ";\n")
+        steps = [sql.SQL(text).format(schema=name) for text in migration.statements]
+        steps.append(note.format(name, migration.version, migration.name, migration.compatible_from))
+        _echo(*steps if migration.alone else (sql.SQL("BEGIN"), *steps, sql.SQL("COMMIT")))
+
+
+def _echo(*steps: sql.Composable) -> None:
+    for step in steps:
+        echo(step.as_string(None).rstrip().removesuffix(";") + ";\n")
 
 
 @app.command(cls=Command)
@@ -86,7 +90,7 @@ def check(
     embedded: Embedded = None,
     schema: SchemaName = None,
 ) -> None:
-    """Say whether a database has the schema of this version: status 0 if so, else 1 and what mends it.
+    """Say whether this version runs on the schema of a database: status 0 if so, else 1 and what mends it.
 
     For example:
 
@@ -96,14 +100,15 @@ def check(
     """
     with Place(database_url, redis_url, embedded, schema).settings() as settings:
         found = _installed(settings)
-    if found != latest_version():
-        raise SchemaOutdated(settings.db_schema, found, latest_version())
-    echo(f"schema {settings.db_schema} is current (version {found})")
+    if found.version is None or found.version < latest_version() or found.compatible_from > latest_version():
+        raise SchemaOutdated(settings.db_schema, found.version, latest_version())
+    state = "current" if found.version == latest_version() else "newer than this library, which runs on it"
+    echo(f"schema {settings.db_schema} is {state} (version {found.version})")
 
 
-def _installed(settings: Settings) -> int | None:
+def _installed(settings: Settings) -> Installed:
     with (
         connect(settings.postgres_conninfo(), settings) as connection,
         translated(POSTGRES, "check the schema"),
     ):
-        return installed(connection, settings.db_schema).version
+        return installed(connection, settings.db_schema)

@@ -15,11 +15,28 @@ from typing import LiteralString
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step from schema ``version - 1`` to ``version``; a released step never changes."""
+    """One step from schema ``version - 1`` to ``version``; a released step never changes.
+
+    Releases that know the schema up to ``compatible_from`` run on what it makes; its first line says so (``-- compatible: 1``).
+    One whose second line is ``-- transaction: none`` is ``alone``: its ``statements`` are sent one by one, each ending a line with a
+    semicolon, and may be sent again after one that failed.
+    """
 
     version: int
     name: str
     sql: LiteralString
+    compatible_from: int
+    alone: bool = False
+
+    @property
+    def full_name(self) -> str:
+        """The name of its file."""
+        return f"{self.version:04d}_{self.name}"
+
+    @property
+    def statements(self) -> list[LiteralString]:
+        """What is sent at once: all of it, or each statement by itself."""
+        return self.sql.rstrip().removesuffix(";").split(";\n") if self.alone else [self.sql]
 
 
 @cache
@@ -62,7 +79,16 @@ def latest_version() -> int:
 
 def _migration(name: str) -> Migration:
     version, _, what = name.partition("_")
-    return Migration(int(version), what, _text(f"sql/migrations/{name}.sql"))
+    return migration_of(int(version), what, _text(f"sql/migrations/{name}.sql"))
+
+
+def migration_of(version: int, name: str, text: LiteralString) -> Migration:
+    """Read what a step's first lines say of it; one that says nothing runs with no release before its own."""
+    first, _, rest = text.partition("\n")
+    _, told, oldest = first.partition("-- compatible: ")
+    return Migration(
+        version, name, text, int(oldest) if told else version, rest.startswith("-- transaction: none\n")
+    )
 
 
 def _without_header(text: LiteralString) -> LiteralString:

@@ -129,6 +129,23 @@ def test_migrations_are_numbered_from_one_without_a_gap():
     assert sql_and_lua.latest_version() == len(MIGRATIONS)
 
 
+def test_every_migration_says_which_releases_run_on_what_it_makes():
+    for step in sql_and_lua.migrations():
+        assert step.sql.startswith("-- compatible: ")
+        assert 1 <= step.compatible_from <= step.version
+    newest = sql_and_lua.migration_of(7, "x", "-- Says nothing.\nSELECT 1")
+    assert (newest.compatible_from, newest.alone) == (7, False)
+
+
+def test_a_migration_in_no_transaction_is_sent_statement_by_statement():
+    step = sql_and_lua.migration_of(
+        7, "x", "-- compatible: 3\n-- transaction: none\nDROP INDEX x;\nCREATE INDEX x;\n"
+    )
+
+    assert (step.compatible_from, step.alone, step.full_name) == (3, True, "0007_x")
+    assert [text.splitlines()[-1] for text in step.statements] == ["DROP INDEX x", "CREATE INDEX x"]
+
+
 @pytest.mark.parametrize("name", MIGRATIONS)
 def test_migrations_are_named_for_what_they_do(name):
     assert re.fullmatch(r"\d{4}_[a-z][a-z0-9_]+", name)

@@ -1,3 +1,4 @@
+-- compatible: 1
 -- The initial schema: conversations, messages, retrieved contexts, the writes that keep them in order, and what these leave
 -- behind for the caches that nobody tells. {schema} is the PostgreSQL schema it all lives in; literal braces are doubled.
 
@@ -295,6 +296,13 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT hashtextextended(p_user, 7237970105966882420)
 $$;
 
+-- What a document is known by: whose it is, what it says, and what is known of it.
+CREATE FUNCTION {schema}.document_v1(p_user text, p_content text, p_metadata jsonb) RETURNS bytea
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sha256(sha256(convert_to(p_user, 'UTF8')) || sha256(convert_to(p_content, 'UTF8'))
+                  || sha256(convert_to(p_metadata::text, 'UTF8')))
+$$;
+
 -- Keep what was retrieved for messages of a conversation. p_contexts is JSON: n, which of p_seqs a document is of (one that is NULL
 -- has nothing kept), its position there, doc_id, content, score, metadata, and figures, which are laid over metadata.
 -- A document that the user has already is not written again. Its row is not even locked: the advisory lock keeps sweep_documents_v1
@@ -306,8 +314,7 @@ BEGIN
     WITH found AS MATERIALIZED (
         SELECT x.n, x.position, x.doc_id, x.content, x.score, x.figures, coalesce(x.metadata, '{{}}') AS metadata,
                CASE WHEN x.content <> '' OR x.metadata <> '{{}}' THEN
-                   sha256(sha256(convert_to(p_user, 'UTF8')) || sha256(convert_to(x.content, 'UTF8'))
-                          || sha256(convert_to(coalesce(x.metadata, '{{}}')::text, 'UTF8'))) END AS document
+                   {schema}.document_v1(p_user, x.content, coalesce(x.metadata, '{{}}')) END AS document
         FROM jsonb_to_recordset(p_contexts) AS x (
             n integer, position integer, doc_id text, content text, score double precision, metadata jsonb, figures jsonb)
         WHERE p_seqs[x.n] IS NOT NULL
