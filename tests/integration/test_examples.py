@@ -26,6 +26,7 @@ from langchain_core.messages import AIMessageChunk
 
 from convmemory import ConversationMemory
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTEBOOK = EXAMPLES / "convmemory.ipynb"
 RUNNING = re.compile(r"Uvicorn running on (http://127\.0\.0\.1:\d+)")

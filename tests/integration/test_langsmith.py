@@ -10,6 +10,7 @@ import pytest
 
 from langsmith_collector import Collector, metadata
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
 PROGRAM = """
 import asyncio, sys
 from langchain_core.language_models import GenericFakeChatModel

@@ -23,6 +23,7 @@ import replay_app  # noqa: E402
 import replay_formats  # noqa: E402
 import replay_proof  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
 SAMPLE = EXAMPLES / "sample_conversations.json"
 COPY = (
     "INSERT INTO messages (conversation_id, seq, id, role, content, body)"

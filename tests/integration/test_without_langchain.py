@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
 ROOT = Path(__file__).parents[2]
 NAME = re.compile(r"[\w-]+")
 BROUGHT_ALONG = ["hiredis", "langgraph", "lupa", "openai"]

@@ -16,6 +16,7 @@ from convmemory.storage.cache_marks import Looked
 from convmemory.windows.snapshots import Snapshot, Written
 from convmemory.windows.trust import Cache, Standing, Ticket, Trust
 from model.machine import APART, ELSEWHERE, WITHOUT, Topic
+from model.processes import BARE
 
 READ, PUBLISH, FILL = "window_read", "window_publish", "window_fill"
 EVERYBODY = "(SELECT array_agg(name) FROM {schema}.caches)"
@@ -192,6 +193,8 @@ BEGIN, LOOKED = Trust.begin, Trust.looked
 
 COLD = {"there": (True,), "cached": (False,), "trusting": (True,), "begun": (("read", "window_fill"),)}
 WARM = {"there": (True,), "cached": (True,), "trusting": (True,)}
+BESIDE = WARM | {"places": ("", BARE, ""), "processes": 2}
+"""One process that has its window, and one without a Redis."""
 MARKED = WARM | {"apart": ("marked",), "processes": 2}
 LOOKING = MARKED | {"begun": (("read", "look"),)}
 LIVES = ("append", "delete")
@@ -200,12 +203,10 @@ ANY_SERVER = ("if ARGV[i] == run then era = ARGV[i + 1] end", "era = ARGV[i + 1]
 OF_THE_MODEL = {
     "read asks the name": Mutant(Topic(troubles=("restart",), **WARM), ((READ, *ANY_SERVER),)),
     "read compares the era": Mutant(
-        Topic(troubles=("forget", "wait"), places=WITHOUT, **WARM),
+        Topic(troubles=("forget", "wait"), **BESIDE),
         ((READ, "held[3] and held[2] == era", "held[3]"),),
     ),
-    "a look asks for the row": Mutant(
-        Topic(troubles=("forget", "wait"), places=WITHOUT, **WARM), lookout=SkipsRegistering
-    ),
+    "a look asks for the row": Mutant(Topic(troubles=("forget", "wait"), **BESIDE), lookout=SkipsRegistering),
     "a new row, a new era": Mutant(
         Topic(troubles=("forget", "wait"), places=WITHOUT, **WARM | {"trusting": (False,)}),
         (
@@ -263,7 +264,7 @@ OF_THE_MODEL = {
         ((PUBLISH, "held[3] == ARGV[3] and ", ""), (PUBLISH, "or held[5] + 1 ~= tonumber(ARGV[7])", "")),
     ),
     "keep by stamp": Mutant(
-        Topic(**WARM), ((PUBLISH, "held[3] == ARGV[2] and", "held[3] and said > #ARGV and"),)
+        Topic(processes=2, **WARM), ((PUBLISH, "held[3] == ARGV[2] and", "held[3] and said > #ARGV and"),)
     ),
     "nothing is not extended": Mutant(
         Topic(
@@ -300,7 +301,7 @@ OF_THE_MODEL = {
         ),
     ),
     "a miss tells": Mutant(Topic(meanwhile=("commit",), **COLD), tiered=SilentMiss),
-    "a full read tells": Mutant(Topic(**WARM), tiered=SilentFullRead),
+    "a full read tells": Mutant(Topic(processes=2, **WARM), tiered=SilentFullRead),
 }
 """By the names that tests/model/coherence_model.py gives them."""
 

@@ -23,6 +23,7 @@ from convmemory.ids import ConversationKey, conversation_key
 from torture.mutants import MUTANTS
 from torture.naive import NaiveStore
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
 ROOT = Path(__file__).parents[2]
 QUICK = ("kill-redis", "kill-backend", "flush", "expire", "kill-worker", "crash-worker", "jump-clock")
 
