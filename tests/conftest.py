@@ -10,7 +10,15 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are not a package: this is where plug-ins are found
 
-pytest_plugins = ["fix_servers", "fix_memory", "fix_proxy", "fix_embedded", "fix_agents", "fix_chat"]
+pytest_plugins = [
+    "fix_servers",
+    "fix_schemas",
+    "fix_memory",
+    "fix_proxy",
+    "fix_embedded",
+    "fix_agents",
+    "fix_chat",
+]
 
 LONGEST = [
     "test_torture_smoke.py",

@@ -24,7 +24,6 @@ from convmemory import (
     ConversationMemory,
     PostgresStore,
     RedisStore,
-    Settings,
     TieredChatMessageHistory,
     UserMemory,
 )
@@ -151,13 +150,6 @@ def no_run_left() -> Iterator[None]:
 def colour(request: pytest.FixtureRequest) -> str:
     found: str = request.param
     return found
-
-
-@pytest.fixture
-def schema(database_url: str, schema_name: str) -> str:
-    """The name of a schema that is this test's alone, with its tables."""
-    PostgresStore(database_url, Settings(db_schema=schema_name)).init_schema()
-    return schema_name
 
 
 @pytest.fixture

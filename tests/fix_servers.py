@@ -59,16 +59,6 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return urlsplit(pair.database_url)._replace(path=f"/{name}").geturl()
 
 
-@pytest.fixture
-def schema_name(database_url: str) -> Iterator[str]:
-    """The name of a PostgreSQL schema that is this test's alone; whoever makes it need not drop it."""
-    name = f"t_{uuid4().hex[:12]}"
-    yield name
-    if DATABASE_URL:
-        with psycopg.connect(database_url, autocommit=True) as admin:
-            admin.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
-
-
 @pytest.fixture(scope="session")
 def redis_url(request: pytest.FixtureRequest) -> str:
     if REDIS_URL:
