@@ -140,7 +140,7 @@ async def test_a_migration_may_build_an_index_beside_the_traffic(memory, make_me
     more(monkeypatch, ADDS, BESIDE)
     done = await asyncio.gather(*(one.init_schema() for one in (memory, *others)))
 
-    assert sorted(sum(done, [])) == ["0002_more_2", "0003_more_3"]
+    assert sorted(name for names in done for name in names) == ["0002_more_2", "0003_more_3"]
     [[valid]] = database.execute(
         "SELECT indisvalid FROM pg_index WHERE indexrelid = 'messages_by_role'::regclass"
     ).fetchall()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -54,16 +55,19 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncMessageVerbs, AsyncSe
     @classmethod
     def from_url(
         cls,
-        postgres: str,
+        postgres: Any,
         redis: Any = None,
         *,
+        password: Callable[[], Any] | None = None,
         on_write_error: WriteErrorHook | None = None,
         **settings: Any,
     ) -> Self:
-        """A memory over a PostgreSQL URL and a Redis URL (or a ready redis-py client); not open yet.
+        """A memory over a PostgreSQL URL and a Redis URL (or a ready pool and a ready client); not open yet.
 
         Args:
-            postgres: ``postgresql://user:password@host:5432/database``.
+            postgres: ``postgresql://user:password@host:5432/database``, or an open ``AsyncConnectionPool`` of ``psycopg_pool``,
+                which its owner closes.
+            password: Asked for the password of each new connection, where that is a token which expires.
             redis: ``redis://host:6379/0``, ``rediss://``, ``unix://``, or a client; ``None``: no Redis tier.
             on_write_error: See the class.
             settings: Any field of ``Settings``, such as ``max_history_messages=20``.
@@ -73,18 +77,28 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncMessageVerbs, AsyncSe
         """
         redis = redis if redis not in (None, "") else settings.pop("redis_url", None)
         refuse_parts(settings)
-        return cls._over(Settings(database_url=given_url(postgres), **settings), redis, on_write_error)
+        url = given_url(postgres) if isinstance(postgres, str | None) else None
+        found = Settings(database_url=url, **settings)
+        durable = AsyncPostgresStore(None if url else postgres, found, password=password)
+        return cls._over(durable, redis, on_write_error)
 
     @classmethod
-    def from_env(cls, *, on_write_error: WriteErrorHook | None = None, **settings: Any) -> Self:
+    def from_env(
+        cls,
+        *,
+        password: Callable[[], Any] | None = None,
+        on_write_error: WriteErrorHook | None = None,
+        **settings: Any,
+    ) -> Self:
         """A memory as the environment says (``DATABASE_URL``, ``REDIS_URL``, ...); ``settings`` win over it."""
         found = Settings.from_env(**settings)
-        return cls._over(found, found.redis_conninfo(), on_write_error)
+        durable = AsyncPostgresStore(settings=found, password=password)
+        return cls._over(durable, found.redis_conninfo(), on_write_error)
 
     @classmethod
-    def _over(cls, settings: Settings, redis: Any, on_write_error: WriteErrorHook | None) -> Self:
-        hot = None if redis is None else AsyncRedisStore(redis, settings)
-        return cls(AsyncPostgresStore(settings=settings), hot, on_write_error=on_write_error)
+    def _over(cls, durable: AsyncPostgresStore, redis: Any, on_write_error: WriteErrorHook | None) -> Self:
+        hot = None if redis is None else AsyncRedisStore(redis, durable.settings)
+        return cls(durable, hot, on_write_error=on_write_error)
 
     async def open(self) -> Self:
         """Connect to PostgreSQL; Redis is connected to when it is first needed, and missed when it is away.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, NamedTuple
 
 from psycopg import AsyncConnection, errors, sql
@@ -69,7 +70,7 @@ async def install(
     conn: AsyncConnection[Any],
     schema: str,
     lock_timeout: float,
-    another: Callable[[], Awaitable[AsyncConnection[Any]]],
+    another: Callable[[], AbstractAsyncContextManager[AsyncConnection[Any]]],
 ) -> list[str]:
     """Apply the missing migrations under a lock, each in a transaction of its own; their names in order.
 
@@ -87,14 +88,14 @@ async def _applied(
     schema: str,
     migration: Migration,
     lock_timeout: float,
-    another: Callable[[], Awaitable[AsyncConnection[Any]]],
+    another: Callable[[], AbstractAsyncContextManager[AsyncConnection[Any]]],
 ) -> bool:
     """Apply a migration, unless somebody has; as often as it takes where others hold what it needs."""
     for pause in _PAUSES:
         try:
             if not migration.alone:
                 return await _in_transaction(conn, schema, migration, lock_timeout)
-            async with await another() as guard:
+            async with another() as guard:
                 return await _alone(conn, guard, schema, migration)
         except errors.LockNotAvailable:
             logger.info("%s waits for a lock that others hold, and is tried again", migration.full_name)

@@ -5,24 +5,19 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from asyncio import CancelledError
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, ClassVar, Final, Self, TypeVar
 
 import psycopg
 from psycopg import AsyncClientCursor, AsyncConnection, AsyncCursor, waiting
 from psycopg.conninfo import conninfo_to_dict
-from psycopg_pool import AsyncConnectionPool
 
-from convmemory._async.prober import AsyncProber
 from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.driver_errors import POSTGRES, out_of_reach, takes_no_writes, translated
-from convmemory.tiers.forks import let_go
 from convmemory.tiers.socket_checks import NOTICEABLE, DeadlineExceeded, idle_connection_closed, within
-from convmemory.tiers.turns import AsyncTurns
-from convmemory.tiers.waiting import aend, aquietly, asleep, atold_to_end
+from convmemory.tiers.waiting import aanswer
 
 RV = TypeVar("RV")
 NAME: Final = "convmemory"
@@ -32,14 +27,9 @@ MIGRATION: Final = 86_400.0
 _FORM: Final = "postgresql://user@host:5432/name, a password percent-encoded"
 _WAIT: Final = 0.1
 """Seconds after which a waiting connection looks at its deadline."""
-_RECONNECT: Final = 0.5
-"""Seconds between two attempts of the pool to connect to a server that is away."""
 _DOUBT_EVERY: Final = 1.0
 """Seconds between two times that all connections are given up for one that takes no writes."""
-_AT_A_TIME: Final = 3
-"""Statements that wait for one conversation at most, and no more than half the pool: the others are other people's."""
-_BUSY: Final = "the conversation is busy: other writes to it were waiting all the time"
-_ENCODINGS: Final = ("UTF8", "SQL_ASCII")
+ENCODINGS: Final = ("UTF8", "SQL_ASCII")
 """Encodings of a database that can hold every character; the second keeps the bytes it is given."""
 _REPORTED: Final = (("DateStyle", "ISO, MDY"), ("TimeZone", "UTC"), ("standard_conforming_strings", "on"))
 """Settings that every server reports; poolers go by that, and keep them for each client."""
@@ -49,9 +39,6 @@ _KNOWS_PRIMARIES: Final = 140_000
 """The version of libpq that can ask for a primary; before, it can ask for a session that takes writes."""
 _KEEPALIVE: Final = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 """What finds a vanished server within a minute, where no statement waits for it."""
-_SETTLED: Final = 1.0
-_GLANCE: Final = 0.002
-"""Seconds that opening waits for the pool at most, and between two looks at it."""
 
 
 class AsyncBoundedConnection(AsyncConnection[Any]):
@@ -81,6 +68,8 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
     """When the last statement was sent that nobody answered; whoever has not been heard of since may be cut off, too."""
     heard = 0.0
     """When the server was last heard of on this connection."""
+    ask_password: ClassVar[Callable[[], Any] | None] = None
+    """Asked for the password of each new connection, where it is one that expires."""
     _cursor: AsyncCursor[Any] | None = None
 
     @classmethod
@@ -88,6 +77,8 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
         """Connect as the base class does, ask for what is needed, and count what fails."""
         began = time.monotonic()
         try:
+            if cls.ask_password is not None:
+                kwargs["password"] = await _password(cls.ask_password)
             conn = await super().connect(*args, **kwargs)
             conn.begun = began
             try:
@@ -102,6 +93,15 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
         cls.made.add(conn)
         return conn
 
+    def lend(self, owner: object) -> None:
+        """Be of a caller's own connection: it stays open after use, and nothing of its session is changed."""
+        self.shared = True
+        self.prepare_threshold = None
+        self._autocommit = True
+        self._pool: Any = owner
+        self.begun = self.heard = time.monotonic()
+        self.made.add(self)
+
     async def settle(self) -> None:
         """Ask for what every statement leans on.
 
@@ -111,7 +111,7 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
         asked = {"pid": self.pgconn.backend_pid, **self.limits}
         cursor = await self.execute(statement("session_settings"), asked, prepare=False)
         [(own, encoding)] = await cursor.fetchall()
-        if encoding not in _ENCODINGS:
+        if encoding not in ENCODINGS:
             raise ConfigurationError(
                 f"DATABASE_URL: the encoding of this database is {encoding}, which cannot hold every message;"
                 " use one made with ENCODING 'UTF8'"
@@ -200,125 +200,41 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
         return fresh and not idle_connection_closed(self.pgconn)
 
 
-def connection_class(settings: Settings) -> type[AsyncBoundedConnection]:
-    """A connection class with these time-outs."""
+async def _password(ask: Callable[[], Any]) -> str:
+    """The password for a new connection; whatever keeps it from being had keeps the connection from being made."""
+    try:
+        found = await aanswer(ask)
+    except Exception as error:
+        raise psycopg.OperationalError(f"password() raised {type(error).__name__}") from error
+    if not isinstance(found, str):
+        raise psycopg.OperationalError(f"password() must give a string, not {type(found).__name__}")
+    return found
+
+
+def connection_class(
+    settings: Settings, password: Callable[[], Any] | None = None
+) -> type[AsyncBoundedConnection]:
+    """A connection class with these time-outs, whose connections ask for their password where that is given."""
     limits = {"statement_timeout": settings.statement_timeout, "lock_timeout": settings.lock_timeout}
     told = {name: str(max(1, round(seconds * 1000))) for name, seconds in limits.items()}
-    own = {"deadline": settings.statement_timeout, "limits": told, "framed": {}, "made": weakref.WeakSet()}
+    own: dict[str, Any] = {"deadline": settings.statement_timeout, "limits": told, "framed": {}}
+    own |= {"made": weakref.WeakSet(), "ask_password": password and staticmethod(password)}
     return type("AsyncBoundedConnection", (AsyncBoundedConnection,), own)
 
 
-class AsyncTaskQueue:
-    """The queue of a pool's worker, which ends with its event loop.
-
-    A worker that is cancelled while it connects takes that for a failure to connect, and would wait for its next
-    task for ever: ``asyncio.run`` with it.
-    """
-
-    def __init__(self, queue: Any) -> None:
-        self._queue = queue
-
-    async def get(self) -> Any:
-        """The next task; ``CancelledError`` when the worker was told to end."""
-        if atold_to_end():
-            raise CancelledError
-        return await self._queue.get()
-
-
-class WorkEnded(BaseException):
-    """The cancellation of a pool's worker, under a name that the pool does not take for a failure to connect."""
-
-
-class AsyncPool(AsyncConnectionPool[AsyncBoundedConnection]):
-    """A pool whose workers can be cancelled."""
-
-    @classmethod
-    async def worker(cls, q: Any) -> None:
-        """Do what the pool has to do, as the base class does."""
-        try:
-            await super().worker(AsyncTaskQueue(q))  # type: ignore[arg-type]  # all it does is get
-        except WorkEnded:
-            raise CancelledError from None
-
-    async def _connect(self, *args: Any, **kwargs: Any) -> AsyncBoundedConnection:
-        try:
-            return await super()._connect(*args, **kwargs)
-        except CancelledError:
-            raise WorkEnded from None
-
-
-class AsyncPostgresHome:
-    """The connections of one process and event loop: a pool, opened by the first call that wants one."""
-
-    def __init__(self, conninfo: str, settings: Settings, prober: AsyncProber) -> None:
-        self.prober = prober
-        self.kind = connection_class(settings)
-        self.pool = open_pool(conninfo, settings, self.kind)
-        self.turns = AsyncTurns(max(1, min(_AT_A_TIME, settings.pool_max // 2)), settings.pool_timeout, _BUSY)
-        self.ready = False
-        self.refused = 0
-        """How many connections had been refused when a statement last went through."""
-
-    async def open(self) -> None:
-        """Have the pool begin to connect, and wait a moment for the connections it begins with.
-
-        Whoever wants one before it is there makes the pool grow; and a program may end at once, while connecting is
-        hard to end.
-        """
-        await self.pool.open()
-        self.ready = True
-        refused, deadline = self.kind.refused, time.monotonic() + _SETTLED
-        while self.pool.get_stats()["pool_available"] < self.pool.min_size and self.kind.refused == refused:
-            if time.monotonic() > deadline:
-                break
-            await asleep(_GLANCE)
-        aquietly(NAME)
-
-    @property
-    def busy(self) -> bool:
-        """Whether all connections there may be are there, and so in the hands of others if none is to be had."""
-        return sum(not conn.closed for conn in list(self.kind.made)) >= self.pool.max_size
-
-    async def leave(self) -> None:
-        """Close the pool; at the end of an event loop its workers are gone, and cannot be waited for."""
-        self.prober.stop()
-        ended = atold_to_end()
-        try:
-            await self.pool.close()
-        except CancelledError:
-            self.drop()
-            if atold_to_end() and not ended:
-                raise
-
-    def drop(self) -> None:
-        """Close every connection where it stands."""
-        self._forget_the_pool()
-        for work in (*getattr(self.pool, "_workers", ()), getattr(self.pool, "_sched_runner", None)):
-            if work is not None:
-                aend(work)
-        for conn in list(self.kind.made):
-            conn.pgconn.finish()
-
-    def disown(self) -> None:
-        """Give up the connections of another process: the server must not hear of it."""
-        self._forget_the_pool()
-        for conn in list(self.kind.made):
-            if not conn.closed:
-                let_go(conn.pgconn.socket)
-
-    def _forget_the_pool(self) -> None:
-        self.prober.stop()
-        self.pool._closed = True  # noqa: SLF001 - or its finalizer waits for workers that are gone
-
-
-async def connect(conninfo: str, settings: Settings, named: str | None = None) -> AsyncBoundedConnection:
+async def connect(
+    conninfo: str,
+    settings: Settings,
+    named: str | None = None,
+    password: Callable[[], Any] | None = None,
+) -> AsyncBoundedConnection:
     """One connection outside the pool, in autocommit mode; ``named`` is what an error calls the URL.
 
     Raises:
         ConfigurationError: The URL is not one that libpq understands.
         StorageUnavailable: Nobody answers, or not in time; a wrong password is told here.
     """
-    kind = connection_class(settings)
+    kind = connection_class(settings, password)
     with translated(POSTGRES, "connect"):
         try:
             return await kind.connect(_checked(conninfo), **connection_options(conninfo, settings))
@@ -364,23 +280,3 @@ def connection_options(conninfo: str, settings: Settings) -> dict[str, Any]:
         "application_name": NAME,
         "client_encoding": "utf8",
     }
-
-
-def open_pool(conninfo: str, settings: Settings, kind: type[AsyncBoundedConnection]) -> AsyncPool:
-    """A pool that is not open yet; whoever takes a connection looks whether it is alive.
-
-    While the server is away it is asked every ``_RECONNECT`` seconds. Left to itself the pool would ask less and
-    less often, then not at all, and who waits for a connection would wait in vain.
-    """
-    return AsyncPool(
-        conninfo,
-        connection_class=kind,
-        kwargs=connection_options(conninfo, settings),
-        min_size=settings.pool_min,
-        max_size=max(settings.pool_min, settings.pool_max),
-        timeout=settings.pool_timeout,
-        reconnect_timeout=_RECONNECT,
-        reconnect_failed=AsyncConnectionPool.check,
-        open=False,
-        name=NAME,
-    )

@@ -32,8 +32,10 @@ class AsyncPostgresStore(AsyncCacheRegister):
 
     Args:
         conninfo: ``postgresql://user:password@host:5432/database``, with a driver of SQLAlchemy's or without; ``None``
-            takes it from ``settings``.
+            takes it from ``settings``. Or an open ``AsyncConnectionPool`` of ``psycopg_pool``: its owner closes it, and it
+            serves the process and event loop it was first used in.
         settings: Time-outs, pool size and the schema's name; ``Settings()`` has the defaults.
+        password: Asked for the password of each new connection, where that is a token which expires; may be awaited.
 
     Nothing connects before ``open()``. A statement whose connection broke is sent once more: every one of
     them may be repeated. Once open, the store may be used in forked processes and in other event loops: each has

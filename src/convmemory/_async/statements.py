@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
 import psycopg
@@ -10,17 +11,13 @@ from psycopg import sql
 from psycopg_pool import PoolTimeout
 from pydantic import SecretStr
 
+from convmemory._async.given_pool import AsyncGivenHome, AsyncGivenPool, AsyncGivenPools
 from convmemory._async.homes import AsyncHomes
 from convmemory._async.migrate import Installed, check_not_newer, install
-from convmemory._async.postgres_connections import (
-    MIGRATION,
-    AsyncBoundedConnection,
-    AsyncPool,
-    AsyncPostgresHome,
-    connect,
-)
+from convmemory._async.postgres_connections import MIGRATION, AsyncBoundedConnection, connect
+from convmemory._async.postgres_pool import AsyncPool, AsyncPostgresHome
 from convmemory._async.prober import AsyncProber
-from convmemory.errors import NotOpen, StorageError, StorageUnavailable
+from convmemory.errors import ConfigurationError, NotOpen, StorageError, StorageUnavailable
 from convmemory.settings import Settings, libpq_url
 from convmemory.storage import postgres_rows
 from convmemory.storage.sql_and_lua import latest_version, read_ahead
@@ -50,10 +47,24 @@ _LOCKS: Final = frozenset(
 class AsyncStatements:
     """Opened and closed, and in between a way to run each statement of ``sql/`` by its name."""
 
-    def __init__(self, conninfo: str | None = None, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        conninfo: Any = None,
+        settings: Settings | None = None,
+        *,
+        password: Callable[[], Any] | None = None,
+    ) -> None:
         self.settings = settings or Settings()
         self.health = TierHealth(POSTGRES)
-        self._conninfo = SecretStr(libpq_url(conninfo) if conninfo else self.settings.postgres_conninfo())
+        given = None if conninfo is None or isinstance(conninfo, str) else conninfo
+        self._given = None if given is None else AsyncGivenPools(given, self.settings)
+        url = conninfo if isinstance(conninfo, str) else None
+        self._conninfo = SecretStr(libpq_url(url) if url else self.settings.postgres_conninfo())
+        self._password = password
+        if password is not None and (given is not None or not callable(password)):
+            raise ConfigurationError(
+                "password: must be a function that is asked for each new connection, and belongs to a URL; a pool has its own"
+            )
         self._homes = AsyncHomes(self._new_home, self._forked)
         self._schema = sql.Identifier(self.settings.db_schema)
         self._statements: dict[str, bytes] = {}
@@ -76,7 +87,7 @@ class AsyncStatements:
         await aload(read_ahead)
         # the connection can break between being made and being used
         with translated(POSTGRES, "open", self._wanted):
-            async with await self._connect() as conn:
+            async with self._set_up_on() as conn:
                 self._know(await check_not_newer(conn, self.settings.db_schema, warn=True))
                 await aload(
                     lambda: conn.info.timezone
@@ -100,14 +111,16 @@ class AsyncStatements:
         """
         await aload(read_ahead)
         with translated(POSTGRES, "init_schema", self._wanted):
-            async with await self._connect() as conn:
+            async with self._set_up_on(MIGRATION) as conn:
                 found = await check_not_newer(conn, self.settings.db_schema)
                 self._know(found)
                 if found.version is not None and found.version >= latest_version():
                     return []
-                conn.deadline = MIGRATION
                 applied = await install(
-                    conn, self.settings.db_schema, self.settings.lock_timeout, self._connect_for_long
+                    conn,
+                    self.settings.db_schema,
+                    self.settings.lock_timeout,
+                    lambda: self._set_up_on(MIGRATION),
                 )
                 self._know(await check_not_newer(conn, self.settings.db_schema))
                 return applied
@@ -134,28 +147,38 @@ class AsyncStatements:
             self.former = self.installation or self.former
             self.names, self.installation = found.names, found.installation
 
-    def _new_home(self) -> AsyncPostgresHome:
+    def _new_home(self) -> AsyncPostgresHome | AsyncGivenHome:
         longest = self.settings.pool_timeout + self.settings.statement_timeout + _ANEW
         prober = AsyncProber(self.health, self._sign_of_life, longest)
-        return AsyncPostgresHome(self._conninfo.get_secret_value(), self.settings, prober)
+        if self._given is not None:
+            return AsyncGivenHome(self._given.here(), self.settings, prober)
+        return AsyncPostgresHome(self._conninfo.get_secret_value(), self.settings, prober, self._password)
 
     def _forked(self) -> None:
         """What the other process knew of the server, this one has yet to learn."""
         self.health.begin_at_nothing()
 
     @property
-    def _pool(self) -> AsyncPool:
+    def _pool(self) -> AsyncPool | AsyncGivenPool:
         return self._homes.here().pool
 
-    async def _connect(self) -> AsyncBoundedConnection:
-        return await connect(
-            self._conninfo.get_secret_value(), self.settings, self.settings.name_of("database_url")
-        )
-
-    async def _connect_for_long(self) -> AsyncBoundedConnection:
-        conn = await self._connect()
-        conn.deadline = MIGRATION
-        return conn
+    @asynccontextmanager
+    async def _set_up_on(self, deadline: float | None = None) -> AsyncIterator[AsyncBoundedConnection]:
+        """A connection to set something up on, on which nothing waits longer than ``deadline`` seconds."""
+        if self._given is not None:
+            async with self._given.here().connection() as lent:
+                lent.deadline = deadline or self.settings.statement_timeout
+                try:
+                    yield lent
+                finally:
+                    lent.deadline = self.settings.statement_timeout
+            return
+        named = self.settings.name_of("database_url")
+        async with await connect(
+            self._conninfo.get_secret_value(), self.settings, named, self._password
+        ) as conn:
+            conn.deadline = deadline or conn.deadline
+            yield conn
 
     def figures(self) -> dict[str, Any]:
         """What this process knows without asking: its counters, and the pool's statistics."""
@@ -195,7 +218,7 @@ class AsyncStatements:
     async def _send_again(
         self,
         error: psycopg.Error,
-        home: AsyncPostgresHome,
+        home: AsyncPostgresHome | AsyncGivenHome,
         query: bytes,
         parameters: Mapping[str, Any],
         *,
@@ -221,7 +244,7 @@ class AsyncStatements:
 
     async def _send(
         self,
-        home: AsyncPostgresHome,
+        home: AsyncPostgresHome | AsyncGivenHome,
         query: bytes,
         parameters: Mapping[str, Any],
         *,
@@ -252,10 +275,10 @@ class AsyncStatements:
         """Tell the breaker how it went. A pool is merely busy if nobody was refused since a statement last went through."""
         home = self._homes.here()
         if error is None:
-            home.refused = home.kind.refused
+            home.refused = home.refusals
             self.health.succeeded()
             return
-        busy = isinstance(error, PoolTimeout) and home.refused == home.kind.refused
+        busy = isinstance(error, PoolTimeout) and home.refused == home.refusals
         if isinstance(error, Deserted):  # who gave up on an answer has closed its connection
             busy = home.busy
         if out_of_reach(error) and not busy and self.health.failed(error):

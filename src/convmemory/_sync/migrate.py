@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple
 
 from psycopg import Connection, errors, sql
@@ -70,7 +71,7 @@ def install(
     conn: Connection[Any],
     schema: str,
     lock_timeout: float,
-    another: Callable[[], Connection[Any]],
+    another: Callable[[], AbstractContextManager[Connection[Any]]],
 ) -> list[str]:
     """Apply the missing migrations under a lock, each in a transaction of its own; their names in order.
 
@@ -88,7 +89,7 @@ def _applied(
     schema: str,
     migration: Migration,
     lock_timeout: float,
-    another: Callable[[], Connection[Any]],
+    another: Callable[[], AbstractContextManager[Connection[Any]]],
 ) -> bool:
     """Apply a migration, unless somebody has; as often as it takes where others hold what it needs."""
     for pause in _PAUSES:

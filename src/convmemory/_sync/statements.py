@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Self
 
 import psycopg
@@ -11,17 +12,13 @@ from psycopg import sql
 from psycopg_pool import PoolTimeout
 from pydantic import SecretStr
 
+from convmemory._sync.given_pool import GivenHome, GivenPool, GivenPools
 from convmemory._sync.homes import Homes
 from convmemory._sync.migrate import Installed, check_not_newer, install
-from convmemory._sync.postgres_connections import (
-    MIGRATION,
-    BoundedConnection,
-    Pool,
-    PostgresHome,
-    connect,
-)
+from convmemory._sync.postgres_connections import MIGRATION, BoundedConnection, connect
+from convmemory._sync.postgres_pool import Pool, PostgresHome
 from convmemory._sync.prober import Prober
-from convmemory.errors import NotOpen, StorageError, StorageUnavailable
+from convmemory.errors import ConfigurationError, NotOpen, StorageError, StorageUnavailable
 from convmemory.settings import Settings, libpq_url
 from convmemory.storage import postgres_rows
 from convmemory.storage.sql_and_lua import latest_version, read_ahead
@@ -51,10 +48,24 @@ _LOCKS: Final = frozenset(
 class Statements:
     """Opened and closed, and in between a way to run each statement of ``sql/`` by its name."""
 
-    def __init__(self, conninfo: str | None = None, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        conninfo: Any = None,
+        settings: Settings | None = None,
+        *,
+        password: Callable[[], Any] | None = None,
+    ) -> None:
         self.settings = settings or Settings()
         self.health = TierHealth(POSTGRES)
-        self._conninfo = SecretStr(libpq_url(conninfo) if conninfo else self.settings.postgres_conninfo())
+        given = None if conninfo is None or isinstance(conninfo, str) else conninfo
+        self._given = None if given is None else GivenPools(given, self.settings)
+        url = conninfo if isinstance(conninfo, str) else None
+        self._conninfo = SecretStr(libpq_url(url) if url else self.settings.postgres_conninfo())
+        self._password = password
+        if password is not None and (given is not None or not callable(password)):
+            raise ConfigurationError(
+                "password: must be a function that is asked for each new connection, and belongs to a URL; a pool has its own"
+            )
         self._homes = Homes(self._new_home, self._forked)
         self._schema = sql.Identifier(self.settings.db_schema)
         self._statements: dict[str, bytes] = {}
@@ -77,7 +88,7 @@ class Statements:
         load(read_ahead)
         # the connection can break between being made and being used
         with translated(POSTGRES, "open", self._wanted):
-            with self._connect() as conn:
+            with self._set_up_on() as conn:
                 self._know(check_not_newer(conn, self.settings.db_schema, warn=True))
                 load(lambda: conn.info.timezone)  # else the first time that is read looks it up in a file
             home = self._homes.here()
@@ -98,14 +109,16 @@ class Statements:
         application holds each waits for ``lock_timeout`` seconds at most, then lets others go first and tries again, for ten minutes.
         """
         load(read_ahead)
-        with translated(POSTGRES, "init_schema", self._wanted), self._connect() as conn:
+        with translated(POSTGRES, "init_schema", self._wanted), self._set_up_on(MIGRATION) as conn:
             found = check_not_newer(conn, self.settings.db_schema)
             self._know(found)
             if found.version is not None and found.version >= latest_version():
                 return []
-            conn.deadline = MIGRATION
             applied = install(
-                conn, self.settings.db_schema, self.settings.lock_timeout, self._connect_for_long
+                conn,
+                self.settings.db_schema,
+                self.settings.lock_timeout,
+                lambda: self._set_up_on(MIGRATION),
             )
             self._know(check_not_newer(conn, self.settings.db_schema))
             return applied
@@ -132,28 +145,36 @@ class Statements:
             self.former = self.installation or self.former
             self.names, self.installation = found.names, found.installation
 
-    def _new_home(self) -> PostgresHome:
+    def _new_home(self) -> PostgresHome | GivenHome:
         longest = self.settings.pool_timeout + self.settings.statement_timeout + _ANEW
         prober = Prober(self.health, self._sign_of_life, longest)
-        return PostgresHome(self._conninfo.get_secret_value(), self.settings, prober)
+        if self._given is not None:
+            return GivenHome(self._given.here(), self.settings, prober)
+        return PostgresHome(self._conninfo.get_secret_value(), self.settings, prober, self._password)
 
     def _forked(self) -> None:
         """What the other process knew of the server, this one has yet to learn."""
         self.health.begin_at_nothing()
 
     @property
-    def _pool(self) -> Pool:
+    def _pool(self) -> Pool | GivenPool:
         return self._homes.here().pool
 
-    def _connect(self) -> BoundedConnection:
-        return connect(
-            self._conninfo.get_secret_value(), self.settings, self.settings.name_of("database_url")
-        )
-
-    def _connect_for_long(self) -> BoundedConnection:
-        conn = self._connect()
-        conn.deadline = MIGRATION
-        return conn
+    @contextmanager
+    def _set_up_on(self, deadline: float | None = None) -> Iterator[BoundedConnection]:
+        """A connection to set something up on, on which nothing waits longer than ``deadline`` seconds."""
+        if self._given is not None:
+            with self._given.here().connection() as lent:
+                lent.deadline = deadline or self.settings.statement_timeout
+                try:
+                    yield lent
+                finally:
+                    lent.deadline = self.settings.statement_timeout
+            return
+        named = self.settings.name_of("database_url")
+        with connect(self._conninfo.get_secret_value(), self.settings, named, self._password) as conn:
+            conn.deadline = deadline or conn.deadline
+            yield conn
 
     def figures(self) -> dict[str, Any]:
         """What this process knows without asking: its counters, and the pool's statistics."""
@@ -193,7 +214,7 @@ class Statements:
     def _send_again(
         self,
         error: psycopg.Error,
-        home: PostgresHome,
+        home: PostgresHome | GivenHome,
         query: bytes,
         parameters: Mapping[str, Any],
         *,
@@ -217,7 +238,7 @@ class Statements:
 
     def _send(
         self,
-        home: PostgresHome,
+        home: PostgresHome | GivenHome,
         query: bytes,
         parameters: Mapping[str, Any],
         *,
@@ -248,10 +269,10 @@ class Statements:
         """Tell the breaker how it went. A pool is merely busy if nobody was refused since a statement last went through."""
         home = self._homes.here()
         if error is None:
-            home.refused = home.kind.refused
+            home.refused = home.refusals
             self.health.succeeded()
             return
-        busy = isinstance(error, PoolTimeout) and home.refused == home.kind.refused
+        busy = isinstance(error, PoolTimeout) and home.refused == home.refusals
         if isinstance(error, Deserted):  # who gave up on an answer has closed its connection
             busy = home.busy
         if out_of_reach(error) and not busy and self.health.failed(error):

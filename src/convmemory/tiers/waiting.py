@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import nullcontext, suppress
+from inspect import isawaitable
 from typing import Any, Final, TypeVar
 
 from convmemory.errors import NotOpen
@@ -51,6 +52,17 @@ def aend(work: asyncio.Task[None]) -> None:
 
 def end(_work: threading.Thread) -> None:
     """Nothing: a thread ends by itself."""
+
+
+async def aanswer(ask: Callable[[], Any]) -> Any:
+    """What a caller's function says, or whoever it has us await; one that blocks does not hold up the event loop."""
+    said = await asyncio.to_thread(ask)
+    return await said if isawaitable(said) else said
+
+
+def answer(ask: Callable[[], Any]) -> Any:
+    """What a caller's function says."""
+    return ask()
 
 
 aload = asyncio.to_thread
