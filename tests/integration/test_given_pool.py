@@ -172,15 +172,15 @@ def test_a_pool_is_of_one_process(database_url, schema):
 
 
 async def test_a_connection_of_theirs_that_broke_is_replaced(database_url, schema, database):
+    named = {"application_name": schema}
     async with (
-        AsyncConnectionPool(database_url, min_size=2, max_size=2, open=False) as pool,
+        AsyncConnectionPool(database_url, kwargs=named, min_size=2, max_size=2, open=False) as pool,
         AsyncConversationMemory.from_url(pool, db_schema=schema) as memory,
     ):
         await memory.save_message("c", "user", "one", user_id="ana")
         await pool.wait()
         database.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", [schema]
         )
         await asyncio.sleep(0.2)  # until they are gone, all of them
         await memory.save_message("c", "user", "two", user_id="ana")
