@@ -296,11 +296,13 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT hashtextextended(p_user, 7237970105966882420)
 $$;
 
--- What a document is known by: whose it is, what it says, and what is known of it.
+-- What a document is known by: whose it is, what it says, and what is known of it. Named in full, and without a SET, it becomes part of
+-- the statement that calls it.
 CREATE FUNCTION {schema}.document_v1(p_user text, p_content text, p_metadata jsonb) RETURNS bytea
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT sha256(sha256(convert_to(p_user, 'UTF8')) || sha256(convert_to(p_content, 'UTF8'))
-                  || sha256(convert_to(p_metadata::text, 'UTF8')))
+LANGUAGE sql STABLE AS $$
+    SELECT pg_catalog.sha256(pg_catalog.sha256(pg_catalog.convert_to(p_user, 'UTF8'))
+        OPERATOR(pg_catalog.||) pg_catalog.sha256(pg_catalog.convert_to(p_content, 'UTF8'))
+        OPERATOR(pg_catalog.||) pg_catalog.sha256(pg_catalog.convert_to(p_metadata::text, 'UTF8')))
 $$;
 
 -- Keep what was retrieved for messages of a conversation. p_contexts is JSON: n, which of p_seqs a document is of (one that is NULL
