@@ -29,7 +29,7 @@ from convmemory.arguments import (
     optional_id,
     window_size,
 )
-from convmemory.chains.lost_input import listen_for_failures, listen_to_chains, said_in
+from convmemory.chains.lost_input import listen_to_chains, said_in
 from convmemory.chains.recorder import RECORDER
 from convmemory.chains.steps import Step, step_of
 from convmemory.chains.turn import Run, Told, Turn
@@ -103,7 +103,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         self._input_messages_key = input_messages_key
         self._telemetry = checked_telemetry(telemetry)
         if self._keeps_input:
-            listen_for_failures()
+            listen_to_chains()
         else:
             listen_where_chains_are()
 

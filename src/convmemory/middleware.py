@@ -18,7 +18,7 @@ from convmemory._async.memory import AsyncConversationMemory
 from convmemory._sync.memory import ConversationMemory
 from convmemory.agent_turn import AgentTurn
 from convmemory.arguments import Size, checked_telemetry
-from convmemory.chains.lost_input import listen_for_failures
+from convmemory.chains.lost_input import listen_to_chains
 from convmemory.chains.recorder import RECORDER, listen
 from convmemory.chains.run_config import conversation_missing, told_conversation
 from convmemory.chains.turn import Partial, Run, Told, Turn
@@ -143,7 +143,7 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             )  # LangChain asks the class, and other agents need not pay for it
         listen()
         if save_partial:
-            listen_for_failures()
+            listen_to_chains()
 
     def before_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:  # noqa: ARG002 - LangChain's
         """Read the window; what the user said is stored once the guardrails have seen it."""
@@ -213,7 +213,7 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         run = _agent_run()
         if self._saves_partial and run is not None and run.turn is not None:
             run.turn.partial = Partial()  # what was said so far is in the state
-            run.turn.keeper = None if done else HalfAnswer(history, turn)
+            run.turn.keep_with(None if done else HalfAnswer(history, turn))
 
     def _turn(self, history: TieredChatMessageHistory, state: Any) -> AgentTurn:
         """This run's turn; one that was resumed, or sent here past its beginning, begins it now."""

@@ -216,6 +216,21 @@ async def test_it_keeps_it_in_a_notebook_where_a_stream_is_left(
     assert (await asyncio.to_thread(blocking_memory.get_messages, "s", **MINE))[0].content == "one two"
 
 
+async def test_a_blocking_chain_in_an_event_loop_waits_for_nobody_where_no_turn_is_kept(
+    schema, blocking_memory, monkeypatch
+):
+    """A history with ``save_on_error`` somewhere in the process costs the chains of others nothing."""
+    kept = keyed(Echo(), factory(blocking_memory, save_on_error="input"))
+    await asyncio.to_thread(kept.invoke, {"question": "one"}, session("s"))
+    gc.collect()
+    waits = []
+    monkeypatch.setattr("langchain_core.callbacks.manager._run_coros", waits.append)
+    assert (RunnableLambda(lambda said: [("human", said)]) | Echo()).invoke("two").text == "you said two"
+    with pytest.raises(ConnectionError):
+        RunnableLambda(busy).invoke("two")
+    assert waits == []
+
+
 async def test_an_answer_from_a_models_cache_is_stored_each_time(memory, run):
     """It has the id and the words it had before."""
     cached = AIMessage("20 days", id="run-1")

@@ -12,6 +12,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage, HumanMessage
 
 from convmemory.chains.recorder import RECORDER, attach, in_event_loop, listen
+from convmemory.chains.turn import KEPT_TURNS
 from convmemory.errors import InvalidArgument
 
 logger = logging.getLogger("convmemory.chains.lost_input")
@@ -22,33 +23,33 @@ class FailedTurns(BaseCallbackHandler):
 
     LangChain tells its handlers in an order of its own, so each end is told to the recorder from here as well: twice is
     fine. In an event loop a turn may be lost with any run that ends, also without an error: its answer was no message, or
-    its stream was closed, and then the model is the last to hear of it. Elsewhere the recorder keeps it at once: LangChain
-    would start a loop for each run that ends.
+    its stream was closed, and then the model is the last to hear of it. Elsewhere the recorder keeps it at once.
+
+    Where no turn is to be kept it hears nothing: for a handler that awaits LangChain starts a loop, and in blocking code it
+    waits for a thread, at each run that ends.
     """
 
     run_inline = True
-    asked = False
-    "Whether any history wants this; until then nothing is done."
 
     @property
     def on_chain_end(self) -> Any:
         """A chain came to its end."""
-        return self._chain_ended if self.asked and in_event_loop() else _nothing
+        return self._chain_ended if KEPT_TURNS and in_event_loop() else _nothing
 
     @property
     def on_llm_end(self) -> Any:
         """A model came to its end."""
-        return self._model_ended if self.asked and in_event_loop() else _nothing
+        return self._model_ended if KEPT_TURNS and in_event_loop() else _nothing
 
     @property
     def on_llm_error(self) -> Any:
         """A model failed, or its stream was closed."""
-        return self._model_failed if self.asked and in_event_loop() else _nothing
+        return self._model_failed if KEPT_TURNS and in_event_loop() else _nothing
 
     @property
     def on_chain_error(self) -> Any:
         """A chain failed, or was cancelled; the history reports what goes wrong."""
-        return self._chain_failed if self.asked else _nothing
+        return self._chain_failed if KEPT_TURNS else _nothing
 
     async def _chain_ended(self, *told: Any, run_id: UUID, **more: Any) -> None:
         RECORDER.on_chain_end(*told, run_id=run_id, **more)
@@ -70,6 +71,7 @@ class FailedTurns(BaseCallbackHandler):
         run = RECORDER.take_unkept(run_id)
         if run is None or run.turn is None or run.turn.keeper is None:
             return
+        KEPT_TURNS.discard(run.turn)
         try:
             run.turn.kept = await run.turn.keeper.akeep_input(run.turn, run.inputs)
         except Exception as failure:  # noqa: BLE001 - the caller is to see the turn's error, not this one
@@ -94,12 +96,6 @@ def listen_to_chains() -> None:
     """
     listen()
     attach(_failed_turns)
-
-
-def listen_for_failures() -> None:
-    """Keep the input of failed turns from now on; only where a history asks for it, for it costs every error a task."""
-    listen_to_chains()
-    _FAILED_TURNS.asked = True
 
 
 def said_in(inputs: Any, input_messages_key: str | None) -> list[BaseMessage]:

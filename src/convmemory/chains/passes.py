@@ -41,7 +41,8 @@ def begin_turn(step: Run) -> None:
     config = var_child_runnable_config.get() or {}
     keeper = getattr((config.get("configurable") or {}).get("message_history"), "keeper", None)
     if keeper is not None and getattr(config.get("callbacks"), "parent_run_id", None) == around.run_id:
-        whole.turn = Turn(keeper=keeper)
+        whole.turn = Turn()
+        whole.turn.keep_with(keeper)
 
 
 def begin_to_store(run: Run | None) -> None:

@@ -26,7 +26,7 @@ from langchain_core.outputs import LLMResult
 
 from convmemory.chains.answer_matching import Answer, Event, Retrieval, answer_of, with_telemetry
 from convmemory.chains.passes import begin_to_store, begin_turn
-from convmemory.chains.turn import Partial, Run, Told
+from convmemory.chains.turn import KEPT_TURNS, Partial, Run, Told
 from convmemory.models import Draft, Telemetry
 
 logger = logging.getLogger("convmemory.chains.recorder")
@@ -289,7 +289,10 @@ class RunRecorder(BaseCallbackHandler):
         lost = None
         while run is not None and run.ended and not run.children:
             self._runs.pop(run.run_id, None)  # it may have been let go of while it waited
-            lost = run if _is_lost(run) else lost
+            if _is_lost(run):
+                lost = run
+            elif run.turn is not None:
+                KEPT_TURNS.discard(run.turn)
             parent = run.parent
             if parent is not None:
                 del parent.children[run.run_id]
@@ -361,6 +364,7 @@ def _keep_at_once(lost: Run | None) -> None:
     Only from blocking code; a stream closed under asyncio ends with an error, and is kept by ``FailedTurns``.
     """
     if lost is not None and lost.turn is not None and lost.turn.keeper is not None and not in_event_loop():
+        KEPT_TURNS.discard(lost.turn)
         lost.turn.kept = lost.turn.keeper.keep_input(lost.turn, lost.inputs)
 
 

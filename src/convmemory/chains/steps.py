@@ -43,7 +43,7 @@ def step_of(history: object) -> Step | None:
         return None
     whole.turn = whole.turn or Turn()
     if run.name == READING:
-        whole.turn.keeper = getattr(history, "keeper", None)  # before it is read, which may be cancelled
+        whole.turn.keep_with(getattr(history, "keeper", None))  # before it is read, which may be cancelled
     return Step(whole, whole.turn, run.name == READING, run.inputs)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from uuid import UUID
+from weakref import WeakSet
 
 from langchain_core.messages import BaseMessage
 
@@ -51,7 +52,7 @@ class Partial:
         self.pieces.append(text)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Turn:
     """One pass through a chain or an agent: from the user's message until the answer is stored.
 
@@ -77,6 +78,16 @@ class Turn:
     "Whether its chain is done and its write is to follow, which no cancellation ends."
     left: bool = False
     "Whether it ended because its reader went away or it was cancelled, and by no error."
+
+    def keep_with(self, keeper: InputKeeper | None) -> None:
+        """Have what the user said in it stored by ``keeper``, if it is not stored itself."""
+        self.keeper = keeper
+        if keeper is not None:
+            KEPT_TURNS.add(self)
+
+
+KEPT_TURNS: Final[WeakSet[Turn]] = WeakSet()
+"""The turns that somebody keeps what was said in, until they are over or nobody knows of them any more."""
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
