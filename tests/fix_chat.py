@@ -67,7 +67,9 @@ async def served(app: Any, **options: Any) -> AsyncIterator[str]:
     import uvicorn
 
     server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=5, **options)
+        uvicorn.Config(
+            app, port=0, log_level="warning", timeout_graceful_shutdown=5, timeout_keep_alive=60, **options
+        )
     )
     serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn has nothing else to wait for

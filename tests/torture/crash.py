@@ -14,8 +14,8 @@ from convmemory import AsyncPostgresStore, AsyncRedisStore, PostgresStore, Redis
 STEPS = {
     PostgresStore: ("_send",),
     AsyncPostgresStore: ("_send",),
-    RedisStore: ("_run", "drop"),
-    AsyncRedisStore: ("_run", "drop"),
+    RedisStore: ("run_script", "drop"),
+    AsyncRedisStore: ("run_script", "drop"),
 }
 """Every trip to a tier goes through one of these."""
 

@@ -129,7 +129,7 @@ class HotFirst(TieredStore):
 
     def append(self, key: ConversationKey, drafts: Sequence[Draft], **more: Any) -> StoredBatch:
         self.postgres.settle(key)
-        name = self.redis._keys.window(key.uuid)
+        name = self.redis.keys.window(key.uuid)
         stamp, last = self.redis._client.hmget(name, "stamp", "last")
         if stamp:
             encoded, first = postgres_rows.prepare(key, drafts).encoded, int(last) + 1
@@ -165,7 +165,7 @@ class WritingBack(TieredStore):
 
     def append(self, key: ConversationKey, drafts: Sequence[Draft], **more: Any) -> StoredBatch:
         batch = super().append(key, drafts, **more)
-        place = self.redis._client.hmget(self.redis._keys.window(key.uuid), "first", "last")
+        place = self.redis._client.hmget(self.redis.keys.window(key.uuid), "first", "last")
         if next(self._count) % 20 == 0 and all(place):
             table = sql.Identifier(self.postgres.settings.db_schema, "messages")
             with self.postgres._pool.connection() as conn:

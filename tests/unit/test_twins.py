@@ -15,8 +15,10 @@ from convmemory import (
     UserMemory,
 )
 from convmemory._async.retention import AsyncRetention
+from convmemory._async.run_relay import AsyncRunRelay
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory._sync.retention import Retention
+from convmemory._sync.run_relay import RunRelay
 from convmemory._sync.tiered import TieredStore
 
 PAIRS = [
@@ -26,6 +28,7 @@ PAIRS = [
     (AsyncRedisStore, RedisStore),
     (AsyncTieredStore, TieredStore),
     (AsyncRetention, Retention),
+    (AsyncRunRelay, RunRelay),
 ]
 ENTRANCES = {"__init__": "__init__", "__aenter__": "__enter__", "__aexit__": "__exit__"}
 SAME = {awaited.__name__: blocking.__name__ for awaited, blocking in PAIRS} | {"AsyncIterator": "Iterator"}

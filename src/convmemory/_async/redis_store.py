@@ -86,7 +86,7 @@ class AsyncRedisStore:
             connections_of(client, self.settings) if url is None else AsyncRedisLink(url, self.settings).most
         )
         self.installation: str | None = None
-        self._keys = Keys(self.settings.key_prefix)
+        self.keys = Keys(self.settings.key_prefix)
         self._ttl = round(self.settings.session_ttl * 1000)
         self._digests: dict[str, str] = {}
         self._readers, self._asked = secrets.token_hex(8), itertools.count()
@@ -164,7 +164,7 @@ class AsyncRedisStore:
             raise ConfigurationError(
                 "redis: this RedisStore is in use with another database or schema; make one for each"
             )
-        self._keys = Keys(self.settings.key_prefix, installation)
+        self.keys = Keys(self.settings.key_prefix, installation)
         self.installation = installation
 
     @property
@@ -188,7 +188,7 @@ class AsyncRedisStore:
         """Ask for what every call needs: that all primaries answer, and that a script may write."""
         async with self._calls.to("ping", anyway=True) as home:
             servers = await self._info("server")
-            await self._evaluate(home, "session_write", self._keys.probe(), PROBE, "0", "", "asked", "1")
+            await self._evaluate(home, "session_write", self.keys.probe(), PROBE, "0", "", "asked", "1")
         return servers[0] or {}
 
     async def _rehearse(self, caches: Sequence[Cache]) -> None:
@@ -243,7 +243,7 @@ class AsyncRedisStore:
         """
         about = (key.user_id, want, hard, self._ttl, token, LEASE)
         return parse_reply(
-            await self._run("window_read", self._keys.window(key.uuid), *about, *standing.eras)
+            await self.run_script("window_read", self.keys.window(key.uuid), *about, *standing.eras)
         )
 
     async def publish(self, key: ConversationKey, written: Written, standing: Standing) -> str:
@@ -253,7 +253,7 @@ class AsyncRedisStore:
             entries = ()
         about = (key.user_id, written.stamp, written.before, self._ttl, hard, limit)
         place = (written.first_seq, written.human_seq, len(standing.eras) // 2)
-        name = self._keys.window(key.uuid)
+        name = self.keys.window(key.uuid)
         return await self._told("window_publish", name, *about, *place, *standing.eras, *entries)
 
     async def fill(self, key: ConversationKey, snapshot: Snapshot, lease: Reply, keep: int) -> str:
@@ -263,7 +263,7 @@ class AsyncRedisStore:
             return await self.tell(key, snapshot.stamp)
         about = (key.user_id, snapshot.stamp, self._ttl, lease.token, lease.era, keep, size)
         place = (snapshot.first_seq, snapshot.last_seq, snapshot.human_seq, snapshot.gaps)
-        return await self._told("window_fill", self._keys.window(key.uuid), *about, *place, *snapshot.entries)
+        return await self._told("window_fill", self.keys.window(key.uuid), *about, *place, *snapshot.entries)
 
     async def tell(self, key: ConversationKey, stamp: str) -> str:
         """Leave word of what was read, so that nothing else is filled or served after it; on whichever server."""
@@ -278,7 +278,7 @@ class AsyncRedisStore:
         async with self._calls.to("window_drop"), self._client.pipeline(transaction=False) as pipe:
             for conversation in conversations:
                 # not pipe.eval(): an awaited cluster's puts nothing in the pipe
-                name = self._keys.window(conversation)
+                name = self.keys.window(conversation)
                 pipe.execute_command("EVAL", lua("window_drop"), 1, name, *servers)
             return [said != ELSEWHERE.encode() for said in await pipe.execute()]
 
@@ -322,17 +322,17 @@ class AsyncRedisStore:
 
     async def end_session(self, session_id: str, *, user_id: str | None = None) -> bool:
         """End a session, by its id or its handle, at once; whether it was alive (and the user's, where one is named)."""
-        name = self._keys.session(session_handle(session_id))
-        return bool(await self._run("session_end", name, user_id or ""))
+        name = self.keys.session(session_handle(session_id))
+        return bool(await self.run_script("session_end", name, user_id or ""))
 
     async def list_user_sessions(self, user_id: str) -> list[Session]:
         """A user's live sessions under their handles, the newest first; looking does not prolong them."""
-        index = self._keys.user_sessions(user_id)
+        index = self.keys.user_sessions(user_id)
         async with self._calls.to("list_user_sessions"):
             handles = [raw.decode() for raw in await self._client.zrevrange(index, 0, -1)]
             async with self._client.pipeline(transaction=False) as pipe:
                 for handle in handles:
-                    pipe.hgetall(self._keys.session(handle))
+                    pipe.hgetall(self.keys.session(handle))
                 found = await pipe.execute()
             ended = [handle for handle, raw in zip(handles, found, strict=True) if not raw]
             if ended:
@@ -344,8 +344,8 @@ class AsyncRedisStore:
         if handle == session_id:  # a handle may end its session, and no more
             return None
         active = ("last_active", datetime.now(UTC).isoformat())
-        raw = await self._run(
-            "session_write", self._keys.session(handle), self._ttl, "1", user_id or "", *active, *more
+        raw = await self.run_script(
+            "session_write", self.keys.session(handle), self._ttl, "1", user_id or "", *active, *more
         )
         if not raw:
             return None
@@ -360,19 +360,19 @@ class AsyncRedisStore:
 
         Where only one of the two got through, the list is right again at the latest when it is due next: it lives longer.
         """
-        handle, index = session.handle, self._keys.user_sessions(session.user_id)
+        handle, index = session.handle, self.keys.user_sessions(session.user_id)
         listed = ("listed", session.last_active.isoformat())
-        name, written = self._keys.session(handle), lua("session_write")
+        name, written = self.keys.session(handle), lua("session_write")
         async with self._calls.to("session_write"), self._client.pipeline(transaction=False) as pipe:
             pipe.execute_command("EVAL", written, 1, name, self._ttl, must, "", *fields, *listed)
             pipe.execute_command("EVAL", lua("session_list"), 1, index, 2 * self._ttl, handle, MOST_LISTED)
             await pipe.execute()
 
     async def _told(self, script: str, name: str, *arguments: Any) -> str:
-        said: bytes = await self._run(script, name, *arguments)
+        said: bytes = await self.run_script(script, name, *arguments)
         return said.decode()
 
-    async def _run(self, script: str, name: str, *arguments: Any) -> Any:
+    async def run_script(self, script: str, name: str, *arguments: Any) -> Any:
         """Run a script by its digest; by its text where the server does not know it yet. All of them may be repeated."""
         async with self._calls.to(script) as home:
             return await self._evaluate(home, script, name, *arguments)

@@ -87,7 +87,7 @@ class RedisStore:
             connections_of(client, self.settings) if url is None else RedisLink(url, self.settings).most
         )
         self.installation: str | None = None
-        self._keys = Keys(self.settings.key_prefix)
+        self.keys = Keys(self.settings.key_prefix)
         self._ttl = round(self.settings.session_ttl * 1000)
         self._digests: dict[str, str] = {}
         self._readers, self._asked = secrets.token_hex(8), itertools.count()
@@ -165,7 +165,7 @@ class RedisStore:
             raise ConfigurationError(
                 "redis: this RedisStore is in use with another database or schema; make one for each"
             )
-        self._keys = Keys(self.settings.key_prefix, installation)
+        self.keys = Keys(self.settings.key_prefix, installation)
         self.installation = installation
 
     @property
@@ -189,7 +189,7 @@ class RedisStore:
         """Ask for what every call needs: that all primaries answer, and that a script may write."""
         with self._calls.to("ping", anyway=True) as home:
             servers = self._info("server")
-            self._evaluate(home, "session_write", self._keys.probe(), PROBE, "0", "", "asked", "1")
+            self._evaluate(home, "session_write", self.keys.probe(), PROBE, "0", "", "asked", "1")
         return servers[0] or {}
 
     def _rehearse(self, caches: Sequence[Cache]) -> None:
@@ -243,7 +243,7 @@ class RedisStore:
         ``fill`` takes what the reply has.
         """
         about = (key.user_id, want, hard, self._ttl, token, LEASE)
-        return parse_reply(self._run("window_read", self._keys.window(key.uuid), *about, *standing.eras))
+        return parse_reply(self.run_script("window_read", self.keys.window(key.uuid), *about, *standing.eras))
 
     def publish(self, key: ConversationKey, written: Written, standing: Standing) -> str:
         """Tell the window of a committed write: ``extended``, ``kept``, ``dropped``, ``absent`` or ``elsewhere``."""
@@ -252,7 +252,7 @@ class RedisStore:
             entries = ()
         about = (key.user_id, written.stamp, written.before, self._ttl, hard, limit)
         place = (written.first_seq, written.human_seq, len(standing.eras) // 2)
-        name = self._keys.window(key.uuid)
+        name = self.keys.window(key.uuid)
         return self._told("window_publish", name, *about, *place, *standing.eras, *entries)
 
     def fill(self, key: ConversationKey, snapshot: Snapshot, lease: Reply, keep: int) -> str:
@@ -262,7 +262,7 @@ class RedisStore:
             return self.tell(key, snapshot.stamp)
         about = (key.user_id, snapshot.stamp, self._ttl, lease.token, lease.era, keep, size)
         place = (snapshot.first_seq, snapshot.last_seq, snapshot.human_seq, snapshot.gaps)
-        return self._told("window_fill", self._keys.window(key.uuid), *about, *place, *snapshot.entries)
+        return self._told("window_fill", self.keys.window(key.uuid), *about, *place, *snapshot.entries)
 
     def tell(self, key: ConversationKey, stamp: str) -> str:
         """Leave word of what was read, so that nothing else is filled or served after it; on whichever server."""
@@ -277,7 +277,7 @@ class RedisStore:
         with self._calls.to("window_drop"), self._client.pipeline(transaction=False) as pipe:
             for conversation in conversations:
                 # not pipe.eval(): an awaited cluster's puts nothing in the pipe
-                name = self._keys.window(conversation)
+                name = self.keys.window(conversation)
                 pipe.execute_command("EVAL", lua("window_drop"), 1, name, *servers)
             return [said != ELSEWHERE.encode() for said in pipe.execute()]
 
@@ -321,17 +321,17 @@ class RedisStore:
 
     def end_session(self, session_id: str, *, user_id: str | None = None) -> bool:
         """End a session, by its id or its handle, at once; whether it was alive (and the user's, where one is named)."""
-        name = self._keys.session(session_handle(session_id))
-        return bool(self._run("session_end", name, user_id or ""))
+        name = self.keys.session(session_handle(session_id))
+        return bool(self.run_script("session_end", name, user_id or ""))
 
     def list_user_sessions(self, user_id: str) -> list[Session]:
         """A user's live sessions under their handles, the newest first; looking does not prolong them."""
-        index = self._keys.user_sessions(user_id)
+        index = self.keys.user_sessions(user_id)
         with self._calls.to("list_user_sessions"):
             handles = [raw.decode() for raw in self._client.zrevrange(index, 0, -1)]
             with self._client.pipeline(transaction=False) as pipe:
                 for handle in handles:
-                    pipe.hgetall(self._keys.session(handle))
+                    pipe.hgetall(self.keys.session(handle))
                 found = pipe.execute()
             ended = [handle for handle, raw in zip(handles, found, strict=True) if not raw]
             if ended:
@@ -343,8 +343,8 @@ class RedisStore:
         if handle == session_id:  # a handle may end its session, and no more
             return None
         active = ("last_active", datetime.now(UTC).isoformat())
-        raw = self._run(
-            "session_write", self._keys.session(handle), self._ttl, "1", user_id or "", *active, *more
+        raw = self.run_script(
+            "session_write", self.keys.session(handle), self._ttl, "1", user_id or "", *active, *more
         )
         if not raw:
             return None
@@ -359,19 +359,19 @@ class RedisStore:
 
         Where only one of the two got through, the list is right again at the latest when it is due next: it lives longer.
         """
-        handle, index = session.handle, self._keys.user_sessions(session.user_id)
+        handle, index = session.handle, self.keys.user_sessions(session.user_id)
         listed = ("listed", session.last_active.isoformat())
-        name, written = self._keys.session(handle), lua("session_write")
+        name, written = self.keys.session(handle), lua("session_write")
         with self._calls.to("session_write"), self._client.pipeline(transaction=False) as pipe:
             pipe.execute_command("EVAL", written, 1, name, self._ttl, must, "", *fields, *listed)
             pipe.execute_command("EVAL", lua("session_list"), 1, index, 2 * self._ttl, handle, MOST_LISTED)
             pipe.execute()
 
     def _told(self, script: str, name: str, *arguments: Any) -> str:
-        said: bytes = self._run(script, name, *arguments)
+        said: bytes = self.run_script(script, name, *arguments)
         return said.decode()
 
-    def _run(self, script: str, name: str, *arguments: Any) -> Any:
+    def run_script(self, script: str, name: str, *arguments: Any) -> Any:
         """Run a script by its digest; by its text where the server does not know it yet. All of them may be repeated."""
         with self._calls.to(script) as home:
             return self._evaluate(home, script, name, *arguments)

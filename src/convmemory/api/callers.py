@@ -10,8 +10,12 @@ from starlette.concurrency import run_in_threadpool
 
 from convmemory._async.memory import AsyncConversationMemory
 from convmemory._async.retention import AsyncRetention
+from convmemory._async.run_relay import AsyncRunRelay
+from convmemory._async.tiered import AsyncTieredStore
 from convmemory._async.user_memory import AsyncUserMemory
 from convmemory._sync.memory import ConversationMemory
+from convmemory._sync.run_relay import RunRelay
+from convmemory._sync.tiered import TieredStore
 from convmemory.errors import InvalidArgument
 
 Memory: TypeAlias = AsyncConversationMemory | ConversationMemory
@@ -56,6 +60,13 @@ def retention_of(memory: Memory) -> AsyncRetention:
     if isinstance(memory, AsyncConversationMemory):
         return memory.retention
     return cast("AsyncRetention", Threaded(memory.retention))
+
+
+def relay_of(memory: Memory) -> AsyncRunRelay:
+    """What hands answers on their way to other processes, or what is awaited in its place."""
+    if isinstance(memory, AsyncConversationMemory):
+        return AsyncRunRelay(AsyncTieredStore(memory.postgres, memory.redis))
+    return cast("AsyncRunRelay", Threaded(RunRelay(TieredStore(memory.postgres, memory.redis))))
 
 
 def caller(memory: Memory, current_user: CurrentUser) -> Callable[..., AsyncUserMemory]:

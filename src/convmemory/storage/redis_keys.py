@@ -33,6 +33,10 @@ class Keys:
         """The handles of a user's sessions."""
         return f"{self._prefix}user:{{{quote(user_id, safe='')}}}:sessions"
 
+    def run(self, conversation: UUID) -> str:
+        """What an answer that is on its way has sent so far."""
+        return f"{self._prefix}run:{{{conversation}}}"
+
     def probe(self) -> str:
         """What is written to see whether anything can be."""
         return f"{self._prefix}probe"

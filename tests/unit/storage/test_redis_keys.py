@@ -16,6 +16,7 @@ def test_keys_are_named_as_documented():
     keys, name = Keys("", "i"), uuid4()
 
     assert keys.window(name) == f"1:i:history:{{{name}}}:recent"
+    assert keys.run(name) == f"1:i:run:{{{name}}}"
     assert keys.session("abc") == "1:i:session:{abc}"
     assert keys.user_sessions("ana") == "1:i:user:{ana}:sessions"
     assert Keys("app:", "i").session("abc") == "app:1:i:session:{abc}"

@@ -80,10 +80,6 @@ class AGUISpeaker(Speaker):
         )
         return _framed(told)
 
-    def fail(self) -> str:
-        """It broke off."""
-        return _framed([core.RunErrorEvent(message=BROKE_OFF, code="broke_off")])
-
     def _events(self, event: Event) -> Iterator[core.BaseEvent]:
         match event:
             case MessageBegan(name=name):
@@ -177,6 +173,10 @@ class AGUI(Protocol):
     def speaker(self, begun: Begun) -> Speaker:
         """Who tells a turn."""
         return AGUISpeaker(begun)
+
+    def broke_off(self) -> str:
+        """What a client is told where an answer broke off."""
+        return _framed([core.RunErrorEvent(message=BROKE_OFF, code="broke_off")])
 
     def shown(self, conversation: Conversation, stored: Sequence[Message]) -> Any:
         """The conversation as a client begins with it."""

@@ -86,10 +86,6 @@ class UISpeaker(Speaker):
         about = [{"type": "message-metadata", "messageMetadata": over.figures}] if over.stopped else []
         return _framed([*sources_of(over.answers), *self._told.done(), *about, *last]) + _DONE
 
-    def fail(self) -> str:
-        """It broke off."""
-        return _framed([{"type": "error", "errorText": BROKE_OFF}]) + _DONE
-
 
 class UIChunks:
     """Events as chunks."""
@@ -167,6 +163,10 @@ class AISDK(Protocol):
     def speaker(self, begun: Begun) -> Speaker:
         """Who tells a turn."""
         return UISpeaker(begun)
+
+    def broke_off(self) -> str:
+        """What a client is told where an answer broke off."""
+        return _framed([{"type": "error", "errorText": BROKE_OFF}]) + _DONE
 
     def shown(self, conversation: Conversation, stored: Sequence[Message]) -> Any:
         """The conversation as ``useChat`` begins with it: ``messages`` are what its stream would have made of it."""

@@ -90,10 +90,6 @@ class PlainSpeaker(Speaker):
         """The turn as it is stored."""
         return _event("end", Reply.of(over).model_dump(mode="json"))
 
-    def fail(self) -> str:
-        """It broke off."""
-        return _event("error", {"title": "Internal Server Error", "status": 500, "detail": BROKE_OFF})
-
 
 class Plain(Protocol):
     """JSON, or server-sent events where the request accepts them."""
@@ -118,6 +114,10 @@ class Plain(Protocol):
     def speaker(self, begun: Any) -> Speaker:
         """Who tells a turn."""
         return PlainSpeaker(begun)
+
+    def broke_off(self) -> str:
+        """What a client is told where an answer broke off."""
+        return _event("error", {"title": "Internal Server Error", "status": 500, "detail": BROKE_OFF})
 
     def shown(self, conversation: Conversation, stored: Sequence[Message]) -> Any:
         """As the REST router shows it."""

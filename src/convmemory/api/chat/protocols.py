@@ -48,10 +48,6 @@ class Speaker(ABC):
     def finish(self, over: Over) -> str:
         """It is over, and stored: to its end, or to where it was stopped."""
 
-    @abstractmethod
-    def fail(self) -> str:
-        """It broke off."""
-
 
 class Protocol(ABC):
     """A way of speaking with front ends."""
@@ -66,6 +62,10 @@ class Protocol(ABC):
     @abstractmethod
     def speaker(self, begun: Begun) -> Speaker:
         """Who tells a turn."""
+
+    @abstractmethod
+    def broke_off(self) -> str:
+        """What a client is told where an answer broke off."""
 
     @abstractmethod
     def shown(self, conversation: Conversation, stored: Sequence[Message]) -> Any:

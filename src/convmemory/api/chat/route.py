@@ -17,9 +17,10 @@ from convmemory.api.chat.events import Over
 from convmemory.api.chat.places import Asked, NoQuestion, UnknownMessage
 from convmemory.api.chat.plain import Plain, Reply
 from convmemory.api.chat.protocols import BROKE_OFF, Protocol, Unanswerable
+from convmemory.api.chat.relay import RunElsewhere
 from convmemory.api.chat.runnables import Answerer, Inputs, Keeper
-from convmemory.api.chat.runs import Busy, Run, TooManyRuns
-from convmemory.api.chat.turns import Turns
+from convmemory.api.chat.runs import Busy, TooManyRuns
+from convmemory.api.chat.turns import AnyRun, Turns
 from convmemory.api.problems import ProblemRoute, responses
 from convmemory.arguments import Size
 from convmemory.errors import InvalidArgument
@@ -132,6 +133,9 @@ def _add_chat(router: APIRouter, turns: Turns, protocol: Protocol, caller: Calla
         if protocol.streams(accept):
             return _streamed(run, protocol)
         await run.ended()
+        if isinstance(run, RunElsewhere):  # what it came to is stored by now
+            run = await _refused_in_words(turns.begin(mine, asked))
+            await run.ended()
         if not isinstance(run.result, Over):
             raise HTTPException(500, BROKE_OFF)
         return Reply.of(run.result)
@@ -164,16 +168,14 @@ def _add_runs(router: APIRouter, turns: Turns, protocol: Protocol, caller: Calla
     async def resume_chat(conversation_id: str, mine: AsyncUserMemory = mine_of) -> Response:
         """The answer that is on its way, from its beginning."""
         found = await mine.get_conversation(conversation_id)
-        run = turns.runs.find(found.uuid)
+        run = await turns.find(found.uuid)
         return Response(status_code=204) if run is None else _streamed(run, protocol)
 
     @router.post("/chat/{conversation_id}/stop", status_code=204, responses=responses(401, 404, 503))
     async def stop_chat(conversation_id: str, mine: AsyncUserMemory = mine_of) -> None:
         """End the answer that is on its way; what it has said is kept."""
         found = await mine.get_conversation(conversation_id)
-        run = turns.runs.find(found.uuid)
-        if run is not None:
-            run.stop()
+        await turns.stop(found.uuid)
 
 
 async def _looked(turns: Turns, mine: AsyncUserMemory, asked: Asked, protocol: Protocol) -> StreamingResponse:
@@ -202,9 +204,9 @@ def _keyed(protocol: Protocol, body: Any, key: str | None) -> Asked:
     return replace(asked, key=key)
 
 
-async def _refused_in_words(begun: Any) -> Run:
+async def _refused_in_words(begun: Any) -> AnyRun:
     try:
-        found: Run = await begun
+        found: AnyRun = await begun
     except tuple(_REFUSED) as error:
         status, why = _REFUSED[type(error)]
         headers = {"Retry-After": "1"} if status == 429 else None  # noqa: PLR2004 - Too Many Requests
@@ -212,5 +214,5 @@ async def _refused_in_words(begun: Any) -> Run:
     return found
 
 
-def _streamed(run: Run, protocol: Protocol) -> StreamingResponse:
+def _streamed(run: AnyRun, protocol: Protocol) -> StreamingResponse:
     return StreamingResponse(run.follow(), media_type="text/event-stream", headers=dict(protocol.headers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Literal
 from uuid import UUID
@@ -51,6 +52,8 @@ class Run:
     result: object = None
     """What whoever waits for the end is given."""
     wants_stop: bool = False
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it goes on, or is known not to."""
     _bytes: int = 0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -109,6 +112,13 @@ class Run:
                 except TimeoutError:
                     yield BEAT
 
+    async def changed(self, at: int, seconds: float) -> None:
+        """Wait until it has sent more than so many frames, or is over; or for so long."""
+        changed = self._changed
+        if len(self.frames) <= at and not self.over:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), seconds)
+
     async def ended(self) -> None:
         """Wait until it is over."""
         while not self.over:
@@ -145,6 +155,7 @@ class Runs:
 
     def forget(self, run: Run) -> None:
         """Let go of it; whoever reads it still does so to its end."""
+        run.settled.set()
         if self._here.get(run.conversation) is run:
             del self._here[run.conversation]
         if run.key is not None and run.question is not None:

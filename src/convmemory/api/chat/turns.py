@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import dropwhile
 from traceback import format_tb
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 from uuid import UUID
 
 from langchain_core.messages import BaseMessage, HumanMessage
@@ -16,12 +16,13 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from convmemory._async.memory import AsyncConversationMemory
 from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.user_memory import AsyncUserMemory
-from convmemory.api.callers import Memory, Threaded
+from convmemory.api.callers import Memory, Threaded, relay_of
 from convmemory.api.chat.events import Begun, Over
 from convmemory.api.chat.places import PAGE, Asked, Place, place_of, wire_id
 from convmemory.api.chat.protocols import Protocol, Speaker
+from convmemory.api.chat.relay import Relay, RunElsewhere
 from convmemory.api.chat.runnables import Answerer, ChatTurn, Heard
-from convmemory.api.chat.runs import Run, Runs
+from convmemory.api.chat.runs import Busy, Run, Runs
 from convmemory.api.chat.visits import conversation_of, session_of, visited
 from convmemory.arguments import Size, key_of
 from convmemory.errors import ConversationNotFound
@@ -29,6 +30,8 @@ from convmemory.ids import message_key, new_uuid
 from convmemory.models import Conversation, Message
 
 logger = logging.getLogger("convmemory.api.chat")
+
+AnyRun: TypeAlias = Run | RunElsewhere
 
 
 class StoredRows:
@@ -103,9 +106,11 @@ class Turns:
         self._protocol = protocol
         self._window = window
         self._seconds = seconds
+        self._lost = protocol.broke_off().encode()
+        self._relay = Relay(relay_of(memory), self._lost)
         self.runs = Runs(most_runs)
 
-    async def begin(self, mine: AsyncUserMemory, asked: Asked) -> Run:
+    async def begin(self, mine: AsyncUserMemory, asked: Asked) -> AnyRun:
         """Begin the run that is asked for; the one that goes on, or that was, where it was asked for before.
 
         Raises:
@@ -115,15 +120,24 @@ class Turns:
         found = await conversation_of(mine, asked, visit)
         session = await visited(mine, asked, visit, found)
         known_by = asked.key or asked.message_id
-        going = self.runs.find(found.uuid)
-        if going is not None and known_by is not None and going.key == known_by:
-            return going
+        while (going := self.runs.find(found.uuid)) is not None and known_by and going.key == known_by:
+            if going.task is not None:
+                return going
+            await going.settled.wait()  # it may turn out to be elsewhere, or refused
         run = Run(new_uuid().hex, mine.user_id, found.uuid, known_by)
         self.runs.begin(run)
         try:
+            elsewhere = await self._relay.begin(run)
+            if elsewhere is not None:
+                self.runs.forget(run)
+                return elsewhere
             return await self._begin(run, mine, asked, found, session)
+        except Busy:
+            self.runs.forget(run)
+            raise
         except BaseException:
             self.runs.forget(run)
+            await self._relay.release(run)
             raise
 
     async def _begin(
@@ -143,13 +157,18 @@ class Turns:
             stored = await rows.turn(since)
             if _is_answered(stored):
                 self.runs.forget(run)
+                await self._relay.release(run)
                 return replayed(run, speaker, Over(begun, stored))
+            await self._relay.begin(run, over=True)
         if place.cuts or place.again:
             await mine.truncate(found.uuid, after=place.after)
         if not self._answerer.stores and place.question is None:
             await mine.save_message(found.uuid, question)
         going = _Going(run, begun, mine, rows, question, since, speaker)
         run.task = asyncio.create_task(self._run(going), name="convmemory chat")
+        run.task.add_done_callback(lambda _: self._settle(run))
+        run.settled.set()
+        self._relay.hand_on(run)
         return run
 
     async def _sent_before(self, asked: Asked, found: Conversation, rows: StoredRows) -> Place | None:
@@ -163,6 +182,9 @@ class Turns:
         run, speaker = going.run, going.speaker
         heard = Heard()
         try:
+            if run.wants_stop:  # before there was a task to cancel
+                await self._broke_off(going, heard)
+                return
             run.write(speaker.begin().encode())
             async with asyncio.timeout(self._seconds):
                 await self._answer(going, heard)
@@ -178,8 +200,12 @@ class Turns:
             logger.warning("an answer broke off: %s\n%s", type(error).__name__, where)
             await self._broke_off(going, heard, failed=True)
         finally:
-            run.end("failed", speaker.fail().encode())
-            self.runs.forget(run)
+            self._settle(run)
+
+    def _settle(self, run: Run) -> None:
+        """See that a run is over, also one whose task was cancelled before it began."""
+        run.end("failed", self._lost)
+        self.runs.forget(run)
 
     async def _answer(self, going: _Going, heard: Heard) -> None:
         speaker, run = going.speaker, going.run
@@ -217,13 +243,13 @@ class Turns:
         stored = await StoredRows(self._memory, mine, found.uuid).newest(limit)
         return self._protocol.shown(found, stored)
 
-    async def look(self, mine: AsyncUserMemory, asked: Asked) -> tuple[str, Run | None]:
+    async def look(self, mine: AsyncUserMemory, asked: Asked) -> tuple[str, AnyRun | None]:
         """What a client is told that only looks: what is stored, and the run that goes on from there."""
         try:
             found = await mine.get_conversation(str(asked.conversation_id))
         except ConversationNotFound:
             return self._protocol.snapshot(asked, ()) or "", None
-        run = self.runs.find(found.uuid)
+        run = await self.find(found.uuid)
         rows = StoredRows(self._memory, mine, found.uuid)
         stored = await rows.newest()
         if run is not None:  # which tells itself what comes after its question
@@ -241,20 +267,31 @@ class Turns:
             logger.warning("what came of an answer was not stored: %s", error)
             failed = True
         if failed:
-            going.run.end("failed", speaker.fail().encode())
+            going.run.end("failed", self._lost)
         else:
             going.run.end("stopped", speaker.finish(over).encode(), over)
+
+    async def find(self, conversation: UUID) -> AnyRun | None:
+        """The run that is on its way in a conversation, here or elsewhere."""
+        return self.runs.find(conversation) or await self._relay.find(conversation)
+
+    async def stop(self, conversation: UUID) -> None:
+        """End the run that is on its way in a conversation, here or elsewhere."""
+        run = self.runs.find(conversation)
+        if run is not None:
+            run.stop()
+        else:
+            await self._relay.stop(conversation)
 
     async def drain(self, seconds: float) -> None:
         """Let runs come to their end, for so long; then stop them, and keep what they have said."""
         tasks = [run.task for run in self.runs.all() if run.task is not None]
-        if not tasks:
-            return
-        _, late = await asyncio.wait(tasks, timeout=seconds)
+        _, late = await asyncio.wait(tasks, timeout=seconds) if tasks else (None, None)
         if late:
             for run in self.runs.all():
                 run.stop()
             await asyncio.wait(late, timeout=seconds)
+        await self._relay.drained()
 
 
 def _question(asked: Asked, place: Place) -> tuple[BaseMessage, int]:
