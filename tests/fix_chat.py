@@ -35,7 +35,7 @@ async def open_memory(schema, colour, database_url, redis_url, key_prefix):
 
 
 @pytest.fixture
-def make_chat(open_memory):
+async def make_chat(open_memory):
     """A function that makes an application with the chat route over a memory, and a client of it as ada."""
     import httpx
     from fastapi import FastAPI, Header, HTTPException
@@ -56,9 +56,13 @@ def make_chat(open_memory):
         transport = httpx.ASGITransport(app)
         client = httpx.AsyncClient(transport=transport, base_url="http://chat", headers={"x-user": "ada"})
         client.app, client.memory = app, found  # what a test may want beside it
+        await stack.enter_async_context(
+            app.router.lifespan_context(app)
+        )  # which ends with the answers on their way
         return client
 
-    return made
+    async with AsyncExitStack() as stack:
+        yield made
 
 
 @asynccontextmanager
