@@ -4,5 +4,5 @@ CREATE TABLE IF NOT EXISTS {schema}.schema_migrations (
     version         integer PRIMARY KEY,
     name            text NOT NULL,
     applied_at      timestamptz NOT NULL DEFAULT now(),
-    compatible_from integer NOT NULL                        -- releases that know the schema up to here run on it as well
+    compatible_from integer NOT NULL DEFAULT 1              -- releases that know the schema up to here run on it as well
 )
