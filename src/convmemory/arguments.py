@@ -10,13 +10,16 @@ from uuid import UUID
 
 from convmemory.encoding.storable_text import clean_text, outline
 from convmemory.environment import PLACES
-from convmemory.errors import ConversationNotFound, InvalidArgument
+from convmemory.errors import ConfigurationError, ConversationNotFound, InvalidArgument
 from convmemory.ids import ConversationKey, checked_id, conversation_key
 from convmemory.models import Conversation, Message, Session, Telemetry
+from convmemory.settings import Settings
+from convmemory.windows.window_size import TokenCounter, WindowSize
 
 MOST: Final = 10_000
 TITLE_LENGTH: Final = 500
 FORMATS: Final = ("langchain", "openai", "anthropic")
+NO_COUNTER: Final = "token_counter: needed with max_tokens, e.g. model.get_num_tokens_from_messages"
 
 
 ConversationRef: TypeAlias = str | UUID | Conversation
@@ -48,6 +51,39 @@ def window_size(argument: str, value: Size, default: int | None) -> int | None:
     if value is ...:
         return default
     return None if value is None else checked_limit(argument, value)
+
+
+def history_size(
+    settings: Settings,
+    max_messages: Size,
+    max_turns: int | None,
+    max_tokens: int | None,
+    token_counter: TokenCounter | None,
+) -> WindowSize:
+    """How much of a conversation a history shows, by what it was asked for.
+
+    Raises:
+        ConfigurationError: ``max_tokens`` without a ``token_counter``.
+        InvalidArgument: One of them is no number of that kind.
+    """
+    hard = settings.hard_max_messages
+    if max_turns is None:
+        messages = window_size("max_messages", max_messages, settings.max_history_messages)
+    else:
+        messages = window_size("max_messages", max_messages, hard) or hard
+        max_turns = checked_limit("max_turns", max_turns)
+    if max_tokens is not None:
+        checked_limit("max_tokens", max_tokens, 2**31)
+        if token_counter is None:
+            raise ConfigurationError(NO_COUNTER)
+    return WindowSize(messages, max(hard, messages or 1), max_turns, max_tokens, token_counter)
+
+
+def keeps_input(save_on_error: object) -> bool:
+    """Whether what the user said is to be kept of a turn that fails."""
+    if save_on_error not in (None, "input"):
+        raise InvalidArgument("save_on_error", f"must be 'input' or None, not {save_on_error!r:.40}")
+    return save_on_error is not None
 
 
 def checked_format(value: object) -> str:

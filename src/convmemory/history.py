@@ -21,13 +21,13 @@ from convmemory._sync.redis_store import RedisStore
 from convmemory._sync.tiered import TieredStore
 from convmemory.agent_turn import AgentTurn
 from convmemory.arguments import (
+    NO_COUNTER,
     ConversationRef,
-    Size,
-    checked_limit,
     checked_telemetry,
+    history_size,
+    keeps_input,
     key_of,
     optional_id,
-    window_size,
 )
 from convmemory.chains.lost_input import listen_to_chains, said_in
 from convmemory.chains.recorder import RECORDER
@@ -36,14 +36,12 @@ from convmemory.chains.turn import Run, Told, Turn
 from convmemory.drafts import drafts_of
 from convmemory.errors import AsyncOnly, ConfigurationError, InvalidArgument
 from convmemory.models import Draft, Telemetry
-from convmemory.settings import Settings
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.windows.cutting import within_tokens
 from convmemory.windows.snapshots import Snapshot
 from convmemory.windows.tool_pairing import for_prompt, for_prompt_before
-from convmemory.windows.window_size import TokenCounter, WindowSize
+from convmemory.windows.window_size import TokenCounter
 
-_NO_COUNTER: Final = "token_counter: needed with max_tokens, e.g. model.get_num_tokens_from_messages"
 _NOT_FOUND: Final = (
     "of a chain must be a message, a list of messages or a text, alone or in a dict under output_messages_key, and its input "
     "must be found under input_messages_key: LangChain stored nothing of this turn"
@@ -96,10 +94,10 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
     ) -> None:
         self._blocking, self._awaited = _tiered(postgres, redis)
         self._key = key_of(conversation_id, user_id)
-        self._size = _size(postgres.settings, max_messages, max_turns, max_tokens, token_counter)
+        self._size = history_size(postgres.settings, max_messages, max_turns, max_tokens, token_counter)
         self._dept_id = optional_id("dept_id", dept_id)
         self._on_write_error = on_write_error
-        self._keeps_input = _keeps_input(save_on_error)
+        self._keeps_input = keeps_input(save_on_error)
         self._input_messages_key = input_messages_key
         self._telemetry = checked_telemetry(telemetry)
         if self._keeps_input:
@@ -386,32 +384,6 @@ def _tiered(postgres: object, redis: object) -> tuple[TieredStore | None, AsyncT
     )
 
 
-def _keeps_input(save_on_error: str | None) -> bool:
-    if save_on_error not in (None, "input"):
-        raise InvalidArgument("save_on_error", f"must be 'input' or None, not {save_on_error!r:.40}")
-    return save_on_error is not None
-
-
-def _size(
-    settings: Settings,
-    max_messages: Size,
-    max_turns: int | None,
-    max_tokens: int | None,
-    token_counter: TokenCounter | None,
-) -> WindowSize:
-    hard = settings.hard_max_messages
-    if max_turns is None:
-        messages = window_size("max_messages", max_messages, settings.max_history_messages)
-    else:
-        messages = window_size("max_messages", max_messages, hard) or hard
-        max_turns = checked_limit("max_turns", max_turns)
-    if max_tokens is not None:
-        checked_limit("max_tokens", max_tokens, 2**31)
-        if token_counter is None:
-            raise ConfigurationError(_NO_COUNTER)
-    return WindowSize(messages, max(hard, messages or 1), max_turns, max_tokens, token_counter)
-
-
 def _fit(
     messages: list[BaseMessage],
     max_tokens: int | None,
@@ -421,5 +393,5 @@ def _fit(
     if max_tokens is None:
         return window
     if token_counter is None:
-        raise ConfigurationError(_NO_COUNTER)
+        raise ConfigurationError(NO_COUNTER)
     return for_prompt(within_tokens(window, max_tokens, token_counter))

@@ -146,7 +146,7 @@ class RunRecorder(BaseCallbackHandler):
         if run is None or lost is None:
             return
         around = run.parent
-        if around is not None and _may_try_again(around, run):
+        if around is not None and around.may_try_again(run):
             around.deferred = lost
         else:
             self._leave(run_id, lost)
@@ -289,7 +289,7 @@ class RunRecorder(BaseCallbackHandler):
         lost = None
         while run is not None and run.ended and not run.children:
             self._runs.pop(run.run_id, None)  # it may have been let go of while it waited
-            if _is_lost(run):
+            if run.is_lost:
                 lost = run
             elif run.turn is not None:
                 KEPT_TURNS.discard(run.turn)
@@ -339,23 +339,6 @@ def _partial_of(run: Run) -> Partial | None:
     step = run.parent
     agent = None if step is None or step.name != "model" else step.parent
     return None if agent is None or agent.turn is None else agent.turn.partial
-
-
-def _may_try_again(around: Run, run: Run) -> bool:
-    """Whether a run was one try of what is around it, which was given the same: the turn is not over then.
-
-    A batch of fall-backs says ``{"input": ...}``; and one that tells a fall-back what failed gives it more than the first.
-    """
-    if around.ended or run.inputs is None:
-        return False
-    given = around.inputs
-    named = isinstance(given, dict) and given.keys() == {"input"} and given["input"] is run.inputs
-    return given is run.inputs or named or around.deferred is not None
-
-
-def _is_lost(run: Run) -> bool:
-    """Whether this was a turn that nobody stored, and what was said in it is to be kept."""
-    return run.turn is not None and run.turn.keeper is not None and not run.turn.stored
 
 
 def _keep_at_once(lost: Run | None) -> None:

@@ -126,6 +126,22 @@ class Run:
             yield run
             run = run.parent
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether this was a turn that nobody stored, and what was said in it is to be kept."""
+        return self.turn is not None and self.turn.keeper is not None and not self.turn.stored
+
+    def may_try_again(self, one: Run) -> bool:
+        """Whether a run inside was one try of this one, which was given the same: the turn is not over then.
+
+        A batch of fall-backs says ``{"input": ...}``; and one that tells a fall-back what failed gives it more than the first.
+        """
+        if self.ended or one.inputs is None:
+            return False
+        given = self.inputs
+        named = isinstance(given, dict) and given.keys() == {"input"} and given["input"] is one.inputs
+        return given is one.inputs or named or self.deferred is not None
+
     def left(self) -> list[Event]:
         """What happened in here that is not a turn's already."""
         last = self.settled[-1] if self.settled else -1
