@@ -8,6 +8,7 @@ or has grown, since its plans would be others.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -46,10 +47,14 @@ class Schemas:
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url
-        self._conn = psycopg.connect(database_url, autocommit=True)
-        self._conn.execute("SET session_replication_role = replica; SET lock_timeout = '200ms'")  # no trigger
+        self._conn = self._connected()
         self._made: dict[str, tuple[object, ...]] = {}
         self._free: list[str] = []
+
+    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
+        found = psycopg.connect(self._url, autocommit=True)
+        found.execute("SET session_replication_role = replica; SET lock_timeout = '200ms'")  # no trigger
+        return found
 
     def close(self) -> None:
         self._conn.close()
@@ -58,6 +63,8 @@ class Schemas:
         """The name of a schema with its tables and no row."""
         if self._free:
             return self._free.pop()
+        if self._conn.closed:  # a test broke connections
+            self._conn = self._connected()
         name = f"t_{uuid4().hex[:12]}"
         PostgresStore(self._url, Settings(db_schema=name)).init_schema()
         self._made[name] = self._state(name)

@@ -80,3 +80,11 @@ def test_nor_what_somebody_still_holds(own, database_url):
         own.give_back(name)
 
     assert own.take() != name
+
+
+def test_a_test_that_breaks_every_connection_costs_the_next_one_nothing(own, run):
+    name = own.take()
+    run(f"SELECT pg_terminate_backend({own._conn.info.backend_pid}, 1000)")
+    own.give_back(name)
+
+    assert own.take() != name
