@@ -353,6 +353,22 @@ async def test_a_user_has_so_many_answers_on_their_way_and_no_more(make_chat):
     assert (await client.post("/chat", json={"message": "a", "conversation_id": "c2"})).status_code == 200
 
 
+@pytest.mark.parametrize("kind", ["chain", "agent without", "agent"])
+async def test_a_conversation_that_is_deleted_while_it_is_answered_stays_deleted(make_chat, kind):
+    gate = asyncio.Event()
+    model = Reader(lines=[["half ", gate, "and half"]])
+    client = await make_chat(
+        {"chain": model, "agent without": create_agent(model, [])}.get(kind) or remembering(model)
+    )
+    named = (await client.post("/conversations")).json()["id"]
+    answer = asyncio.create_task(client.post("/chat", json={"message": "one", "conversation_id": named}))
+    await until(lambda: model.prompts)
+    assert (await client.delete(f"/conversations/{named}")).status_code == 204
+    gate.set()
+    assert (await answer).status_code == 500
+    assert (await client.get(f"/conversations/{named}")).status_code == 404
+
+
 async def test_an_answer_that_takes_too_long_breaks_off(make_chat):
     client = await make_chat(Reader(lines=[["half ", asyncio.Event()]]), max_seconds=0.2)
     assert (await client.post("/chat", json={"message": "a", "conversation_id": "c"})).status_code == 500

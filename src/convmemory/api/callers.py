@@ -62,6 +62,13 @@ def retention_of(memory: Memory) -> AsyncRetention:
     return cast("AsyncRetention", Threaded(memory.retention))
 
 
+def tiers_of(memory: Memory) -> AsyncTieredStore:
+    """Both tiers as one, or what is awaited in their place."""
+    if isinstance(memory, AsyncConversationMemory):
+        return AsyncTieredStore(memory.postgres, memory.redis)
+    return cast("AsyncTieredStore", Threaded(TieredStore(memory.postgres, memory.redis)))
+
+
 def relay_of(memory: Memory) -> AsyncRunRelay:
     """What hands answers on their way to other processes, or what is awaited in its place."""
     if isinstance(memory, AsyncConversationMemory):

@@ -16,7 +16,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from convmemory._async.memory import AsyncConversationMemory
 from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.user_memory import AsyncUserMemory
-from convmemory.api.callers import Memory, Threaded, relay_of
+from convmemory.api.callers import Memory, Threaded, relay_of, tiers_of
 from convmemory.api.chat.events import Begun, Over
 from convmemory.api.chat.places import PAGE, Asked, Place, place_of, wire_id
 from convmemory.api.chat.protocols import Protocol, Speaker
@@ -27,7 +27,7 @@ from convmemory.api.chat.visits import conversation_of, session_of, visited
 from convmemory.arguments import Size, key_of
 from convmemory.errors import ConversationNotFound
 from convmemory.ids import message_key, new_uuid
-from convmemory.models import Conversation, Message
+from convmemory.models import Conversation, Draft, Message
 
 logger = logging.getLogger("convmemory.api.chat")
 
@@ -40,8 +40,17 @@ class StoredRows:
     def __init__(self, memory: Memory, mine: AsyncUserMemory, conversation: UUID) -> None:
         blocking = not isinstance(memory, AsyncConversationMemory)
         self._store = cast("AsyncPostgresStore", Threaded(memory.postgres) if blocking else memory.postgres)
+        self._tiers = tiers_of(memory)
         self._mine = mine
         self._conversation = conversation
+
+    async def add(self, drafts: Sequence[Draft]) -> None:
+        """Store what was answered; a conversation that was deleted meanwhile stays deleted.
+
+        Raises:
+            ConversationNotFound: It was.
+        """
+        await self._tiers.append(key_of(self._conversation, self._mine.user_id), drafts, must_exist=True)
 
     async def by_id(self, rows: Iterable[UUID]) -> list[Message]:
         """The messages with these row ids."""
@@ -224,7 +233,7 @@ class Turns:
     async def _stored(self, going: _Going, heard: Heard, *, partial: bool) -> list[Message]:
         """What is stored of the turn, with what the route has to store itself."""
         if not self._answerer.stores and (drafts := heard.drafts(partial=partial)):
-            await going.mine.save_messages(going.begun.conversation, drafts)
+            await going.rows.add(drafts)
         return await going.rows.turn(going.since)
 
     async def _over(self, going: _Going, over: Over) -> Over:
