@@ -284,7 +284,10 @@ FILES = resources.files("convmemory")
 SET_UP = {
     "bootstrap",
     "frame",
+    "is_of_0_1",
     "lift_limits",
+    "limit_locks",
+    "note_migration",
     "schema_version",
     "session_settings",
     "shared_settings",
@@ -294,9 +297,13 @@ SET_UP = {
 @pytest.mark.parametrize(
     "name",
     sorted(
-        {Path(str(one)).stem for folder in ("sql", "lua") for one in (FILES / folder).iterdir()}
+        {
+            Path(str(one)).stem
+            for folder in ("sql", "lua")
+            for one in (FILES / folder).iterdir()
+            if one.is_file()
+        }
         - SET_UP
-        - {"migrations"}
     ),
 )
 def test_no_error_names_a_statement_or_a_script(name):
