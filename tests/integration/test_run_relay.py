@@ -7,12 +7,12 @@ import pytest
 pytest.importorskip("fastapi", reason="not installed beside the package alone")
 
 from convmemory import StorageUnavailable
-from convmemory.api.callers import relay_of
+from convmemory.api.callers import Served
 from fix_memory import Awaited
 
 
 def of(memory):
-    return relay_of(memory.blocking if isinstance(memory, Awaited) else memory)
+    return Served.of(memory.blocking if isinstance(memory, Awaited) else memory).relay
 
 
 async def test_a_frame_that_is_sent_twice_is_there_once(memory):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from fastapi import Depends, HTTPException
 from starlette.concurrency import run_in_threadpool
 
 from convmemory._async.memory import AsyncConversationMemory
+from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.retention import AsyncRetention
 from convmemory._async.run_relay import AsyncRunRelay
 from convmemory._async.tiered import AsyncTieredStore
@@ -40,50 +42,60 @@ class Threaded:
         return awaited
 
 
-def awaitable(memory: Memory) -> AsyncConversationMemory:
-    """The memory, or one that is awaited in its place.
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A memory of either colour, as routes await it."""
 
-    Raises:
-        InvalidArgument: It is no memory.
-    """
-    if isinstance(memory, AsyncConversationMemory):
-        return memory
-    if isinstance(memory, ConversationMemory):
-        return cast("AsyncConversationMemory", Threaded(memory))
-    raise InvalidArgument(
-        "memory", f"must be an AsyncConversationMemory or a ConversationMemory, not {type(memory).__name__}"
-    )
+    memory: AsyncConversationMemory
+    retention: AsyncRetention
+    postgres: AsyncPostgresStore
+    tiers: AsyncTieredStore
+    relay: AsyncRunRelay
+    for_user: Callable[[str], AsyncUserMemory]
+    run_config: Callable[..., Any]
+
+    @classmethod
+    def of(cls, memory: Memory) -> Served:
+        """The awaited memory itself, or one whose blocking verbs wait in threads.
+
+        Raises:
+            InvalidArgument: It is no memory.
+        """
+        if isinstance(memory, AsyncConversationMemory):
+            tiers = AsyncTieredStore(memory.postgres, memory.redis)
+            return cls(
+                memory,
+                memory.retention,
+                memory.postgres,
+                tiers,
+                AsyncRunRelay(tiers),
+                memory.for_user,
+                memory.run_config,
+            )
+        if not isinstance(memory, ConversationMemory):
+            raise InvalidArgument(
+                "memory",
+                f"must be an AsyncConversationMemory or a ConversationMemory, not {type(memory).__name__}",
+            )
+        blocking = TieredStore(memory.postgres, memory.redis)
+        threaded: Any = Threaded
+        return cls(
+            threaded(memory),
+            threaded(memory.retention),
+            threaded(memory.postgres),
+            threaded(blocking),
+            threaded(RunRelay(blocking)),
+            lambda user_id: threaded(memory.for_user(user_id)),
+            memory.run_config,
+        )
 
 
-def retention_of(memory: Memory) -> AsyncRetention:
-    """What deletes for good, or what is awaited in its place."""
-    if isinstance(memory, AsyncConversationMemory):
-        return memory.retention
-    return cast("AsyncRetention", Threaded(memory.retention))
-
-
-def tiers_of(memory: Memory) -> AsyncTieredStore:
-    """Both tiers as one, or what is awaited in their place."""
-    if isinstance(memory, AsyncConversationMemory):
-        return AsyncTieredStore(memory.postgres, memory.redis)
-    return cast("AsyncTieredStore", Threaded(TieredStore(memory.postgres, memory.redis)))
-
-
-def relay_of(memory: Memory) -> AsyncRunRelay:
-    """What hands answers on their way to other processes, or what is awaited in its place."""
-    if isinstance(memory, AsyncConversationMemory):
-        return AsyncRunRelay(AsyncTieredStore(memory.postgres, memory.redis))
-    return cast("AsyncRunRelay", Threaded(RunRelay(TieredStore(memory.postgres, memory.redis))))
-
-
-def caller(memory: Memory, current_user: CurrentUser) -> Callable[..., AsyncUserMemory]:
+def caller(served: Served, current_user: CurrentUser) -> Callable[..., AsyncUserMemory]:
     """A dependency that gives the memory of the user ``current_user`` names."""
 
     def mine(user_id: Any = Depends(current_user)) -> AsyncUserMemory:  # noqa: B008 - how FastAPI is told
         if not isinstance(user_id, str) or not user_id:
             raise HTTPException(401, "who is asking is not known", {"WWW-Authenticate": "Bearer"})
-        if isinstance(memory, AsyncConversationMemory):
-            return memory.for_user(user_id)
-        return cast("AsyncUserMemory", Threaded(memory.for_user(user_id)))
+        return served.for_user(user_id)
 
     return mine

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from fastapi import APIRouter
 
-from convmemory.api.callers import CurrentUser, Memory, awaitable, caller
+from convmemory.api.callers import CurrentUser, Memory, Served, caller
 from convmemory.api.conversations import add_conversations
 from convmemory.api.health import add_health
 from convmemory.api.messages import add_messages
@@ -41,13 +41,13 @@ def create_router(
             "current_user",
             "must be a dependency that gives the id of the user who is asking, as your login knows it",
         )
-    asked = awaitable(memory)
+    served = Served.of(memory)
     bounded = type("BoundedRoute", (ProblemRoute,), {"most": max_body})
     router = APIRouter(route_class=bounded, generate_unique_id_function=lambda route: route.name)
-    mine = caller(memory, current_user)
+    mine = caller(served, current_user)
     add_conversations(router, mine)
     add_messages(router, mine, frozenset(roles))
     add_sessions(router, mine)
-    add_users(router, memory, mine)
-    add_health(router, asked)
+    add_users(router, served.retention, mine)
+    add_health(router, served.memory)
     return router

@@ -7,15 +7,15 @@ from typing import Any
 
 from fastapi import APIRouter, Depends
 
+from convmemory._async.retention import AsyncRetention
 from convmemory._async.user_memory import AsyncUserMemory
-from convmemory.api.callers import Memory, retention_of
 from convmemory.api.problems import responses
 from convmemory.models import Erased
 
 
-def add_users(router: APIRouter, memory: Memory, caller: Callable[..., Any]) -> None:
+def add_users(router: APIRouter, retention: AsyncRetention, caller: Callable[..., Any]) -> None:
     """Add the route to a router whose requests are the caller's."""
-    retention, mine_of = retention_of(memory), Depends(caller)
+    mine_of = Depends(caller)
 
     @router.delete("/me", responses=responses(401, 503))
     async def erase_me(mine: AsyncUserMemory = mine_of) -> Erased:

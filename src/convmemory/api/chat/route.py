@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, R
 from fastapi.responses import StreamingResponse
 
 from convmemory._async.user_memory import AsyncUserMemory
-from convmemory.api.callers import CurrentUser, Memory, awaitable, caller
+from convmemory.api.callers import CurrentUser, Memory, Served, caller
 from convmemory.api.chat.ai_sdk import AISDK
 from convmemory.api.chat.events import Over
 from convmemory.api.chat.places import Asked, NoQuestion, UnknownMessage
@@ -75,10 +75,10 @@ def create_chat_router(
             "current_user",
             "must be a dependency that gives the id of the user who is asking, as your login knows it",
         )
-    awaitable(memory)
+    served = Served.of(memory)
     spoken = _protocol(protocol)
     turns = Turns(
-        memory,
+        served,
         Answerer(runnable, inputs, stores),
         spoken,
         window=window,
@@ -95,7 +95,7 @@ def create_chat_router(
     router = APIRouter(
         route_class=bounded, generate_unique_id_function=lambda route: route.name, lifespan=lifespan
     )
-    mine = caller(memory, current_user)
+    mine = caller(served, current_user)
     _add_chat(router, turns, spoken, mine)
     _add_runs(router, turns, spoken, mine)
     return router

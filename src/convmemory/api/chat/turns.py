@@ -13,10 +13,8 @@ from uuid import UUID
 
 from langchain_core.messages import BaseMessage, HumanMessage
 
-from convmemory._async.memory import AsyncConversationMemory
-from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.user_memory import AsyncUserMemory
-from convmemory.api.callers import Memory, Threaded, relay_of, tiers_of
+from convmemory.api.callers import Served
 from convmemory.api.chat.events import Begun, Over
 from convmemory.api.chat.places import PAGE, Asked, Place, place_of, wire_id
 from convmemory.api.chat.protocols import Protocol, Speaker
@@ -37,10 +35,8 @@ AnyRun: TypeAlias = Run | RunElsewhere
 class StoredRows:
     """The messages of one conversation, as whoever looks for a place asks for them."""
 
-    def __init__(self, memory: Memory, mine: AsyncUserMemory, conversation: UUID) -> None:
-        blocking = not isinstance(memory, AsyncConversationMemory)
-        self._store = cast("AsyncPostgresStore", Threaded(memory.postgres) if blocking else memory.postgres)
-        self._tiers = tiers_of(memory)
+    def __init__(self, served: Served, mine: AsyncUserMemory, conversation: UUID) -> None:
+        self._store, self._tiers = served.postgres, served.tiers
         self._mine = mine
         self._conversation = conversation
 
@@ -92,7 +88,7 @@ class Turns:
     """The turns of one router.
 
     Args:
-        memory: Where they are stored.
+        served: Where they are stored.
         answerer: What answers.
         protocol: How clients are told.
         window: How many messages a runnable without memory is shown.
@@ -102,7 +98,7 @@ class Turns:
 
     def __init__(
         self,
-        memory: Memory,
+        served: Served,
         answerer: Answerer,
         protocol: Protocol,
         *,
@@ -110,13 +106,13 @@ class Turns:
         most_runs: int,
         seconds: float,
     ) -> None:
-        self._memory = memory
+        self._served = served
         self._answerer = answerer
         self._protocol = protocol
         self._window = window
         self._seconds = seconds
         self._lost = protocol.broke_off().encode()
-        self._relay = Relay(relay_of(memory), self._lost)
+        self._relay = Relay(served.relay, self._lost)
         self.runs = Runs(most_runs)
 
     async def begin(self, mine: AsyncUserMemory, asked: Asked) -> AnyRun:
@@ -152,7 +148,7 @@ class Turns:
     async def _begin(
         self, run: Run, mine: AsyncUserMemory, asked: Asked, found: Conversation, session: str | None
     ) -> Run:
-        rows = StoredRows(self._memory, mine, found.uuid)
+        rows = StoredRows(self._served, mine, found.uuid)
         place = await self._sent_before(asked, found, rows) or await place_of(asked, found.uuid, rows)
         if self._answerer.restates and not place.again:
             place = place.restated()
@@ -224,7 +220,7 @@ class Turns:
         if not self._answerer.stores:
             messages = await mine.get_history(going.begun.conversation, self._window)
             heard.given(messages)
-        config = self._memory.run_config(conversation_id=found, user_id=mine.user_id)
+        config = self._served.run_config(conversation_id=found, user_id=mine.user_id)
         turn = ChatTurn(mine.user_id, found, messages, self._answerer.config(config))
         async for message in self._answerer.stream(turn, heard):
             run.write("".join(map(speaker.say, hearing.hear(message))).encode())
@@ -249,7 +245,7 @@ class Turns:
             ConversationNotFound: The user has no such conversation.
         """
         found = await mine.get_conversation(conversation_id)
-        stored = await StoredRows(self._memory, mine, found.uuid).newest(limit)
+        stored = await StoredRows(self._served, mine, found.uuid).newest(limit)
         return self._protocol.shown(found, stored)
 
     async def look(self, mine: AsyncUserMemory, asked: Asked) -> tuple[str, AnyRun | None]:
@@ -259,7 +255,7 @@ class Turns:
         except ConversationNotFound:
             return self._protocol.snapshot(asked, ()) or "", None
         run = await self.find(found.uuid)
-        rows = StoredRows(self._memory, mine, found.uuid)
+        rows = StoredRows(self._served, mine, found.uuid)
         stored = await rows.newest()
         if run is not None:  # which tells itself what comes after its question
             ends = (at + 1 for at, one in enumerate(stored) if one.id == run.question)
