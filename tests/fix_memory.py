@@ -28,8 +28,10 @@ from convmemory import (
     UserMemory,
 )
 from convmemory._async.retention import AsyncRetention
+from convmemory._async.search import AsyncSearch, AsyncUserSearch
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory._sync.retention import Retention
+from convmemory._sync.search import Search, UserSearch
 from convmemory._sync.tiered import TieredStore
 from convmemory.chains.recorder import RECORDER
 from convmemory.storage.redis_keys import Keys
@@ -45,6 +47,8 @@ TWINS = {
     PostgresStore: AsyncPostgresStore,
     RedisStore: AsyncRedisStore,
     Retention: AsyncRetention,
+    Search: AsyncSearch,
+    UserSearch: AsyncUserSearch,
     UserMemory: AsyncUserMemory,
 }
 MakeMemory = Callable[..., Awaitable[Any]]

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from convmemory.models import RetrievedContext as RetrievedContext
     from convmemory.models import Session as Session
     from convmemory.models import TierReport as TierReport
+    from convmemory.search_results import Recalled as Recalled
+    from convmemory.search_results import Recollection as Recollection
+    from convmemory.search_results import SearchHit as SearchHit
     from convmemory.settings import Settings as Settings
 
 _HOMES: Final = {
@@ -68,7 +71,10 @@ _HOMES: Final = {
     "Erased": "convmemory.models",
     "Message": "convmemory.models",
     "Page": "convmemory.models",
+    "Recalled": "convmemory.search_results",
+    "Recollection": "convmemory.search_results",
     "RetrievedContext": "convmemory.models",
+    "SearchHit": "convmemory.search_results",
     "Session": "convmemory.models",
     "TierReport": "convmemory.models",
     # errors

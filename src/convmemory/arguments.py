@@ -18,6 +18,7 @@ from convmemory.windows.window_size import TokenCounter, WindowSize
 
 MOST: Final = 10_000
 TITLE_LENGTH: Final = 500
+_ROLES: Final = {"user": "human", "assistant": "ai", "developer": "system"}
 FORMATS: Final = ("langchain", "openai", "anthropic")
 NO_COUNTER: Final = "token_counter: needed with max_tokens, e.g. model.get_num_tokens_from_messages"
 
@@ -208,6 +209,51 @@ def moment_of(argument: str, value: object) -> datetime:
     if value > datetime.now(UTC):
         raise InvalidArgument(argument, "must not be in the future")
     return value
+
+
+def optional_moment(argument: str, value: object) -> datetime | None:
+    """A time with a zone, or how long ago it was; it may be left out, and lie in the future.
+
+    Raises:
+        InvalidArgument: It is neither.
+    """
+    if value is None or (isinstance(value, datetime) and value.tzinfo is not None):
+        return value
+    return moment_of(argument, value)
+
+
+def optional_span(argument: str, value: object) -> float | None:
+    """A ``timedelta`` in seconds; it may be left out.
+
+    Raises:
+        InvalidArgument: It is none, or not positive.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, timedelta) or value <= timedelta(0):
+        raise InvalidArgument(argument, f"must be a timedelta of more than nothing, not {_shown(value)}")
+    return value.total_seconds()
+
+
+def checked_share(argument: str, value: object) -> float:
+    """A number from 0 to 1."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise InvalidArgument(argument, f"must be a number from 0 to 1, not {_shown(value)}")
+    return float(value)
+
+
+def checked_roles(argument: str, value: object) -> list[str] | None:
+    """Roles in LangChain's words, from those or from Chat Completions'; ``None`` for all of them.
+
+    Raises:
+        InvalidArgument: It is no list of such words.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise InvalidArgument(argument, f"must be a list such as ['human'], not {_shown(value)}")
+    roles = [checked_id(argument, role) for role in value]
+    return [_ROLES.get(role, role) for role in roles]
 
 
 def checked_title(value: object) -> str:

@@ -18,6 +18,8 @@ from convmemory.errors import ConfigurationError
 
 _DAY = 86_400.0  # seconds: no time-out is longer, and drivers take no infinite one
 _SCHEME: Final = re.compile(r"postgres(?:ql)?\+(\w+)://", re.IGNORECASE)
+_CONFIGURATION: Final = r"(?:[a-z_][a-z0-9_]*\.)?[a-z_][a-z0-9_]*"
+_SEARCH: Final = rf"^{_CONFIGURATION}(?:,{_CONFIGURATION})*$"
 _OR_NONE: Final = {
     "max_history_messages": "a number of messages, or none for all of them",
     **dict.fromkeys(
@@ -72,6 +74,7 @@ class Settings(BaseSettings):
     max_content_bytes: int | None = Field(None, ge=1)
     max_metadata_bytes: int | None = Field(None, ge=1)
     max_contexts_bytes: int | None = Field(None, ge=1)
+    search: str = Field("off", pattern=_SEARCH)
 
     _environment: ClassVar[Mapping[str, tuple[str, str]]] = {}
     _variables: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -160,6 +163,16 @@ class Settings(BaseSettings):
     def window_limit(self) -> int:
         """How many messages a window in Redis may hold: a default read always fits, unless it is of everything."""
         return max(self.hard_max_messages, self.max_history_messages or 1)
+
+    @property
+    def search_configurations(self) -> list[str]:
+        """The text search configurations that messages are found by; none where ``search`` is off."""
+        return [] if self.search == "off" else self.search.split(",")
+
+    @property
+    def search_configuration(self) -> str | None:
+        """The one for messages that are stored now: the first of them; ``None`` where ``search`` is off."""
+        return None if self.search == "off" else self.search.partition(",")[0]
 
     @property
     def session_ttl(self) -> float:

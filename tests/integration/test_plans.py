@@ -47,8 +47,10 @@ SELECT ('00000000-0000-0000-0000-' || lpad(n::text, 12, '0'))::uuid, 'ana', CASE
 INSERT INTO {s}.conversations (conversation_id, user_id, last_seq, last_human_seq, updated_at)
 SELECT CASE n WHEN 1 THEN '00000000-0000-0000-0000-000000000003' ELSE gen_random_uuid() END, 'bob', 10, 9,
        now() - n * interval '20 seconds' FROM generate_series(1, {conversations}) AS n;
-INSERT INTO {s}.messages (conversation_id, seq, id, role, content, body)
-SELECT conversation_id, n, md5(conversation_id || '/' || n)::uuid, CASE n % 2 WHEN 1 THEN 'human' ELSE 'ai' END, repeat('word ', 40), '{{}}'
+INSERT INTO {s}.messages (conversation_id, seq, id, role, content, body, words_of)
+SELECT conversation_id, n, md5(conversation_id || '/' || n)::uuid, CASE n % 2 WHEN 1 THEN 'human' ELSE 'ai' END,
+       CASE n % 5 WHEN 0 THEN 'word n' || n ELSE repeat('word ', 40) END, '{{}}',
+       CASE n % 5 WHEN 0 THEN {s}.words_of_v1(user_id, 'english') END
 FROM {s}.conversations, generate_series(1, last_seq) AS n WHERE user_id = 'ana' OR conversation_id::text LIKE '%%0003';
 INSERT INTO {s}.documents (document, user_id, content, metadata)
 SELECT sha256(n::text::bytea), CASE n % 2 WHEN 0 THEN 'ana' ELSE 'bob' END, repeat('page ', 40), '{{}}' FROM generate_series(1, {documents}) AS n;
@@ -70,6 +72,26 @@ LEFT JOIN LATERAL (
     LIMIT %(limit)s) AS page ON true
 WHERE c.conversation_id = %(conversation)s
 ORDER BY page.seq"""
+
+
+SEARCHED: dict[str, Any] = dict.fromkeys(
+    [
+        "roles",
+        "dept_id",
+        "since",
+        "until",
+        "within",
+        "apart",
+        "half_life",
+        "weights",
+        "as_of",
+        "score",
+        "told",
+        "last_in",
+        "last_at",
+    ]
+)
+SEARCHED |= {"configs": ["english"], "floor": 0.1, "limit": 11, "titles": True, "marked": True}
 
 
 @dataclass(frozen=True)
@@ -98,7 +120,13 @@ def page(limit: int, *, before: int = 2**62, after: int = -1) -> list[Case]:
     return each(A_FEW + 12 * limit, **place)  # the newest have two documents each
 
 
-def batch(conversation: UUID, ids: list[UUID], known: list[UUID], created: str | None = None) -> Case:
+def batch(
+    conversation: UUID,
+    ids: list[UUID],
+    known: list[UUID],
+    created: str | None = None,
+    search: str | None = None,
+) -> Case:
     return Case(
         of(
             conversation,
@@ -120,6 +148,7 @@ def batch(conversation: UUID, ids: list[UUID], known: list[UUID], created: str |
             since=None,
             own=["a"],
             make=True,
+            search=search,
         ),
         160,
     )
@@ -133,6 +162,7 @@ def batches() -> Iterator[Case]:
             conversation, [row(conversation, last - 1), new[0]], [row(conversation, last - 1), new[0]]
         )
         yield batch(conversation, new, new, "2024-01-01T00:00:00+00:00")
+        yield batch(conversation, new, [], search="english")
 
 
 def revisions() -> Iterator[Case]:
@@ -146,6 +176,14 @@ ENDS = ((LONG, MANY), (SHORT, 10), (HIS, 10))
 NONE_OF_THEM: dict[str, Any] = {"seqs": [], "ids": [], "after": None, "upto": None, "most": None}
 REPLACED: dict[str, Any] = dict.fromkeys(["tokens", "latency", "created", "metadata", "facts", "title"])
 REPLACED |= {"role": "human", "content": "x", "body": "{}", "contexts": '[{"position": 0, "content": "x"}]'}
+
+
+def looked_for(user: str, most: int, text: str, kind: str = "word", **more: Any) -> Case:
+    """A user's own rows are what it may touch: those it finds, and for what words are worth each of the conversations."""
+    query = {"user_id": user, "kinds": [kind], "texts": [text], "signs": [2], "direct": kind != "text"}
+    return Case(SEARCHED | query | {"around": 0 if kind == "word" else 2} | more, most)
+
+
 MARKS = {"caches": ["a"] * 20, "conversations": [UUID(int=9)] * 20, "ids": [UUID(int=9)] * 20}
 SPOKEN = {"before_time": "infinity", "before_id": UUID(int=2**128 - 1)}
 CASES: dict[str, list[Case]] = {
@@ -179,6 +217,7 @@ CASES: dict[str, list[Case]] = {
     ],
     "forget_caches": [Case({"names": ["a"]})],
     "get_conversation": each(),
+    "index_conversation": each(700, search="english", after=0, batch=20),
     "installed": [Case()],
     "list_conversations": [
         Case({"user_id": who, "limit": 51, "before_id": UUID(int=5)} | place, 150)
@@ -226,8 +265,19 @@ CASES: dict[str, list[Case]] = {
     ],
     "revise_messages": list(revisions()),
     "schema_version": [Case()],
+    "search_messages": [
+        looked_for("eve", A_FEW, "word"),  # which everybody else says
+        looked_for("eve", A_FEW, "w", "start"),
+        looked_for("ana", 2500, "n40000"),
+        looked_for("ana", 2500, "n4000", "start"),
+        looked_for("ana", 2500, "what of n40000 and n35000", "text"),
+        looked_for("bob", 22_000, "n10"),
+        looked_for("bob", A_FEW, "n10", titles=False, weights=[1000], as_of="infinity"),  # the page after
+        looked_for("ana", A_FEW * 3, "n40000", titles=False, weights=[1000], as_of="infinity"),
+    ],
     "session_settings": [Case({"pid": 0, "statement_timeout": "10000", "lock_timeout": "1000"})],
     "shared_settings": [Case()],
+    "unknown_configurations": [Case({"names": ["english", "public.mine"]}, 200)],
     "sweep": [
         Case({"conversation": None, "batch": 100}),
         *(Case({"conversation": conversation, "batch": 100}, 1000) for conversation in (LONG, SHORT)),

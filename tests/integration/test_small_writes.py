@@ -34,6 +34,7 @@ def test_an_append_changes_no_index_of_conversations(schema, database_url):
                 "dept_id": None,
                 "since": None,
                 "make": True,
+                "search": None,
                 "own": [],
             }
             conn.execute(append, {**postgres_rows.prepare(key, turn, f"again{number}").parameters(), **own})

@@ -85,6 +85,9 @@ NEEDS_NONE = {
     "redis": "the store, as above",
     "settings": "values",
     "run_config": "puts two ids into a dict",
+    "search.messages": "looks by user; tested below, and in test_search.py",
+    "search.recall": "looks by user; tested below, and in test_search.py",
+    "search.index": "an operator's: has messages found by those whose they are",
     "retention.erase_user": "an operator's: by user; tested below",
     "retention.prune": "an operator's: by age, whoever's they are; tested with it",
 }
@@ -268,6 +271,8 @@ def test_the_statements_and_functions_are_found():
             "newest_human_v1",
             "title_seq_v1",
             "hold_v1",
+            "search_v1",
+            "index_v1",
             "left_behind_v1",
             "retrieved_v1",
         ),

@@ -51,6 +51,7 @@ VARIABLES = {
     "CONVMEMORY_MAX_CONTENT_BYTES": ("max_content_bytes", "100", 100),
     "CONVMEMORY_MAX_METADATA_BYTES": ("max_metadata_bytes", "none", None),
     "CONVMEMORY_MAX_CONTEXTS_BYTES": ("max_contexts_bytes", "5", 5),
+    "CONVMEMORY_SEARCH": ("search", "german,english", "german,english"),
     "CONVMEMORY_MAX_WINDOW_BYTES": ("max_window_bytes", "0", 0),
 }
 

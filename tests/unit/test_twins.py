@@ -16,9 +16,11 @@ from convmemory import (
 )
 from convmemory._async.retention import AsyncRetention
 from convmemory._async.run_relay import AsyncRunRelay
+from convmemory._async.search import AsyncSearch, AsyncUserSearch
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory._sync.retention import Retention
 from convmemory._sync.run_relay import RunRelay
+from convmemory._sync.search import Search, UserSearch
 from convmemory._sync.tiered import TieredStore
 
 PAIRS = [
@@ -29,6 +31,8 @@ PAIRS = [
     (AsyncTieredStore, TieredStore),
     (AsyncRetention, Retention),
     (AsyncRunRelay, RunRelay),
+    (AsyncSearch, Search),
+    (AsyncUserSearch, UserSearch),
 ]
 ENTRANCES = {"__init__": "__init__", "__aenter__": "__enter__", "__aexit__": "__exit__"}
 SAME = {awaited.__name__: blocking.__name__ for awaited, blocking in PAIRS} | {"AsyncIterator": "Iterator"}

@@ -13,6 +13,7 @@ from convmemory._async.message_verbs import AsyncMessageVerbs
 from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.redis_store import AsyncRedisStore
 from convmemory._async.retention import AsyncRetention
+from convmemory._async.search import AsyncSearch
 from convmemory._async.session_verbs import AsyncSessionVerbs
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory._async.user_memory import AsyncUserMemory
@@ -159,6 +160,11 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncMessageVerbs, AsyncSe
     def retention(self) -> AsyncRetention:
         """How long things are kept: ``erase_user`` and ``prune``, for operators."""
         return AsyncRetention(self._store)
+
+    @property
+    def search(self) -> AsyncSearch:
+        """What was said, found by its words: ``messages`` for people, ``recall`` for agents."""
+        return AsyncSearch(self.postgres)
 
     def for_user(self, user_id: str) -> AsyncUserMemory:
         """The same verbs for one user, without ``user_id``: a cheap value, and all that a request's handler needs."""

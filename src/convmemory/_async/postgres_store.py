@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from convmemory._async.cache_register import BATCH, AsyncCacheRegister
+from convmemory._async.search_statements import AsyncSearchStatements
 from convmemory.errors import ConversationChanged, ConversationNotFound, MessageNotFound, StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
@@ -27,7 +28,7 @@ _ANEW: Final = 10
 """How often a conversation is made that is deleted at that very moment."""
 
 
-class AsyncPostgresStore(AsyncCacheRegister):
+class AsyncPostgresStore(AsyncCacheRegister, AsyncSearchStatements):
     """Conversations, messages and contexts in PostgreSQL: the truth.
 
     Args:
@@ -87,6 +88,7 @@ class AsyncPostgresStore(AsyncCacheRegister):
         parameters["since"] = since if idempotency_key is None else postgres_rows.SAME_CALL
         parameters["own"] = postgres_rows.array(own)
         parameters["make"] = not (key.named_only or must_exist)
+        parameters["search"] = self.settings.search_configuration
         found = await self._run("append", parameters)
         if not found:
             raise ConversationNotFound(key.name)

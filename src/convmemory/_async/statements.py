@@ -36,6 +36,7 @@ _LOCKS: Final = frozenset(
 ) | {
     "annotate_message",
     "append",
+    "index_conversation",
     "pop_message",
     "remove_messages",
     "replace_message",

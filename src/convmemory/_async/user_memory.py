@@ -11,6 +11,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 
+from convmemory._async.search import AsyncUserSearch
 from convmemory.arguments import ConversationRef, MessageRef, SessionRef, Size
 from convmemory.dialects.anthropic import AnthropicMessages
 from convmemory.models import Appended, Conversation, Message, Page, RetrievedContext, Session, Telemetry
@@ -263,6 +264,11 @@ class AsyncUserMemory:
         return await self._memory.annotate_message(
             conversation_id, message_id, metadata, user_id=self._user_id
         )
+
+    @property
+    def search(self) -> AsyncUserSearch:
+        """What the user and their models said, found by its words: ``messages`` for people, ``recall`` for agents."""
+        return AsyncUserSearch(self._memory.search, self._user_id)
 
     def history(
         self,

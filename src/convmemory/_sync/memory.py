@@ -14,6 +14,7 @@ from convmemory._sync.message_verbs import MessageVerbs
 from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
 from convmemory._sync.retention import Retention
+from convmemory._sync.search import Search
 from convmemory._sync.session_verbs import SessionVerbs
 from convmemory._sync.tiered import TieredStore
 from convmemory._sync.user_memory import UserMemory
@@ -160,6 +161,11 @@ class ConversationMemory(ConversationVerbs, MessageVerbs, SessionVerbs):
     def retention(self) -> Retention:
         """How long things are kept: ``erase_user`` and ``prune``, for operators."""
         return Retention(self._store)
+
+    @property
+    def search(self) -> Search:
+        """What was said, found by its words: ``messages`` for people, ``recall`` for agents."""
+        return Search(self.postgres)
 
     def for_user(self, user_id: str) -> UserMemory:
         """The same verbs for one user, without ``user_id``: a cheap value, and all that a request's handler needs."""

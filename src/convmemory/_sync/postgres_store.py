@@ -9,6 +9,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from convmemory._sync.cache_register import BATCH, CacheRegister
+from convmemory._sync.search_statements import SearchStatements
 from convmemory.errors import ConversationChanged, ConversationNotFound, MessageNotFound, StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message, Page
@@ -28,7 +29,7 @@ _ANEW: Final = 10
 """How often a conversation is made that is deleted at that very moment."""
 
 
-class PostgresStore(CacheRegister):
+class PostgresStore(CacheRegister, SearchStatements):
     """Conversations, messages and contexts in PostgreSQL: the truth.
 
     Args:
@@ -88,6 +89,7 @@ class PostgresStore(CacheRegister):
         parameters["since"] = since if idempotency_key is None else postgres_rows.SAME_CALL
         parameters["own"] = postgres_rows.array(own)
         parameters["make"] = not (key.named_only or must_exist)
+        parameters["search"] = self.settings.search_configuration
         found = self._run("append", parameters)
         if not found:
             raise ConversationNotFound(key.name)

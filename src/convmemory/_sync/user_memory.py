@@ -12,6 +12,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 
+from convmemory._sync.search import UserSearch
 from convmemory.arguments import ConversationRef, MessageRef, SessionRef, Size
 from convmemory.dialects.anthropic import AnthropicMessages
 from convmemory.models import Appended, Conversation, Message, Page, RetrievedContext, Session, Telemetry
@@ -260,6 +261,11 @@ class UserMemory:
     ) -> Message:
         """Lay names and values over the metadata of a stored message, such as feedback."""
         return self._memory.annotate_message(conversation_id, message_id, metadata, user_id=self._user_id)
+
+    @property
+    def search(self) -> UserSearch:
+        """What the user and their models said, found by its words: ``messages`` for people, ``recall`` for agents."""
+        return UserSearch(self._memory.search, self._user_id)
 
     def history(
         self,

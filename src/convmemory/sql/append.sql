@@ -3,7 +3,8 @@
 -- while it has none; ids, roles, contents, bodies: one item a message; tokens, latencies (ms), created, metadata, facts: the
 -- same, or NULL for none at all; known: those of the ids that may be there already; human: place of the newest human
 -- message, from 1, or 0; contexts: JSON of the retrieved documents or NULL; since: last_seq when what is said here began, or
--- NULL; own: names of the caches the caller tells; make: whether a conversation that is not there may be made.
+-- NULL; own: names of the caches the caller tells; make: whether a conversation that is not there may be made; search: the text
+-- search configuration that the messages are found by, or NULL.
 -- Returns stamp, before (NULL: nothing that could be extended), version, last_seq, last_human_seq, stored, seqs (NULL: all were
 -- new; with a minus sign: under another row id), the time of what was stored and brought none of its own (microseconds since
 -- 1970: a driver is slow to read a timestamp); no row: somebody else's, or not made.
@@ -12,4 +13,4 @@ FROM {schema}.append_v1(
     %(conversation)s, %(user_id)s, %(external_id)s, %(dept_id)s, %(title)s,
     %(ids)s::uuid[], %(roles)s::text[], %(contents)s::text[], %(bodies)s::text[],
     %(tokens)s::integer[], %(latencies)s::integer[], %(created)s::timestamptz[], %(metadata)s::jsonb[], %(facts)s::jsonb[],
-    %(known)s::uuid[], %(human)s, %(contexts)s::jsonb, %(since)s::bigint, %(own)s::text[], %(make)s)
+    %(known)s::uuid[], %(human)s, %(contexts)s::jsonb, %(since)s::bigint, %(own)s::text[], %(make)s, %(search)s::text)

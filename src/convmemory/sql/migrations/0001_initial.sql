@@ -52,6 +52,7 @@ CREATE TABLE {schema}.messages (
     body            text NOT NULL,                          -- the lossless encoding (codec.py); text, because jsonb is not
     metadata        jsonb,                                  -- the caller's
     facts           jsonb,                                  -- what the library noted: model, names of tools, losses
+    words_of        text,                                   -- whose words it is found by, in which language (words_of_v1); NULL: by none
     PRIMARY KEY (conversation_id, seq)
 );
 
@@ -127,6 +128,46 @@ CREATE TABLE {schema}.marks (
     registered_by name NOT NULL,                            -- that of the cache
     PRIMARY KEY (cache, conversation)
 );
+
+-- What a message is found by: six characters that stand for its owner and the text search configuration, and that configuration.
+-- NULL where there is none. (Two users may share the six: whose a message is says its conversation alone.)
+CREATE FUNCTION {schema}.words_of_v1(p_user text, p_config text) RETURNS text LANGUAGE sql STABLE STRICT AS $$
+    SELECT pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(
+        p_config OPERATOR(pg_catalog.||) '/' OPERATOR(pg_catalog.||) p_user, 'UTF8')), 'base64'), 6) OPERATOR(pg_catalog.||) p_config
+$$;
+
+-- The words of a text, each with its owner's six characters in front: so a user's words lie side by side in the index, apart from
+-- everybody else's, and looking for one touches no others. Scripts that are written without spaces are taken in pairs of characters,
+-- the last of a run alone as well. Of a text the first 50,000 characters: PostgreSQL takes no vector above a megabyte.
+-- (What it calls is named in full: it is called under whatever search_path there is.)
+CREATE FUNCTION {schema}.words_v1(p_words_of text, p_text text) RETURNS tsvector
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+    said text := pg_catalog.translate(pg_catalog.left(p_text, 50000), '''', ' ');
+    pairs text := '';
+    found tsvector;
+BEGIN
+    IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.=) 'UTF8' AND said OPERATOR(pg_catalog.~) '[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]+' THEN
+        SELECT coalesce(pg_catalog.string_agg(pg_catalog.concat(' ''', c.a, c.b, ''':', least(c.n, 16383)), ''), '') INTO pairs
+        FROM (SELECT a.a, pg_catalog.lead(a.a) OVER (PARTITION BY r.k ORDER BY a.n) AS b,
+                     pg_catalog.row_number() OVER (ORDER BY r.k, a.n) OPERATOR(pg_catalog.+) r.k AS n
+              FROM pg_catalog.regexp_matches(said, '[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]+', 'g') WITH ORDINALITY AS r (run, k),
+                   pg_catalog.unnest(pg_catalog.string_to_array(r.run[1], NULL)) WITH ORDINALITY AS a (a, n)) AS c;
+        said := pg_catalog.regexp_replace(said, '[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]+', ' ', 'g');
+    END IF;
+    found := pg_catalog.to_tsvector(pg_catalog.substr(p_words_of, 7)::pg_catalog.regconfig, said);
+    IF pg_catalog.octet_length(said) OPERATOR(pg_catalog.>) 2000 THEN -- nobody looks for what is longer than a word can be
+        found := pg_catalog.ts_delete(found, ARRAY(
+            SELECT w.lexeme FROM pg_catalog.unnest(found) AS w
+            WHERE pg_catalog.octet_length(w.lexeme) OPERATOR(pg_catalog.>) 255));
+    END IF;
+    RETURN pg_catalog.replace(pg_catalog.concat(' ', found::text, pairs), ' ''',
+        pg_catalog.concat(' ''', pg_catalog.left(p_words_of, 6)))::pg_catalog.tsvector;
+END $$;
+
+-- Serves search_v1. What is written goes into its place at once: a list of what waits would be read by every search.
+CREATE INDEX messages_by_words ON {schema}.messages USING gin ({schema}.words_v1(words_of, content))
+WITH (fastupdate = off) WHERE words_of IS NOT NULL;
 
 -- Which past this database has: a fail-over, a restore and a copy begin another one. NULL on a standby, which has none of its
 -- own; where a service refuses a function, pasts are told apart by less.
@@ -244,6 +285,8 @@ BEGIN
         PERFORM {schema}.refuse_isolation_v1();
     END IF;
     PERFORM {schema}.mark_others_v1(NEW.conversation_id, '{{}}');
+    UPDATE {schema}.messages AS m SET words_of = {schema}.words_of_v1(NEW.user_id, substr(m.words_of, 7))
+    WHERE m.conversation_id = NEW.conversation_id AND m.words_of IS NOT NULL;
     RETURN NULL;
 END $$;
 
@@ -351,11 +394,12 @@ END $$;
 -- from id, words and p_since, so that it is stored, and once if it is sent again; its seq is returned with a minus sign. What
 -- it calls is named in full: a caller's search_path may have one of its own, and a SET on the
 -- function costs 5 us. (An unnest of several arrays is PostgreSQL's own, and has no other name.)
+-- p_search is the text search configuration by which the messages are to be found, or NULL.
 CREATE FUNCTION {schema}.append_v1(
     p_conversation uuid, p_user text, p_external text, p_dept text, p_title text,
     p_ids uuid[], p_roles text[], p_contents text[], p_bodies text[],
     p_tokens integer[], p_latencies integer[], p_created timestamptz[], p_metadata jsonb[], p_facts jsonb[],
-    p_known uuid[], p_human integer, p_contexts jsonb, p_since bigint, p_own text[], p_make boolean,
+    p_known uuid[], p_human integer, p_contexts jsonb, p_since bigint, p_own text[], p_make boolean, p_search text DEFAULT NULL,
     OUT stamp uuid, OUT before uuid, OUT version bigint, OUT last_seq bigint, OUT last_human_seq bigint,
     OUT stored integer, OUT seqs bigint[]
 ) RETURNS SETOF record LANGUAGE plpgsql AS $$
@@ -369,6 +413,7 @@ DECLARE
     gone bigint[];
     oldest timestamptz := pg_catalog.now(); -- of the batch: a conversation is as old as its messages
     newest timestamptz := pg_catalog.now();
+    words text; -- NULL where nobody is to find them
 BEGIN
     IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM {schema}.refuse_isolation_v1();
@@ -402,6 +447,9 @@ BEGIN
     stamp := c.stamp;
     version := c.version;
     last_human_seq := c.last_human_seq;
+    IF p_search IS NOT NULL THEN
+        words := {schema}.words_of_v1(p_user, p_search);
+    END IF;
 
     FOREACH one IN ARRAY p_known LOOP
         SELECT true INTO known FROM {schema}.messages WHERE conversation_id = p_conversation AND id = one;
@@ -424,9 +472,9 @@ BEGIN
                 FROM unnest(p_ids) AS i (id)));
         END IF;
         INSERT INTO {schema}.messages
-            (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata, facts)
+            (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata, facts, words_of)
         SELECT p_conversation, c.last_seq + pg_catalog.row_number() OVER (ORDER BY m.n), m.id, m.role, m.content, m.body,
-               m.tokens, m.latency, coalesce(m.created, pg_catalog.now()), m.metadata, m.facts
+               m.tokens, m.latency, coalesce(m.created, pg_catalog.now()), m.metadata, m.facts, words
         FROM unnest(p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created, p_metadata, p_facts)
              WITH ORDINALITY AS m (id, role, content, body, tokens, latency, created, metadata, facts, n)
         WHERE (SELECT true FROM {schema}.messages AS old
@@ -440,10 +488,10 @@ BEGIN
         FROM unnest(p_ids, given) WITH ORDINALITY AS i (id, given, n);
     ELSE
         INSERT INTO {schema}.messages
-            (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata, facts)
+            (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata, facts, words_of)
         -- by their numbers: unnest would keep what it makes of each array in a store of its own, which is felt
         SELECT p_conversation, c.last_seq + m.n, p_ids[m.n], p_roles[m.n], p_contents[m.n], p_bodies[m.n],
-               p_tokens[m.n], p_latencies[m.n], coalesce(p_created[m.n], pg_catalog.now()), p_metadata[m.n], p_facts[m.n]
+               p_tokens[m.n], p_latencies[m.n], coalesce(p_created[m.n], pg_catalog.now()), p_metadata[m.n], p_facts[m.n], words
         FROM (SELECT pg_catalog.generate_series(1, pg_catalog.cardinality(p_ids)) AS n) AS m;
         GET DIAGNOSTICS stored = ROW_COUNT;
         IF p_human > 0 THEN
@@ -923,4 +971,201 @@ BEGIN
                   WHERE x.conversation_id = p_conversation AND x.seq > c.cleared);
     RETURN QUERY SELECT d.stamp, d.left_here, d.left_anywhere, c.last_seq - c.gaps, documents
     FROM {schema}.delete_v1(p_conversation, p_user, p_own, p_batch) AS d;
+END $$;
+
+-- Find messages of one user by their words: the one ranking under search and recall. Candidates are all of the user's messages that
+-- have any of the words: how many those are is what a word is worth (rare ones more), so nothing is cut off before it is counted. A word
+-- counts for the messages beside the one it stands in as well, less the further away; of one word that several messages have, the
+-- nearest counts. Titles that the user gave are found as well, at seq -100, where p_titles says so.
+-- p_configs: the text search configurations to look in. The parts of the query are p_texts, each with its kind: 'word' (or several, one
+-- behind the other), 'start' (a word that may go on), 'pairs' (a tsquery of pairs of characters), 'text' (each of its words by itself); and
+-- its sign: 1 where it counts, 2 where it must be there, -1 where it must not. p_direct: only messages with a word of their own in
+-- them. p_roles, p_dept, p_since, p_until, p_conversation, p_apart (a conversation to leave out): which messages, NULL for all.
+-- p_half_life: seconds in which a message loses half of its score, or NULL. p_floor: the least share of the query's worth, from 0 to 1; of a long
+-- query's ten rarest words'.
+-- The page after another: p_weights and p_as_of as that page returned them, so that what is written meanwhile moves nothing, and p_score,
+-- p_told, p_in, p_at, the score, told, conversation and seq of its last row; else NULL. p_limit: how many; p_around: so many neighbours to
+-- either side come along; p_marked: whether words found are between chr(1) and chr(2) in marked.
+-- Returns a row a message, neighbours too: place (from 1) of the one it was found with or beside, found (whether it is that one), its
+-- score, told and share of the whole worth; weights, as_of; below, how many messages with a word in them are under the floor; then the columns of a
+-- message with the name and title of its conversation. Where there is nothing to return but below is not 0, one row with place NULL.
+CREATE FUNCTION {schema}.search_v1(
+    p_user text, p_configs text[], p_kinds text[], p_texts text[], p_signs integer[], p_titles boolean, p_direct boolean,
+    p_roles text[], p_dept text, p_since timestamptz, p_until timestamptz, p_conversation uuid, p_apart uuid,
+    p_half_life double precision, p_floor double precision, p_weights bigint[], p_as_of timestamptz,
+    p_score bigint, p_told timestamptz, p_in uuid, p_at bigint, p_limit integer, p_around integer, p_marked boolean
+) RETURNS TABLE (
+    place bigint, found boolean, score bigint, told timestamptz, share double precision, weights bigint[], as_of timestamptz, below bigint,
+    conversation_id uuid, external_id text, title text, id uuid, seq bigint, role text, content text, body text, tokens_used integer,
+    latency_ms integer, created_at timestamptz, metadata jsonb, facts jsonb, marked text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_bitmapscan = on -- there is no other way to this kind of index
+SET enable_nestloop = off -- but where one thing is looked up for each of others
+AS $$
+#variable_conflict use_column
+DECLARE
+    marking CONSTANT text := concat('HighlightAll=true, StartSel="', chr(1), '", StopSel="', chr(2), '"');
+    moment CONSTANT timestamptz := coalesce(p_as_of, now());
+    queries tsquery[];
+    numbers integer[];
+    configs integer[];
+    signs integer[];
+    needed integer[]; -- how many parts must be there, by configuration
+    heads tsquery[]; -- what is marked, by configuration
+    number integer;
+    last integer := 0;
+    one tsquery;
+    head tsquery;
+    total bigint;
+BEGIN
+    FOR k IN 1..cardinality(p_configs) LOOP
+        needed[k] := 0;
+        head := NULL;
+        FOR n IN 1..cardinality(p_kinds) LOOP
+            FOR one IN
+                SELECT CASE p_kinds[n]
+                    WHEN 'word' THEN phraseto_tsquery(p_configs[k]::regconfig, p_texts[n])
+                    WHEN 'pairs' THEN p_texts[n]::tsquery
+                    WHEN 'start' THEN phraseto_tsquery(p_configs[k]::regconfig, p_texts[n])
+                        || nullif(concat(nullif(phraseto_tsquery('simple', p_texts[n])::text, ''), ':*'), ':*')::tsquery
+                    END
+                WHERE p_kinds[n] <> 'text'
+                UNION ALL
+                SELECT concat('''', replace(w.lexeme, '\', '\\'), '''')::tsquery
+                FROM (SELECT v.lexeme, v.positions[1] AS first FROM unnest(to_tsvector(p_configs[k]::regconfig, p_texts[n])) AS v
+                      ORDER BY first LIMIT 100) AS w
+                WHERE octet_length(w.lexeme) <= 255 AND strpos(w.lexeme, '''') = 0 AND p_kinds[n] = 'text'
+            LOOP
+                CONTINUE WHEN one IS NULL OR numnode(one) = 0;
+                -- a part is one thing in whatever language, and a word of a text is one of its own
+                IF p_kinds[n] = 'text' THEN
+                    last := last + 1;
+                    number := cardinality(p_kinds) + last;
+                ELSE
+                    number := n;
+                END IF;
+                IF p_signs[n] > 0 AND p_kinds[n] <> 'pairs' THEN
+                    head := coalesce(head || one, one);
+                END IF;
+                needed[k] := needed[k] + CASE WHEN p_signs[n] > 1 THEN 1 ELSE 0 END;
+                queries := queries || regexp_replace(one::text, '''([^'']*)''', concat('''',
+                    left({schema}.words_of_v1(p_user, p_configs[k]), 6), '\1'''), 'g')::tsquery;
+                numbers := numbers || number;
+                configs := configs || k;
+                signs := signs || p_signs[n];
+            END LOOP;
+        END LOOP;
+        heads[k] := head;
+    END LOOP;
+    IF p_weights IS NULL THEN
+        SELECT sum(c.last_seq - c.gaps) INTO total FROM {schema}.conversations AS c WHERE c.user_id = p_user;
+    END IF;
+    RETURN QUERY
+    WITH titled AS MATERIALIZED (
+        SELECT c.conversation_id, c.created_at, {schema}.words_v1({schema}.words_of_v1(p_user, k.config), c.title) AS words
+        FROM {schema}.conversations AS c CROSS JOIN unnest(p_configs) AS k (config)
+        WHERE p_titles AND c.user_id = p_user AND c.title_source = 'user'
+    ), everywhere AS MATERIALIZED (
+        SELECT t.number, t.config, t.sign, m.conversation_id, m.seq, m.created_at
+        FROM unnest(queries, numbers, configs, signs) AS t (query, number, config, sign)
+        CROSS JOIN LATERAL (
+            SELECT o.conversation_id, o.seq, o.created_at FROM {schema}.messages AS o
+            WHERE o.words_of IS NOT NULL AND {schema}.words_v1(o.words_of, o.content) @@ t.query OFFSET 0) AS m
+        UNION ALL
+        SELECT t.number, t.config, t.sign, c.conversation_id, -100, c.created_at
+        FROM unnest(queries, numbers, configs, signs) AS t (query, number, config, sign) JOIN titled AS c ON c.words @@ t.query
+    ), mine AS MATERIALIZED (
+        SELECT c.* FROM (SELECT DISTINCT e.conversation_id FROM everywhere AS e) AS d
+        CROSS JOIN LATERAL (
+            SELECT o.conversation_id, o.external_id, o.title, o.dept_id, o.cleared, o.last_seq FROM {schema}.conversations AS o
+            WHERE o.conversation_id = d.conversation_id AND o.user_id = p_user OFFSET 0) AS c
+    ), hits AS MATERIALIZED (
+        SELECT e.* FROM everywhere AS e JOIN mine AS c ON c.conversation_id = e.conversation_id
+        WHERE e.seq > c.cleared OR e.seq = -100
+    ), counted AS (
+        SELECT h.number, count(*) AS messages FROM hits AS h WHERE h.sign > 0 AND h.seq > 0 GROUP BY h.number
+    ), worth AS MATERIALIZED (
+        SELECT t.number, max(t.sign) AS sign, coalesce(p_weights[t.number], round(1000 * ln(1 + greatest(total, max(k.messages))
+            / greatest(coalesce(max(k.messages), 0), 0.5)))::bigint) AS weight
+        FROM unnest(numbers, signs) AS t (number, sign) LEFT JOIN counted AS k ON k.number = t.number
+        WHERE t.sign > 0 GROUP BY t.number
+    ), spread AS MATERIALIZED (
+        SELECT h.conversation_id, h.seq + s.step AS seq, h.number, max(s.part) AS part, max(h.config) FILTER (WHERE s.step = 0) AS config,
+               max(h.created_at) FILTER (WHERE s.step = 0) AS said, max(h.created_at) AS beside
+        FROM hits AS h CROSS JOIN (VALUES (0, 10), (1, 6), (-1, 4), (2, 4), (-2, 3)) AS s (step, part)
+        WHERE h.sign > 0 AND (s.step = 0 OR (h.seq > 0 AND h.created_at <= moment))
+        GROUP BY 1, 2, 3
+    ), scored AS MATERIALIZED (
+        SELECT s.conversation_id, s.seq, sum(w.weight * s.part)::bigint AS score, max(s.config) AS config,
+               count(*) FILTER (WHERE w.sign > 1 AND s.part = 10) AS there, coalesce(max(s.said), max(s.beside)) AS told
+        FROM spread AS s JOIN worth AS w ON w.number = s.number GROUP BY 1, 2
+    ), best AS MATERIALIZED (
+        SELECT s.conversation_id, s.seq, s.told, s.config, c.external_id, c.title, c.cleared, CASE WHEN p_half_life IS NULL THEN s.score ELSE
+               (s.score * power(0.5, greatest(extract(epoch FROM moment - s.told), 0) / p_half_life))::bigint END AS score
+        FROM scored AS s JOIN mine AS c ON c.conversation_id = s.conversation_id
+        WHERE (s.config IS NOT NULL OR NOT p_direct) AND s.there >= coalesce(needed[s.config], 0)
+          AND (s.seq > c.cleared AND s.seq <= c.last_seq OR s.seq = -100)
+          AND (p_dept IS NULL OR c.dept_id = p_dept)
+          AND (p_conversation IS NULL OR c.conversation_id = p_conversation) AND (p_apart IS NULL OR c.conversation_id <> p_apart)
+          AND NOT EXISTS (SELECT FROM hits AS x WHERE x.sign < 0 AND x.conversation_id = s.conversation_id AND x.seq = s.seq)
+    ), whole AS MATERIALIZED (
+        SELECT greatest((SELECT sum(b.weight) * 10 FROM (
+                   SELECT o.weight FROM worth AS o ORDER BY o.weight DESC LIMIT 10) AS b), 1)::double precision AS worth,
+               array_agg((SELECT o.weight FROM worth AS o WHERE o.number = n.n) ORDER BY n.n) AS weights
+        FROM generate_series(1, (SELECT max(o.number) FROM worth AS o)) AS n (n)
+    ), page AS MATERIALIZED (
+        SELECT row_number() OVER () AS place, t.* FROM (
+            SELECT b.* FROM (
+                SELECT o.* FROM best AS o
+                WHERE o.score >= p_floor * (SELECT w.worth FROM whole AS w)
+                  AND (p_score IS NULL OR (o.score, o.told, o.conversation_id, -o.seq) < (p_score, p_told, p_in, -p_at))
+                ORDER BY o.score DESC, o.told DESC, o.conversation_id DESC, o.seq OFFSET 0) AS b
+            LEFT JOIN LATERAL (
+                SELECT true AS there FROM {schema}.messages AS o
+                WHERE o.conversation_id = b.conversation_id AND o.seq = b.seq
+                  AND (p_roles IS NULL OR o.role = ANY (p_roles))
+                  AND (p_since IS NULL OR o.created_at >= p_since) AND (p_until IS NULL OR o.created_at < p_until) OFFSET 0) AS m ON true
+            WHERE m.there OR (b.seq = -100 AND (p_since IS NULL OR b.told >= p_since) AND (p_until IS NULL OR b.told < p_until))
+            ORDER BY b.score DESC, b.told DESC, b.conversation_id DESC, b.seq LIMIT p_limit) AS t
+    ), under AS (
+        SELECT count(*) AS below FROM best AS o WHERE o.config IS NOT NULL AND o.score < p_floor * (SELECT w.worth FROM whole AS w)
+    )
+    SELECT p.place, m.seq IS NOT DISTINCT FROM nullif(p.seq, -100), p.score, p.told, least(p.score / w.worth, 1), w.weights, moment, u.below,
+           p.conversation_id, p.external_id, p.title, m.id, m.seq, m.role, m.content, m.body, m.tokens_used, m.latency_ms,
+           coalesce(m.created_at, p.told), m.metadata, m.facts,
+           CASE WHEN p_marked THEN coalesce(ts_headline(p_configs[p.config]::regconfig,
+               translate(coalesce(left(m.content, 50000), p.title), concat(chr(1), chr(2)), ''), heads[p.config], marking),
+               translate(coalesce(left(m.content, 50000), p.title), concat(chr(1), chr(2)), '')) END
+    FROM under AS u CROSS JOIN whole AS w
+    LEFT JOIN page AS p ON true
+    LEFT JOIN LATERAL (
+        SELECT o.* FROM {schema}.messages AS o
+        WHERE o.conversation_id = p.conversation_id AND o.seq >= p.seq - p_around AND o.seq <= p.seq + p_around AND o.seq > p.cleared
+        ORDER BY o.conversation_id, o.seq OFFSET 0) AS m ON true
+    WHERE p.place IS NOT NULL OR u.below > 0
+    ORDER BY p.place, m.seq;
+END $$;
+
+-- Have messages of a conversation found by their words: those behind p_after, p_batch at most, that are not yet, or in another language.
+-- p_config: the text search configuration, or NULL so that they are found no more. No window holds that, so none is told.
+-- Returns the last seq it looked at, or NULL when there are no more.
+CREATE FUNCTION {schema}.index_v1(p_conversation uuid, p_user text, p_config text, p_after bigint, p_batch bigint) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    c {schema}.conversations;
+    words CONSTANT text := {schema}.words_of_v1(p_user, p_config);
+    upto bigint;
+BEGIN
+    SELECT * INTO c FROM {schema}.hold_v1(p_conversation, p_user);
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    SELECT max(b.seq) INTO upto FROM (
+        SELECT m.seq FROM {schema}.messages AS m
+        WHERE m.conversation_id = p_conversation AND m.seq > greatest(p_after, c.cleared)
+        ORDER BY m.conversation_id, m.seq LIMIT p_batch) AS b;
+    UPDATE {schema}.messages AS m SET words_of = words
+    WHERE m.conversation_id = p_conversation AND m.seq > greatest(p_after, c.cleared) AND m.seq <= upto AND m.words_of IS DISTINCT FROM words;
+    RETURN upto;
 END $$;

@@ -1,0 +1,282 @@
+"""What was said, found again: by people who search, and by agents that recall. One ranking under both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal, TypeAlias
+from uuid import UUID
+
+from langchain_core.messages import BaseMessage
+
+from convmemory._async.postgres_store import AsyncPostgresStore
+from convmemory.arguments import (
+    ConversationRef,
+    checked_limit,
+    checked_roles,
+    checked_share,
+    key_of,
+    optional_id,
+    optional_moment,
+    optional_span,
+)
+from convmemory.errors import InvalidArgument
+from convmemory.ids import checked_id
+from convmemory.models import Message, Page
+from convmemory.search_results import Recalled, SearchHit
+from convmemory.storage.search_queries import asked, typed
+from convmemory.storage.search_rows import FIRST_PAGE, page_of, read_cursor, recalled
+from convmemory.windows.window_size import TokenCounter
+
+FLOOR: Final = 0.1
+"""Of a question's worth: below it nobody would say that a message has to do with it. On LoCoMo it costs no recall."""
+_STRETCH: Final = 1_000
+_BATCH: Final = 1_000
+_FIRST: Final = UUID(int=0)
+_EVER: Final = datetime.max.replace(tzinfo=UTC)
+
+Progress: TypeAlias = Callable[[int], object]
+"""Called with how many messages have been looked at so far."""
+
+
+class AsyncSearch:
+    """One user's messages and titles by their words. ``memory.search`` gives it; the setting ``search`` must not be off."""
+
+    def __init__(self, postgres: AsyncPostgresStore) -> None:
+        self._postgres = postgres
+
+    async def messages(
+        self,
+        query: str,
+        *,
+        user_id: str,
+        limit: int = 20,
+        cursor: str | None = None,
+        match: Literal["all", "any"] = "all",
+        roles: Iterable[str] | None = None,
+        dept_id: str | None = None,
+        since: datetime | timedelta | None = None,
+        until: datetime | timedelta | None = None,
+        conversation_id: ConversationRef | None = None,
+    ) -> Page[SearchHit]:
+        """Messages of a user's conversations, and titles the user gave, that have the words of a query; best first, then newest.
+
+        Words "in quotes" stand side by side, a word with ``-`` before it must not be there, and the last word may go on, as
+        people type. A query without a word finds nothing. Pages stay as they were when the first one was read.
+
+        Args:
+            query: What was typed, at most 1,000 characters.
+            user_id: Whose conversations.
+            limit: 1 to 1,000 hits a page.
+            cursor: The ``next_cursor`` of the page before, of the same query.
+            match: ``"all"`` words must be there, or ``"any"`` (those in quotes must be all the same).
+            roles: Only messages of these, such as ``["human"]`` or ``["user"]``, and no titles.
+            dept_id: Only conversations of this department.
+            since: Only what was said at this time or later; a ``timedelta`` is how long ago.
+            until: Only what was said before this time.
+            conversation_id: Only this one.
+
+        Raises:
+            ConfigurationError: The setting ``search`` is off.
+        """
+        if match not in ("all", "any"):
+            raise InvalidArgument("match", f"must be 'all' or 'any', not {match!r:.40}")
+        user, size = checked_id("user_id", user_id), checked_limit("limit", limit, 1_000)
+        parts, page = typed(query, every=match == "all"), read_cursor(cursor)
+        where = await self._where(
+            user, roles=roles, dept_id=dept_id, since=since, until=until, within=conversation_id
+        )
+        how = {"titles": roles is None, "direct": True, "half_life": None, "floor": 0.0, "around": 0}
+        how |= {"limit": size + 1, "marked": True}
+        rows = await self._postgres.search(user, parts, {**where, **how, **page})
+        return page_of(rows, size, parts)
+
+    async def recall(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        user_id: str,
+        roles: Iterable[str] | None = None,
+        dept_id: str | None = None,
+        since: datetime | timedelta | None = None,
+        until: datetime | timedelta | None = None,
+        conversation_id: ConversationRef | None = None,
+        apart_from: ConversationRef | None = None,
+        neighbours: int = 0,
+        max_tokens: int | None = None,
+        token_counter: TokenCounter | None = None,
+        floor: float = FLOOR,
+        half_life: timedelta | None = None,
+    ) -> Recalled:
+        """The messages of a user's conversations that answer a question best, those next to the words it has as well.
+
+        Nothing, where nothing has a word of it. How it ranks, and how well, is told under "How search works".
+
+        Args:
+            query: A question, or any text.
+            k: 1 to 1,000 messages.
+            user_id: Whose conversations.
+            roles: Only messages of these, such as ``["human"]`` or ``["user"]``.
+            dept_id: Only conversations of this department.
+            since: Only what was said at this time or later; a ``timedelta`` is how long ago.
+            until: Only what was said before this time.
+            conversation_id: Only this one.
+            apart_from: Not this one, such as the one that is going on.
+            neighbours: 0 to 20 messages to either side come along with each, in ``beside``.
+            max_tokens: Stop before there are more tokens than this.
+            token_counter: Counts them; without it a token is four characters.
+            floor: The least share of the question's worth, 0 to 1; what is below is counted in ``below``.
+            half_life: Time in which a message loses half of its score; ``None``: old is as good as new.
+
+        Raises:
+            ConfigurationError: The setting ``search`` is off.
+        """
+        user, size = checked_id("user_id", user_id), checked_limit("k", k, 1_000)
+        if neighbours != 0:
+            checked_limit("neighbours", neighbours, 20)
+        tokens = None if max_tokens is None else checked_limit("max_tokens", max_tokens, 2**31)
+        span = optional_span("half_life", half_life)
+        parts = asked(query)
+        where = await self._where(
+            user,
+            roles=roles,
+            dept_id=dept_id,
+            since=since,
+            until=until,
+            within=conversation_id,
+            apart=apart_from,
+        )
+        how: dict[str, Any] = {"titles": False, "direct": False, "half_life": span, "around": neighbours}
+        how |= {"floor": checked_share("floor", floor), "limit": size, "marked": False}
+        rows = await self._postgres.search(user, parts, {**where, **how, **FIRST_PAGE})
+        return recalled(rows, tokens, _counts(token_counter))
+
+    async def index(self, *, progress: Progress | None = None) -> int:
+        """Have everybody's messages found as the setting ``search`` says, also those stored before it said so; how many were looked at.
+
+        For operators, once after the setting was changed; "off" takes them out of the index. Small transactions, so that
+        nobody waits; run it again if it breaks off.
+        """
+        looked, after = 0, _FIRST
+        while True:
+            found, last = await self._postgres.walk_conversations(after, _EVER, None, _STRETCH)
+            for key in found:
+                seq: int | None = 0
+                while seq is not None:
+                    before = seq
+                    seq = await self._postgres.index_conversation(key, before, _BATCH)
+                    looked += 0 if seq is None else seq - before
+                    if progress is not None:
+                        progress(looked)
+            if last is None:
+                return looked
+            after = last
+
+    async def _where(
+        self,
+        user_id: str,
+        *,
+        roles: Iterable[str] | None,
+        dept_id: str | None,
+        since: datetime | timedelta | None,
+        until: datetime | timedelta | None,
+        within: ConversationRef | None,
+        apart: ConversationRef | None = None,
+    ) -> dict[str, Any]:
+        return {
+            "roles": checked_roles("roles", roles),
+            "dept_id": optional_id("dept_id", dept_id),
+            "since": optional_moment("since", since),
+            "until": optional_moment("until", until),
+            "within": await self._row(within, user_id),
+            "apart": await self._row(apart, user_id),
+        }
+
+    async def _row(self, conversation: ConversationRef | None, user_id: str) -> UUID | None:
+        if conversation is None:
+            return None
+        key = key_of(conversation, user_id)
+        await self._postgres.settle(key)
+        return key.uuid
+
+
+def _counts(counter: TokenCounter | None) -> Callable[[Message], int]:
+    if counter is None:
+        return lambda message: len(message.content) // 4 + 1
+    count = counter
+    return lambda message: count(_one(message))
+
+
+def _one(message: Message) -> list[BaseMessage]:
+    return [message.message]
+
+
+class AsyncUserSearch:
+    """The same for one user, as ``memory.for_user(user_id).search`` gives it."""
+
+    def __init__(self, search: AsyncSearch, user_id: str) -> None:
+        self._search = search
+        self._user_id = user_id
+
+    async def messages(
+        self,
+        query: str,
+        *,
+        limit: int = 20,
+        cursor: str | None = None,
+        match: Literal["all", "any"] = "all",
+        roles: Iterable[str] | None = None,
+        dept_id: str | None = None,
+        since: datetime | timedelta | None = None,
+        until: datetime | timedelta | None = None,
+        conversation_id: ConversationRef | None = None,
+    ) -> Page[SearchHit]:
+        """Messages and titles of the user that have the words of a query; see ``AsyncSearch.messages``."""
+        return await self._search.messages(
+            query,
+            user_id=self._user_id,
+            limit=limit,
+            cursor=cursor,
+            match=match,
+            roles=roles,
+            dept_id=dept_id,
+            since=since,
+            until=until,
+            conversation_id=conversation_id,
+        )
+
+    async def recall(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        roles: Iterable[str] | None = None,
+        dept_id: str | None = None,
+        since: datetime | timedelta | None = None,
+        until: datetime | timedelta | None = None,
+        conversation_id: ConversationRef | None = None,
+        apart_from: ConversationRef | None = None,
+        neighbours: int = 0,
+        max_tokens: int | None = None,
+        token_counter: TokenCounter | None = None,
+        floor: float = FLOOR,
+        half_life: timedelta | None = None,
+    ) -> Recalled:
+        """The user's messages that answer a question best; see ``AsyncSearch.recall``."""
+        return await self._search.recall(
+            query,
+            k,
+            user_id=self._user_id,
+            roles=roles,
+            dept_id=dept_id,
+            since=since,
+            until=until,
+            conversation_id=conversation_id,
+            apart_from=apart_from,
+            neighbours=neighbours,
+            max_tokens=max_tokens,
+            token_counter=token_counter,
+            floor=floor,
+            half_life=half_life,
+        )

@@ -1,0 +1,211 @@
+"""Between rows of ``search_messages.sql`` and what is told of them: pages and their cursors, snippets, what is recalled."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any, Final
+from uuid import UUID
+
+from convmemory.errors import InvalidArgument
+from convmemory.models import Message, Page
+from convmemory.search_results import Recalled, Recollection, SearchHit
+from convmemory.storage.postgres_rows import message_of
+from convmemory.storage.search_queries import Part
+
+_BEGIN, _END = "\1", "\2"
+_SNIPPET: Final = 200
+_BEFORE: Final = 60
+FIRST_PAGE: Final[dict[str, Any]] = dict.fromkeys(["weights", "as_of", "score", "told", "last_in", "last_at"])
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of ``search_messages.sql``."""
+
+    place: int | None
+    found: bool
+    score: int
+    told: datetime
+    share: float
+    weights: list[int]
+    as_of: datetime
+    below: int
+    conversation: UUID
+    external_id: str | None
+    title: str | None
+    marked: str | None
+    message: Sequence[Any]
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> Row:
+        """Read it."""
+        columns: list[Any] = [*row[:12], row[12:]]
+        return cls(*columns)
+
+    @property
+    def name(self) -> str:
+        """The conversation as it is called."""
+        return self.external_id or str(self.conversation)
+
+    @property
+    def seq(self) -> int | None:
+        """The place of the message; ``None`` of a title."""
+        seq: int | None = self.message[1]
+        return seq
+
+    def cursor(self) -> str:
+        """Where the page behind this row begins, with what the ranking was made of, so that it stays the same."""
+        place = [self.score, self.told.isoformat(), self.conversation.hex, self.seq, self.weights]
+        return base64.urlsafe_b64encode(
+            json.dumps([*place, self.as_of.isoformat()], separators=(",", ":")).encode()
+        ).decode()
+
+
+def read_cursor(cursor: object) -> dict[str, Any]:
+    """The place a cursor names, as parameters of ``search_messages.sql``.
+
+    Raises:
+        InvalidArgument: It is not a cursor that a page gave.
+    """
+    if cursor is None:
+        return FIRST_PAGE
+    try:
+        if not isinstance(cursor, str):
+            raise TypeError  # noqa: TRY301 - one answer to whatever is none
+        score, told, conversation, seq, weights, as_of = json.loads(base64.urlsafe_b64decode(cursor))
+        return {
+            "score": _number(score),
+            "told": datetime.fromisoformat(told),
+            "last_in": UUID(conversation),
+            "last_at": -100 if seq is None else _number(seq),
+            "weights": [None if weight is None else _number(weight) for weight in weights],
+            "as_of": datetime.fromisoformat(as_of),
+        }
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InvalidArgument("cursor", "must be the next_cursor of a page, unchanged") from error
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or not -(2**62) < value < 2**62:
+        raise ValueError(value)
+    return value
+
+
+def page_of(rows: Sequence[Row], limit: int, parts: Sequence[Part]) -> Page[SearchHit]:
+    """A page of hits; of rows there is one more where another page comes after."""
+    found = [row for row in rows if row.place is not None]
+    sought = [_run(part.text) for part in parts if part.kind == "pairs" and part.sign > 0]
+    more = found[limit - 1].cursor() if len(found) > limit else None
+    return Page[SearchHit].built(items=tuple(_hit(row, sought) for row in found[:limit]), next_cursor=more)
+
+
+def _run(query: str) -> str:
+    """The run that a query of pairs was made of."""
+    first, *others = query.removesuffix(":*").strip("'").split("' <-> '")
+    return first + "".join(pair[1:] for pair in others)
+
+
+def _hit(row: Row, sought: Sequence[str]) -> SearchHit:
+    snippet, highlights = snippet_of(row.marked or "", sought)
+    row_id, seq, role, *_, created, _, _, _ = row.message
+    return SearchHit.built(
+        conversation_id=row.name,
+        title=row.title,
+        seq=seq,
+        message_id=row_id,
+        role=role,
+        created_at=created,
+        snippet=snippet,
+        highlights=highlights,
+        rank=round(row.share, 6),
+    )
+
+
+def snippet_of(marked: str, sought: Sequence[str] = ()) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """The part of a text where the words found stand closest to its beginning, and where in it they are, from and to.
+
+    ``marked`` has them between marks; runs of scripts without spaces are ``sought`` in it.
+    """
+    text, spans = _unmarked(marked)
+    for run in sought:
+        place = text.find(run)
+        while place >= 0:
+            spans.append((place, place + len(run)))
+            place = text.find(run, place + len(run))
+    spans = _merged(spans)
+    start = 0 if not spans or spans[0][1] <= _SNIPPET else _word_at(text, spans[0][0] - _BEFORE)
+    end = len(text) if len(text) <= start + _SNIPPET else _word_end(text, start + _SNIPPET, start)
+    inside = tuple((a - start, min(b, end) - start) for a, b in spans if a >= start and a < end)
+    return text[start:end], inside
+
+
+def _unmarked(marked: str) -> tuple[str, list[tuple[int, int]]]:
+    pieces = marked.split(_BEGIN)
+    text, spans = pieces[0], []
+    for piece in pieces[1:]:
+        word, _, rest = piece.partition(_END)
+        spans.append((len(text), len(text) + len(word)))
+        text += word + rest
+    return text, spans
+
+
+def _merged(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _word_at(text: str, place: int) -> int:
+    """The beginning of the word behind a place, if there is one near."""
+    space = text.find(" ", max(place, 0), max(place, 0) + _BEFORE // 2)
+    return max(place, 0) if space < 0 else space + 1
+
+
+def _word_end(text: str, place: int, start: int) -> int:
+    space = text.rfind(" ", start + _SNIPPET // 2, place + 1)
+    return place if space < 0 else space
+
+
+def recalled(rows: Sequence[Row], max_tokens: int | None, count: Callable[[Message], int]) -> Recalled:
+    """What was found, best first, each with its neighbours; a message that was told already is not told again.
+
+    With ``max_tokens`` what fits: the first that does not ends it, and neighbours are left out before what was found is.
+    """
+    below = rows[0].below if rows else 0
+    left = max_tokens
+    groups = [list(group) for place, group in groupby(rows, lambda row: row.place) if place is not None]
+    told = {(row.conversation, row.seq) for group in groups for row in group if row.found}
+    kept: list[Recollection] = []
+    for group in groups:
+        [best] = [row for row in group if row.found]
+        message = message_of(best.name, best.message)
+        if left is not None:
+            left -= count(message)
+            if left < 0:
+                break
+        beside: list[Message] = []
+        for row in group:
+            if (row.conversation, row.seq) in told:
+                continue
+            neighbour = message_of(row.name, row.message)
+            if left is not None:
+                if count(neighbour) > left:
+                    continue
+                left -= count(neighbour)
+            told.add((row.conversation, row.seq))
+            beside.append(neighbour)
+        kept.append(
+            Recollection.built(
+                message=message, title=best.title, score=round(best.share, 6), beside=tuple(beside)
+            )
+        )
+    return Recalled.built(items=tuple(kept), below=below)
