@@ -3,8 +3,8 @@
     scripts/package-check [--release]
 
 The sdist alone makes the very wheel that this tree makes, without an index; the suite can be collected in it. The wheel is
-installed with ``[cli,embedded]`` where no checkout is on the path, and plays ``convmemory demo`` there on the servers that
-the extras bring. Prints a line per step and exits 1 if anything was found.
+installed with ``[serve]`` where no checkout is on the path, plays ``convmemory demo`` there on the servers that the extras
+bring, and serves the page with all its files. Prints a line per step and exits 1 if anything was found.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ import venv
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from urllib.request import urlopen
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = "cli,embedded"
+EXTRAS = "serve"
 UNPUBLISHED = {".gitignore", "PKG-INFO"}
 """What a build backend puts into an sdist by itself, whether or not we list it."""
 STRAY = re.compile(
@@ -244,6 +245,30 @@ class Check:
             return []
         return [f"the demo showed no window in Redis: {said[-500:]}"]
 
+    def page(self) -> list[str]:
+        """``convmemory serve`` with every file that the page names: a wheel without them would pass everything else."""
+        serve = (self.python.parent / "convmemory", "serve", "--demo", "--json", "--port", "0")
+        environment = {
+            "PATH": str(self.python.parent),
+            "CONVMEMORY_BINARIES": "wheels",
+            "HOME": str(self.place),
+        }
+        with subprocess.Popen(
+            serve, cwd=self.place, env=environment, stdout=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                address = json.loads(process.stdout.readline() if process.stdout else "")["address"]
+                names = [path.name for path in (ROOT / "src/convmemory/api/viewer/page").iterdir()]
+                paths = ["/", "/login", *(f"/files/{name}" for name in names if not name.endswith(".html"))]
+                found = []
+                for path in paths:
+                    with urlopen(f"{address}{path}", timeout=10) as answer:  # noqa: S310 - an address of our own
+                        if not answer.read():
+                            found.append(f"the page's {path} is empty")
+            finally:
+                process.terminate()
+        return [*found, *([f"serve ended with {process.returncode}"] if process.returncode else [])]
+
 
 def main(words: Iterable[str]) -> int:
     """The command line."""
@@ -257,6 +282,7 @@ def main(words: Iterable[str]) -> int:
             ("install", check.install),
             ("package", check.installed),
             ("demo", check.demo),
+            ("page", check.page),
         ]
         if "--release" in words:
             steps.insert(0, ("release", lambda: release_findings(ROOT)))

@@ -25,8 +25,10 @@ UNPREFIXED: Final = frozenset(
     }
 )
 """Settings that are also read without the prefix, under the names a whole deployment shares."""
-ELSEWHERE: Final = frozenset({"CONVMEMORY_BINARIES", "CONVMEMORY_POSTGRES_BIN", "CONVMEMORY_REDIS_BIN"})
-"""Variables of ours that are no settings: those of the embedded servers."""
+ELSEWHERE: Final = frozenset(
+    {"CONVMEMORY_BINARIES", "CONVMEMORY_POSTGRES_BIN", "CONVMEMORY_REDIS_BIN", "CONVMEMORY_SERVE_TOKEN"}
+)
+"""Variables of ours that are no settings: those of the embedded servers, and of ``convmemory serve``."""
 _FOR_TESTS: Final = "CONVMEMORY_TEST_"
 _SERVICE_LINK: Final = re.compile(
     r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$"

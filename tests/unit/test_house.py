@@ -12,7 +12,7 @@ MAP = (ROOT / "docs/explanation/house.md").read_text("utf-8")
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
 ROOMS = sorted(
     path.relative_to(PACKAGE).as_posix()
-    for path in (*PACKAGE.iterdir(), PACKAGE / "api/chat")
+    for path in (*PACKAGE.iterdir(), PACKAGE / "api/chat", PACKAGE / "api/viewer")
     if (path / "__init__.py").exists() and path.name not in {"_async", "_sync", "cli", "embedded"}
 )
 

@@ -5,6 +5,8 @@
 Every route acts for the user that the application's own dependency names, and reaches nobody else's.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from convmemory.errors import MissingExtra
 
 try:
@@ -16,4 +18,18 @@ from convmemory.api.chat.route import create_chat_router
 from convmemory.api.chat.runnables import ChatTurn
 from convmemory.api.router import create_router
 
-__all__ = ["ChatTurn", "create_chat_router", "create_router"]
+if TYPE_CHECKING:
+    from convmemory.api.viewer.route import create_viewer
+
+__all__ = ["ChatTurn", "create_chat_router", "create_router", "create_viewer"]
+
+
+def __getattr__(name: str) -> Any:
+    """The viewer, which needs another extra, when it is asked for."""
+    if name != "create_viewer":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from convmemory.api.viewer.route import create_viewer  # noqa: PLC0415 - see above
+    except ImportError as error:
+        raise MissingExtra("convmemory.api.create_viewer", "viewer") from error
+    return create_viewer

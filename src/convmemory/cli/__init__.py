@@ -10,6 +10,7 @@ import convmemory
 from convmemory.cli import cache, check, history, retention, schema
 from convmemory.cli.commands import Command, Commands
 from convmemory.cli.demo import demo
+from convmemory.cli.serve import serve
 
 app: Final = Typer(
     name="convmemory",
@@ -20,6 +21,7 @@ app: Final = Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(cls=Command)(demo)
+app.command(cls=Command)(serve)
 app.command(cls=Command)(schema.init)
 app.add_typer(schema.app, name="schema")
 app.command(cls=Command)(check.check)
