@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from convmemory.models import RetrievedContext as RetrievedContext
     from convmemory.models import Session as Session
     from convmemory.models import TierReport as TierReport
+    from convmemory.recalling import recall_tool as recall_tool
     from convmemory.search_results import Recalled as Recalled
     from convmemory.search_results import Recollection as Recollection
     from convmemory.search_results import SearchHit as SearchHit
@@ -58,6 +59,8 @@ _HOMES: Final = {
     # LangChain's chat history over the two stores
     "TieredChatMessageHistory": "convmemory.history",
     "thread_as_conversation": "convmemory.chains.run_config",
+    # a tool for agents
+    "recall_tool": "convmemory.recalling",
     "PostgresStore": "convmemory._sync.postgres_store",
     "AsyncPostgresStore": "convmemory._async.postgres_store",
     "RedisStore": "convmemory._sync.redis_store",

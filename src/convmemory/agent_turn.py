@@ -32,6 +32,7 @@ class AgentTurn:
     ``there`` whether there is one. ``known`` are the ids that are not to be stored: earlier turns', or erased since.
     ``pending`` waits to be stored, in the order it was
     met; ``stored`` is what this run has stored, and where. ``alone`` leaves an agent alone that another one calls.
+    ``recalled`` is a question that past conversations were asked, and what the model is shown of what was found.
     """
 
     window: list[BaseMessage] = field(default_factory=list)
@@ -43,6 +44,7 @@ class AgentTurn:
     pending: dict[str, BaseMessage] = field(default_factory=dict)
     stored: dict[str, tuple[int, Encoded]] = field(default_factory=dict)
     changes: list[Revision] = field(default_factory=list)
+    recalled: tuple[str, BaseMessage | None] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     async_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _order: list[str] = field(default_factory=list)

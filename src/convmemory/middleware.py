@@ -13,11 +13,12 @@ from typing import Any, Literal, cast
 from weakref import WeakKeyDictionary
 
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables.config import run_in_executor
 
 from convmemory._async.memory import AsyncConversationMemory
 from convmemory._sync.memory import ConversationMemory
 from convmemory.agent_turn import AgentTurn
-from convmemory.arguments import Size, checked_telemetry
+from convmemory.arguments import Size, checked_limit, checked_telemetry
 from convmemory.chains.lost_input import listen_to_chains
 from convmemory.chains.recorder import RECORDER, listen
 from convmemory.chains.run_config import conversation_missing, told_conversation
@@ -26,6 +27,8 @@ from convmemory.drafts import drafts_of
 from convmemory.errors import AsyncOnly, ConfigurationError, InvalidArgument, MissingExtra
 from convmemory.history import TieredChatMessageHistory
 from convmemory.models import Telemetry
+from convmemory.recalled_block import question_in, shown_before
+from convmemory.search_results import Recalled
 from convmemory.windows.window_size import TokenCounter
 
 try:
@@ -96,9 +99,12 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         store: ``"turn"`` stores a turn when it is done; ``"step"`` after each step, and a call before its tool runs.
         save_partial: Keep what came of an answer whose reader went away or whose model broke off, marked
             ``response_metadata["partial"]``. No guardrail has seen it.
+        recall: Show the model so many messages of the user's past conversations that answer the question, in a marked block before it;
+            they are stored nowhere.
 
     Raises:
         InvalidArgument: ``memory`` is none, or ``mode`` is neither.
+        ConfigurationError: ``recall`` is asked for, and the setting ``search`` is off.
     """
 
     def __init__(
@@ -115,6 +121,7 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         telemetry: Telemetry = True,
         store: Store = "turn",
         save_partial: bool = False,
+        recall: int = 0,
     ) -> None:
         super().__init__()
         if not isinstance(memory, ConversationMemory | AsyncConversationMemory):
@@ -133,6 +140,11 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             )  # in turns: one of an agent's may be many messages
         self._window: dict[str, Any] = {"max_messages": max_messages, "max_turns": max_turns}
         self._window |= {"max_tokens": max_tokens, "token_counter": token_counter}
+        self._recalls = 0 if recall == 0 else checked_limit("recall", recall, 100)
+        if self._recalls and not memory.settings.search_configurations:
+            raise ConfigurationError(
+                "recall: needs the setting search (CONVMEMORY_SEARCH), such as 'english'"
+            )
         self._saves_partial = save_partial
         self._injects = mode == "window"
         self._telemetry = checked_telemetry(telemetry)
@@ -160,6 +172,8 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         turn = self._store(request.state)
         if turn.alone:
             return handler(request)
+        if self._is_unasked(turn, request.messages):
+            turn.recalled = self._recalled(turn, request.messages, self._found_by(turn, request.messages))
         with self._shown(request, turn) as shown:
             response = handler(shown)
         turn.answered(response.result)
@@ -174,6 +188,9 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         turn = await self._astore(request.state)
         if turn.alone:
             return await handler(request)
+        if self._is_unasked(turn, request.messages):
+            found = await self._afound_by(turn, request.messages)
+            turn.recalled = self._recalled(turn, request.messages, found)
         with self._shown(request, turn) as shown:
             response = await handler(shown)
         turn.answered(response.result)
@@ -250,17 +267,48 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     def _shown(self, request: ModelRequest[Any], turn: AgentTurn) -> Iterator[ModelRequest[Any]]:
         """The request with the window in it. What others do to its list of messages they do to the state's, as without us."""
         window = turn.shown(request.messages) if self._injects else []
-        if not window:
+        block = turn.recalled[1] if turn.recalled is not None else None
+        if not window and block is None:
             yield request
             return
         messages = [*window, *request.messages]
-        ours = {id(message) for message in window}
+        if block is not None:
+            messages.insert(len(window) + question_in(request.messages)[0], block)
+        ours = {id(message) for message in (*window, block)}
         try:
             yield request.override(messages=messages)
         finally:
             left: list[Any] = [message for message in messages if id(message) not in ours]
             if list(map(id, left)) != list(map(id, request.messages)):
                 request.messages[:] = left
+
+    def _is_unasked(self, turn: AgentTurn, messages: list[Any]) -> bool:
+        """Whether past conversations are still to be asked what the user asks now."""
+        at, question = question_in(messages)
+        return bool(self._recalls and at >= 0) and (turn.recalled is None or turn.recalled[0] != question)
+
+    def _found_by(self, turn: AgentTurn, messages: list[Any]) -> Recalled:
+        return cast("ConversationMemory", self._memory).search.recall(**self._wanted(turn, messages))
+
+    async def _afound_by(self, turn: AgentTurn, messages: list[Any]) -> Recalled:
+        if isinstance(self._memory, AsyncConversationMemory):
+            return await self._memory.search.recall(**self._wanted(turn, messages))
+        return await run_in_executor(None, self._found_by, turn, messages)
+
+    def _wanted(self, turn: AgentTurn, messages: list[Any]) -> dict[str, Any]:
+        """A few more than are shown: what the model sees anyway is left out."""
+        seen = len(turn.window) + len(messages)
+        return {
+            "query": question_in(messages)[1],
+            "user_id": self._given("user_id"),
+            "k": min(self._recalls + seen, 1_000),
+        }
+
+    def _recalled(
+        self, turn: AgentTurn, messages: list[Any], found: Recalled
+    ) -> tuple[str, BaseMessage | None]:
+        window = turn.window if self._injects else []
+        return question_in(messages)[1], shown_before(messages, found, self._recalls, window)
 
     def _told(self, turn: AgentTurn) -> Told:
         return RECORDER.tell(_agent_run(), drafts_of(list(turn.pending.values())), self._telemetry)

@@ -26,8 +26,16 @@ async def make_app(schema, colour, database_url, redis_url, key_prefix):
     """A function that makes an application over a memory of this colour, and a client of it."""
     opened = []
 
-    async def made(postgres=database_url, redis=redis_url, roles=("user", "assistant"), **options):
-        settings = {"db_schema": schema, "key_prefix": key_prefix, "pool_timeout": 0.5, "redis_timeout": 0.3}
+    async def made(
+        postgres=database_url, redis=redis_url, roles=("user", "assistant"), search="off", **options
+    ):
+        settings = {
+            "search": search,
+            "db_schema": schema,
+            "key_prefix": key_prefix,
+            "pool_timeout": 0.5,
+            "redis_timeout": 0.3,
+        }
         if colour == "awaited":
             memory = await AsyncConversationMemory.from_url(postgres, redis, **settings).open()
         else:
@@ -193,7 +201,8 @@ async def test_somebody_elses_is_as_good_as_none(client, method, path, body):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body"), [*ROUTES, ("GET", "/conversations", None), ("POST", "/sessions", None)]
+    ("method", "path", "body"),
+    [*ROUTES, ("GET", "/search?q=x", None), ("GET", "/conversations", None), ("POST", "/sessions", None)],
 )
 async def test_a_stranger_is_told_what_the_application_says(client, method, path, body):
     answer = await client.request(method, path.format(id="c"), json=body, headers=as_user(""))
@@ -205,6 +214,43 @@ async def test_a_stranger_is_told_what_the_application_says(client, method, path
         "status": 401,
         "detail": "log in first",
     }
+
+
+async def test_search_finds_what_is_ones_own(make_app):
+    client = await make_app(search="english")
+    for user in ("ada", "bob"):
+        said = {"role": "user", "content": f"{user} likes <b>zebras</b>"}
+        for name in ("a", "b", "c"):
+            await client.post(f"/conversations/{name}/messages", json=said, headers=as_user(user))
+
+    page = (await client.get("/search", params={"q": "zebra", "limit": 2, "role": "user"})).json()
+    rest = (await client.get("/search", params={"q": "zebra", "cursor": page["next_cursor"]})).json()
+
+    hits = page["items"] + rest["items"]
+    assert [(hit["conversation_id"], hit["seq"]) for hit in hits] == [("c", 1), ("b", 1), ("a", 1)]
+    assert {hit["snippet"] for hit in hits} == {"ada likes <b>zebras</b>"}
+    assert [hits[0]["snippet"][a:b] for a, b in hits[0]["highlights"]] == ["zebras"]
+    assert rest["next_cursor"] is None
+    only = {"q": "zebra", "conversation_id": "b", "since": "2024-01-01T00:00:00Z", "match": "any"}
+    assert [hit["conversation_id"] for hit in (await client.get("/search", params=only)).json()["items"]] == [
+        "b"
+    ]
+    assert (await client.get("/search")).json() == {"items": [], "next_cursor": None}
+    wrong = [
+        {"q": "x" * 1001},
+        {"cursor": "x"},
+        {"since": "2024-01-01T00:00:00"},
+        {"match": "some"},
+        {"limit": 0},
+    ]
+    for query in wrong:
+        assert (await client.get("/search", params=query)).status_code == 422
+
+
+async def test_search_says_where_it_is_off(client):
+    answer = await client.get("/search", params={"q": "x"})
+
+    assert (answer.status_code, answer.json()["detail"]) == (501, "search is off here")
 
 
 async def test_a_login_that_names_nobody_is_no_login(schema, database_url, redis_url, key_prefix):

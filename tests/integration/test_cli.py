@@ -624,3 +624,57 @@ def test_prune_says_what_an_age_is(run, memory, wrong, named):
 
     assert done.exit_code == 2
     assert named in " ".join(re.sub(r"[^ -~]", " ", done.stderr).split())
+
+
+def test_search_indexes_what_was_stored_and_finds_it(run, memory):
+    memory.save_message("c", "user", "the budget is due\non Friday \x1b[31mred", user_id="maria")
+    memory.save_message("d", "user", "a budget", user_id="maria")
+
+    indexed = run("search", "--index", "--language", "english")
+    assert (indexed.exit_code, indexed.stdout) == (
+        0,
+        "looked at 2 messages: they are found as 'english' says\n",
+    )
+    done = run("search", "budget due", "--user", "maria", CONVMEMORY_SEARCH="english")
+    assert done.exit_code == 0, done.output
+    assert "the budget is due on Friday" in done.stdout
+    assert "\x1b[31m" not in done.stdout
+    lines = run("search", "budgets", "-u", "maria", "-n", "1", "--json", "--language", "english")
+    [hit] = map(json.loads, lines.stdout.splitlines())
+    assert (hit["conversation_id"], hit["seq"], hit["highlights"]) == ("d", 1, [[2, 8]])
+    cursor = lines.stderr.split("--cursor ")[1].strip()
+    rest = run("search", "budgets", "-u", "maria", "--cursor", cursor, "--language", "english")
+    assert "c  human" in rest.stdout
+    first = run("search", "budgets", "-u", "maria", "-n", "1", "--language", "english")
+    assert "--cursor" in first.stdout
+
+
+def test_search_recalls(run, memory):
+    with_search = ("--user", "maria", "--recall", "--language", "english")
+    memory.save_messages("c", ["what is due when?", "the budget, on Friday"], user_id="maria")
+    run("search", "--index", "--language", "english")
+
+    assert "on Friday" in run("search", "when is it due?", *with_search).stdout
+    [first, _] = map(json.loads, run("search", "when is it due?", *with_search, "--json").stdout.splitlines())
+    assert (first["message"]["seq"], first["score"]) == (1, 1)
+    assert "body" not in first["message"]
+    nothing = run("search", "quantum", *with_search)
+    assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (0, "", "nothing was found\n")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "named"),
+    [
+        ((), 2, "QUERY or --index"),
+        (("x", "--index"), 2, "QUERY or --index"),
+        (("x",), 2, "--user"),
+        (("x", "--user", "maria", "--language", "off"), 1, "is off"),
+        (("x", "--user", "maria", "--language", "klingon"), 1, "no text search configuration 'klingon'"),
+        (("x", "--user", "maria", "--language", "english", "--cursor", "y"), 1, "cursor"),
+    ],
+)
+def test_search_says_what_is_wrong(run, memory, wrong, status, named):
+    done = run("search", *wrong)
+
+    assert done.exit_code == status
+    assert named in " ".join(re.sub(r"[^ -~]", " ", done.stderr).split())

@@ -87,6 +87,7 @@ NEEDS_NONE = {
     "run_config": "puts two ids into a dict",
     "search.messages": "looks by user; tested below, and in test_search.py",
     "search.recall": "looks by user; tested below, and in test_search.py",
+    "search.as_retriever": "recall, as LangChain calls it",
     "search.index": "an operator's: has messages found by those whose they are",
     "retention.erase_user": "an operator's: by user; tested below",
     "retention.prune": "an operator's: by age, whoever's they are; tested with it",

@@ -29,7 +29,7 @@ PROCESS_WIDE = {
 }
 
 
-ROOMS = {"search": ("messages", "recall")}
+ROOMS = {"search": ("as_retriever", "messages", "recall")}
 """Rooms of verbs, and those of them that concern a user."""
 
 

@@ -23,6 +23,7 @@ from convmemory.arguments import (
 from convmemory.errors import InvalidArgument
 from convmemory.ids import checked_id
 from convmemory.models import Message, Page
+from convmemory.retriever import RecallRetriever
 from convmemory.search_results import Recalled, SearchHit
 from convmemory.storage.search_queries import asked, typed
 from convmemory.storage.search_rows import FIRST_PAGE, page_of, read_cursor, recalled
@@ -152,6 +153,17 @@ class AsyncSearch:
         rows = await self._postgres.search(user, parts, {**where, **how, **FIRST_PAGE})
         return recalled(rows, tokens, _counts(token_counter))
 
+    def as_retriever(self, *, user_id: str, k: int = 10, **options: Any) -> RecallRetriever:
+        """What ``recall`` finds as documents: a LangChain retriever for one user.
+
+        Args:
+            user_id: Whose conversations.
+            k: How many messages.
+            options: Others of ``recall``, such as ``floor``.
+        """
+        mine = AsyncUserSearch(self, checked_id("user_id", user_id))
+        return RecallRetriever(search=mine, options={"k": checked_limit("k", k, 1_000), **options})
+
     async def index(self, *, progress: Progress | None = None) -> int:
         """Have everybody's messages found as the setting ``search`` says, also those stored before it said so; how many were looked at.
 
@@ -280,3 +292,7 @@ class AsyncUserSearch:
             floor=floor,
             half_life=half_life,
         )
+
+    def as_retriever(self, *, k: int = 10, **options: Any) -> RecallRetriever:
+        """What ``recall`` finds as documents; see ``AsyncSearch.as_retriever``."""
+        return self._search.as_retriever(user_id=self._user_id, k=k, **options)

@@ -11,6 +11,7 @@ from convmemory.api.conversations import add_conversations
 from convmemory.api.health import add_health
 from convmemory.api.messages import add_messages
 from convmemory.api.problems import ProblemRoute
+from convmemory.api.searches import add_search
 from convmemory.api.sessions import add_sessions
 from convmemory.api.users import add_users
 from convmemory.errors import InvalidArgument
@@ -47,6 +48,7 @@ def create_router(
     mine = caller(served, current_user)
     add_conversations(router, mine)
     add_messages(router, mine, frozenset(roles))
+    add_search(router, mine)
     add_sessions(router, mine)
     add_users(router, served.retention, mine)
     add_health(router, served.memory)

@@ -61,6 +61,7 @@ class Place:
     redis_url: str | None
     embedded: Path | None
     schema: str | None
+    search: str | None = None
 
     @contextmanager
     def settings(self, *, new: bool = False) -> Iterator[Settings]:
@@ -73,7 +74,8 @@ class Place:
             BadParameter: The options contradict each other, or the directory holds no servers.
             ConfigurationError: A value cannot be used; the message names it.
         """
-        chosen = {} if self.schema is None else {"db_schema": self.schema}
+        named = {"db_schema": self.schema, "search": self.search}
+        chosen = {name: value for name, value in named.items() if value is not None}
         if self.embedded is None:
             urls = {"database_url": self.database_url, "redis_url": self.redis_url}
             yield read_settings(**chosen, **{name: url for name, url in urls.items() if url is not None})
