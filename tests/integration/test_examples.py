@@ -123,7 +123,7 @@ def test_the_page_lists_every_example():
     programs -= {path.name for path in EXAMPLES.glob(parts)}
 
     assert {name for name in {*programs, NOTEBOOK.name} if f"]({name})" not in page} == set()
-    assert len(programs) == 5
+    assert len(programs) == 6
 
 
 def test_the_rag_bot_answers_and_cites_on_servers_of_its_own():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from convmemory.api.viewer.markdown import LONGEST, html_of
 
 ELEMENTS = {"a", "blockquote", "br", "code", "em", "hr", "li", "ol", "p", "pre", "s", "span", "strong", "ul"}
-ELEMENTS |= {"div", "table", "thead", "tbody", "tr", "th", "td", "h4", "h5", "h6"}
+ELEMENTS |= {"div", "table", "thead", "tbody", "tr", "th", "td", "h3", "h4", "h5", "h6"}
 ATTRIBUTES = {"class", "href", "rel", "start", "tabindex", "target", "title"}
 TRICKS = [
     "<script>alert(1)</script>",
@@ -107,7 +107,7 @@ def test_a_table_is_aligned_by_classes_and_code_can_be_scrolled():
 
 
 def test_headings_stand_below_those_of_the_page():
-    assert html_of("# a\n\n###### b") == "<h4>a</h4>\n<h6>b</h6>\n"
+    assert html_of("# a\n\n###### b") == "<h3>a</h3>\n<h6>b</h6>\n"
 
 
 def test_what_is_too_long_is_shown_as_it_is():

@@ -80,7 +80,7 @@ def _heading(renderer: Any, tokens: Sequence[Token], at: int, options: Any, _: A
     """Headings of a message are below those of the page."""
     token = tokens[at]
     if len(token.tag) == 2:  # noqa: PLR2004 - h1 to h6
-        token.tag = f"h{min(int(token.tag[1]) + 3, 6)}"
+        token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
     return str(renderer.renderToken(tokens, at, options, {}))
 
 

@@ -20,7 +20,7 @@ async function go() {
 
 byId('new').hidden = !hasChat
 byId('new').addEventListener('click', () => { if (location.hash === '#/new') focus(); else location.hash = '#/new' })
-byId('skip').addEventListener('click', event => { event.preventDefault(); byId('main').focus() })
+byId('skip').addEventListener('click', event => { event.preventDefault(); byId('conversation').focus() })
 addEventListener('hashchange', go)
 addEventListener('keydown', event => {
   if (event.key === '/' && !/^(INPUT|TEXTAREA)$/.test(document.activeElement?.tagName)) { event.preventDefault(); byId('filter').focus() }

@@ -1,6 +1,6 @@
 // The one place where text becomes markup. It was made harmless on the server; what it may hold is looked at once more.
 
-const ELEMENTS = new Set(('A BLOCKQUOTE BR CODE DEL DIV EM H4 H5 H6 HR LI OL P PRE S SPAN STRONG TABLE TBODY TD TH THEAD TR UL').split(' '))
+const ELEMENTS = new Set(('A BLOCKQUOTE BR CODE DEL DIV EM H3 H4 H5 H6 HR LI OL P PRE S SPAN STRONG TABLE TBODY TD TH THEAD TR UL').split(' '))
 const ATTRIBUTES = new Set(['class', 'href', 'rel', 'start', 'tabindex', 'target', 'title'])
 const LINK = /^(?:https?:\/\/|mailto:)/i
 
