@@ -1007,6 +1007,7 @@ AS $$
 DECLARE
     marking CONSTANT text := concat('HighlightAll=true, StartSel="', chr(1), '", StopSel="', chr(2), '"');
     moment CONSTANT timestamptz := coalesce(p_as_of, now());
+    spreads CONSTANT boolean := NOT p_direct OR 1 = ANY (p_signs); -- where all must be there, what is beside adds nothing
     queries tsquery[];
     numbers integer[];
     configs integer[];
@@ -1094,7 +1095,7 @@ BEGIN
         SELECT h.conversation_id, h.seq + s.step AS seq, h.number, max(s.part) AS part, max(h.config) FILTER (WHERE s.step = 0) AS config,
                max(h.created_at) FILTER (WHERE s.step = 0) AS said, max(h.created_at) AS beside
         FROM hits AS h CROSS JOIN (VALUES (0, 10), (1, 6), (-1, 4), (2, 4), (-2, 3)) AS s (step, part)
-        WHERE h.sign > 0 AND (s.step = 0 OR (h.seq > 0 AND h.created_at <= moment))
+        WHERE h.sign > 0 AND (s.step = 0 OR (spreads AND h.seq > 0 AND h.created_at <= moment))
         GROUP BY 1, 2, 3
     ), scored AS MATERIALIZED (
         SELECT s.conversation_id, s.seq, sum(w.weight * s.part)::bigint AS score, max(s.config) AS config,
