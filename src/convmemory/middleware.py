@@ -301,7 +301,7 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         return {
             "query": question_in(messages)[1],
             "user_id": self._given("user_id"),
-            "k": min(self._recalls + seen, 1_000),
+            "k": self._recalls + min(seen, 200),
         }
 
     def _recalled(

@@ -1,6 +1,8 @@
 """What a user said is found by its words: at once, by nobody else, and no more when it is gone."""
 
 from datetime import UTC, datetime, timedelta
+from random import Random
+from threading import Event, Thread
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
@@ -269,6 +271,31 @@ async def test_pages_give_every_hit_once_while_others_write(memory):
         assert len(page) <= 7
 
 
+def test_pages_give_every_hit_once_while_another_thread_writes(database_url, schema):
+    with ConversationMemory.from_url(database_url, db_schema=schema, search="english") as memory:
+        memory.save_messages("a", ["zebra", "horse", "zebra horse", "mule"] * 50, user_id="ana")
+        done = Event()
+
+        def write():
+            while not done.is_set():
+                memory.save_messages("a", ["zebra", "horse", "mule"], user_id="ana")
+                memory.save_messages("b", ["horse"] * 3, user_id="ana")
+
+        writer = Thread(target=write)
+        writer.start()
+        try:
+            for match, query, hits in (("all", "zebra", 100), ("any", "zebra horse", 150)):
+                seen, cursor = [], None
+                while cursor or not seen:
+                    page = memory.search.messages(query, user_id="ana", limit=10, cursor=cursor, match=match)
+                    seen += [hit.seq for hit in page if hit.conversation_id == "a" and hit.seq <= 199]
+                    cursor = page.next_cursor
+                assert len(seen) == len(set(seen)) == hits
+        finally:
+            done.set()
+            writer.join()
+
+
 @pytest.mark.parametrize("cursor", ["x", "", 7, "W10=", "bnVsbA==", "e30=", "WzEsMiwzLDQsNSw2XQ=="])
 async def test_a_cursor_that_is_none(memory, cursor):
     with pytest.raises(InvalidArgument, match="cursor"):
@@ -317,6 +344,50 @@ async def test_odd_queries_give_a_result(memory, query):
     assert len(await memory.search.messages(query, user_id="ana", limit=50)) <= 50
     assert len(await memory.search.messages(query, user_id="ana", match="any")) <= 20
     assert len(await memory.search.recall(query, user_id="ana", neighbours=1)) <= 10
+
+
+def test_whatever_is_typed_gives_a_result(database_url, schema):
+    """Strings of what has a meaning somewhere, and what has none."""
+    pieces = [
+        *"'\"\\-:*&|!<>()%_$;.,/@#\0\1\2 \n\t",
+        "a",
+        "the",
+        "ab",
+        "é",
+        "ß",
+        "İ",
+        "東",
+        "京都",
+        "กิ",
+        "한",
+        "🙂",
+        "\u0301",
+    ]
+    pieces += [
+        "\ud83d",
+        "\U00020000",
+        "<->",
+        ":*",
+        "AND",
+        "or",
+        "http://a.b/c",
+        "a-b",
+        "x" * 300,
+        "1.5e3",
+        "<b>",
+        "\u200b",
+        "\ufeff",
+    ]
+    with ConversationMemory.from_url(database_url, db_schema=schema, search="english,simple") as memory:
+        chance = Random(7)  # noqa: S311 - the same every time
+        typed = ["".join(chance.choices(pieces, k=chance.randrange(1, 12))) for _ in range(250)]
+        memory.save_messages("a", [text for text in typed if text.strip("\0")], user_id="ana")
+        for text in typed:
+            page = memory.search.messages(text, user_id="ana", match=chance.choice(["all", "any"]), limit=5)
+            for hit in page:
+                assert all(0 <= a < b <= len(hit.snippet) for a, b in hit.highlights), text
+            memory.search.messages(text, user_id="ana", cursor=page.next_cursor, match="any")
+            memory.search.recall(text, user_id="ana", neighbours=1)
 
 
 async def test_very_long_queries(memory):
