@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from convmemory.encoding.storable_text import clean_json
 from convmemory.models import Conversation, Message, RetrievedContext
 
 Metadata = Annotated[
@@ -126,7 +127,7 @@ class MessageFound(BaseModel):
         return cls(
             **stored.model_dump(exclude={"body", "contexts"}),
             contexts=list(stored.contexts),
-            tool_calls=[dict(call) for call in getattr(said, "tool_calls", None) or ()],
+            tool_calls=[clean_json(call) for call in getattr(said, "tool_calls", None) or ()],
             tool_call_id=getattr(said, "tool_call_id", None),
         )
 

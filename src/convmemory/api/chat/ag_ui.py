@@ -24,7 +24,7 @@ from convmemory.api.chat.hearing import Hearing
 from convmemory.api.chat.places import Asked, wire_id
 from convmemory.api.chat.protocols import BROKE_OFF, Protocol, Speaker, Unanswerable
 from convmemory.errors import MissingExtra
-from convmemory.ids import message_key
+from convmemory.ids import ID_LENGTH, message_key
 from convmemory.models import Conversation, Message
 
 try:
@@ -154,8 +154,10 @@ class AGUI(Protocol):
         """What a request wants: to say what the last message says, or, where that is not the user's, to look."""
         props = body.forwarded_props if isinstance(body.forwarded_props, dict) else {}
         session = props.get("session_id")
-        if not (session is None or (isinstance(session, str) and 0 < len(session) <= 255)):  # noqa: PLR2004 - as ids
+        if not (session is None or (isinstance(session, str) and 0 < len(session) <= ID_LENGTH)):
             raise Unanswerable("forwardedProps.session_id: must be the id of a session")
+        if any(len(name) > ID_LENGTH for name in (body.run_id, *(one.id for one in body.messages))):
+            raise Unanswerable(f"runId, messages.id: may have {ID_LENGTH} characters")
         last = body.messages[-1] if body.messages else None
         asks = last is not None and last.role == "user"
         return Asked(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,6 +26,7 @@ from convmemory.api.chat.events import (
 from convmemory.api.chat.hearing import Hearing
 from convmemory.api.chat.places import Asked, answer_id, wire_id
 from convmemory.api.chat.protocols import BROKE_OFF, SSE, Protocol, Speaker, Unanswerable
+from convmemory.encoding.storable_text import clean_json
 from convmemory.models import Conversation, Message
 
 Chunk = dict[str, Any]
@@ -303,12 +305,11 @@ def _answered(event: Answered) -> Chunk:
 
 
 def output_of(content: str) -> Any:
-    """What a tool answered: an object or a list where it is the JSON of one."""
+    """What a tool answered: an object or a list where it is the JSON of one, as every front end can read it (without NaN)."""
     if content[:1] in {"{", "["}:
-        try:
-            return json.loads(content)
-        except ValueError:
-            return content
+        with suppress(ValueError, RecursionError):
+            told = json.loads(content)
+            return told if clean_json(told) == told else content
     return content
 
 

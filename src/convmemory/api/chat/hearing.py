@@ -23,6 +23,7 @@ from convmemory.api.chat.events import (
     PartGrew,
 )
 from convmemory.encoding.searchable import text_of
+from convmemory.encoding.storable_text import clean_json, clean_text
 
 _NOT_JSON = "the arguments are not JSON"
 
@@ -45,7 +46,8 @@ class Hearing:
     """What one turn's messages tell, in order; one object for each turn.
 
     A call's id is told once: one that is used again has another on the wire. ``suffix`` is behind each, for front ends in
-    which turns share their ids. A result without its call is not told: no front end has a place for it.
+    which turns share their ids. A result without its call is not told: no front end has a place for it. What JSON or UTF-8 has
+    no words for (NaN, half a character, a thousand levels) is told as it is searched for, so that one word breaks off no answer.
     """
 
     def __init__(self, suffix: str = "") -> None:
@@ -82,8 +84,8 @@ class Hearing:
                 continue
             text = "".join(call.arguments)
             try:
-                arguments = json.loads(text or "{}")
-            except ValueError:
+                arguments = clean_json(json.loads(text or "{}"))
+            except (ValueError, RecursionError):
                 yield Called(call.wire, call.tool, text, told=True, why_not=_NOT_JSON)
             else:
                 yield Called(call.wire, call.tool, arguments, told=bool(text))
@@ -95,11 +97,11 @@ class Hearing:
         for called in message.tool_calls:
             call = self._call(called.get("id"), called["name"])
             yield CallBegan(call.wire, call.tool)
-            yield Called(call.wire, call.tool, dict(called["args"]))
+            yield Called(call.wire, call.tool, clean_json(called["args"]))
         for broken in message.invalid_tool_calls:
             call = self._call(broken.get("id"), broken.get("name") or "tool")
             yield CallBegan(call.wire, call.tool)
-            yield Called(call.wire, call.tool, broken.get("args") or "", why_not=_NOT_JSON)
+            yield Called(call.wire, call.tool, clean_text(broken.get("args") or ""), why_not=_NOT_JSON)
 
     def _began(self, message: AIMessage, *, whole: bool = False) -> Iterator[Event]:
         if self._spoken and not whole and not self._results and message.id in {self._name, None}:
@@ -113,7 +115,7 @@ class Hearing:
             if text:
                 yield from self._open(kind)
                 assert self._part is not None  # noqa: S101 - for the type checker
-                yield PartGrew(*self._part, text)
+                yield PartGrew(*self._part, clean_text(text))
 
     def _open(self, kind: Kind) -> Iterator[Event]:
         if self._part is not None and self._part[1] == kind:
@@ -132,7 +134,7 @@ class Hearing:
         call = self._growing.setdefault(piece.get("id") if at is None else at, _Call())
         call.raw = call.raw or piece.get("id")
         call.tool = call.tool or piece.get("name") or ""
-        text = piece.get("args") or ""
+        text = clean_text(piece.get("args") or "")
         if not call.begun and call.tool:
             yield from self._close()
             named = self._call(call.raw, call.tool)
@@ -162,7 +164,8 @@ class Hearing:
         if wire is not None:
             self._results = True
             failed = message.status == "error"
-            yield Answered(wire, message.name or "", text_of(message.content), failed, message.id)
+            content = clean_text(text_of(message.content))
+            yield Answered(wire, message.name or "", content, failed, message.id)
 
 
 def said_in(message: AIMessage) -> Iterator[tuple[Kind, str]]:
