@@ -457,3 +457,21 @@ async def test_agents_in_tools_and_hooks_do_not_speak_for_the_agent(make_chat):
     client = await make_chat(create_agent(model, [ask], middleware=[hook]))
     answer = await client.post("/chat", json={"message": "one", "conversation_id": "c"}, headers=STREAM)
     assert [data["text"] for kind, data in events_of(answer.text) if kind == "text"] == ["done"]
+
+
+async def test_an_edit_in_other_words_than_the_one_on_its_way_is_told_to_wait(make_chat):
+    gate = asyncio.Event()
+    model = Reader(lines=[["zero"], ["half ", gate, "and half"]])
+    client = await make_chat(model)
+    asked = (await client.post("/chat", json={"message": "q", "conversation_id": "c"})).json()
+
+    def edited(words):
+        said = {"message": words, "message_id": asked["question_id"], "conversation_id": "c"}
+        return asyncio.create_task(client.post("/chat", json=said))
+
+    first = edited("one")
+    await until(lambda: len(model.prompts) == 2)
+    same, other = edited("one"), edited("two")
+    assert (await other).status_code == 409
+    gate.set()
+    assert (await same).json() == (await first).json()

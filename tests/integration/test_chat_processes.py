@@ -95,6 +95,79 @@ async def test_what_is_more_than_redis_is_to_hold_is_cut_for_other_processes_alo
     assert (await answer).json()["reply"] == "half and half"
 
 
+async def test_what_is_cut_for_other_processes_is_answered_once_and_by_nobody_else(pair, monkeypatch):
+    monkeypatch.setattr(relay, "MOST_BYTES", 10)
+    one, other, model, gate = pair
+    said, answer = await begun(one, model, **{"idempotency-key": "k"})
+    for request in said, {"json": {"message": "two", "conversation_id": "c"}}:
+        assert (await other.post("/chat", **request)).status_code == 409
+    assert (await other.post("/chat/c/stop")).status_code == 204
+    assert (await answer).json()["stopped"] is True
+    gate.set()
+    assert len(model.prompts) == 1
+
+
+async def test_whoever_reads_along_is_told_that_the_rest_is_not_handed_on(pair, monkeypatch, keyspace):
+    one, other, model, gate = pair
+    model.lines[0][2] = "and half" * 1_000
+    _, answer = await begun(one, model)
+    along = asyncio.create_task(other.get("/chat/c/stream"))
+    await asyncio.sleep(2 * relay.GATHERED)
+    monkeypatch.setattr(relay, "MOST_BYTES", 500)
+    gate.set()
+    assert [kind for kind, _ in events_of((await along).text)] == ["begin", "text", "error"]
+    assert len((await answer).json()["reply"]) > 8_000
+    [name] = [name for name in keyspace.names() if b":run:" in name]
+    assert sum(map(len, keyspace.client.hgetall(name).values())) < 1_000
+
+
+@pytest.mark.parametrize("process", ["the same", "another"])
+async def test_an_edit_sent_again_is_one_turn(make_chat, process):
+    model = Reader(lines=[["first"], ["second"]])
+    one, other = await make_chat(model), await make_chat(model)
+    asked = (await one.post("/chat", json={"message": "q", "conversation_id": "c"})).json()
+    said = {
+        "json": {"message": "edited", "message_id": asked["question_id"], "conversation_id": "c"},
+        "headers": {"idempotency-key": "k"},
+    }
+    answer = await one.post("/chat", **said)
+    again = await (one if process == "the same" else other).post("/chat", **said)
+    assert again.json()["messages"] == answer.json()["messages"]
+    assert len(model.prompts) == 2
+
+
+async def test_an_answer_that_is_given_anew_at_once_is_on_its_way_for_every_process(make_chat):
+    gate = asyncio.Event()
+    model = Reader(lines=[["first"], ["half ", gate, "and half"]])
+    one, other = [await make_chat(model, protocol="ai-sdk") for _ in range(2)]
+    question = {"id": "m", "role": "user", "parts": [{"type": "text", "text": "go"}]}
+    said = {"json": {"id": "c", "messages": [question]}}
+    await one.post("/chat", **said)
+    said["json"]["trigger"] = "regenerate-message"
+    anew = asyncio.create_task(one.post("/chat", **said))
+    await until(lambda: len(model.prompts) == 2)
+    question["id"] = "m2"
+    assert (await other.post("/chat", json={"id": "c", "messages": [question]})).status_code == 409
+    gate.set()
+    assert "and half" in (await anew).text
+
+
+async def test_an_end_that_redis_did_not_hear_of_is_told_it_when_it_is_back(
+    make_chat, open_memory, redis_proxy, keyspace
+):
+    gate = asyncio.Event()
+    model = Reader(lines=[["half ", gate, "and half"]])
+    client = await make_chat(model, memory=await open_memory(redis_proxy.url, redis_timeout=0.3))
+    _, answer = await begun(client, model)
+    redis_proxy.mode = "refuse"
+    redis_proxy.reset_all()
+    gate.set()
+    assert (await answer).json()["reply"] == "half and half"
+    redis_proxy.mode = "pass"
+    [name] = [name for name in keyspace.names() if b":run:" in name]
+    await until(lambda: keyspace.client.hget(name, "state") == b"finished")
+
+
 async def test_no_key_is_left_without_an_end_and_none_after_it(pair, keyspace):
     one, _, model, gate = pair
     _, answer = await begun(one, model)

@@ -43,8 +43,8 @@ class AsyncRunRelay:
     ) -> tuple[str, str] | None:
         """Take a conversation for a run.
 
-        Where another is on its way there, its key and ``""``; where the same request has been answered just now, its key
-        and how that ended, unless it is to be taken ``over``.
+        Where another is on its way there, its key and ``""`` (``cut``, where no more of it can be read); where the same request
+        has been answered just now, its key and how that ended, unless it is to be taken ``over``.
         """
         found = await self._call("run_begin", conversation, run, key, LEASE, int(over))
         return None if found is None else (_text(found[0]), _text(found[1]))

@@ -4,11 +4,11 @@
 -- ARGV[2]  key   what the request that asked for it is known by; '' where it is by nothing
 -- ARGV[3]  ttl   milliseconds the key lives from now: a run that is not written to for so long has died
 -- ARGV[4]  over  '1': also where the same request has been answered just now
--- returns  nil when it is taken; else key and state of the run that is on its way ('') or that answered this very request
+-- returns  nil when it is taken; else key and state of the run that is on its way ('', 'cut') or that answered this very request
 local held = redis.call('HMGET', KEYS[1], 'run', 'key', 'state')
 if held[1] ~= ARGV[1] then
-  if held[1] and not held[3] then
-    return { held[2], '' }
+  if held[1] and (not held[3] or held[3] == 'cut') then
+    return { held[2], held[3] or '' }
   end
   if held[1] and ARGV[2] ~= '' and held[2] == ARGV[2] and held[3] ~= 'failed' and ARGV[4] ~= '1' then
     return { held[2], held[3] }

@@ -3,7 +3,7 @@
 -- ARGV[1]  run       the run's own id
 -- ARGV[2]  ttl       milliseconds the key lives from now
 -- ARGV[3]  question  the row of what it answers; '' while that is not known
--- ARGV[4]  state     how it ended; '' while it goes on
+-- ARGV[4]  state     how it ended; '' while it goes on, 'cut' where it does and no more of it is kept
 -- ARGV[5]  first     the number of the first frame below, from 1
 -- ARGV[6..] frame, ...
 -- returns  'kept'; 'stop' (kept, and somebody wants it to end); 'lost' (the key is another run's by now, or gone)

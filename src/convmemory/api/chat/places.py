@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final, Literal, Protocol
 from uuid import UUID
 
@@ -48,6 +49,13 @@ class Asked:
     key: str | None = None
     again: bool = False
     client_run: str | None = None
+
+    @property
+    def known_by(self) -> str | None:
+        """What the request is known by to who sends it again: its key, or else its message; an edit's words as well."""
+        if self.key or self.wish != "edit" or self.message_id is None:
+            return self.key or self.message_id
+        return f"{self.message_id}={sha256((self.text or '').encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)

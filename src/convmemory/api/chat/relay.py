@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Final
 from uuid import UUID
@@ -23,7 +23,11 @@ ALIVE: Final = LEASE / 3_000
 MOST_BYTES: Final = 4_000_000
 """What is handed on of one run: Redis holds it for all of them."""
 CUT: Final = "cut"
-"""How a run ends for its readers elsewhere that sends more."""
+"""The state of a run that has sent more than that: it goes on, and for its readers elsewhere it broke off."""
+
+
+_BEHIND_ALL: Final = 2**53
+"""A place behind every frame: of a run that is read from there only its state is told."""
 
 
 class RunElsewhere:
@@ -62,9 +66,12 @@ class RunElsewhere:
                 await asyncio.sleep(GATHERED)
 
     async def ended(self) -> None:
-        """Wait until it is over."""
-        async for _ in self.follow():
-            pass
+        """Wait until it is over, whatever of it can be read."""
+        with suppress(ConvMemoryError):
+            while (found := await self._relay.read(self._conversation, _BEHIND_ALL)) is not None:
+                if found.run != self._run or found.state not in {"", CUT}:
+                    return
+                await asyncio.sleep(GATHERED)
 
 
 class Relay:
@@ -89,11 +96,20 @@ class Relay:
             await asyncio.wait({before}, timeout=ALIVE)
         with suppress(ConvMemoryError):
             taken = await self._relay.begin(run.conversation, run.run_id, run.key or "", over=over)
-        if taken is None or taken[1]:
+        run.answered_before = taken is not None and taken[1] not in {"", CUT}
+        if taken is None or run.answered_before:
             return None
-        if run.key is None or taken[0] != run.key:
+        elsewhere = await self.find(run.conversation) if run.key and taken == (run.key, "") else None
+        if elsewhere is None:
             raise Busy
-        return await self.find(run.conversation)
+        return elsewhere
+
+    async def answered(self, conversation: UUID) -> UUID | None:
+        """The question that the run answered which came to its end just now."""
+        with suppress(ConvMemoryError):
+            found = await self._relay.read(conversation)
+            return None if found is None else found.question
+        return None
 
     async def find(self, conversation: UUID) -> RunElsewhere | None:
         """The run that is on its way in a conversation, in whichever process."""
@@ -111,7 +127,7 @@ class Relay:
 
     async def release(self, run: Run) -> None:
         """Let go of a conversation whose run did not begin."""
-        await self._write(run, 0, state="failed")
+        await self._write(run, 0, [], state="failed")
 
     def hand_on(self, run: Run) -> None:
         """Hand on what a run sends, until it is over."""
@@ -129,31 +145,36 @@ class Relay:
             await asyncio.wait(set(self._tasks.values()), timeout=ALIVE)
 
     async def _hand_on(self, run: Run) -> None:
-        at, size = 0, 0
-        while True:
+        at, size, told_of_cut = 0, 0, False
+        late = None  # when an end that cannot be told is told by the lease
+        while late is None or time.monotonic() < late:
             over, frames = run.over, run.frames[at:]
-            size += sum(map(len, frames))
-            state = str(run.state) if over else CUT if size > MOST_BYTES else ""
-            said = await self._write(run, at, state=state)
+            length = sum(map(len, frames))
+            cut = size + length > MOST_BYTES
+            if cut:
+                frames = [] if told_of_cut else [self._lost]
+            said = await self._write(run, at, frames, state=str(run.state) if over else CUT if cut else "")
             if said == "stop":
                 run.stop()
-            if said == "lost" or (state and said is not None):
+            if said == "lost" or (over and said is not None):
                 return
-            if over:  # Redis is away: those elsewhere find out by the lease
-                return
-            if said is not None:
-                at += len(frames)
-            else:
-                size -= sum(map(len, frames))
+            if cut:
+                told_of_cut = told_of_cut or said is not None
+            elif said is not None:
+                at, size = at + len(frames), size + length
+            if over:
+                late = late or time.monotonic() + LEASE / 1_000
+                await asyncio.sleep(GATHERED)
+                continue
             with suppress(TimeoutError):
-                await asyncio.wait_for(run.ended(), GATHERED)
-            if said is not None:
+                await asyncio.wait_for(run.ended(), ALIVE if told_of_cut else GATHERED)
+            if said is not None and not cut:
                 await run.changed(at, ALIVE)
 
-    async def _write(self, run: Run, at: int, *, state: str) -> str | None:
+    async def _write(self, run: Run, at: int, frames: Sequence[bytes], *, state: str) -> str | None:
         try:
             return await self._relay.write(
-                run.conversation, run.run_id, at + 1, run.frames[at:], question=run.question, state=state
+                run.conversation, run.run_id, at + 1, frames, question=run.question, state=state
             )
         except ConvMemoryError as error:
             logger.debug("an answer was not handed on: %s", error)

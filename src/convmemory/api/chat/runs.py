@@ -52,6 +52,8 @@ class Run:
     result: object = None
     """What whoever waits for the end is given."""
     wants_stop: bool = False
+    answered_before: bool = False
+    """Whether its request was answered just now, by a run that the conversation has yet to be taken over from."""
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it goes on, or is known not to."""
     _bytes: int = 0

@@ -124,7 +124,7 @@ class Turns:
         visit = await session_of(mine, asked.session_id)
         found = await conversation_of(mine, asked, visit)
         session = await visited(mine, asked, visit, found)
-        known_by = asked.key or asked.message_id
+        known_by = asked.known_by
         while (going := self.runs.find(found.uuid)) is not None and known_by and going.key == known_by:
             if going.task is not None:
                 return going
@@ -147,9 +147,9 @@ class Turns:
 
     async def _begin(
         self, run: Run, mine: AsyncUserMemory, asked: Asked, found: Conversation, session: str | None
-    ) -> Run:
+    ) -> AnyRun:
         rows = StoredRows(self._served, mine, found.uuid)
-        place = await self._sent_before(asked, found, rows) or await place_of(asked, found.uuid, rows)
+        place = await self._sent_before(run, asked, rows) or await place_of(asked, found.uuid, rows)
         if self._answerer.restates and not place.again:
             place = place.restated()
         question, since = _question(asked, place)
@@ -164,7 +164,9 @@ class Turns:
                 self.runs.forget(run)
                 await self._relay.release(run)
                 return replayed(run, speaker, Over(begun, stored))
-            await self._relay.begin(run, over=True)
+        if run.answered_before and (elsewhere := await self._relay.begin(run, over=True)) is not None:
+            self.runs.forget(run)
+            return elsewhere
         if place.cuts or place.again:
             await mine.truncate(found.uuid, after=place.after)
         if not self._answerer.stores and place.question is None:
@@ -176,9 +178,11 @@ class Turns:
         self._relay.hand_on(run)
         return run
 
-    async def _sent_before(self, asked: Asked, found: Conversation, rows: StoredRows) -> Place | None:
-        """The place of a turn that this very request has begun before."""
-        question = self.runs.answered(found.uuid, asked.key)
+    async def _sent_before(self, run: Run, asked: Asked, rows: StoredRows) -> Place | None:
+        """The place of a turn that this very request has begun before, here or elsewhere."""
+        question = self.runs.answered(run.conversation, asked.key)
+        if question is None and asked.key and run.answered_before:
+            question = await self._relay.answered(run.conversation)
         for stored in [] if question is None else await rows.by_id([question]):
             return Place(stored.seq, question=stored, again=True)
         return None
