@@ -6,9 +6,9 @@ from uuid import UUID
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
-from psycopg import sql
+from psycopg import AsyncConnection, sql
 
-from convmemory import RetrievedContext, StorageError
+from convmemory import AsyncConversationMemory, RetrievedContext, StorageError
 from convmemory.ids import message_key
 from convmemory.storage.sql_and_lua import migrations
 
@@ -170,3 +170,23 @@ async def test_several_may_bring_it_over_at_once(of_0_1, make_memory):
 
     assert sorted(map(len, done)) == [0, 0, 0, len(migrations())]
     assert of_0_1.execute("SELECT count(*) FROM messages").fetchone() == (13,)
+
+
+async def test_laying_tables_aside_keeps_those_waiting_no_longer_than_the_lock_time_out(
+    of_0_1, database_url, schema_name
+):
+    counted = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema_name, "conversations"))
+    memory = AsyncConversationMemory.from_url(database_url, db_schema=schema_name, lock_timeout=0.1)
+    async with (
+        await AsyncConnection.connect(database_url) as reader,
+        await AsyncConnection.connect(database_url, autocommit=True) as other,
+    ):
+        await reader.execute(counted)  # and goes on with its transaction
+        bringing = asyncio.create_task(memory.init_schema())
+        await asyncio.sleep(0.3)
+        await other.execute("SET statement_timeout = '2s'")
+        for _ in range(20):
+            await other.execute(counted)
+            await asyncio.sleep(0.02)
+        await reader.rollback()
+        assert await bringing == [migration.full_name for migration in migrations()]

@@ -234,3 +234,48 @@ def test_a_password_belongs_to_a_url(database_url):
         ConversationMemory.from_url(database_url, password="secret")
     with pytest.raises(ConfigurationError, match="a pool has its own"):
         ConversationMemory.from_url(ConnectionPool(database_url, open=False), password=lambda: "x")
+
+
+async def test_two_processes_set_up_a_schema_at_once_whatever_their_sessions_begin_with(
+    database_url, schema_name
+):
+    kwargs = {"options": "-c default_transaction_isolation=serializable -c default_transaction_read_only=on"}
+    async with (
+        AsyncConnectionPool(database_url, kwargs=kwargs, open=False) as one,
+        AsyncConnectionPool(database_url, kwargs=kwargs, open=False) as other,
+    ):
+        memories = [AsyncConversationMemory.from_url(pool, db_schema=schema_name) for pool in (one, other)]
+        applied = await asyncio.gather(*(memory.init_schema() for memory in memories))
+        assert sorted(map(len, applied)) == [0, 1]
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as conn:
+        await conn.execute(f"DROP SCHEMA {schema_name} CASCADE")
+
+
+async def test_a_pool_that_lets_nobody_wait_is_busy_and_not_away(database_url, schema):
+    async with (
+        AsyncConnectionPool(database_url, min_size=1, max_size=1, max_waiting=1, open=False) as pool,
+        AsyncConversationMemory.from_url(pool, db_schema=schema, pool_timeout=0.5) as memory,
+    ):
+        async with pool.connection():
+            writes = [memory.save_message(f"c{n}", "user", "x", user_id="ana") for n in range(8)]
+            refused = await asyncio.gather(*writes, return_exceptions=True)
+        assert all(isinstance(error, StorageUnavailable) for error in refused)
+        assert sum("max_waiting lets no more wait" in str(error) for error in refused) == 7
+        await memory.save_message("c", "user", "hello", user_id="ana")
+
+
+async def test_a_password_that_never_comes_keeps_nobody_waiting(database_url, schema):
+    async with asyncio.timeout(5):
+        memory = AsyncConversationMemory.from_url(
+            database_url, db_schema=schema, password=lambda: asyncio.sleep(60), statement_timeout=0.2
+        )
+        with pytest.raises(StorageUnavailable, match=r"password\(\) raised TimeoutError"):
+            await memory.open()
+
+
+@pytest.mark.parametrize("odd", ["s3cret\ud800", "s3cret\0"])
+async def test_a_password_that_cannot_be_sent_is_not_quoted(database_url, schema, odd):
+    memory = AsyncConversationMemory.from_url(database_url, db_schema=schema, password=lambda: odd)
+    with pytest.raises(StorageUnavailable, match="must not give NUL characters") as refused:
+        await memory.open()
+    assert "s3cret" not in repr([refused.value, refused.value.__cause__])

@@ -96,7 +96,7 @@ async def _applied(
             if not migration.alone:
                 return await _in_transaction(conn, schema, migration, lock_timeout)
             async with another() as guard:
-                return await _alone(conn, guard, schema, migration)
+                return await _alone(conn, guard, schema, migration, lock_timeout)
         except errors.LockNotAvailable:
             logger.info("%s waits for a lock that others hold, and is tried again", migration.full_name)
             await asleep(pause)
@@ -107,11 +107,9 @@ async def _in_transaction(
     conn: AsyncConnection[Any], schema: str, migration: Migration, lock_timeout: float
 ) -> bool:
     async with conn.transaction():
-        former = await _begun(conn, schema)
+        former = await _begun(conn, schema, lock_timeout)
         if await _there(conn, schema, migration):
             return False
-        milliseconds = str(max(1, round(lock_timeout * 1000)))
-        await conn.execute(statement("limit_locks"), {"lock_timeout": milliseconds}, prepare=False)
         for text in migration.statements:
             await _execute(conn, text, schema)
         if former is not None:
@@ -121,14 +119,18 @@ async def _in_transaction(
 
 
 async def _alone(
-    conn: AsyncConnection[Any], guard: AsyncConnection[Any], schema: str, migration: Migration
+    conn: AsyncConnection[Any],
+    guard: AsyncConnection[Any],
+    schema: str,
+    migration: Migration,
+    lock_timeout: float,
 ) -> bool:
     """Apply what cannot be in a transaction, while another connection's holds the lock.
 
     That one has no snapshot, so that an index which is built beside the traffic does not wait for it.
     """
     async with guard.transaction():
-        await _begun(guard, schema)
+        await _begun(guard, schema, lock_timeout)
         if await _there(guard, schema, migration):
             return False
         if not getattr(conn, "shared", False):  # else the session is somebody else's next
@@ -139,14 +141,16 @@ async def _alone(
     return True
 
 
-async def _begun(conn: AsyncConnection[Any], schema: str) -> AsyncBringOver | None:
+async def _begun(conn: AsyncConnection[Any], schema: str, lock_timeout: float) -> AsyncBringOver | None:
     """Take the migrations' lock, and have the list of them; a database of 0.1 laid aside, to be brought over.
 
-    Who waited for the lock sees what was applied meanwhile, as the connection is one of ``connect``: READ COMMITTED.
+    Who waited for the lock sees what was applied meanwhile, as the connection's transactions are READ COMMITTED.
     """
     await conn.execute(statement("lift_limits"), prepare=False)
     while not await _locked(conn):
         await asleep(_GLANCE)
+    milliseconds = str(max(1, round(lock_timeout * 1000)))
+    await conn.execute(statement("limit_locks"), {"lock_timeout": milliseconds}, prepare=False)
     former = None
     [[is_of_0_1]] = await (
         await conn.execute(statement("is_of_0_1"), {"schema": schema}, prepare=False)

@@ -12,6 +12,7 @@ import psycopg
 from psycopg import AsyncClientCursor, AsyncConnection, AsyncCursor, waiting
 from psycopg.conninfo import conninfo_to_dict
 
+from convmemory.encoding.storable_text import storable
 from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
 from convmemory.storage.sql_and_lua import sql as statement
@@ -78,7 +79,7 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
         began = time.monotonic()
         try:
             if cls.ask_password is not None:
-                kwargs["password"] = await _password(cls.ask_password)
+                kwargs["password"] = await _password(cls.ask_password, cls.deadline)
             conn = await super().connect(*args, **kwargs)
             conn.begun = began
             try:
@@ -98,6 +99,8 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
         self.shared = True
         self.prepare_threshold = None
         self._autocommit = True
+        self._isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # whatever the session's is
+        self._read_only = False
         self._pool: Any = owner
         self.begun = self.heard = time.monotonic()
         self.made.add(self)
@@ -200,14 +203,16 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
         return fresh and not idle_connection_closed(self.pgconn)
 
 
-async def _password(ask: Callable[[], Any]) -> str:
+async def _password(ask: Callable[[], Any], seconds: float) -> str:
     """The password for a new connection; whatever keeps it from being had keeps the connection from being made."""
     try:
-        found = await aanswer(ask)
+        found = await aanswer(ask, seconds)
     except Exception as error:
         raise psycopg.OperationalError(f"password() raised {type(error).__name__}") from error
     if not isinstance(found, str):
         raise psycopg.OperationalError(f"password() must give a string, not {type(found).__name__}")
+    if not storable(found):  # the driver's own error would quote it
+        raise psycopg.OperationalError("password() must not give NUL characters or lone surrogates")
     return found
 
 

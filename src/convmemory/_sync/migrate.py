@@ -97,7 +97,7 @@ def _applied(
             if not migration.alone:
                 return _in_transaction(conn, schema, migration, lock_timeout)
             with another() as guard:
-                return _alone(conn, guard, schema, migration)
+                return _alone(conn, guard, schema, migration, lock_timeout)
         except errors.LockNotAvailable:
             logger.info("%s waits for a lock that others hold, and is tried again", migration.full_name)
             sleep(pause)
@@ -106,11 +106,9 @@ def _applied(
 
 def _in_transaction(conn: Connection[Any], schema: str, migration: Migration, lock_timeout: float) -> bool:
     with conn.transaction():
-        former = _begun(conn, schema)
+        former = _begun(conn, schema, lock_timeout)
         if _there(conn, schema, migration):
             return False
-        milliseconds = str(max(1, round(lock_timeout * 1000)))
-        conn.execute(statement("limit_locks"), {"lock_timeout": milliseconds}, prepare=False)
         for text in migration.statements:
             _execute(conn, text, schema)
         if former is not None:
@@ -119,13 +117,19 @@ def _in_transaction(conn: Connection[Any], schema: str, migration: Migration, lo
     return True
 
 
-def _alone(conn: Connection[Any], guard: Connection[Any], schema: str, migration: Migration) -> bool:
+def _alone(
+    conn: Connection[Any],
+    guard: Connection[Any],
+    schema: str,
+    migration: Migration,
+    lock_timeout: float,
+) -> bool:
     """Apply what cannot be in a transaction, while another connection's holds the lock.
 
     That one has no snapshot, so that an index which is built beside the traffic does not wait for it.
     """
     with guard.transaction():
-        _begun(guard, schema)
+        _begun(guard, schema, lock_timeout)
         if _there(guard, schema, migration):
             return False
         if not getattr(conn, "shared", False):  # else the session is somebody else's next
@@ -136,14 +140,16 @@ def _alone(conn: Connection[Any], guard: Connection[Any], schema: str, migration
     return True
 
 
-def _begun(conn: Connection[Any], schema: str) -> BringOver | None:
+def _begun(conn: Connection[Any], schema: str, lock_timeout: float) -> BringOver | None:
     """Take the migrations' lock, and have the list of them; a database of 0.1 laid aside, to be brought over.
 
-    Who waited for the lock sees what was applied meanwhile, as the connection is one of ``connect``: READ COMMITTED.
+    Who waited for the lock sees what was applied meanwhile, as the connection's transactions are READ COMMITTED.
     """
     conn.execute(statement("lift_limits"), prepare=False)
     while not _locked(conn):
         sleep(_GLANCE)
+    milliseconds = str(max(1, round(lock_timeout * 1000)))
+    conn.execute(statement("limit_locks"), {"lock_timeout": milliseconds}, prepare=False)
     former = None
     [[is_of_0_1]] = conn.execute(statement("is_of_0_1"), {"schema": schema}, prepare=False).fetchall()
     if is_of_0_1:

@@ -65,10 +65,12 @@ def migrations() -> tuple[Migration, ...]:
 @cache
 def read_ahead() -> None:
     """Read every statement, script and step now: whoever opens a file waits, which an event loop must not."""
-    for folder, read in (("sql", sql), ("lua", lua)):
+    for folder, kind, read in (("sql", ".sql", sql), ("sql/from_0_1", ".sql", sql), ("lua", ".lua", lua)):
+        _, _, below = folder.partition("/")
         for entry in files("convmemory").joinpath(folder).iterdir():
-            if entry.name.endswith(f".{folder}"):
-                read(entry.name.removesuffix(f".{folder}"))
+            if entry.name.endswith(kind):
+                name = entry.name.removesuffix(kind)
+                read(f"{below}/{name}" if below else name)
     migrations()
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import psycopg
 import redis.exceptions
 from psycopg import errors as pg
-from psycopg_pool import PoolClosed, PoolTimeout
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from convmemory.errors import ConvMemoryError, NotOpen, SchemaOutdated, StorageError, StorageUnavailable
 from convmemory.tiers.socket_checks import NOTICEABLE, DeadlineExceeded, Deserted
@@ -126,6 +126,8 @@ def _kept_waiting(error: BaseException) -> str | None:
     """Why a call gave up that only waited for others."""
     if isinstance(error, PoolTimeout):
         return "no connection became free in time: all are busy, or the server takes no new one"
+    if isinstance(error, TooManyRequests):
+        return "all connections of the pool are busy, and max_waiting lets no more wait for one"
     if isinstance(error, pg.LockNotAvailable):
         return "another transaction has held what it needs for longer than the lock timeout"
     return str(error) if isinstance(error, Busy) else None
@@ -207,6 +209,8 @@ def busy(error: BaseException | None) -> bool:
 def out_of_reach(error: BaseException) -> bool:
     """Whether PostgreSQL did not answer at all: a server that complains, of a lock or a full disk, is there."""
     if not isinstance(error, psycopg.OperationalError) or _plan_of_another(error):
+        return False
+    if isinstance(error, TooManyRequests):  # said by an application's own pool, which asked nobody
         return False
     return error.sqlstate is None or error.sqlstate.startswith(_GONE)
 

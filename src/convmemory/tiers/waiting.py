@@ -54,14 +54,19 @@ def end(_work: threading.Thread) -> None:
     """Nothing: a thread ends by itself."""
 
 
-async def aanswer(ask: Callable[[], Any]) -> Any:
-    """What a caller's function says, or whoever it has us await; one that blocks does not hold up the event loop."""
-    said = await asyncio.to_thread(ask)
-    return await said if isawaitable(said) else said
+async def aanswer(ask: Callable[[], Any], seconds: float) -> Any:
+    """What a caller's function says, or whoever it has us await; one that blocks does not hold up the event loop.
+
+    Raises:
+        TimeoutError: It said nothing for so long.
+    """
+    async with asyncio.timeout(seconds):
+        said = await asyncio.to_thread(ask)
+        return await said if isawaitable(said) else said
 
 
-def answer(ask: Callable[[], Any]) -> Any:
-    """What a caller's function says."""
+def answer(ask: Callable[[], Any], seconds: float) -> Any:  # noqa: ARG001 - nothing ends what blocks
+    """What a caller's function says, however long it takes."""
     return ask()
 
 

@@ -160,3 +160,14 @@ def test_a_file_is_read_once():
 def test_an_unknown_name_is_an_error_that_shows_the_path():
     with pytest.raises(FileNotFoundError, match=r"no_such\.sql"):
         sql_and_lua.sql("no_such")
+
+
+def test_everything_is_read_ahead_also_what_brings_over_a_database_of_0_1():
+    sql_and_lua.sql.cache_clear()
+    sql_and_lua.read_ahead.cache_clear()
+    sql_and_lua.read_ahead()
+    known = sql_and_lua.sql.cache_info().currsize
+    for path in (PACKAGE / "sql").rglob("*.sql"):
+        if path.parent.name != "migrations":
+            sql_and_lua.sql(path.relative_to(PACKAGE / "sql").with_suffix("").as_posix())
+    assert sql_and_lua.sql.cache_info().currsize == known
