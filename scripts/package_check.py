@@ -184,7 +184,7 @@ class Check:
 
     def suite(self) -> list[str]:
         """The suite of the sdist is whole, and what looks at the tree rather than at servers passes in it."""
-        pytest = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:cov")
+        pytest = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
         path = str(self.unpacked / "src")
         command(*pytest, "--collect-only", cwd=self.unpacked, PYTHONPATH=path)
         tree = (f"tests/unit/test_{name}.py" for name in ("import", "distribution", "package"))

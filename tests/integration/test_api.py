@@ -293,7 +293,7 @@ async def test_whatever_cannot_be_read_is_a_problem_as_well(client):
         answer = await client.post(
             "/conversations", content=content, headers={"content-type": "application/json"}
         )
-        assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+        assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
 
 
 @pytest.mark.parametrize("status", [403, 419, 498])

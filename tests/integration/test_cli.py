@@ -100,7 +100,7 @@ COMMANDS = [words for words, is_group in EVERY.items() if not is_group]
 
 def test_the_commands_are_found():
     assert {("demo",), ("schema", "print"), ("cache", "invalidate")} <= set(COMMANDS)
-    assert {(), ("schema",), ("history",), ("cache",)} == set(GROUPS)
+    assert {(), ("schema",), ("sessions",), ("cache",)} == set(GROUPS)
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -191,7 +191,7 @@ def test_schema_check_refuses_a_newer_schema(run, memory, database_url, schema_n
             f"INSERT INTO {schema_name}.schema_migrations VALUES (999, 'from_the_future', now(), 2)"
         )
 
-    for words in (("schema", "check"), ("history", "list", "--user", "maria"), ("init",)):
+    for words in (("schema", "check"), ("list", "--user", "maria"), ("init",)):
         done = run(*words)
         assert done.exit_code == 1
         assert "is at version 999, newer than this library's 1: upgrade convmemory" in done.stderr
@@ -205,7 +205,7 @@ def test_schema_check_takes_a_newer_schema_that_this_release_runs_on(run, memory
     assert done.exit_code == 0
     assert "is newer than this library, which runs on it (version 999)" in done.stdout
     assert run("init").exit_code == 0
-    assert run("history", "list", "--user", "maria").exit_code == 0
+    assert run("list", "--user", "maria").exit_code == 0
 
 
 def test_check_shows_both_tiers(run, memory):
@@ -251,7 +251,7 @@ def test_check_asks_redis_even_when_postgresql_is_away(run, redis):
 
 
 def test_a_database_that_does_not_answer_is_one_line_without_the_password(run):
-    done = run("history", "list", "--user", "maria", "--database-url", NOBODY)
+    done = run("list", "--user", "maria", "--database-url", NOBODY)
 
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
@@ -288,7 +288,7 @@ def locked(tmp_path_factory):
 )
 def test_a_server_that_is_there_and_lets_nobody_in_is_told_as_such(run, locked, change, said, hint):
     url = locked.replace(*change)
-    for words in (("history", "list", "--user", "maria"), ("check",), ("init",)):
+    for words in (("list", "--user", "maria"), ("check",), ("init",)):
         if words == ("init",) and not hint:
             continue
         done = run(*words, "--database-url", url)
@@ -319,19 +319,19 @@ def test_a_misspelt_variable_ends_every_command_in_one_line(run):
 
 
 def test_the_same_line_comes_from_the_real_command():
-    done = python("-m", "convmemory", "history", "list", "--user", "maria", "--database-url", NOBODY)
+    done = python("-m", "convmemory", "list", "--user", "maria", "--database-url", NOBODY)
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "Traceback" not in done.stderr
     assert "hunter2" not in done.stderr
 
 
-def test_history_list_shows_the_conversation_changed_last_first(run, memory):
+def test_list_shows_the_conversation_changed_last_first(run, memory):
     for name in ("old", "new"):
         memory.save_message(name, f"About the {name} one.", user_id="maria")
     memory.save_message("other", "Not hers.", user_id="tom")
 
-    done = run("history", "list", "--user", "maria")
+    done = run("list", "--user", "maria")
 
     assert done.exit_code == 0
     rows = [line.split()[0] for line in done.stdout.splitlines() if "About the" in line]
@@ -339,26 +339,26 @@ def test_history_list_shows_the_conversation_changed_last_first(run, memory):
     assert "Not hers" not in done.stdout
 
 
-def test_history_list_goes_on_where_the_page_before_ended(run, memory):
+def test_list_goes_on_where_the_page_before_ended(run, memory):
     for name in ("a", "b", "c"):
         memory.save_message(name, f"About {name}.", user_id="maria")
 
-    first = run("history", "list", "--user", "maria", "--limit", "2")
+    first = run("list", "--user", "maria", "--limit", "2")
     cursor = first.stdout.partition("--cursor ")[2].strip()
-    second = run("history", "list", "--user", "maria", "--limit", "2", "--cursor", cursor)
+    second = run("list", "--user", "maria", "--limit", "2", "--cursor", cursor)
 
     assert "About a." not in first.stdout
     assert "About a." in second.stdout
     assert "--cursor" not in second.stdout
 
 
-def test_history_list_says_that_there_is_nothing(run, memory):
-    done = run("history", "list", "--user", "nobody")
+def test_list_says_that_there_is_nothing(run, memory):
+    done = run("list", "--user", "nobody")
 
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "no conversations of nobody\n")
 
 
-def test_history_show_tells_who_said_what_when_and_at_what_price(run, memory):
+def test_show_tells_who_said_what_when_and_at_what_price(run, memory):
     call = {"name": "days_left", "args": {"of": "maria"}, "id": "call-1"}
     source = RetrievedContext("30 days.", doc_id="vacation.md", score=0.5)
     turn = [
@@ -374,7 +374,7 @@ def test_history_show_tells_who_said_what_when_and_at_what_price(run, memory):
     ]
     memory.save_messages("vacation", turn, user_id="maria")
 
-    done = run("history", "show", "vacation", "--user", "maria")
+    done = run("show", "vacation", "--user", "maria")
 
     assert done.exit_code == 0
     words = " ".join(done.stdout.split())
@@ -389,13 +389,13 @@ def test_history_show_tells_who_said_what_when_and_at_what_price(run, memory):
         assert said in words
 
 
-def test_history_show_prints_one_json_object_a_message(run, memory):
+def test_show_prints_one_json_object_a_message(run, memory):
     source = RetrievedContext("30 days.", doc_id="vacation.md", score=0.5)
     call = {"name": "days_left", "args": {}, "id": "call-1", "type": "tool_call"}
     answer = Draft(AIMessage("Ä [red]", tool_calls=[call]), latency_ms=7, contexts=[source])
     memory.save_messages("vacation", ["Hello?", answer], user_id="maria")
 
-    done = run("history", "show", "vacation", "--user", "maria", "--json")
+    done = run("show", "vacation", "--user", "maria", "--json")
     [question, said] = [json.loads(line) for line in done.stdout.splitlines()]
 
     assert (question["seq"], question["role"], question["content"]) == (1, "human", "Hello?")
@@ -407,11 +407,11 @@ def test_history_show_prints_one_json_object_a_message(run, memory):
     assert said["created_at"].endswith("+00:00")
 
 
-def test_history_show_gives_the_newest_or_all(run, memory):
+def test_show_gives_the_newest_or_all(run, memory):
     memory.save_messages("long", [f"message {n}" for n in range(1, 1002)], user_id="maria")
 
     def seqs(*options):
-        done = run("history", "show", "long", "--user", "maria", "--json", *options)
+        done = run("show", "long", "--user", "maria", "--json", *options)
         return [json.loads(line)["seq"] for line in done.stdout.splitlines()]
 
     assert seqs() == list(range(952, 1002))
@@ -419,17 +419,17 @@ def test_history_show_gives_the_newest_or_all(run, memory):
     assert seqs("--all") == list(range(1, 1002))
 
 
-def test_history_list_prints_one_json_object_a_conversation(run, memory):
+def test_list_prints_one_json_object_a_conversation(run, memory):
     for number in range(3):
         memory.create_conversation(
             "maria", conversation_id=f"c{number}", title=f"Ä {number}", metadata={"n": number}
         )
     memory.save_message("c0", "Hello", user_id="maria")
 
-    first = run("history", "list", "--user", "maria", "--json", "--limit", "2")
+    first = run("list", "--user", "maria", "--json", "--limit", "2")
     [newest, second] = [json.loads(line) for line in first.stdout.splitlines()]
     cursor = re.fullmatch(r"convmemory: there may be more: --cursor (\S+)\n", first.stderr)[1]
-    rest = run("history", "list", "--user", "maria", "--json", "--limit", "2", "--cursor", cursor)
+    rest = run("list", "--user", "maria", "--json", "--limit", "2", "--cursor", cursor)
 
     assert (newest["id"], newest["title"], newest["message_count"]) == ("c0", "Ä 0", 1)
     assert UUID(newest["uuid"]) == memory.get_conversation("c0", user_id="maria").uuid
@@ -437,14 +437,14 @@ def test_history_list_prints_one_json_object_a_conversation(run, memory):
     assert newest["updated_at"].endswith("+00:00")
     assert second["id"] == "c2"
     assert [json.loads(line)["id"] for line in rest.stdout.splitlines()] == ["c1"]
-    assert run("history", "list", "--user", "nobody", "--json").output == ""
+    assert run("list", "--user", "nobody", "--json").output == ""
 
 
 def test_stored_text_steers_neither_the_terminal_nor_the_markup(run, memory):
     memory.save_message("c\x1b[2J", "[bold]not bold[/bold] \x1b]0;title\x07 \x9b31m", user_id="maria")
 
-    shown = run("history", "show", "c\x1b[2J", "--user", "maria").stdout
-    listed = run("history", "list", "--user", "maria").stdout
+    shown = run("show", "c\x1b[2J", "--user", "maria").stdout
+    listed = run("list", "--user", "maria").stdout
 
     assert "[bold]not bold[/bold] ␛]0;title␇" in shown
     assert not {"\x1b", "\x07", "\x9b"} & set(shown + listed)
@@ -453,19 +453,19 @@ def test_stored_text_steers_neither_the_terminal_nor_the_markup(run, memory):
 def test_somebody_elses_conversation_is_not_found(run, memory):
     mine = memory.create_conversation("maria")
 
-    done = run("history", "show", str(mine.uuid), "--user", "tom")
+    done = run("show", str(mine.uuid), "--user", "tom")
 
     assert (done.exit_code, done.stdout) == (1, "")
     assert f"convmemory: no conversation '{mine.uuid}' for this user" in done.stderr
-    assert "`convmemory history list --user USER`" in done.stderr
+    assert "`convmemory list --user USER`" in done.stderr
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        ("history", "list"),
-        ("history", "show", "c", "--user", "maria", "--all", "--limit", "3"),
-        ("history", "list", "--user", "maria", "--limit", "0"),
+        ("list",),
+        ("show", "c", "--user", "maria", "--all", "--limit", "3"),
+        ("list", "--user", "maria", "--limit", "0"),
         ("check", "--embedded", "somewhere", "--redis-url", "redis://localhost"),
         ("check", "--embedded", "somewhere", "--database-url", NOBODY),
         ("no-such-command",),
@@ -479,7 +479,7 @@ def test_a_command_that_cannot_be_meant_ends_with_status_2(run, words):
 
 
 def test_looking_into_a_directory_without_servers_makes_none(run, tmp_path):
-    done = run("history", "list", "--user", "maria", "--embedded", str(tmp_path / "typo"))
+    done = run("list", "--user", "maria", "--embedded", str(tmp_path / "typo"))
 
     assert done.exit_code == 2
     assert "there are no servers in" in done.stderr
@@ -516,7 +516,7 @@ def test_servers_that_somebody_runs_without_redis_are_joined_as_they_are(run, tm
 
 def test_a_reader_that_goes_away_early_is_no_traceback(memory, database_url, schema_name):
     memory.save_messages("long", ["word " * 200] * 2000, user_id="maria")
-    command = ["-m", "convmemory", "history", "show", "long", "--user", "maria", "--all", "--json"]
+    command = ["-m", "convmemory", "show", "long", "--user", "maria", "--all", "--json"]
     where = ["--database-url", database_url, "--redis-url", "redis://127.0.0.1:1", "--schema", schema_name]
     with subprocess.Popen(
         [sys.executable, *command, *where], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -678,3 +678,107 @@ def test_search_says_what_is_wrong(run, memory, wrong, status, named):
 
     assert done.exit_code == status
     assert named in " ".join(re.sub(r"[^ -~]", " ", done.stderr).split())
+
+
+@pytest.fixture
+def provider(tmp_path, monkeypatch):
+    """A provider of models that is installed, and repeats how much it was shown."""
+    (tmp_path / "langchain_groq.py").write_text(
+        "from langchain_core.language_models import FakeListChatModel\n"
+        "class ChatGroq(FakeListChatModel):\n"
+        "    def __init__(self, model, **more):\n"
+        "        super().__init__(responses=[f'{model}: one', f'{model}: two'])\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "groq:m"
+    sys.modules.pop("langchain_groq", None)
+
+
+def test_chat_keeps_what_is_said_and_goes_on(run, memory, provider):
+    options = ("--user", "maria", "--model", provider)
+    first = run("chat", "Hello", *options, "--conversation", "talk", "--json")
+    lines = run("chat", *options, "--conversation", "talk", typed="And again\nOnce more\n\nnot this")
+    new = run("chat", "Elsewhere", *options)
+
+    told = json.loads(first.stdout)
+    assert (told["conversation_id"], told["reply"]) == ("talk", "m: one")
+    assert told["latency_ms"] >= 0
+    assert "m: one\nm: two\n" in lines.stdout
+    said = [one.content for one in memory.get_messages("talk", user_id="maria")]
+    assert said == ["Hello", "m: one", "And again", "m: one", "Once more", "m: two"]
+    assert re.search(r"--conversation \S{36}$", new.stdout.strip())
+
+
+def test_chat_keeps_the_question_where_the_model_is_not_there(run, memory):
+    done = run("chat", "Hello", "--user", "maria", "--model", "nobody:m")
+
+    assert (done.exit_code, "--model nobody:m" in done.stderr) == (1, True)
+
+
+def test_a_conversation_is_deleted_after_a_question(run, memory):
+    memory.save_message("talk", "user", "Hello", user_id="maria")
+    no = run("delete", "talk", "--user", "maria", typed="n\n")
+    other = run("delete", "talk", "--user", "bob", "--yes")
+    yes = run("delete", "talk", "--user", "maria", "--yes", "--json")
+
+    assert (no.exit_code, "Delete 'Hello' with 1 message" in no.stderr) == (1, True)
+    assert (other.exit_code, "`convmemory list --user USER`" in other.stderr) == (1, True)
+    told = json.loads(yes.stdout)
+    assert (told["id"], told["title"], told["message_count"]) == ("talk", "Hello", 1)
+    assert memory.list_user_conversations("maria") == []
+    memory.save_message("talk", "user", "Hello", user_id="maria")
+    assert run("delete", "talk", "--user", "maria", typed="y\n").stdout.endswith("deleted: 1 message\n")
+
+
+def test_sessions_are_listed_and_ended(run, memory):
+    assert "no live sessions of maria" in run("sessions", "list", "--user", "maria").stderr
+    begun = memory.create_session("maria", conversation_id="talk")
+    shown = run("sessions", "list", "--user", "maria").stdout
+    [told] = map(json.loads, run("sessions", "list", "--user", "maria", "--json").stdout.splitlines())
+    ended = [
+        run("sessions", "end", told["handle"], "--user", user, "--json") for user in ("bob", "maria", "maria")
+    ]
+    gone = run("sessions", "end", told["handle"], "--user", "maria")
+
+    assert told["handle"] == begun.handle
+    assert begun.id not in shown + json.dumps(told)
+    assert (begun.handle[:8] in shown, told["conversation_id"]) == (True, "talk")
+    assert [(one.exit_code, json.loads(one.stdout)["ended"]) for one in ended] == [
+        (1, False),
+        (0, True),
+        (1, False),
+    ]
+    assert "`convmemory sessions list` has them" in gone.stderr
+    memory.create_session("maria")
+    handle = json.loads(run("sessions", "list", "--user", "maria", "--json").stdout)["handle"]
+    assert run("sessions", "end", handle, "--user", "maria").stdout == "ended\n"
+
+
+def test_what_looks_after_servers_tells_programs_too(run, memory):
+    init, state, check, cache = (
+        json.loads(run(*words, "--json").stdout)
+        for words in (("init",), ("schema", "check"), ("check",), ("cache", "invalidate"))
+    )
+
+    assert init["applied"] == []
+    assert init["version"] == state["version"] == state["latest"]
+    assert (check["status"], check["postgres"]["reachable"], check["redis"]["reachable"]) == (
+        "ok",
+        True,
+        True,
+    )
+    assert cache["caches"] >= 0
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_tells_programs(words):
+    told = {"--json" in option for one in find(words).params for option in one.opts}
+
+    assert any(told) or words in {("demo",), ("schema", "print")}
+
+
+def find(words):
+    found = get_command(app)
+    for word in words:
+        found = found.commands[word]
+    return found

@@ -155,7 +155,7 @@ def test_nothing_is_left_running(kept):
 
 
 def test_what_was_kept_can_be_looked_at_with_the_command_it_names(kept):
-    [listing] = [line.split() for line in kept[1].splitlines() if "history list" in line]
+    [listing] = [line.split() for line in kept[1].splitlines() if "convmemory list" in line]
     done = command(*listing[1:])
 
     assert listing[-1] == str(kept[0])
@@ -165,7 +165,6 @@ def test_what_was_kept_can_be_looked_at_with_the_command_it_names(kept):
 
 def test_what_was_kept_shows_the_sources_and_the_latency(kept):
     arguments = [
-        "history",
         "show",
         "vacation-policy",
         "--user",

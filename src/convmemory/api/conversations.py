@@ -28,7 +28,7 @@ def add_conversations(router: APIRouter, caller: Callable[..., Any]) -> None:
         page = await mine.list_user_conversations(limit, cursor=cursor)
         return Conversations(items=[ConversationFound.of(one) for one in page], next_cursor=page.next_cursor)
 
-    @router.post("/conversations", status_code=201, responses=responses(401, 404, 409, 422, 503))
+    @router.post("/conversations", status_code=201, responses=responses(401, 404, 409, 413, 422, 503))
     async def create_conversation(
         response: Response, wanted: NewConversation | None = None, mine: AsyncUserMemory = mine_of
     ) -> ConversationFound:
@@ -64,7 +64,7 @@ def add_conversations(router: APIRouter, caller: Callable[..., Any]) -> None:
 
 
 def _add_changes(router: APIRouter, mine_of: Any, unchanged: Any) -> None:
-    @router.patch("/conversations/{conversation_id}", responses=responses(401, 404, 412, 422, 503))
+    @router.patch("/conversations/{conversation_id}", responses=responses(401, 404, 412, 413, 422, 503))
     async def update_conversation(
         conversation_id: str,
         changes: Changes,

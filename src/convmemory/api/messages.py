@@ -38,7 +38,7 @@ def add_messages(router: APIRouter, caller: Callable[..., Any], roles: Collectio
     @router.post(
         "/conversations/{conversation_id}/messages",
         status_code=201,
-        responses=responses(401, 403, 404, 422, 503),
+        responses=responses(401, 403, 404, 413, 422, 503),
     )
     async def save_message(
         conversation_id: str,
@@ -61,7 +61,7 @@ def _add_changes(router: APIRouter, mine_of: Any, unchanged: Any, roles: Collect
     @router.put(
         "/conversations/{conversation_id}/messages/{message_id}",
         dependencies=[unchanged],
-        responses=responses(401, 403, 404, 412, 422, 503),
+        responses=responses(401, 403, 404, 412, 413, 422, 503),
     )
     async def replace_message(
         conversation_id: str,
@@ -77,7 +77,7 @@ def _add_changes(router: APIRouter, mine_of: Any, unchanged: Any, roles: Collect
     @router.patch(
         "/conversations/{conversation_id}/messages/{message_id}",
         dependencies=[unchanged],
-        responses=responses(401, 404, 412, 422, 503),
+        responses=responses(401, 404, 412, 413, 422, 503),
     )
     async def annotate_message(
         conversation_id: str,
@@ -102,7 +102,7 @@ def _add_changes(router: APIRouter, mine_of: Any, unchanged: Any, roles: Collect
     @router.post(
         "/conversations/{conversation_id}/truncate",
         dependencies=[unchanged],
-        responses=responses(401, 404, 412, 422, 503),
+        responses=responses(401, 404, 412, 413, 422, 503),
     )
     async def truncate_conversation(
         conversation_id: str, place: LastPlace, mine: AsyncUserMemory = mine_of

@@ -120,6 +120,8 @@ def answer_to(error: Exception, most: int) -> JSONResponse | None:
         return problem(413, f"a request may have {most:,} bytes")
     if isinstance(error, RequestValidationError):
         return problem(422, "the request is not of the form described", errors=_places(error.errors()))
+    if isinstance(error, HTTPException) and isinstance(error.__cause__, ValueError):  # bytes that are no text
+        return problem(422, "the request is not of the form described")
     if isinstance(error, HTTPException):
         return problem(error.status_code, str(error.detail), error.headers)
     return _ours(error) if isinstance(error, ConvMemoryError) else None

@@ -19,7 +19,7 @@ def add_sessions(router: APIRouter, caller: Callable[..., Any]) -> None:
     """Add the routes to a router whose requests are the caller's."""
     mine_of = Depends(caller)
 
-    @router.post("/sessions", status_code=201, responses=responses(401, 422, 503))
+    @router.post("/sessions", status_code=201, responses=responses(401, 413, 422, 503))
     async def create_session(wanted: NewSession | None = None, mine: AsyncUserMemory = mine_of) -> Session:
         """Begin a session; it ends half an hour after its last use."""
         return await mine.create_session(**(wanted or NewSession()).model_dump())
@@ -34,7 +34,7 @@ def add_sessions(router: APIRouter, caller: Callable[..., Any]) -> None:
         """A live session, its life begun anew."""
         return _there(await mine.get_session(session_id))
 
-    @router.patch("/sessions/{session_id}", responses=responses(401, 404, 422, 503))
+    @router.patch("/sessions/{session_id}", responses=responses(401, 404, 413, 422, 503))
     async def extend_session(
         session_id: str, changes: SessionChanges | None = None, mine: AsyncUserMemory = mine_of
     ) -> Session:

@@ -32,7 +32,7 @@ _AWAY: Final = re.compile(
 def advice(error: ConvMemoryError) -> str:
     """A hint to put behind the text of an error, or nothing."""
     if isinstance(error, ConversationNotFound):
-        return ": `convmemory history list --user USER` shows those there are"
+        return ": `convmemory list --user USER` shows those there are"
     if not isinstance(error, StorageUnavailable) or error.tier not in {POSTGRES, REDIS}:
         return ""
     text = str(error)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from typer import Typer, echo
 
 import convmemory
 from convmemory.cli.commands import Command, Commands
-from convmemory.cli.connect import DatabaseUrl, Embedded, Place, SchemaName
+from convmemory.cli.connect import AsJson, DatabaseUrl, Embedded, Place, SchemaName
 
 app: Final = Typer(cls=Commands, no_args_is_help=True, help="Have what is cached in Redis read anew.")
 
@@ -23,12 +24,14 @@ def invalidate(
     database_url: DatabaseUrl = None,
     embedded: Embedded = None,
     schema: SchemaName = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Have every process forget the windows it has in Redis, within a second; sessions stay.
 
     For after a restore of PostgreSQL, and after rows were inserted by SQL; what was changed or deleted by SQL is noticed
     without it. Redis is not asked: the register of its caches is emptied, and whoever uses one begins it anew. Safe at
-    any time; it costs each conversation one read.
+    any time; it costs each conversation one read. With `--json` it prints an object with `caches`, how many there were.
 
     For example:
 
@@ -42,6 +45,9 @@ def invalidate(
             forgotten = store.forget_caches()
         finally:
             store.close()
+    if as_json:
+        echo(json.dumps({"caches": forgotten}))
+        return
     echo(
         f"{forgotten} cache{'' if forgotten == 1 else 's'} forgotten; windows from before are not served any more"
     )

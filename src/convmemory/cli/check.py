@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from typer import Exit, Option
+from typer import Exit, Option, echo
 
 import convmemory
 from convmemory.cli.advice import advice
-from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName, memory_over
+from convmemory.cli.connect import AsJson, DatabaseUrl, Embedded, Place, RedisUrl, SchemaName, memory_over
 from convmemory.cli.screen import screen, table
 from convmemory.errors import StorageError
 from convmemory.models import Check, TierReport
@@ -23,11 +24,13 @@ def check(
     embedded: Embedded = None,
     schema: SchemaName = None,
     *,
+    as_json: AsJson = False,
     strict: Annotated[bool, Option("--strict", help="Status 1 also when only Redis is away.")] = False,
 ) -> None:
     """Ask PostgreSQL and Redis for a sign of life: status 0 when conversations are served, else 1.
 
     Without Redis they are served, from PostgreSQL: that is degraded, and no reason to stop sending users.
+    With `--json` it prints an object with `status` (`ok`, `degraded` or `down`), `postgres` and `redis`.
 
     For example:
 
@@ -40,6 +43,15 @@ def check(
     with Place(database_url, redis_url, embedded, schema).settings() as settings:
         memory = memory_over(settings)
         found = _ask(memory)
+    if as_json:
+        echo(json.dumps({"status": found.status, **found.model_dump(mode="json")}))
+    else:
+        _print(memory, found)
+    if not found.ok or (strict and found.degraded):
+        raise Exit(1)
+
+
+def _print(memory: convmemory.ConversationMemory, found: Check) -> None:
     address = None if memory.redis is None else memory.redis.address
     shown = table("tier", "state", "what it says")
     shown.add_row(*_row(found.postgres, None))
@@ -48,8 +60,6 @@ def check(
     screen.print(shown)
     if found.degraded:
         screen.print("degraded: conversations are served from PostgreSQL alone, and there are no sessions")
-    if not found.ok or (strict and found.degraded):
-        raise Exit(1)
 
 
 def _ask(memory: convmemory.ConversationMemory) -> Check:

@@ -43,6 +43,7 @@ Embedded = Annotated[
         help="The embedded servers of this directory: started, or joined where they run. The environment is not read.",
     ),
 ]
+AsJson = Annotated[bool, Option("--json", help="One JSON object, for programs.")]
 SchemaName = Annotated[
     str | None,
     Option(

@@ -1,4 +1,4 @@
-"""``convmemory history``: what a user's conversations are, and what was said in one."""
+"""``convmemory list`` and ``show``: what a user's conversations are, and what was said in one."""
 
 from __future__ import annotations
 
@@ -6,24 +6,20 @@ import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC
 from shlex import quote
-from typing import Annotated, Final
+from typing import Annotated
 
 from rich.padding import Padding
-from typer import Argument, BadParameter, Option, Typer, echo
+from typer import Argument, BadParameter, Option, echo
 
-from convmemory.cli.commands import Command, Commands
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
 from convmemory.cli.screen import command, harmless, screen, table
 from convmemory.cli.times import moment
 from convmemory.encoding.storable_text import clean_json
 from convmemory.models import Conversation, Message
 
-app: Final = Typer(cls=Commands, no_args_is_help=True, help="Look into the conversations that are stored.")
-
 User = Annotated[str, Option("--user", "-u", metavar="USER", help="Whose conversations.")]
 
 
-@app.command("list", cls=Command)
 def list_(
     *,
     user: User,
@@ -47,9 +43,9 @@ def list_(
     For example:
 
     ```
-    convmemory history list --user maria
-    convmemory history list --user maria --json
-    convmemory history list --user maria --limit 100 --embedded ./data
+    convmemory list --user maria
+    convmemory list --user maria --json
+    convmemory list --user maria --limit 100 --embedded ./data
     ```
     """
     with Place(database_url, redis_url, embedded, schema).memory() as memory:
@@ -73,7 +69,6 @@ def list_(
         command(f"--cursor {quote(page.next_cursor)}")
 
 
-@app.command(cls=Command)
 def show(
     conversation: Annotated[
         str, Argument(metavar="CONVERSATION", help="Its id: a UUID, or the name the application gave it.")
@@ -99,8 +94,8 @@ def show(
     For example:
 
     ```
-    convmemory history show vacation-policy --user maria
-    convmemory history show vacation-policy --user maria --all --json > vacation.jsonl
+    convmemory show vacation-policy --user maria
+    convmemory show vacation-policy --user maria --all --json > vacation.jsonl
     ```
     """
     if everything and limit is not None:

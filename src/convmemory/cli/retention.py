@@ -1,4 +1,4 @@
-"""``convmemory erase`` and ``convmemory prune``: delete for good, and say what."""
+"""``convmemory delete``, ``erase`` and ``prune``: delete for good, and say what."""
 
 from __future__ import annotations
 
@@ -22,6 +22,42 @@ AsJson = Annotated[bool, Option("--json", help="The receipt as one JSON object, 
 
 _AGE: Final = re.compile(r"(\d{1,6})([hdw])")
 _HOURS: Final = {"h": 1, "d": 24, "w": 168}
+
+
+def delete(
+    conversation: Annotated[str, Argument(metavar="CONVERSATION", help="Its id: a UUID, or its name.")],
+    *,
+    user: Annotated[str, Option("--user", "-u", metavar="USER", help="Whose conversation.")],
+    yes: Yes = False,
+    as_json: Annotated[
+        bool, Option("--json", help="What was deleted as one JSON object, for programs.")
+    ] = False,
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+    embedded: Embedded = None,
+    schema: SchemaName = None,
+) -> None:
+    """Delete a conversation of a user's with everything in it, and what is cached of it.
+
+    It cannot be taken back. With `--json` it prints an object with `id`, `uuid`, `title` and `message_count` of what there was.
+
+    For example:
+
+    ```
+    convmemory delete vacation-policy --user maria
+    convmemory delete vacation-policy --user maria --yes --json
+    ```
+    """
+    with Place(database_url, redis_url, embedded, schema).memory() as memory:
+        mine = memory.for_user(user)
+        found = mine.get_conversation(conversation)
+        count = f"{found.message_count:,} message{'' if found.message_count == 1 else 's'}"
+        _ask(f"Delete {found.title or found.id!r} with {count}, for good?", yes=yes)
+        mine.delete_conversation(found.uuid)
+    if as_json:
+        echo(json.dumps(found.model_dump(mode="json", include={"id", "uuid", "title", "message_count"})))
+    else:
+        screen.print(f"deleted: {count}")
 
 
 def erase(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from psycopg import sql
@@ -11,6 +12,7 @@ from convmemory._sync.migrate import Installed, installed
 from convmemory._sync.postgres_connections import connect
 from convmemory.cli.commands import Command, Commands
 from convmemory.cli.connect import (
+    AsJson,
     DatabaseUrl,
     Embedded,
     Place,
@@ -35,10 +37,13 @@ def init(
     redis_url: RedisUrl = None,
     embedded: Embedded = None,
     schema: SchemaName = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Create the tables, or bring them up to date.
 
     Safe to run at every deployment: several at once take turns, and when nothing is missing nothing is done.
+    With `--json` it prints an object with `schema`, `version` and `applied`, the names of the migrations that ran.
 
     For example:
 
@@ -49,6 +54,11 @@ def init(
     """
     with Place(database_url, redis_url, embedded, schema).settings(new=True) as settings:
         applied = memory_over(settings).init_schema()
+    if as_json:
+        echo(
+            json.dumps({"schema": settings.db_schema, "version": latest_version(), "applied": list(applied)})
+        )
+        return
     for name in applied:
         echo(f"applied {name}")
     echo(f"schema {settings.db_schema} is current (version {latest_version()})")
@@ -89,6 +99,8 @@ def check(
     redis_url: RedisUrl = None,
     embedded: Embedded = None,
     schema: SchemaName = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Say whether this version runs on the schema of a database: status 0 if so, else 1 and what mends it.
 
@@ -102,6 +114,9 @@ def check(
         found = _installed(settings)
     if found.version is None or found.version < latest_version() or found.compatible_from > latest_version():
         raise SchemaOutdated(settings.db_schema, found.version, latest_version())
+    if as_json:
+        echo(json.dumps({"schema": settings.db_schema, "version": found.version, "latest": latest_version()}))
+        return
     state = "current" if found.version == latest_version() else "newer than this library, which runs on it"
     echo(f"schema {settings.db_schema} is {state} (version {found.version})")
 

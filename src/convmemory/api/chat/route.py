@@ -144,7 +144,7 @@ def _add_chat(router: APIRouter, turns: Turns, protocol: Protocol, caller: Calla
     router.post(
         "/chat",
         response_model=Reply if isinstance(protocol, Plain) else None,
-        responses=responses(401, 404, 409, 422, 429, 503),
+        responses=responses(401, 404, 409, 413, 422, 429, 503),
     )(chat)
 
 

@@ -46,6 +46,6 @@ def _say_where_it_is(keep: Path | None) -> None:
         return
     there = f"--user {USER} --embedded {quote(str(keep))}"
     screen.print("The servers have stopped; their data is kept. To look at it again, and to go on:")
-    command(f"convmemory history list {there}")
-    command(f"convmemory history show {CONVERSATION} {there}")
+    command(f"convmemory list {there}")
+    command(f"convmemory show {CONVERSATION} {there}")
     command(f"convmemory demo --chat --keep {quote(str(keep))}")

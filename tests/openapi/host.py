@@ -1,0 +1,45 @@
+"""An application with both routers, over a memory that is awaited (``asyncio``) or blocks: ``python host.py awaited PORT``."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI, Header, HTTPException
+from langchain_core.language_models import FakeListChatModel
+
+from convmemory import AsyncConversationMemory, ConversationMemory
+from convmemory.api import create_chat_router, create_router, create_viewer
+
+
+def current_user(x_user: str = Header(default="", include_in_schema=False)) -> str:
+    """Whoever the header names; a stranger without one."""
+    if not x_user:
+        raise HTTPException(401, "log in first", {"WWW-Authenticate": "Bearer"})
+    return x_user
+
+
+def host(colour: str) -> FastAPI:
+    """The application."""
+    memory = AsyncConversationMemory.from_env() if colour == "awaited" else ConversationMemory.from_env()
+
+    @asynccontextmanager
+    async def lifespan(app):
+        if colour == "awaited":
+            async with memory:
+                yield
+        else:
+            with memory:
+                yield
+
+    app = FastAPI(lifespan=lifespan)
+    app.include_router(create_router(memory, current_user=current_user), prefix="/v1")
+    model = FakeListChatModel(responses=["Yes.", "No."])
+    app.include_router(create_chat_router(memory, model, current_user=current_user), prefix="/v1")
+    app.include_router(create_viewer(memory, current_user=current_user, api="/v1"), prefix="/viewer")
+    return app
+
+
+if __name__ == "__main__":
+    uvicorn.run(host(sys.argv[1]), host="127.0.0.1", port=int(sys.argv[2]), log_level="warning")
