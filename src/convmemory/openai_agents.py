@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 from convmemory._async.memory import AsyncConversationMemory
 from convmemory._async.tiered import AsyncTieredStore
-from convmemory.arguments import optional_id
+from convmemory._async.user_memory import AsyncUserMemory
+from convmemory.arguments import checked_limit, optional_id
 from convmemory.dialects.openai_responses import items_of, read_item
 from convmemory.encoding.codec import unpack
 from convmemory.errors import InvalidArgument, MissingExtra
 from convmemory.ids import conversation_key
 from convmemory.models import Draft
+from convmemory.recalled_block import WHEN_TO_RECALL, block_of
 
 try:
+    from agents import FunctionTool, function_tool
     from agents.memory import SessionSettings
 except ImportError as error:
     raise MissingExtra("convmemory.openai_agents", "openai-agents") from error
@@ -29,7 +32,42 @@ except ImportError as error:
 if TYPE_CHECKING:
     from agents.items import TResponseInputItem
 
-__all__ = ["ConversationSession"]
+__all__ = ["ConversationSession", "recall_function"]
+
+
+def recall_function(
+    mine: AsyncUserMemory,
+    *,
+    k: int = 5,
+    name: str = "recall",
+    description: str = WHEN_TO_RECALL,
+    **options: Any,
+) -> FunctionTool:
+    """A function tool that recalls what was said in a user's past conversations, and answers in a marked text.
+
+    Args:
+        mine: ``memory.for_user(user_id)`` of an ``AsyncConversationMemory``: the model cannot name another user.
+        k: How many messages.
+        name: What the model calls it.
+        description: What the model is told of it.
+        options: Others of ``search.recall``, such as ``neighbours=1``.
+
+    Raises:
+        InvalidArgument: ``mine`` is not the memory of one user.
+    """
+    checked_limit("k", k, 1_000)
+    if not isinstance(mine, AsyncUserMemory):
+        raise InvalidArgument(
+            "mine",
+            f"must be memory.for_user(...) of an AsyncConversationMemory, not of type {type(mine).__name__}",
+        )
+
+    async def recall(query: str) -> str:
+        return block_of(await mine.search.recall(query, k, **options))
+
+    return function_tool(
+        recall, name_override=name, description_override=description, failure_error_function=None
+    )
 
 
 class ConversationSession:

@@ -12,6 +12,11 @@ from convmemory.search_results import Recalled, Recollection
 
 RECALLED_KEY: Final = "convmemory_recalled"
 """In ``response_metadata`` of the message that shows a model what was recalled."""
+WHEN_TO_RECALL: Final = (
+    "Look up what was said in past conversations with this user. "
+    "Use it when the user refers to something that is not in this conversation. Ask in full words, as one would say it."
+)
+"""What a model is told of a tool that recalls."""
 NOTHING: Final = "Nothing was found in past conversations."
 _BEGIN: Final = "<recalled_from_past_conversations>"
 _END: Final = "</recalled_from_past_conversations>"

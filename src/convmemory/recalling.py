@@ -19,12 +19,8 @@ from convmemory._sync.search import UserSearch
 from convmemory._sync.user_memory import UserMemory
 from convmemory.arguments import checked_limit
 from convmemory.errors import ConfigurationError, InvalidArgument
-from convmemory.recalled_block import block_of
+from convmemory.recalled_block import WHEN_TO_RECALL, block_of
 
-_DESCRIPTION = (
-    "Look up what was said in past conversations with this user. "
-    "Use it when the user refers to something that is not in this conversation. Ask in full words, as one would say it."
-)
 _NO_USER = "user_id: the run does not say; run the agent with config=memory.run_config(conversation_id=..., user_id=...)"
 
 
@@ -33,7 +29,7 @@ def recall_tool(
     *,
     k: int = 5,
     name: str = "recall",
-    description: str = _DESCRIPTION,
+    description: str = WHEN_TO_RECALL,
     **options: Any,
 ) -> StructuredTool:
     """A tool for ``create_agent`` that recalls what was said in past conversations, and answers in a marked text.

@@ -21,7 +21,7 @@ from convmemory import (
     NotOpen,
     StorageUnavailable,
 )
-from convmemory.openai_agents import ConversationSession
+from convmemory.openai_agents import ConversationSession, recall_function
 from fix_memory import texts
 from pairing import pairing_errors
 
@@ -459,3 +459,23 @@ async def test_a_write_that_fails_fails_the_run(database_url, schema, make_proxy
         hr, _ = agent([assistant_message("Twenty days.")])
         with pytest.raises(StorageUnavailable):
             await Runner.run(hr, "What is the policy?", session=ConversationSession(memory, "c", **ADA))
+
+
+async def test_an_agent_recalls_what_its_user_said_before(database_url, schema):
+    async with AsyncConversationMemory.from_url(database_url, db_schema=schema, search="english") as memory:
+        await memory.save_message("trip", "user", "We go to Lisbon in May", **ADA)
+        await memory.save_message("trip", "user", "Lisbon is what bob hides", user_id="bob")
+        asking, _ = agent(
+            [function_call("recall", {"query": "when do we go to Lisbon?"}, call_id="1")],
+            [assistant_message("In May.")],
+            tools=[recall_function(memory.for_user("ada"), k=3)],
+        )
+
+        done = await Runner.run(asking, "when is my trip?", session=ConversationSession(memory, "now", **ADA))
+
+        assert done.final_output == "In May."
+        told = str(done.to_input_list())
+        assert "We go to Lisbon in May" in told
+        assert "bob" not in told
+        with pytest.raises(InvalidArgument, match="mine"):
+            recall_function(memory)
