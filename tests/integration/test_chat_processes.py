@@ -18,7 +18,9 @@ import httpx  # noqa: E402 - comes with the tests of fastapi
 from convmemory.api.chat import relay  # noqa: E402
 from fix_chat import events_of, served  # noqa: E402
 from fix_memory import until  # noqa: E402
+from fix_servers import same_binaries  # noqa: E402
 from scripted_chat import Reader, agent_of  # noqa: E402
+from torture.servers import Hot  # noqa: E402
 
 STREAM = {"accept": "text/event-stream"}
 
@@ -178,6 +180,27 @@ async def test_no_key_is_left_without_an_end_and_none_after_it(pair, keyspace):
     assert max(ms for name, ms in keyspace.lives().items() if b":run:" in name) <= 15_000
 
 
+async def test_a_redis_that_is_full_at_the_end_of_an_answer_holds_up_no_other(
+    make_chat, open_memory, tmp_path
+):
+    gate = asyncio.Event()
+    model = Reader(lines=[["half ", gate, "and half"]])
+    with same_binaries():
+        server = Hot(tmp_path / "redis")
+    server.start()
+    try:
+        client = await make_chat(model, memory=await open_memory(server.url))
+        _, answer = await begun(client, model)
+        server.client.config_set("maxmemory", 1)
+        gate.set()
+        assert (await answer).json()["reply"] == "half and half"
+        async with asyncio.timeout(relay.ALIVE / 2):
+            after = await client.post("/chat", json={"message": "two", "conversation_id": "c"})
+        assert after.json()["reply"] == "3 shown"
+    finally:
+        server.end()
+
+
 async def test_a_redis_that_goes_away_costs_an_answer_nothing(make_chat, open_memory, redis_proxy):
     gate = asyncio.Event()
     model = Reader(lines=[["half ", gate, "and half"]])
@@ -188,9 +211,9 @@ async def test_a_redis_that_goes_away_costs_an_answer_nothing(make_chat, open_me
     await asyncio.sleep(0.5)
     gate.set()
     assert (await answer).json()["reply"] == "half and half"
-    assert (await client.post("/chat", json={"message": "two", "conversation_id": "c"})).json()[
-        "reply"
-    ] == "3 shown"
+    async with asyncio.timeout(relay.ALIVE / 2):  # for an end that cannot be told nobody waits
+        after = await client.post("/chat", json={"message": "two", "conversation_id": "c"})
+    assert after.json()["reply"] == "3 shown"
 
 
 STREAMS = int(os.environ.get("CONVMEMORY_TEST_STREAMS", "50"))

@@ -81,6 +81,8 @@ class Relay:
         self._relay = relay
         self._lost = lost
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
+        self._late: dict[str, asyncio.Task[None]] = {}
+        """Those that nobody waits for, by their run: Redis did not take its end."""
 
     async def begin(self, run: Run, *, over: bool = False) -> RunElsewhere | None:
         """Take a conversation for a run; the one of the same request that is on its way elsewhere, if there is one.
@@ -97,7 +99,7 @@ class Relay:
         with suppress(ConvMemoryError):
             taken = await self._relay.begin(run.conversation, run.run_id, run.key or "", over=over)
         run.answered_before = taken is not None and taken[1] not in {"", CUT}
-        if taken is None or run.answered_before:
+        if taken is None or run.answered_before or await self._is_over(run.conversation):
             return None
         elsewhere = await self.find(run.conversation) if run.key and taken == (run.key, "") else None
         if elsewhere is None:
@@ -133,11 +135,25 @@ class Relay:
         """Hand on what a run sends, until it is over."""
         task = asyncio.create_task(self._hand_on(run), name="convmemory relay")
         self._tasks[run.conversation] = task
-        task.add_done_callback(lambda _: self._forget(run.conversation, task))
+        task.add_done_callback(lambda _: self._forget(run, task))
 
-    def _forget(self, conversation: UUID, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(conversation) is task:
-            del self._tasks[conversation]
+    def _forget(self, run: Run, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(run.conversation) is task:
+            del self._tasks[run.conversation]
+        self._late.pop(run.run_id, None)
+
+    def _let_wait(self, run: Run) -> None:
+        """Have nobody wait any longer for the end of a run to be told."""
+        task = self._tasks.pop(run.conversation, None)
+        if task is not None:
+            self._late[run.run_id] = task
+
+    async def _is_over(self, conversation: UUID) -> bool:
+        """Whether the run that Redis has on its way there is one of ours, and over."""
+        with suppress(ConvMemoryError):
+            found = await self._relay.read(conversation, _BEHIND_ALL) if self._late else None
+            return found is not None and found.run in self._late
+        return False
 
     async def drained(self) -> None:
         """Wait until the ends of all runs have been handed on."""
@@ -163,7 +179,9 @@ class Relay:
             elif said is not None:
                 at, size = at + len(frames), size + length
             if over:
-                late = late or time.monotonic() + LEASE / 1_000
+                if late is None:
+                    late = time.monotonic() + LEASE / 1_000
+                    self._let_wait(run)
                 await asyncio.sleep(GATHERED)
                 continue
             with suppress(TimeoutError):
