@@ -809,7 +809,7 @@ BEGIN
             coalesce(m.facts, '{{}}') - '{{name,tool_call_id,status,tool_calls,lossy}}'::text[] || coalesce(r.facts, '{{}}'), '{{}}')
         FROM unnest(p_seqs, p_old_contents, p_old_bodies, p_contents, p_bodies, p_facts)
              AS r (seq, old_content, old_body, content, body, facts)
-        WHERE m.conversation_id = p_conversation AND m.seq = ANY (p_seqs) AND m.seq > c.cleared AND m.seq = r.seq
+        WHERE m.conversation_id = p_conversation AND m.seq = ANY (p_seqs) AND r.seq > c.cleared AND m.seq = r.seq -- or the range is walked
           AND m.content = r.old_content AND m.body = r.old_body
         RETURNING m.seq
     ) SELECT array_agg(seq) INTO revised FROM changed;
@@ -821,8 +821,8 @@ BEGIN
             ORDER BY kept.conversation_id DESC, kept.seq DESC LIMIT 1), c.cleared);
         DELETE FROM {schema}.message_documents AS x
         WHERE x.conversation_id = p_conversation AND x.seq > newest;
-        DELETE FROM {schema}.message_documents AS x
-        WHERE x.conversation_id = p_conversation AND x.seq = ANY (p_gone) AND x.seq = ANY (revised);
+        DELETE FROM {schema}.message_documents AS x -- one list: of two, a PostgreSQL before 17 walks through all in between
+        WHERE x.conversation_id = p_conversation AND x.seq = ANY (ARRAY(SELECT unnest(p_gone) INTERSECT SELECT unnest(revised)));
         DELETE FROM {schema}.messages AS m
         WHERE m.conversation_id = p_conversation AND m.seq > newest;
         GET DIAGNOSTICS removed = ROW_COUNT;
