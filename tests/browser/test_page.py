@@ -54,6 +54,8 @@ def served(tmp_path_factory):
         "clerk:answer",
         "--embedded",
         str(directory),
+        "--language",
+        "english",
     ]
     program = shutil.which(command[0], path=str(Path(sys.executable).parent))
     assert program, "convmemory is not installed here: scripts/browser"
@@ -62,7 +64,9 @@ def served(tmp_path_factory):
             told = json.loads(process.stdout.readline())
             with (
                 EmbeddedServers.start(directory) as servers,
-                ConversationMemory.from_url(servers.database_url, servers.redis_url) as memory,
+                ConversationMemory.from_url(
+                    servers.database_url, servers.redis_url, search="english"
+                ) as memory,
             ):
                 yield told, memory.for_user("me")
         finally:
@@ -208,7 +212,7 @@ def test_a_conversation_from_its_first_word_to_its_deletion(open_page):
     page.fill("#filter", "by</b>")
     assert page.locator("#list a").count() == 1
     page.fill("#filter", "no such title")
-    assert page.locator("#list-note").inner_text() == "No title matches."
+    assert page.locator("#list-note").inner_text() == "No title has that."
     page.fill("#filter", "")
 
     page.click("#delete")
@@ -296,6 +300,10 @@ def test_tricks_do_nothing_while_they_come_nor_when_they_are_stored(open_page, s
     page.wait_for_timeout(300)
     shot(page, "tricks")
     page.click("#delete-dialog button[value=no]")
+
+    page.fill("#filter", "heading")
+    page.wait_for_selector("#hits mark")
+    assert page.locator("#hits img, #hits script, #hits svg").count() == 0
 
     assert page.evaluate("window.hacked") is None
     assert (
@@ -387,6 +395,26 @@ def test_ten_thousand_messages_are_a_window_at_a_time(open_page, long):
     page.click("#newest")
     page.wait_for_selector("#rows article[data-seq='10000']")
     page.wait_for_selector("#newest", state="hidden")
+
+
+def test_a_message_is_found_by_its_words_and_shown_where_it_stands(open_page, long):
+    page = open_page()
+    page.fill("#filter", "message 4711")
+    page.wait_for_selector("#hits a")
+    assert page.locator("#hits mark").all_inner_texts() == ["message", "4711"]
+    page.press("#filter", "Tab")
+    page.click("#hits a")
+    page.wait_for_selector("article.found[data-seq='4711']")
+    assert page.evaluate("document.querySelector('.found').getBoundingClientRect().top") > 0
+    found = seqs(page)
+    assert found == list(range(found[0], found[0] + len(found)))
+    shot(page, "found")
+    page.fill("#filter", "message 4712")
+    page.wait_for_selector("#hits a:has-text('4712')")
+    page.click("#hits a")
+    page.wait_for_selector("article.found[data-seq='4712']")
+    page.fill("#filter", "")
+    page.wait_for_selector("#hits-box", state="hidden")
 
 
 def test_an_answer_goes_on_while_the_page_is_away_and_can_be_stopped(open_page):

@@ -43,6 +43,13 @@ def serve(
         float,
         Option(metavar="SECONDS", min=0, max=3600, help="How long answers on their way have at the end."),
     ] = 10.0,
+    language: Annotated[
+        str | None,
+        Option(
+            metavar="NAME",
+            help="What was said is searched by this configuration; default: CONVMEMORY_SEARCH.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, Option("--json", help="Say where it is as one JSON object, for programs.")
     ] = False,
@@ -70,7 +77,7 @@ def serve(
     """
     if sum((demo, model is not None, runnable is not None)) > 1:
         raise BadParameter("--demo, --model and --runnable: give one of them")
-    place = Place(database_url, redis_url, embedded, schema)
+    place = Place(database_url, redis_url, embedded, schema, language)
     if demo and place != Place(None, None, None, None):
         raise BadParameter("--demo has servers of its own: leave out those that say which")
     from convmemory.cli.serve.run import Plan, run  # noqa: PLC0415 - a web framework that --help need not wait for

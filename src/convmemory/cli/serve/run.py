@@ -98,7 +98,12 @@ def _servers(plan: Plan) -> Iterator[tuple[Settings, str]]:
     """The settings of the servers to work on, embedded ones running meanwhile, and what they are in words."""
     if plan.demo:
         with EmbeddedServers.start() as servers:
-            made = Settings(database_url=servers.database_url, redis_url=servers.redis_url, redis_host="")
+            made = Settings(
+                database_url=servers.database_url,
+                redis_url=servers.redis_url,
+                redis_host="",
+                search="english",
+            )
             memory_over(made).init_schema()
             from convmemory.cli.serve.script import seed  # noqa: PLC0415 - the demo's own
 

@@ -32,6 +32,7 @@ const query = values => new URLSearchParams(Object.entries(values).filter(([, va
 
 export const listConversations = (cursor, signal) =>
   json(ask('GET', `${api}/conversations?${query({ limit: 50, cursor })}`, { signal }))
+export const search = (q, cursor, signal) => json(ask('GET', `${api}/search?${query({ q, cursor, limit: 20 })}`, { signal }))
 export const getConversation = (id, signal) => json(ask('GET', `${api}/conversations/${named(id)}?messages=0`, { signal }))
 export const getMessages = (id, where, signal) =>
   json(ask('GET', `${base}/conversations/${named(id)}/shown?${query(where)}`, { signal }))

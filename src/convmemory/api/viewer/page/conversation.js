@@ -106,17 +106,19 @@ export async function about() {
   if (of === view) { heading(found); changed(found) }
 }
 
-export async function open(id) {
+export async function open(id, seq = 0) {
   leave('Loading …')
   view.id = id
   const of = view
   mark(id)
   try {
     const [found, { items }] = await Promise.all([
-      getConversation(id, leaving.signal), getMessages(id, { limit: PAGE }, leaving.signal)])
+      getConversation(id, leaving.signal), getMessages(id, seq ? around(seq) : { limit: PAGE }, leaving.signal)])
     if (of !== view) return false
     heading(found)
-    await refilled(items)
+    mark(found.uuid)
+    if (seq) refilledAt(items, seq)
+    else await refilled(items)
     announce(`${nameOf(found)}, ${count(found.message_count, 'message')}`)
     return true
   } catch (error) {
@@ -139,6 +141,35 @@ async function refilled(items) {
   toBottom()
   ends()
   requestAnimationFrame(() => { toBottom(); ends() })
+}
+
+const around = seq => ({ limit: PAGE, after: Math.max(0, seq - PAGE / 2) })
+
+function refilledAt(items, seq) {
+  rows.replaceChildren()
+  view.atStart = seq <= PAGE / 2
+  view.atEnd = items.length < PAGE
+  empty.textContent = 'No messages.'
+  put(items, 'after')
+  point(seq)
+  ends()
+}
+
+function point(seq) {
+  const element = rows.querySelector(`[data-seq="${seq}"]`)
+  element?.scrollIntoView({ block: 'center' })
+  element?.classList.add('found')
+  setTimeout(() => element?.classList.remove('found'), 3000)
+}
+
+// Another place of the conversation that is open.
+export async function showAt(seq) {
+  const of = view
+  if (!rows.querySelector(`[data-seq="${seq}"]`)) {
+    const { items } = await getMessages(of.id, around(seq), leaving.signal)
+    if (of !== view) return
+    refilledAt(items, seq)
+  } else point(seq)
 }
 
 export async function toNewest() {

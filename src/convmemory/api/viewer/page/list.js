@@ -22,7 +22,7 @@ function show() {
   const shown = found.filter(matches)
   list.replaceChildren(...shown.map(entry))
   if (focused) list.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus()
-  note.textContent = shown.length || !ended ? '' : filter.value ? 'No title matches.' : 'No conversations yet.'
+  note.textContent = shown.length || !ended ? '' : filter.value ? 'No title has that.' : 'No conversations yet.'
 }
 
 async function more() {
@@ -45,6 +45,9 @@ function fill() {
   const near = box.scrollHeight - box.scrollTop - box.clientHeight < 400
   if (!ended && (near || (filter.value && found.filter(matches).length < ENOUGH))) more()
 }
+
+// A conversation's address: by its name only where it is not known by more.
+export const addressOf = id => encodeURIComponent(found.find(one => one.id === id)?.uuid ?? id)
 
 export async function refresh() {
   asked += 1
@@ -77,10 +80,10 @@ export function removed(id) {
 
 filter.addEventListener('input', () => { show(); fill() })
 box.addEventListener('scroll', fill, { passive: true })
-list.addEventListener('keydown', event => {
+box.addEventListener('keydown', event => {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key]
   if (!step) return
-  const links = [...list.querySelectorAll('a')]
+  const links = [...box.querySelectorAll('a')]
   links[links.indexOf(document.activeElement) + step]?.focus()
   event.preventDefault()
 })

@@ -2,20 +2,22 @@
 
 import { hasChat } from './api.js'
 import { catchUp, focus, ready } from './composer.js'
-import { begin, current, leave, open } from './conversation.js'
-import { byId } from './dom.js'
+import { begin, current, leave, open, showAt } from './conversation.js'
+import { byId, complain } from './dom.js'
+import './hits.js'
 import { refresh } from './list.js'
 
 const app = byId('app')
 
 async function go() {
-  const id = decodeURIComponent(location.hash.slice(2))
+  const [name = '', seq] = location.hash.slice(2).split('/')
+  const id = decodeURIComponent(name)
   app.classList.toggle('reading', id !== '')
   if (id === 'new' && hasChat) { begin(); ready(true); focus(); return }
   if (!id) { leave('Choose a conversation.'); ready(false); return }
-  if (id === current().id) return
+  if (id === current().id) { if (seq) showAt(Number(seq)).catch(complain); return }
   ready(false)
-  if (await open(id)) { ready(true); catchUp() }
+  if (await open(id, Number(seq) || 0)) { ready(true); catchUp() }
 }
 
 byId('new').hidden = !hasChat
