@@ -113,6 +113,18 @@ async def test_what_is_deleted_by_hand_is_taken_away_by_the_next_who_looks(memor
     assert (count("documents"), count("loose_documents")) == (0, 0)
 
 
+async def test_one_busy_user_keeps_nobody_elses_documents(memory, database, count):
+    for user in ("ana", "bob"):
+        await memory.save_message("c", AIMessage("x"), user_id=user, contexts=[PAGE])
+    database.execute("TRUNCATE conversations CASCADE")
+    with database.transaction():
+        database.execute("SELECT pg_advisory_xact_lock_shared(documents_of_v1('ana'))")  # an append of hers goes on
+        await memory.check()
+        assert count("documents") == 1
+    await memory.check()
+    assert (count("documents"), count("loose_documents")) == (0, 0)
+
+
 async def test_an_append_that_refers_to_a_document_keeps_it_from_who_takes_it_away(memory, database, count):
     """A writer that has seen the document, and has not committed yet, is waited for."""
     await memory.save_message("a", AIMessage("x"), user_id="ana", contexts=[PAGE])

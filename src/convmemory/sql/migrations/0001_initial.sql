@@ -614,8 +614,8 @@ END $$;
 CREATE FUNCTION {schema}.sweep_documents_v1(p_user text, p_batch bigint) RETURNS TABLE (removed bigint, more boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    whose CONSTANT text := coalesce(p_user, (
-        SELECT l.user_id FROM {schema}.loose_documents AS l ORDER BY l.user_id, l.id LIMIT 1));
+    whose text := p_user;
+    free boolean := p_user IS NOT NULL;
     let_go bytea[];
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -623,7 +623,14 @@ BEGIN
     END IF;
     removed := 0;
     more := false;
-    IF whose IS NULL OR (p_user IS NULL AND NOT pg_try_advisory_xact_lock({schema}.documents_of_v1(whose))) THEN
+    FOR attempt IN 1..20 LOOP -- a few users further, where somebody is at the first ones
+        EXIT WHEN free;
+        SELECT l.user_id INTO whose FROM {schema}.loose_documents AS l
+        WHERE l.user_id > coalesce(whose, '') ORDER BY l.user_id, l.id LIMIT 1;
+        EXIT WHEN NOT FOUND;
+        free := pg_try_advisory_xact_lock({schema}.documents_of_v1(whose));
+    END LOOP;
+    IF NOT free THEN
         RETURN NEXT;
         RETURN;
     END IF;
