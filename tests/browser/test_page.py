@@ -71,7 +71,7 @@ def served(tmp_path_factory):
                 yield told, memory.for_user("me")
         finally:
             process.terminate()
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
 
 
 @pytest.fixture(scope="session")

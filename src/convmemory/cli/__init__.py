@@ -57,6 +57,12 @@ def main(
     convmemory demo
     ```
 
+    Talk to it in a browser, and look at conversations:
+
+    ```
+    convmemory serve --demo
+    ```
+
     Set up your own database, and look at both tiers:
 
     ```
