@@ -51,7 +51,7 @@ class Catch:
 
 def prove(names: Sequence[str], seed: int) -> Iterator[Catch]:
     """Run each variant, over one pair of servers, until the checker objects."""
-    with scratch() as directory, running(directory) as (postgres, redis, _):
+    with scratch() as directory, running(directory, ROUND * ROUNDS * len(names)) as (postgres, redis, _):
         for name in names:
             mutant = CONTROLS.get(name) or MUTANTS[name]
             plan = Plan(

@@ -92,7 +92,7 @@ def run(plan: Plan) -> Outcome:
     outcome = Outcome()
     kinds = [name for name in plan.kinds if name not in {FAIL_OVER, PROMOTE}]
     apart = [name for name in (FAIL_OVER, PROMOTE) if name in plan.kinds]
-    with scratch() as directory, running(directory) as (postgres, redis, no_disk):
+    with scratch() as directory, running(directory, plan.seconds) as (postgres, redis, no_disk):
         outcome.notes += [f"{postgres.description}, {redis.description}"]
         if no_disk and "fill-disk" in kinds:
             kinds.remove("fill-disk")

@@ -28,8 +28,8 @@ from convmemory.embedded.runtime import runtime_directory
 
 READY = 90.0
 """Seconds a server has to start or to recover in: a machine may be busy, and its log long."""
-DISK = 400 << 20
-"""Bytes of the file system PostgreSQL gets for itself, where this user may mount one."""
+DISK, WRITTEN = 400 << 20, 2 << 20
+"""Bytes of the file system PostgreSQL gets for itself, where this user may mount one; and so many more for each second."""
 
 
 def free_port(highest: int = 65535) -> int:
@@ -263,12 +263,12 @@ class Hot(Server):
 
 
 @contextmanager
-def disk(directory: Path) -> Iterator[str]:
+def disk(directory: Path, size: int) -> Iterator[str]:
     """Give ``directory`` a small file system of its own; yields why not, or the empty string."""
     if os.geteuid() != 0 or not shutil.which("mount"):
         yield "only root may mount the small file system it needs"
         return
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=711", "torture", str(directory)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=711", "torture", str(directory)]
     made = subprocess.run(mount, capture_output=True, text=True, check=False)
     if made.returncode:
         yield f"mount: {made.stderr.strip()}"
@@ -280,12 +280,12 @@ def disk(directory: Path) -> Iterator[str]:
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[tuple[Postgres, Hot, str]]:
-    """Both servers, and why the disk cannot be filled (empty where it can)."""
+def running(directory: Path, seconds: float) -> Iterator[tuple[Postgres, Hot, str]]:
+    """Both servers, with room for what is written in so long, and why the disk cannot be filled (empty where it can)."""
     with ExitStack() as stack:
         place = directory / "pg"
         place.mkdir(mode=0o711)
-        no_disk = stack.enter_context(disk(place))
+        no_disk = stack.enter_context(disk(place, DISK + int(seconds) * WRITTEN))
         runtime = stack.enter_context(runtime_directory())
         postgres, hot = Postgres(place, runtime), Hot(directory / "redis", "--appendonly", "yes")
         for server in (postgres, hot):
