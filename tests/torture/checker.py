@@ -189,8 +189,11 @@ class _Conversation:
         needed = floor.needed(read.cache)
         at = bisect_left(states, needed)
         state = states[at] if at < len(states) else states[-1]
-        self._shown.append((state, read))
-        self._shown_at[read.cache] = max(self._shown_at.get(read.cache, 0), state)
+        shown = state
+        if 0 < at < len(states) and not self._unexcused(read, states[at - 1])[1]:
+            shown = states[at - 1]  # it may as well have been this one, and then binds nobody to the later
+        self._shown.append((shown, read))
+        self._shown_at[read.cache] = max(self._shown_at.get(read.cache, 0), shown)
         if state < needed:
             self._short(read, state, floor)
 
@@ -210,13 +213,10 @@ class _Conversation:
 
     def _short(self, read: Read, state: int, floor: Floor) -> None:
         """The read shows a state older than it must: an exception the documentation makes, or a violation."""
-        missed = [w for at, w in self._acknowledged if at > state and w.end < read.begin]
-        before = [r for at, r in self._shown if at > state and r.end < read.begin and r.cache == read.cache]
-        plain = [w for w in missed if not self._hidden(w, read)]
-        told = [] if missed else [r for r in before if not (r.dark or self._led_elsewhere(r, read))]
-        if plain or told:
+        missed, against = self._unexcused(read, state)
+        if against:
             wiped = read.saw and any(w.do != "append" for w in missed)
-            since = (plain or told)[0]
+            since = against[0]
             self._accuse(
                 "leaked" if wiped else "stale",
                 read.end,
@@ -224,6 +224,7 @@ class _Conversation:
                 f"{' by Redis' if read.hit else ''} {read.begin - since.end:.3f} s after {_named(since)}",
             )
             return
+        before = self._before(read, state)
         elsewhere = not any(w.marked for w in missed) if missed else not any(r.dark for r in before)
         if elsewhere:
             self._judgement.excuse("apart")
@@ -231,6 +232,18 @@ class _Conversation:
         failed = [(w.begin, w.end) for w in missed] or [(r.begin, r.end) for r in before]
         planned = all(self._judgement.during("redis", *span) > 0 for span in failed)
         self._judgement.excuse(("hidden" if missed else "unseen") + ("" if planned else ", unplanned"))
+
+    def _unexcused(self, read: Read, state: int) -> tuple[list[Write], Sequence[Write | Read]]:
+        """The acknowledged writes that a read of this state misses, and what nothing excuses it from knowing."""
+        missed = [w for at, w in self._acknowledged if at > state and w.end < read.begin]
+        if missed:
+            return missed, [w for w in missed if not self._hidden(w, read)]
+        before = self._before(read, state)
+        return missed, [r for r in before if not (r.dark or self._led_elsewhere(r, read))]
+
+    def _before(self, read: Read, state: int) -> list[Read]:
+        """The reads that were shown more, and were over when this one began."""
+        return [r for at, r in self._shown if at > state and r.end < read.begin and r.cache == read.cache]
 
     def _hidden(self, write: Write, read: Read) -> bool:
         """Whether the write was marked so shortly before that a look may not have come across it yet."""

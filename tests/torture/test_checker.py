@@ -417,6 +417,18 @@ def test_what_ones_own_cache_was_told_may_not_be_missed_at_all(story):
     assert story.found() == ["stale"]
 
 
+def test_an_empty_read_need_not_have_been_shown_the_wipe_to_come(story):
+    story.append("1h", at=(0, 1), cache="elsewhere")
+    story.read(at=(1.1, 1.3))  # what was cached before, which another cache's writer excuses
+    story.delete(at=(1.0, 9), how=UNKNOWN, written=1.2)
+    story.read("1h", at=(1.4, 1.5))
+    assert story.found() == []
+
+    story.read(at=(1.6 + LOOK, 1.7 + LOOK))  # nothing excuses that one: it was shown the wipe
+    story.read("1h", at=(1.8 + LOOK, 1.9 + LOOK))
+    assert story.found() == ["stale"]
+
+
 def test_what_one_cache_has_shown_binds_that_one_alone(story):
     story.append("1h", at=(0, 1))
     story.append("2a", at=(2, 9), how=UNKNOWN)
