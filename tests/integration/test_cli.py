@@ -682,16 +682,16 @@ def test_search_says_what_is_wrong(run, memory, wrong, status, named):
 
 @pytest.fixture
 def provider(tmp_path, monkeypatch):
-    """A provider of models that is installed, and repeats how much it was shown."""
-    (tmp_path / "langchain_groq.py").write_text(
+    """A provider of models that no other test installs: LangChain keeps what it has found once."""
+    (tmp_path / "langchain_fireworks.py").write_text(
         "from langchain_core.language_models import FakeListChatModel\n"
-        "class ChatGroq(FakeListChatModel):\n"
+        "class ChatFireworks(FakeListChatModel):\n"
         "    def __init__(self, model, **more):\n"
         "        super().__init__(responses=[f'{model}: one', f'{model}: two'])\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    yield "groq:m"
-    sys.modules.pop("langchain_groq", None)
+    yield "fireworks:m"
+    sys.modules.pop("langchain_fireworks", None)
 
 
 def test_chat_keeps_what_is_said_and_goes_on(run, memory, provider):
