@@ -3,11 +3,14 @@
 import re
 
 import pytest
-from starlette.requests import Request
 
-from convmemory.api.viewer.files import OWN, Files
-from convmemory.cli.serve.application import PAGE
-from convmemory.errors import InvalidArgument
+for extra in ("starlette", "markdown_it", "uvicorn"):
+    pytest.importorskip(extra, reason="not installed beside the package alone")
+from starlette.requests import Request  # noqa: E402
+
+from convmemory.api.viewer.files import OWN, Files  # noqa: E402
+from convmemory.cli.serve.application import PAGE  # noqa: E402
+from convmemory.errors import InvalidArgument  # noqa: E402
 
 FILES = sorted([*OWN.iterdir(), *PAGE.iterdir()])
 SCRIPTS = [path for path in FILES if path.suffix == ".js"]
