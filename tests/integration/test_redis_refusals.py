@@ -18,6 +18,7 @@ from convmemory import (
     StorageError,
     StorageUnavailable,
 )
+from convmemory.windows import trust
 from fix_memory import texts
 
 NEEDED = "+@all"
@@ -118,7 +119,8 @@ async def test_windows_are_used_again_when_they_are_allowed(schema, make_memory,
     assert memory.redis.health.counters.hits > 0
 
 
-async def test_300_tasks_are_no_outage(schema, database_url, redis_url, key_prefix, caplog):
+async def test_300_tasks_are_no_outage(schema, database_url, redis_url, key_prefix, caplog, monkeypatch):
+    monkeypatch.setattr(trust, "OLDEST_LOOK", 60.0)  # a machine may be as busy as we are
     places = {
         "db_schema": schema,
         "key_prefix": key_prefix,
@@ -137,7 +139,7 @@ async def test_300_tasks_are_no_outage(schema, database_url, redis_url, key_pref
         await asyncio.gather(*(work(number) for number in range(300)))
         counters, pool = memory.redis.health.counters, memory.redis._client.connection_pool
         assert (counters.failures, counters.dirty_marks, memory.redis.health.open) == (0, 0, False)
-        assert counters.hits >= 300  # most of 1,500 where the machine has time to look for marks
+        assert counters.hits >= 1_400
         assert pool._in_use_connections == set()
         assert len(pool._available_connections) <= 50
     assert "out of reach" not in caplog.text
