@@ -27,9 +27,11 @@ from convmemory import (
     TieredChatMessageHistory,
     UserMemory,
 )
+from convmemory._async.operators import AsyncOperator
 from convmemory._async.retention import AsyncRetention
 from convmemory._async.search import AsyncSearch, AsyncUserSearch
 from convmemory._async.tiered import AsyncTieredStore
+from convmemory._sync.operators import Operator
 from convmemory._sync.retention import Retention
 from convmemory._sync.search import Search, UserSearch
 from convmemory._sync.tiered import TieredStore
@@ -46,6 +48,7 @@ TWINS = {
     TieredStore: AsyncTieredStore,
     PostgresStore: AsyncPostgresStore,
     RedisStore: AsyncRedisStore,
+    Operator: AsyncOperator,
     Retention: AsyncRetention,
     Search: AsyncSearch,
     UserSearch: AsyncUserSearch,

@@ -235,6 +235,18 @@ def optional_span(argument: str, value: object) -> float | None:
     return value.total_seconds()
 
 
+def checked_flag(argument: str, value: object) -> bool:
+    """``True`` or ``False``, and no other value that is taken for one of them."""
+    if not isinstance(value, bool):
+        raise InvalidArgument(argument, f"must be True or False, not {_shown(value)}")
+    return value
+
+
+def optional_flag(argument: str, value: object) -> bool | None:
+    """``True``, ``False``, or ``None`` where it does not matter."""
+    return None if value is None else checked_flag(argument, value)
+
+
 def checked_share(argument: str, value: object) -> float:
     """A number from 0 to 1."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
@@ -300,6 +312,22 @@ def key_of(conversation: object, user_id: object) -> ConversationKey:
     if conversation.user_id != checked_id("user_id", user_id):
         raise ConversationNotFound(conversation.id)
     return conversation_key(conversation.id, user_id)  # what its uuid says is no more than what its id does
+
+
+def row_of_conversation(conversation: object) -> UUID:
+    """The row of a conversation, by its UUID or the ``Conversation`` itself.
+
+    Raises:
+        InvalidArgument: It is a name, of which only its owner knows the row, or nothing that can name one.
+    """
+    if isinstance(conversation, Conversation):
+        return conversation.uuid
+    try:
+        return conversation if isinstance(conversation, UUID) else UUID(name_of(conversation))
+    except ValueError:
+        raise InvalidArgument(
+            "conversation_id", f"must be the UUID of a conversation, not {_shown(conversation)}"
+        ) from None
 
 
 def name_of(conversation: object) -> str:

@@ -223,8 +223,8 @@ class Conversation(Value):
     """One conversation of one user.
 
     ``id`` is the name the caller gave (or the UUID as text); ``uuid`` is the row's key. ``title_source`` is ``"none"``,
-    ``"auto"`` or ``"user"``; ``version`` grows with every change. ``messages`` is filled by
-    ``get_conversation(..., messages=True)``, oldest first, and ``None`` everywhere else.
+    ``"auto"`` or ``"user"``; ``version`` grows with every change. One that is ``archived`` is put away: lists leave it out.
+    ``messages`` is filled by ``get_conversation(..., messages=True)``, oldest first, and ``None`` everywhere else.
     """
 
     id: str
@@ -233,6 +233,8 @@ class Conversation(Value):
     dept_id: str | None = None
     title: str | None = None
     title_source: str = "none"
+    archived: bool = False
+    pinned: bool = False
     message_count: int = 0
     version: int = 0
     created_at: datetime

@@ -184,6 +184,20 @@ def looked_for(user: str, most: int, text: str, kind: str = "word", **more: Any)
     return Case(SEARCHED | query | {"around": 0 if kind == "word" else 2} | more, most)
 
 
+MEANT: dict[str, Any] = dict.fromkeys(["archived", "pinned", "dept_id", "metadata"])
+MEANT |= {"since": "-infinity", "until": "infinity"}
+ALL_OF_IT = {"archived": False, "pinned": False, "dept_id": "hr", "metadata": '{"a": {"b": 1}}'}
+"""Filters that nothing passes: whatever a user has is looked at, and nobody else's."""
+EVERYBODYS: dict[str, Any] = {
+    "page": 100,
+    "limit": 21,
+    "by_creation": False,
+    "above_time": "-infinity",
+    "above_id": UUID(int=0),
+}
+HAS = {"ana": 150, "bob": 21_500}
+"""Pages in which all conversations of a user lie, with what leads there."""
+
 MARKS = {"caches": ["a"] * 20, "conversations": [UUID(int=9)] * 20, "ids": [UUID(int=9)] * 20}
 SPOKEN = {"before_time": "infinity", "before_id": UUID(int=2**128 - 1)}
 CASES: dict[str, list[Case]] = {
@@ -220,9 +234,30 @@ CASES: dict[str, list[Case]] = {
     "index_conversation": each(700, search="english", after=0, batch=20),
     "installed": [Case()],
     "list_conversations": [
-        Case({"user_id": who, "limit": 51, "before_id": UUID(int=5)} | place, 150)
-        for who in ("ana", "bob")
-        for place in (SPOKEN, {"before_time": "BOBS_MIDDLE"})
+        *(
+            Case(MEANT | {"user_id": who, "limit": 51, "before_id": UUID(int=5)} | place, 150)
+            for who in ("ana", "bob")
+            for place in (SPOKEN, {"before_time": "BOBS_MIDDLE"}, SPOKEN | {"until": "BOBS_MIDDLE"})
+        ),
+        *(
+            Case(MEANT | SPOKEN | ALL_OF_IT | {"user_id": who, "limit": 51}, most)
+            for who, most in HAS.items()
+        ),
+        Case(MEANT | SPOKEN | ALL_OF_IT | {"user_id": "eve", "limit": 51}),
+    ],
+    "list_by_creation": [
+        *(Case(MEANT | SPOKEN | {"user_id": who, "limit": 51}, most) for who, most in HAS.items()),
+        Case(MEANT | SPOKEN | {"user_id": "eve", "limit": 51}),
+    ],
+    "count_conversations": [
+        *(Case(MEANT | {"user_id": who}, most) for who, most in HAS.items()),
+        Case(MEANT | {"user_id": "eve"}),
+    ],
+    "find_conversation": [Case({"conversation": LONG}), Case({"conversation": UUID(int=10**6)})],
+    "list_everybodys": [
+        Case(MEANT | SPOKEN | EVERYBODYS | {"after": after} | more, 250)
+        for after in (UUID(int=0), UUID(int=500))
+        for more in ({}, ALL_OF_IT, {"by_creation": True}, {"limit": 0})
     ],
     "look": [Case({"names": ["a", "b"], "after": UUID(int=2**127), "page": 250}, 1200)],
     "mark": [Case({"conversation": LONG, "names": ["a", "b"]})],
@@ -290,7 +325,7 @@ CASES: dict[str, list[Case]] = {
         for dept in (None, "hr")
     ],
     "walk_user_conversations": [
-        Case({"user_id": who, "limit": 50, "after_id": UUID(int=5), "after_time": place}, 150)
+        Case(MEANT | {"user_id": who, "limit": 50, "after_id": UUID(int=5), "after_time": place}, 150)
         for who in ("ana", "bob")
         for place in ("-infinity", "BOBS_MIDDLE")
     ],
@@ -299,6 +334,8 @@ CASES: dict[str, list[Case]] = {
         title="t",
         set_dept=False,
         dept_id=None,
+        archived=True,
+        pinned=None,
         metadata="{}",
         removed=["x"],
         if_version=None,

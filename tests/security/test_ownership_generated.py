@@ -31,8 +31,12 @@ AS_A_STRANGER: dict[str, Case] = {
     "get_conversation": lambda memory, it: memory.get_conversation(it, user_id="eve"),
     "rename_conversation": lambda memory, it: memory.rename_conversation(it, "mine", user_id="eve"),
     "update_conversation": lambda memory, it: memory.update_conversation(
-        it, user_id="eve", title="mine", dept_id="d", metadata={"a": None}
+        it, user_id="eve", title="mine", dept_id="d", archived=True, pinned=True, metadata={"a": None}
     ),
+    "archive_conversation": lambda memory, it: memory.archive_conversation(it, user_id="eve"),
+    "unarchive_conversation": lambda memory, it: memory.unarchive_conversation(it, user_id="eve"),
+    "pin_conversation": lambda memory, it: memory.pin_conversation(it, user_id="eve"),
+    "unpin_conversation": lambda memory, it: memory.unpin_conversation(it, user_id="eve"),
     "delete_conversation": lambda memory, it: memory.delete_conversation(it, user_id="eve"),
     "save_message": lambda memory, it: memory.save_message(it, HumanMessage("hi"), user_id="eve"),
     "save_messages": lambda memory, it: memory.save_messages(it, ["hi", "ho"], user_id="eve"),
@@ -79,12 +83,17 @@ NEEDS_NONE = {
     "list_user_sessions": "lists by user; tested below",
     "list_user_conversations": "lists by user; tested below",
     "iter_conversations": "lists by user; tested below",
+    "count_conversations": "counts by user; tested below",
     "history_factory_config": "names of fields",
     "for_user": "the verbs here once more, with the user in them: tested below",
     "postgres": "the store: asked with a ConversationKey, which holds the user, through the verbs here",
     "redis": "the store, as above",
     "settings": "values",
     "run_config": "puts two ids into a dict",
+    "operator.list_conversations": "an operator's: everybody's, and out of a user's reach; tested below",
+    "operator.iter_conversations": "as above",
+    "operator.count_conversations": "as above",
+    "operator.find_conversation": "as above",
     "search.messages": "looks by user; tested below, and in test_search.py",
     "search.recall": "looks by user; tested below, and in test_search.py",
     "search.as_retriever": "recall, as LangChain calls it",
@@ -215,13 +224,26 @@ async def test_lists_show_only_what_is_ones_own(memory, conversation):
 
     assert [c.user_id for c in await memory.list_user_conversations("eve")] == ["eve"]
     assert [s.handle for s in await memory.list_user_sessions("eve")] == [hers.handle]
+    assert [c.user_id for c in await memory.list_user_conversations("eve", order="created")] == ["eve"]
     assert [c.user_id for c in await every(memory.iter_conversations("eve"))] == ["eve"]
+    assert await memory.count_conversations("eve") == 1
     assert await memory.list_user_sessions("ev*") == []
     page = await memory.list_user_conversations("ana", limit=1)
     assert [c.user_id for c in await memory.list_user_conversations("eve", cursor=page.next_cursor)] in (
         [],
         ["eve"],
     )
+
+
+async def test_an_operators_view_is_out_of_a_users_reach(memory, conversation):
+    assert await memory.operator.count_conversations() == 1
+    eve = memory.for_user("eve")
+
+    assert not hasattr(eve, "operator")
+    assert not hasattr(eve, "retention")
+    page = await memory.operator.list_conversations(1)
+    with pytest.raises(ConversationNotFound):
+        await eve.get_messages(page[0])
 
 
 TABLES = re.compile(r"\{schema\}\.(?:conversations|messages|message_contexts|\w*documents)\b")
@@ -239,8 +261,9 @@ FUNCTIONS = [
     if TABLES.search(body) and returns != "trigger" and not name.startswith("sweep_")
 ]
 """Those that touch what somebody owns; a trigger asks nobody, and answers nobody; what is swept nobody sees any more."""
-EVERYBODYS = {"count_marks.sql", "walk_conversations.sql"}
-"""A number only; and asked by an operator who prunes by age: ids and owners, and what is done with them names the owner."""
+EVERYBODYS = {"count_marks.sql", "walk_conversations.sql", "list_everybodys.sql", "find_conversation.sql"}
+"""A number only; asked by an operator who prunes by age: ids and owners, and what is done with them names the owner; and an operator's
+view, which no memory of a user has."""
 OWNED = re.compile("|".join([TABLES.pattern, *(rf"\{{schema\}}\.{name}\(" for name, *_ in FUNCTIONS)]))
 
 

@@ -14,10 +14,12 @@ from convmemory import (
     RedisStore,
     UserMemory,
 )
+from convmemory._async.operators import AsyncOperator
 from convmemory._async.retention import AsyncRetention
 from convmemory._async.run_relay import AsyncRunRelay
 from convmemory._async.search import AsyncSearch, AsyncUserSearch
 from convmemory._async.tiered import AsyncTieredStore
+from convmemory._sync.operators import Operator
 from convmemory._sync.retention import Retention
 from convmemory._sync.run_relay import RunRelay
 from convmemory._sync.search import Search, UserSearch
@@ -29,6 +31,7 @@ PAIRS = [
     (AsyncPostgresStore, PostgresStore),
     (AsyncRedisStore, RedisStore),
     (AsyncTieredStore, TieredStore),
+    (AsyncOperator, Operator),
     (AsyncRetention, Retention),
     (AsyncRunRelay, RunRelay),
     (AsyncSearch, Search),

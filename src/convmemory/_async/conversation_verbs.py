@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import EllipsisType
 from typing import Any, Literal, overload
-from uuid import UUID
 
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
@@ -17,6 +16,7 @@ from convmemory.arguments import (
     MOST,
     ConversationRef,
     Size,
+    checked_flag,
     checked_format,
     checked_limit,
     checked_seq,
@@ -30,8 +30,8 @@ from convmemory.dialects.anthropic import AnthropicMessages, anthropic_messages
 from convmemory.dialects.openai_chat import chat_messages
 from convmemory.drafts import draft_of, drafts_of
 from convmemory.errors import ConversationChanged, ConversationExists, ConversationNotFound, InvalidArgument
-from convmemory.ids import ConversationKey, checked_id, new_uuid
-from convmemory.models import Appended, Conversation, Draft, Message, Page, RetrievedContext
+from convmemory.ids import ConversationKey, new_uuid
+from convmemory.models import Appended, Conversation, Draft, Message, RetrievedContext
 from convmemory.settings import Settings
 from convmemory.value_fields import checked_metadata
 from convmemory.windows.tool_pairing import for_prompt, in_order
@@ -114,44 +114,6 @@ class AsyncConversationVerbs:
         stored = await self._store.page(key, limit=size)
         return found.model_copy(update={"messages": tuple(stored)})
 
-    async def list_user_conversations(
-        self, user_id: str, limit: int = 20, *, cursor: str | None = None
-    ) -> Page[Conversation]:
-        """A user's conversations, the one spoken in last first.
-
-        Args:
-            user_id: Their owner.
-            limit: 1 to 1,000 a page.
-            cursor: The ``next_cursor`` of the page before.
-        """
-        size = checked_limit("limit", limit, 1_000)
-        return await self.postgres.list_conversations(
-            checked_id("user_id", user_id), limit=size, cursor=cursor
-        )
-
-    def iter_conversations(self, user_id: str, *, batch: int = 100) -> AsyncIterator[Conversation]:
-        """All of a user's conversations, the one spoken in longest ago first: a batch of them at a time.
-
-        Each is told once, and none that was there when it began is missed, whatever is written meanwhile; pages of
-        ``list_user_conversations`` are for people, and one that is spoken in moves to the first of them.
-
-        Args:
-            user_id: Their owner.
-            batch: 1 to 1,000 conversations that are read at once.
-        """
-        return self._every_one(checked_id("user_id", user_id), checked_limit("batch", batch, 1_000))
-
-    async def _every_one(self, user_id: str, batch: int) -> AsyncIterator[Conversation]:
-        told: set[UUID] = set()
-        last: Conversation | None = None
-        while found := await self.postgres.walk_user_conversations(user_id, last, batch):
-            for last in found:
-                if last.uuid not in told:
-                    told.add(last.uuid)
-                    yield last
-            if len(found) < batch:
-                return
-
     async def rename_conversation(
         self, conversation_id: ConversationRef, title: str, *, user_id: str
     ) -> Conversation:
@@ -166,16 +128,20 @@ class AsyncConversationVerbs:
         user_id: str,
         title: str | EllipsisType | None = ...,
         dept_id: str | EllipsisType | None = ...,
+        archived: bool | EllipsisType = ...,
+        pinned: bool | EllipsisType = ...,
         metadata: Mapping[str, Any] | EllipsisType = ...,
         if_version: int | None = None,
     ) -> Conversation:
-        """Change what is known of a conversation, and only what is given.
+        """Change what is known of a conversation, and only what is given; its place in the list stays.
 
         Args:
             conversation_id: A UUID, or a name scoped to the user.
             user_id: Its owner.
             title: The user's own title; ``None`` for an automatic one again, from the next human message.
             dept_id: Its department; ``None`` for none.
+            archived: Whether it is put away.
+            pinned: Whether it is to stand in front of the others.
             metadata: Names and values laid over those there; a name with ``None`` is taken out.
             if_version: Only where the conversation is at this ``version``, so that nobody else's change is undone.
 
@@ -188,6 +154,10 @@ class AsyncConversationVerbs:
             changes["title"] = None if title is None else checked_title(title)
         if dept_id is not ...:
             changes["dept_id"] = optional_id("dept_id", dept_id)
+        if archived is not ...:
+            changes["archived"] = checked_flag("archived", archived)
+        if pinned is not ...:
+            changes["pinned"] = checked_flag("pinned", pinned)
         if metadata is not ...:
             changes["metadata"] = checked_metadata(metadata)
         wanted = checked_version("if_version", if_version)
@@ -197,6 +167,22 @@ class AsyncConversationVerbs:
         if wanted not in {None, found.version}:
             raise ConversationChanged(key.name, found.version)
         return found
+
+    async def archive_conversation(self, conversation_id: ConversationRef, *, user_id: str) -> Conversation:
+        """Put a conversation away: lists leave it out, and everything else is as before, until it is taken back."""
+        return await self.update_conversation(conversation_id, user_id=user_id, archived=True)
+
+    async def unarchive_conversation(self, conversation_id: ConversationRef, *, user_id: str) -> Conversation:
+        """Take a conversation back that was put away."""
+        return await self.update_conversation(conversation_id, user_id=user_id, archived=False)
+
+    async def pin_conversation(self, conversation_id: ConversationRef, *, user_id: str) -> Conversation:
+        """Have a conversation stand in front of the others, where a page shows those with ``pinned=True`` first."""
+        return await self.update_conversation(conversation_id, user_id=user_id, pinned=True)
+
+    async def unpin_conversation(self, conversation_id: ConversationRef, *, user_id: str) -> Conversation:
+        """Have a conversation stand among the others again."""
+        return await self.update_conversation(conversation_id, user_id=user_id, pinned=False)
 
     async def delete_conversation(self, conversation_id: ConversationRef, *, user_id: str) -> None:
         """Delete a conversation with its messages and contexts, and what is cached of it."""

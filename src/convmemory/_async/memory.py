@@ -9,7 +9,9 @@ from typing import Any, Self
 from langchain_core.runnables import ConfigurableFieldSpec, RunnableConfig
 
 from convmemory._async.conversation_verbs import AsyncConversationVerbs
+from convmemory._async.list_verbs import AsyncListVerbs
 from convmemory._async.message_verbs import AsyncMessageVerbs
+from convmemory._async.operators import AsyncOperator
 from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.redis_store import AsyncRedisStore
 from convmemory._async.retention import AsyncRetention
@@ -27,7 +29,7 @@ from convmemory.settings import Settings
 from convmemory.windows.window_size import TokenCounter
 
 
-class AsyncConversationMemory(AsyncConversationVerbs, AsyncMessageVerbs, AsyncSessionVerbs):
+class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessageVerbs, AsyncSessionVerbs):
     """Everything an application remembers: conversations in PostgreSQL, their recent window and sessions in Redis.
 
     Args:
@@ -160,6 +162,11 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncMessageVerbs, AsyncSe
     def retention(self) -> AsyncRetention:
         """How long things are kept: ``erase_user`` and ``prune``, for operators."""
         return AsyncRetention(self._store)
+
+    @property
+    def operator(self) -> AsyncOperator:
+        """Everybody's conversations, listed, walked and counted: for operators."""
+        return AsyncOperator(self.postgres)
 
     @property
     def search(self) -> AsyncSearch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -19,6 +19,7 @@ from convmemory.models import Appended, Conversation, Message, Page, RetrievedCo
 if TYPE_CHECKING:
     from convmemory._async.memory import AsyncConversationMemory
     from convmemory.history import TieredChatMessageHistory
+from convmemory.storage.conversation_lists import Order
 from convmemory.windows.window_size import TokenCounter
 
 
@@ -113,14 +114,75 @@ class AsyncUserMemory:
         return await self._memory.get_conversation(conversation_id, user_id=self._user_id, messages=messages)
 
     async def list_user_conversations(
-        self, limit: int = 20, *, cursor: str | None = None
+        self,
+        limit: int = 20,
+        *,
+        cursor: str | None = None,
+        order: Order = "updated",
+        archived: bool | None = False,
+        pinned: bool | None = None,
+        dept_id: str | None = None,
+        since: datetime | timedelta | None = None,
+        until: datetime | timedelta | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> Page[Conversation]:
-        """The user's conversations, the one spoken in last first, ``limit`` a page."""
-        return await self._memory.list_user_conversations(self._user_id, limit, cursor=cursor)
+        """The user's conversations, ``limit`` a page; see ``AsyncConversationMemory.list_user_conversations``."""
+        return await self._memory.list_user_conversations(
+            self._user_id,
+            limit,
+            cursor=cursor,
+            order=order,
+            archived=archived,
+            pinned=pinned,
+            dept_id=dept_id,
+            since=since,
+            until=until,
+            metadata=metadata,
+        )
 
-    def iter_conversations(self, *, batch: int = 100) -> AsyncIterator[Conversation]:
+    def iter_conversations(
+        self,
+        *,
+        batch: int = 100,
+        archived: bool | None = None,
+        pinned: bool | None = None,
+        dept_id: str | None = None,
+        since: datetime | timedelta | None = None,
+        until: datetime | timedelta | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[Conversation]:
         """All of the user's conversations; see ``AsyncConversationMemory.iter_conversations``."""
-        return self._memory.iter_conversations(self._user_id, batch=batch)
+        return self._memory.iter_conversations(
+            self._user_id,
+            batch=batch,
+            archived=archived,
+            pinned=pinned,
+            dept_id=dept_id,
+            since=since,
+            until=until,
+            metadata=metadata,
+        )
+
+    async def count_conversations(
+        self,
+        *,
+        archived: bool | None = False,
+        pinned: bool | None = None,
+        dept_id: str | None = None,
+        since: datetime | timedelta | None = None,
+        until: datetime | timedelta | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> int:
+        """How many conversations all pages of ``list_user_conversations`` with these arguments have."""
+        return await self._memory.count_conversations(
+            self._user_id,
+            archived=archived,
+            pinned=pinned,
+            dept_id=dept_id,
+            since=since,
+            until=until,
+            metadata=metadata,
+        )
 
     async def rename_conversation(self, conversation_id: ConversationRef, title: str) -> Conversation:
         """Give a conversation the user's own title, which no automatic title replaces."""
@@ -132,6 +194,8 @@ class AsyncUserMemory:
         *,
         title: str | EllipsisType | None = ...,
         dept_id: str | EllipsisType | None = ...,
+        archived: bool | EllipsisType = ...,
+        pinned: bool | EllipsisType = ...,
         metadata: Mapping[str, Any] | EllipsisType = ...,
         if_version: int | None = None,
     ) -> Conversation:
@@ -141,9 +205,27 @@ class AsyncUserMemory:
             user_id=self._user_id,
             title=title,
             dept_id=dept_id,
+            archived=archived,
+            pinned=pinned,
             metadata=metadata,
             if_version=if_version,
         )
+
+    async def archive_conversation(self, conversation_id: ConversationRef) -> Conversation:
+        """Put a conversation away; see ``AsyncConversationMemory.archive_conversation``."""
+        return await self._memory.archive_conversation(conversation_id, user_id=self._user_id)
+
+    async def unarchive_conversation(self, conversation_id: ConversationRef) -> Conversation:
+        """Take a conversation back that was put away."""
+        return await self._memory.unarchive_conversation(conversation_id, user_id=self._user_id)
+
+    async def pin_conversation(self, conversation_id: ConversationRef) -> Conversation:
+        """Have a conversation stand in front of the others; see ``AsyncConversationMemory.pin_conversation``."""
+        return await self._memory.pin_conversation(conversation_id, user_id=self._user_id)
+
+    async def unpin_conversation(self, conversation_id: ConversationRef) -> Conversation:
+        """Have a conversation stand among the others again."""
+        return await self._memory.unpin_conversation(conversation_id, user_id=self._user_id)
 
     async def delete_conversation(self, conversation_id: ConversationRef) -> None:
         """Delete a conversation with its messages and contexts, and what is cached of it."""

@@ -10,7 +10,9 @@ from typing import Any, Self
 from langchain_core.runnables import ConfigurableFieldSpec, RunnableConfig
 
 from convmemory._sync.conversation_verbs import ConversationVerbs
+from convmemory._sync.list_verbs import ListVerbs
 from convmemory._sync.message_verbs import MessageVerbs
+from convmemory._sync.operators import Operator
 from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
 from convmemory._sync.retention import Retention
@@ -28,7 +30,7 @@ from convmemory.settings import Settings
 from convmemory.windows.window_size import TokenCounter
 
 
-class ConversationMemory(ConversationVerbs, MessageVerbs, SessionVerbs):
+class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerbs):
     """Everything an application remembers: conversations in PostgreSQL, their recent window and sessions in Redis.
 
     Args:
@@ -161,6 +163,11 @@ class ConversationMemory(ConversationVerbs, MessageVerbs, SessionVerbs):
     def retention(self) -> Retention:
         """How long things are kept: ``erase_user`` and ``prune``, for operators."""
         return Retention(self._store)
+
+    @property
+    def operator(self) -> Operator:
+        """Everybody's conversations, listed, walked and counted: for operators."""
+        return Operator(self.postgres)
 
     @property
     def search(self) -> Search:

@@ -9,27 +9,26 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from convmemory._sync.cache_register import BATCH, CacheRegister
+from convmemory._sync.list_statements import ListStatements
 from convmemory._sync.search_statements import SearchStatements
 from convmemory.errors import ConversationChanged, ConversationNotFound, MessageNotFound, StorageUnavailable
 from convmemory.ids import ConversationKey
-from convmemory.models import Conversation, Draft, Message, Page
+from convmemory.models import Conversation, Draft, Message
 from convmemory.storage import postgres_rows, revisions
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision
 from convmemory.tiers.driver_errors import POSTGRES
 from convmemory.windows.collection import uncollected
 from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
-from convmemory.windows.trust import FIRST
 
 _BIGGEST: Final = 2**62
 _WHOSE_DOING: Final = "its answer was lost, and whether it took the message that is gone cannot be told"
 _EVER: Final = "infinity"
-_NEVER: Final = "-infinity"
 _ANEW: Final = 10
 """How often a conversation is made that is deleted at that very moment."""
 
 
-class PostgresStore(CacheRegister, SearchStatements):
+class PostgresStore(CacheRegister, ListStatements, SearchStatements):
     """Conversations, messages and contexts in PostgreSQL: the truth.
 
     Args:
@@ -184,29 +183,10 @@ class PostgresStore(CacheRegister, SearchStatements):
         """One conversation of the user; ``ConversationNotFound`` when there is none."""
         return self._one(key, self._run("get_conversation", self._mine(key)))
 
-    def list_conversations(
-        self, user_id: str, *, limit: int, cursor: str | None = None
-    ) -> Page[Conversation]:
-        """A user's conversations, the one spoken in last first, ``limit`` a page."""
-        place = postgres_rows.read_cursor(cursor) | {"user_id": user_id, "limit": limit + 1}
-        found = [postgres_rows.conversation_of(row) for row in self._run("list_conversations", place)]
-        more = postgres_rows.cursor_after(found[limit - 1]) if len(found) > limit else None
-        return Page[Conversation].built(items=tuple(found[:limit]), next_cursor=more)
-
-    def walk_user_conversations(
-        self, user_id: str, after: Conversation | None, limit: int
-    ) -> list[Conversation]:
-        """A user's conversations, the one spoken in longest ago first: the next ``limit`` after one of them."""
-        place = {"after_time": _NEVER, "after_id": FIRST}
-        if after is not None:
-            place = {"after_time": after.updated_at, "after_id": after.uuid}
-        found = self._run("walk_user_conversations", {**place, "user_id": user_id, "limit": limit})
-        return [postgres_rows.conversation_of(row) for row in found]
-
     def update_conversation(
         self, key: ConversationKey, changes: Mapping[str, Any], if_version: int | None = None
     ) -> Conversation:
-        """Change a conversation's ``title``, ``dept_id`` or ``metadata``: those that ``changes`` names.
+        """Change a conversation's ``title``, ``dept_id``, ``archived``, ``pinned`` or ``metadata``: those that ``changes`` names.
 
         Raises:
             ConversationChanged: It is of another version than ``if_version``.
@@ -218,6 +198,8 @@ class PostgresStore(CacheRegister, SearchStatements):
             "title": changes.get("title"),
             "set_dept": "dept_id" in changes,
             "dept_id": changes.get("dept_id"),
+            "archived": changes.get("archived"),
+            "pinned": changes.get("pinned"),
             "metadata": postgres_rows.json_text(metadata),
             "removed": postgres_rows.names_of_nothing(metadata),
             "if_version": if_version,
@@ -348,18 +330,6 @@ class PostgresStore(CacheRegister, SearchStatements):
         where = {"user_id": user_id, "before": _EVER if before is None else before, "limit": limit}
         found = self._run("old_conversations", where)
         return [ConversationKey(uuid, owner) for uuid, owner in found]
-
-    def walk_conversations(
-        self, after: UUID, before: datetime, dept_id: str | None, page: int
-    ) -> tuple[list[ConversationKey], UUID | None]:
-        """Those of the ``page`` conversations with the next greater ids that were not spoken in since, whoever's they are.
-
-        And the last of all those, where the next stretch begins; ``None`` at the end.
-        """
-        where = {"after": after, "before": before, "dept_id": dept_id, "page": page}
-        found = self._run("walk_conversations", where)
-        keys = [ConversationKey(uuid, owner) for uuid, owner in found if owner is not None]
-        return keys, found[-1][0] if found else None
 
     def _change(
         self, key: ConversationKey, name: str, own: Sequence[str], more: Mapping[str, Any]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -20,6 +20,7 @@ from convmemory.models import Appended, Conversation, Message, Page, RetrievedCo
 if TYPE_CHECKING:
     from convmemory._sync.memory import ConversationMemory
     from convmemory.history import TieredChatMessageHistory
+from convmemory.storage.conversation_lists import Order
 from convmemory.windows.window_size import TokenCounter
 
 
@@ -113,13 +114,76 @@ class UserMemory:
         """One conversation, with its messages where asked for; ``ConversationNotFound`` when there is none."""
         return self._memory.get_conversation(conversation_id, user_id=self._user_id, messages=messages)
 
-    def list_user_conversations(self, limit: int = 20, *, cursor: str | None = None) -> Page[Conversation]:
-        """The user's conversations, the one spoken in last first, ``limit`` a page."""
-        return self._memory.list_user_conversations(self._user_id, limit, cursor=cursor)
+    def list_user_conversations(
+        self,
+        limit: int = 20,
+        *,
+        cursor: str | None = None,
+        order: Order = "updated",
+        archived: bool | None = False,
+        pinned: bool | None = None,
+        dept_id: str | None = None,
+        since: datetime | timedelta | None = None,
+        until: datetime | timedelta | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Page[Conversation]:
+        """The user's conversations, ``limit`` a page; see ``ConversationMemory.list_user_conversations``."""
+        return self._memory.list_user_conversations(
+            self._user_id,
+            limit,
+            cursor=cursor,
+            order=order,
+            archived=archived,
+            pinned=pinned,
+            dept_id=dept_id,
+            since=since,
+            until=until,
+            metadata=metadata,
+        )
 
-    def iter_conversations(self, *, batch: int = 100) -> Iterator[Conversation]:
+    def iter_conversations(
+        self,
+        *,
+        batch: int = 100,
+        archived: bool | None = None,
+        pinned: bool | None = None,
+        dept_id: str | None = None,
+        since: datetime | timedelta | None = None,
+        until: datetime | timedelta | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Iterator[Conversation]:
         """All of the user's conversations; see ``ConversationMemory.iter_conversations``."""
-        return self._memory.iter_conversations(self._user_id, batch=batch)
+        return self._memory.iter_conversations(
+            self._user_id,
+            batch=batch,
+            archived=archived,
+            pinned=pinned,
+            dept_id=dept_id,
+            since=since,
+            until=until,
+            metadata=metadata,
+        )
+
+    def count_conversations(
+        self,
+        *,
+        archived: bool | None = False,
+        pinned: bool | None = None,
+        dept_id: str | None = None,
+        since: datetime | timedelta | None = None,
+        until: datetime | timedelta | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> int:
+        """How many conversations all pages of ``list_user_conversations`` with these arguments have."""
+        return self._memory.count_conversations(
+            self._user_id,
+            archived=archived,
+            pinned=pinned,
+            dept_id=dept_id,
+            since=since,
+            until=until,
+            metadata=metadata,
+        )
 
     def rename_conversation(self, conversation_id: ConversationRef, title: str) -> Conversation:
         """Give a conversation the user's own title, which no automatic title replaces."""
@@ -131,6 +195,8 @@ class UserMemory:
         *,
         title: str | EllipsisType | None = ...,
         dept_id: str | EllipsisType | None = ...,
+        archived: bool | EllipsisType = ...,
+        pinned: bool | EllipsisType = ...,
         metadata: Mapping[str, Any] | EllipsisType = ...,
         if_version: int | None = None,
     ) -> Conversation:
@@ -140,9 +206,27 @@ class UserMemory:
             user_id=self._user_id,
             title=title,
             dept_id=dept_id,
+            archived=archived,
+            pinned=pinned,
             metadata=metadata,
             if_version=if_version,
         )
+
+    def archive_conversation(self, conversation_id: ConversationRef) -> Conversation:
+        """Put a conversation away; see ``ConversationMemory.archive_conversation``."""
+        return self._memory.archive_conversation(conversation_id, user_id=self._user_id)
+
+    def unarchive_conversation(self, conversation_id: ConversationRef) -> Conversation:
+        """Take a conversation back that was put away."""
+        return self._memory.unarchive_conversation(conversation_id, user_id=self._user_id)
+
+    def pin_conversation(self, conversation_id: ConversationRef) -> Conversation:
+        """Have a conversation stand in front of the others; see ``ConversationMemory.pin_conversation``."""
+        return self._memory.pin_conversation(conversation_id, user_id=self._user_id)
+
+    def unpin_conversation(self, conversation_id: ConversationRef) -> Conversation:
+        """Have a conversation stand among the others again."""
+        return self._memory.unpin_conversation(conversation_id, user_id=self._user_id)
 
     def delete_conversation(self, conversation_id: ConversationRef) -> None:
         """Delete a conversation with its messages and contexts, and what is cached of it."""

@@ -19,6 +19,7 @@ WITH anew AS (
     WHERE conversations.user_id = excluded.user_id
     RETURNING *
 )
-SELECT conversation_id, external_id, user_id, dept_id, title, title_source, last_seq - gaps, version, created_at, updated_at, metadata,
+SELECT conversation_id, external_id, user_id, dept_id, title, title_source, archived, pinned, last_seq - gaps, version, created_at,
+       updated_at, metadata,
        stamp IN (%(new_stamp)s, %(first_stamp)s) AS made
 FROM (SELECT * FROM anew UNION ALL SELECT * FROM made) AS found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from convmemory.value_fields import checked_metadata
 from convmemory.windows.snapshots import NOTHING_BEFORE, Written
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_ID: Final = UUID(int=(1 << 128) - 1)
 
 SAME_CALL: Final = -1
 """In place of a seq: the caller says that what it sends again is the same, and its words are not compared."""
@@ -240,7 +238,8 @@ def again(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def conversation_of(row: Sequence[Any]) -> Conversation:
     """Read a conversation's row."""
-    uuid, external_id, user_id, dept_id, title, source, messages, version, created, updated, metadata = row
+    uuid, external_id, user_id, dept_id, title, source, archived, pinned, *figures, metadata = row
+    messages, version, created, updated = figures
     return Conversation.built(
         id=external_id or str(uuid),
         uuid=uuid,
@@ -248,6 +247,8 @@ def conversation_of(row: Sequence[Any]) -> Conversation:
         dept_id=dept_id,
         title=title,
         title_source=source,
+        archived=archived,
+        pinned=pinned,
         message_count=messages,
         version=version,
         created_at=created,
@@ -274,27 +275,6 @@ def message_of(conversation_id: str, row: Sequence[Any]) -> Message:
         contexts=tuple(map(_context_of, contexts or ())),
         body=body,
     )
-
-
-def cursor_after(conversation: Conversation) -> str:
-    """Where the page after this conversation begins."""
-    place = f"{conversation.updated_at.isoformat()}|{conversation.uuid}"
-    return base64.urlsafe_b64encode(place.encode()).decode()
-
-
-def read_cursor(cursor: str | None) -> dict[str, Any]:
-    """The place a cursor names, as parameters of ``list_conversations.sql``.
-
-    Raises:
-        InvalidArgument: It is not a cursor that a page gave.
-    """
-    if cursor is None:
-        return {"before_time": "infinity", "before_id": _LAST_ID}
-    try:
-        time, _, uuid = base64.urlsafe_b64decode(cursor).decode().partition("|")
-        return {"before_time": datetime.fromisoformat(time), "before_id": UUID(uuid)}
-    except (TypeError, ValueError) as error:
-        raise InvalidArgument("cursor", "must be the next_cursor of a page, unchanged") from error
 
 
 def json_text(value: Mapping[str, Any] | None) -> str:

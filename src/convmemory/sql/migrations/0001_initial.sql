@@ -19,6 +19,8 @@ CREATE TABLE {schema}.conversations (
     dept_id         text,
     title           text,
     title_source    text NOT NULL DEFAULT 'none',           -- 'none', 'auto' or 'user'
+    archived        boolean NOT NULL DEFAULT false,         -- put away: lists leave it out
+    pinned          boolean NOT NULL DEFAULT false,         -- to stand in front of the others
     created_at      timestamptz NOT NULL DEFAULT now(),
     left_over       bigint NOT NULL DEFAULT 0,              -- messages up to here, which nobody sees, wait to be taken away (sweep_v1)
     stamp           uuid NOT NULL DEFAULT gen_random_uuid(), -- another one with every change: what windows are compared by
@@ -698,7 +700,8 @@ BEGIN
     large := c.left_over > 0 OR c.last_seq - c.gaps > p_batch;
     IF large THEN
         UPDATE {schema}.conversations AS now_ SET
-            user_id = '', external_id = NULL, dept_id = NULL, title = NULL, title_source = 'none', metadata = '{{}}',
+            user_id = '', external_id = NULL, dept_id = NULL, title = NULL, title_source = 'none', archived = false,
+            pinned = false, metadata = '{{}}',
             stamp = gen_random_uuid(), version = 0, gaps = c.last_seq, cleared = c.last_seq, last_human_seq = 0,
             left_over = c.last_seq
         WHERE now_.conversation_id = p_conversation;
