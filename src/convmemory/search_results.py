@@ -14,11 +14,12 @@ from convmemory.value_fields import Value
 class SearchHit(Value):
     """Where words were found: a message, or with ``seq`` ``None`` the title that the user gave a conversation.
 
-    ``conversation_id`` and ``seq`` are where to jump to. ``snippet`` is plain text (HTML is the caller's), and ``highlights`` says
+    ``conversation_id``, or its row's key ``uuid``, and ``seq`` are where to jump to. ``snippet`` is plain text (HTML is the caller's), and ``highlights`` says
     where the words stand in it, each from and to, in characters. ``rank`` is the share of the query's worth that was found, up to 1.
     """
 
     conversation_id: str
+    uuid: UUID
     title: str | None = None
     seq: int | None = None
     message_id: UUID | None = None

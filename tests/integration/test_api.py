@@ -11,7 +11,7 @@ import httpx  # noqa: E402 - comes with the tests of fastapi
 from fastapi import Depends, FastAPI, Header, HTTPException  # noqa: E402
 from starlette.exceptions import HTTPException as StarletteError  # noqa: E402
 
-from convmemory.api import create_router  # noqa: E402
+from convmemory.api import create_operator_router, create_router  # noqa: E402
 
 
 def current_user(x_user: str = Header(default="")) -> str:
@@ -46,6 +46,7 @@ async def make_app(schema, colour, database_url, redis_url, key_prefix):
         transport = httpx.ASGITransport(app)
         return httpx.AsyncClient(transport=transport, base_url="http://api", headers={"x-user": "ada"})
 
+    made.memories = opened
     yield made
     for memory in opened:
         if isinstance(memory, AsyncConversationMemory):
@@ -417,6 +418,114 @@ async def test_without_redis_conversations_go_on_and_sessions_say_when_to_come_b
     assert (await client.get("/conversations/c")).json()["message_count"] == 1
     ready = await client.get("/health/ready")
     assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+
+
+async def test_conversations_are_put_away_pinned_and_filtered(client):
+    for name, dept in (("a", "hr"), ("b", "hr"), ("c", None)):
+        await client.post(
+            "/conversations", json={"id": name, "dept_id": dept, "metadata": {"case": {"of": name}}}
+        )
+
+    async def listed(**where):
+        answer = await client.get("/conversations", params={"count": "true", **where})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["count"] == len(answer.json()["items"])
+        return [one["id"] for one in answer.json()["items"]]
+
+    pinned = await client.patch("/conversations/a", json={"pinned": True})
+    assert (pinned.json()["pinned"], pinned.json()["archived"]) == (True, False)
+    away = await client.patch(
+        "/conversations/b", json={"archived": True}, headers={"if-match": pinned.headers["etag"]}
+    )
+    assert away.status_code == 412, "a tag of another conversation"
+    tag = (await client.get("/conversations/b")).headers["etag"]
+    away = await client.patch("/conversations/b", json={"archived": True}, headers={"if-match": tag})
+    assert (away.status_code, away.json()["archived"]) == (200, True)
+    assert away.headers["etag"] != tag
+    late = await client.patch("/conversations/b", json={"pinned": True}, headers={"if-match": tag})
+    assert late.status_code == 412
+
+    assert await listed() == ["c", "a"]
+    assert await listed(archived="true") == ["b"]
+    assert await listed(archived="all") == ["c", "b", "a"]
+    assert await listed(pinned="true") == ["a"]
+    assert await listed(pinned="false", order="created") == ["c"]
+    assert await listed(dept_id="hr", archived="all") == ["b", "a"]
+    assert await listed(metadata='{"case": {"of": "c"}}') == ["c"]
+    assert await listed(until="2020-01-01T00:00:00Z") == []
+    assert (await client.get("/conversations")).json()["count"] is None
+    assert (await client.patch("/conversations/b", json={"archived": False})).json()["archived"] is False
+    assert await listed() == ["c", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"archived": "perhaps"},
+        {"order": "newest"},
+        {"metadata": "[1]"},
+        {"metadata": "{"},
+        {"metadata": "[" * 50_000},
+        {"since": "2020-01-01T00:00:00"},
+        {"dept_id": ""},
+    ],
+)
+async def test_a_filter_that_is_none_is_refused(client, where):
+    answer = await client.get("/conversations", params=where)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    for wrong in ({"archived": None}, {"pinned": "perhaps"}):
+        assert (await client.patch("/conversations/c", json=wrong)).status_code == 422
+
+
+def current_operator(x_user: str = Header(default="")) -> str:
+    """A login of operators: one person, and no other."""
+    if x_user != "root":
+        raise HTTPException(403, "for operators")
+    return x_user
+
+
+async def test_an_operators_routes_are_there_only_where_they_are_included(make_app, client):
+    await client.post("/conversations/plans/messages", json={"role": "user", "content": "mine"})
+    [uuid] = [one["uuid"] for one in (await client.get("/conversations")).json()["items"]]
+    reading = make_app.memories[0]
+    app = FastAPI()
+    app.include_router(create_router(reading, current_user=current_user), prefix="/v1")
+    assert "operator" not in json.dumps(app.openapi())
+    assert "verybody" not in json.dumps(app.openapi())
+    app.include_router(
+        create_operator_router(reading, current_operator=current_operator), prefix="/operators"
+    )
+    names = [route["operationId"] for path in app.openapi()["paths"].values() for route in path.values()]
+    assert len(names) == len(set(names))
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as both:
+        paths = ["", f"/{uuid}", f"/{uuid}/messages"]
+        for path in paths:
+            for user in ("ada", "bob", ""):
+                assert (
+                    await both.get(f"/operators/conversations{path}", headers=as_user(user))
+                ).status_code == 403
+        root = as_user("root")
+        listed = await both.get("/operators/conversations?count=true&dept_id=&user_id=ada", headers=root)
+        assert listed.status_code == 422
+        listed = await both.get("/operators/conversations?count=true&user_id=ada", headers=root)
+        assert [(one["id"], one["user_id"]) for one in listed.json()["items"]] == [("plans", "ada")]
+        assert listed.json()["count"] == 1
+        everybodys = await both.get("/operators/conversations?order=created", headers=root)
+        assert everybodys.json()["items"] == listed.json()["items"]
+        assert (await both.get(f"/operators/conversations/{uuid}", headers=root)).json()["user_id"] == "ada"
+        said = await both.get(f"/operators/conversations/{uuid}/messages", headers=root)
+        assert [one["content"] for one in said.json()["items"]] == ["mine"]
+        for path in ("", "/messages"):
+            missing = await both.get(f"/operators/conversations/{uuid[:-4]}0000{path}", headers=root)
+            assert missing.status_code == 404
+        assert (await both.get("/operators/conversations/plans", headers=root)).status_code == 422
+
+
+def test_an_operators_router_without_operators_is_not_made(blocking):
+    with pytest.raises(InvalidArgument, match="current_operator"):
+        create_operator_router(blocking, current_operator="root")
 
 
 async def test_without_postgres_nothing_of_it_is_told(make_app, postgres_proxy):

@@ -352,6 +352,49 @@ def test_list_goes_on_where_the_page_before_ended(run, memory):
     assert "--cursor" not in second.stdout
 
 
+def names(done):
+    assert done.exit_code == 0, done.stderr
+    return [json.loads(line)["id"] for line in done.stdout.splitlines()]
+
+
+def test_conversations_are_put_away_and_pinned_and_listed_so(run, memory):
+    for name, dept in (("a", "hr"), ("b", "hr"), ("c", None)):
+        memory.create_conversation("maria", conversation_id=name, dept_id=dept, metadata={"of": name})
+
+    listed = ("list", "--user", "maria", "--json")
+    assert json.loads(run("archive", "a", "--user", "maria", "--json").stdout)["archived"] is True
+    assert run("pin", "b", "--user", "maria").stdout == "pinned: b\n"
+    assert names(run(*listed)) == ["c", "b"]
+    assert names(run(*listed, "--archived")) == ["a"]
+    assert names(run(*listed, "--all", "--dept", "hr", "--order", "created")) == ["b", "a"]
+    assert names(run(*listed, "--pinned")) == ["b"]
+    assert names(run(*listed, "--metadata", '{"of": "c"}')) == ["c"]
+    assert names(run(*listed, "--until", "1h")) == []
+    assert names(run(*listed, "--since", "1h")) == ["c", "b"]
+    assert run("list", "--user", "maria", "--count", "--all").stdout == "3\n"
+    assert "(pinned)" in run("list", "--user", "maria").stdout
+    assert run("unarchive", "a", "--user", "maria").stdout == "no longer archived: a\n"
+    assert run("unpin", "b", "--user", "maria").exit_code == 0
+    assert names(run(*listed)) == ["c", "b", "a"]
+    assert run("archive", "a", "--user", "tom").exit_code == 1
+
+
+def test_an_operator_lists_everybodys(run, memory):
+    memory.create_conversation("maria", conversation_id="hers", dept_id="support")
+    memory.create_conversation("tom", conversation_id="his")
+    memory.archive_conversation("his", user_id="tom")
+
+    assert names(run("list", "--all-users", "--json")) == ["his", "hers"]
+    assert names(run("list", "--all-users", "--json", "--department", "support")) == ["hers"]
+    assert json.loads(run("list", "--all-users", "--count", "--json").stdout) == {"count": 2}
+    shown = run("list", "--all-users").stdout
+    assert "maria" in shown
+    assert "(archived)" in shown
+    first = run("list", "--all-users", "-n", "1", "--json")
+    cursor = first.stderr.partition("--cursor ")[2].strip()
+    assert names(run("list", "--all-users", "-n", "1", "--json", "--cursor", cursor)) == ["hers"]
+
+
 def test_list_says_that_there_is_nothing(run, memory):
     done = run("list", "--user", "nobody")
 
@@ -464,6 +507,10 @@ def test_somebody_elses_conversation_is_not_found(run, memory):
     "words",
     [
         ("list",),
+        ("list", "--user", "maria", "--all-users"),
+        ("list", "--user", "maria", "--archived", "--all"),
+        ("list", "--user", "maria", "--metadata", "[1]"),
+        ("list", "--user", "maria", "--since", "yesterday"),
         ("show", "c", "--user", "maria", "--all", "--limit", "3"),
         ("list", "--user", "maria", "--limit", "0"),
         ("check", "--embedded", "somewhere", "--redis-url", "redis://localhost"),

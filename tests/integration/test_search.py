@@ -91,6 +91,8 @@ async def test_a_title_that_the_user_gave_is_found_and_an_automatic_one_is_its_m
     )
     assert (hit.snippet, hit.highlights, hit.message_id) == ("Dog food", ((0, 3), (4, 8)), None)
 
+    assert hit.uuid == (await memory.get_conversation(hit.conversation_id, user_id="ana")).uuid
+
     await memory.rename_conversation("b", "Cats", user_id="ana")
     assert await found(memory, "dog") == [("a", 1)]
     assert await found(memory, "cats") == [("b", None)]

@@ -16,12 +16,13 @@ except ImportError as error:
 
 from convmemory.api.chat.route import create_chat_router
 from convmemory.api.chat.runnables import ChatTurn
+from convmemory.api.operators import create_operator_router
 from convmemory.api.router import create_router
 
 if TYPE_CHECKING:
     from convmemory.api.viewer.route import create_viewer
 
-__all__ = ["ChatTurn", "create_chat_router", "create_router", "create_viewer"]
+__all__ = ["ChatTurn", "create_chat_router", "create_operator_router", "create_router", "create_viewer"]
 
 
 def __getattr__(name: str) -> Any:

@@ -40,10 +40,16 @@ class NewConversation(Body):
 class Changes(Body):
     """What is to be changed of a conversation; what is left out stays, and ``null`` takes away."""
 
-    title: str | None = Field(default=None, description="`null` for an automatic one again")
+    title: str | None = Field(
+        default=None, description="`null` for an automatic one again", examples=["Days off in summer"]
+    )
     dept_id: Name | None = None
+    archived: bool = Field(default=False, description="put away, so that lists leave it out", examples=[True])
+    pinned: bool = Field(default=False, description="to stand in front of the others", examples=[True])
     metadata: dict[str, Any] = Field(
-        default_factory=dict, description="laid over what is there; a name with `null` is taken out"
+        default_factory=dict,
+        description="laid over what is there; a name with `null` is taken out",
+        examples=[{"channel": None, "rating": 5}],
     )
 
     def given(self) -> dict[str, Any]:
@@ -141,16 +147,18 @@ class Messages(BaseModel):
 class ConversationFound(BaseModel):
     """A conversation, and its messages where it was asked for alone."""
 
-    id: str
+    id: str = Field(examples=["vacation"])
     uuid: UUID
-    dept_id: str | None
-    title: str | None
-    title_source: str
-    message_count: int
-    version: int
+    dept_id: str | None = Field(examples=["hr"])
+    title: str | None = Field(examples=["Vacation policy"])
+    title_source: str = Field(description="`none`, `auto` or `user`", examples=["auto"])
+    archived: bool = Field(description="put away")
+    pinned: bool = Field(description="to stand in front of the others")
+    message_count: int = Field(examples=[12])
+    version: int = Field(description="grows with every change", examples=[14])
     created_at: datetime
-    updated_at: datetime
-    metadata: dict[str, Any]
+    updated_at: datetime = Field(description="when its messages last changed")
+    metadata: dict[str, Any] = Field(examples=[{"channel": "web"}])
     messages: list[MessageFound] | None = None
 
     @classmethod
@@ -158,7 +166,7 @@ class ConversationFound(BaseModel):
         """A conversation as its owner sees it."""
         stored = found.messages
         return cls(
-            **found.model_dump(exclude={"messages", "user_id"}),
+            **found.model_dump(exclude={"messages"}),
             messages=None if stored is None else [MessageFound.of(message) for message in stored],
         )
 
@@ -168,3 +176,18 @@ class Conversations(BaseModel):
 
     items: list[ConversationFound]
     next_cursor: str | None
+    count: int | None = Field(default=None, description="on all pages, where it was asked for")
+
+
+class ConversationOwned(ConversationFound):
+    """A conversation as an operator sees it, with whose it is."""
+
+    user_id: str = Field(examples=["ada"])
+
+
+class EverybodysConversations(BaseModel):
+    """A page of conversations, whoever's they are."""
+
+    items: list[ConversationOwned]
+    next_cursor: str | None
+    count: int | None = Field(default=None, description="on all pages, where it was asked for")

@@ -16,6 +16,7 @@ from convmemory._async.run_relay import AsyncRunRelay
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory._async.user_memory import AsyncUserMemory
 from convmemory._sync.memory import ConversationMemory
+from convmemory._sync.operators import Operator
 from convmemory._sync.run_relay import RunRelay
 from convmemory._sync.search import UserSearch
 from convmemory._sync.tiered import TieredStore
@@ -34,7 +35,7 @@ class Threaded:
 
     def __getattr__(self, name: str) -> Any:
         verb = getattr(self._blocking, name)
-        if isinstance(verb, UserSearch):
+        if isinstance(verb, (Operator, UserSearch)):
             return Threaded(verb)
         if not callable(verb):
             return verb

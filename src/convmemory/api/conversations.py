@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from convmemory._async.user_memory import AsyncUserMemory
 from convmemory.api.bodies import Changes, ConversationFound, Conversations, NewConversation
 from convmemory.api.etags import matching, names, tag_of
+from convmemory.api.filters import Counted, Cursor, OrderAsked, filters
 from convmemory.api.problems import responses
 
 
@@ -18,15 +19,25 @@ def add_conversations(router: APIRouter, caller: Callable[..., Any]) -> None:
     mine_of = Depends(caller)
     _add_changes(router, mine_of, Depends(matching(caller)))
 
+    which = Depends(filters("false"))
+
     @router.get("/conversations", responses=responses(401, 422, 503))
     async def list_conversations(
+        *,
         mine: AsyncUserMemory = mine_of,
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
-        cursor: Annotated[str | None, Query(description="the `next_cursor` of the page before")] = None,
+        cursor: Cursor = None,
+        order: OrderAsked = "updated",
+        where: dict[str, Any] = which,
+        count: Counted = False,
     ) -> Conversations:
-        """The user's conversations, the one spoken in last first."""
-        page = await mine.list_user_conversations(limit, cursor=cursor)
-        return Conversations(items=[ConversationFound.of(one) for one in page], next_cursor=page.next_cursor)
+        """The user's conversations, the one spoken in last first; those put away only where they are asked for."""
+        page = await mine.list_user_conversations(limit, cursor=cursor, order=order, **where)
+        return Conversations(
+            items=[ConversationFound.of(one) for one in page],
+            next_cursor=page.next_cursor,
+            count=await mine.count_conversations(**where) if count else None,
+        )
 
     @router.post("/conversations", status_code=201, responses=responses(401, 404, 409, 413, 422, 503))
     async def create_conversation(
@@ -72,7 +83,7 @@ def _add_changes(router: APIRouter, mine_of: Any, unchanged: Any) -> None:
         mine: AsyncUserMemory = mine_of,
         version: int | None = unchanged,
     ) -> ConversationFound:
-        """Change a conversation's title, department or metadata."""
+        """Change a conversation's title, department, marks or metadata; its place in the list stays."""
         found = await mine.update_conversation(conversation_id, **changes.given(), if_version=version)
         response.headers["ETag"] = tag_of(found)
         return ConversationFound.of(found)

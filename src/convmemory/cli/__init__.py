@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from typer import Exit, Option, Typer, echo
 
 import convmemory
-from convmemory.cli import cache, chat, check, history, retention, schema, search, sessions
+from convmemory.cli import cache, chat, check, history, lists, retention, schema, search, sessions
 from convmemory.cli.commands import Command, Commands
 from convmemory.cli.demo import demo
 from convmemory.cli.serve import serve
@@ -26,11 +26,15 @@ app.command(cls=Command)(schema.init)
 app.add_typer(schema.app, name="schema")
 app.command(cls=Command)(check.check)
 app.command(cls=Command)(chat.chat)
-app.command("list", cls=Command)(history.list_)
+app.command("list", cls=Command)(lists.list_)
 app.command(cls=Command)(history.show)
 app.command(cls=Command)(search.search)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(cache.app, name="cache")
+app.command(cls=Command)(lists.archive)
+app.command(cls=Command)(lists.unarchive)
+app.command(cls=Command)(lists.pin)
+app.command(cls=Command)(lists.unpin)
 app.command(cls=Command)(retention.delete)
 app.command(cls=Command)(retention.erase)
 app.command(cls=Command)(retention.prune)

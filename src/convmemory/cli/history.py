@@ -1,72 +1,22 @@
-"""``convmemory list`` and ``show``: what a user's conversations are, and what was said in one."""
+"""``convmemory show``: what was said in a conversation."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC
-from shlex import quote
 from typing import Annotated
 
 from rich.padding import Padding
 from typer import Argument, BadParameter, Option, echo
 
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
-from convmemory.cli.screen import command, harmless, screen, table
+from convmemory.cli.screen import harmless, screen
 from convmemory.cli.times import moment
 from convmemory.encoding.storable_text import clean_json
 from convmemory.models import Conversation, Message
 
 User = Annotated[str, Option("--user", "-u", metavar="USER", help="Whose conversations.")]
-
-
-def list_(
-    *,
-    user: User,
-    limit: Annotated[
-        int, Option("--limit", "-n", metavar="N", min=1, max=1000, help="How many at once.")
-    ] = 20,
-    cursor: Annotated[
-        str | None, Option(metavar="CURSOR", help="Where the page before ended; it says so.")
-    ] = None,
-    as_json: Annotated[bool, Option("--json", help="One JSON object a conversation, for programs.")] = False,
-    database_url: DatabaseUrl = None,
-    redis_url: RedisUrl = None,
-    embedded: Embedded = None,
-    schema: SchemaName = None,
-) -> None:
-    """List a user's conversations, the one spoken in last first.
-
-    With `--json` every line is an object with `id`, `uuid`, `user_id`, `dept_id`, `title`, `message_count`,
-    `created_at`, `updated_at` (both UTC), `metadata` and a few more.
-
-    For example:
-
-    ```
-    convmemory list --user maria
-    convmemory list --user maria --json
-    convmemory list --user maria --limit 100 --embedded ./data
-    ```
-    """
-    with Place(database_url, redis_url, embedded, schema).memory() as memory:
-        page = memory.list_user_conversations(user, limit=limit, cursor=cursor)
-    if as_json:
-        for found in page:
-            echo(_conversation_as_json(found))
-        if page.next_cursor:
-            echo(f"convmemory: there may be more: --cursor {quote(page.next_cursor)}", err=True)
-        return
-    if not page:
-        echo(f"no {'more ' if cursor else ''}conversations of {harmless(user)}", err=True)
-        return
-    shown = table("conversation", "title", "messages", "last change", numbers=("messages",))
-    for found in page:
-        name, title = harmless(found.id), harmless(found.title or "")
-        shown.add_row(name, title, str(found.message_count), moment(found.updated_at))
-    screen.print(shown)
-    if page.next_cursor:
-        screen.print("There may be more; add to the same command:")
-        command(f"--cursor {quote(page.next_cursor)}")
 
 
 def show(
@@ -114,13 +64,6 @@ def show(
         _print_heading(found)
         for message in messages:
             _print_message(message)
-
-
-def _conversation_as_json(found: Conversation) -> str:
-    said = json.loads(found.model_dump_json(exclude={"messages"}))
-    for name in ("created_at", "updated_at"):
-        said[name] = getattr(found, name).astimezone(UTC).isoformat()
-    return json.dumps(said)
 
 
 def _as_json(message: Message) -> str:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated
 
 from rich.console import Console
 from typer import Argument, BadParameter, Exit, Option, confirm, echo
 
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
 from convmemory.cli.screen import harmless, screen
-from convmemory.cli.times import moment
+from convmemory.cli.times import ago, moment
 from convmemory.models import Erased
 
 Yes = Annotated[bool, Option("--yes", "-y", help="Do not ask.")]
 AsJson = Annotated[bool, Option("--json", help="The receipt as one JSON object, for programs.")]
-
-_AGE: Final = re.compile(r"(\d{1,6})([hdw])")
-_HOURS: Final = {"h": 1, "d": 24, "w": 168}
 
 
 def delete(
@@ -100,7 +95,9 @@ def prune(
     ],
     *,
     user: Annotated[str | None, Option("--user", "-u", metavar="USER", help="Only this user's.")] = None,
-    dept: Annotated[str | None, Option("--dept", metavar="DEPT", help="Only this department's.")] = None,
+    dept: Annotated[
+        str | None, Option("--dept", "--department", metavar="DEPT", help="Only this department's.")
+    ] = None,
     yes: Yes = False,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
@@ -120,7 +117,7 @@ def prune(
     convmemory prune --older-than 90d --dept support --yes --json
     ```
     """
-    before = _before(older_than)
+    before = ago("--older-than", older_than)
     if user is not None and dept is not None:
         raise BadParameter("--user and --dept: give one of them")
     whose = f" of user {user!r}" if user else f" of department {dept!r}" if dept else ""
@@ -129,19 +126,6 @@ def prune(
         with _progress() as told:
             receipt = memory.retention.prune(older_than=before, user_id=user, dept_id=dept, progress=told)
     _print(receipt, as_json=as_json)
-
-
-def _before(age: str) -> datetime:
-    found = _AGE.fullmatch(age.strip().lower())
-    try:
-        if found:
-            return datetime.now(UTC) - timedelta(hours=int(found[1]) * _HOURS[found[2]])
-        date = datetime.fromisoformat(age)
-    except (OverflowError, ValueError):
-        raise BadParameter(
-            "--older-than: must be an age like 90d, 12w or 36h, or a date like 2025-01-31"
-        ) from None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def _ask(question: str, *, yes: bool) -> None:

@@ -115,6 +115,7 @@ def _hit(row: Row, sought: Sequence[str]) -> SearchHit:
     row_id, seq, role, *_, created, _, _, _ = row.message
     return SearchHit.built(
         conversation_id=row.name,
+        uuid=row.conversation,
         title=row.title,
         seq=seq,
         message_id=row_id,
