@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from model.coherence_model import HOLDS, MORE, attack, explore
-from model.rules import RULES
+from model.coherence_model import HOLDS, JOURNALS, MERGED, MORE, attack, explore
+from model.rules import JOURNAL_RULES, RULES
 
 
 def main() -> int:
@@ -15,14 +15,16 @@ def main() -> int:
     parser.add_argument("rules", nargs="*", metavar="RULE", help="leave out only these, and explore no scope")
     told = parser.parse_args()
     wrong = 0
-    for name, scope in () if told.rules else (HOLDS | MORE if told.wide else HOLDS).items():
+    scopes = HOLDS | JOURNALS | MERGED | (MORE if told.wide else {})
+    rules = RULES | JOURNAL_RULES
+    for name, scope in () if told.rules else scopes.items():
         found = explore(scope)
         wrong += found.trace is not None
         print(f"{name}: {found}", flush=True)
-    for rule in told.rules or RULES:
+    for rule in told.rules or rules:
         where, found = attack(rule)
         wrong += found.trace is None
-        print(f"without this rule, {rule} ({RULES[rule]}) [{where}]: {found}", flush=True)
+        print(f"without this rule, {rule} ({rules[rule]}) [{where}]: {found}", flush=True)
     return int(wrong > 0)
 
 

@@ -14,8 +14,18 @@ A read returns a state that PostgreSQL has had, with every commit that it owes:
 3. *back*: when PostgreSQL went back, the commits that it lost are owed no more, all others are, those acknowledged
    after it among them; and a process that has looked since shows nothing that was lost.
 
+With journals a write may be acknowledged when Redis has it (``j``), and PostgreSQL stores it later. Then also:
+
+4. *once*: no read, nor PostgreSQL when all is drained, has a message twice; or what a delete, a clear or a pop took away
+   after it was acknowledged; or a write before one that was acknowledged before it began;
+5. *loss*: what Redis lost before it was stored is owed to no read until its writer has sent it again and told of it, and
+   to nobody if that process ended too. What is appended after a delete is stored and before it is told goes with it, and
+   so does what was said in a life that PostgreSQL lost. Whoever is cut off from Redis, or led to another one, keeps its
+   own order only.
+
 A statement and a look are split where it matters, a script of Redis is one step. Not here: outages that everybody
-sees, deadlines of leases (under ``late`` one can be taken over at any moment), two databases, the nodes of a cluster.
+sees, deadlines of leases (under ``late`` one can be taken over at any moment), two databases, the nodes of a cluster; of
+the journal its bounds, several messages an entry, and for how long the ids of removed rows are kept.
 ``test_real_protocol.py`` holds the real scripts, statements and code against the same promise.
 """
 
@@ -26,6 +36,7 @@ from dataclasses import dataclass
 
 from model.looks import Protocol
 from model.parties import Broken, Scope, State
+from model.rules import RULES
 
 
 @dataclass(frozen=True)
@@ -71,11 +82,25 @@ def _way(came: dict[State, tuple[State, str] | None], s: State) -> list[str]:
 def attack(rule: str) -> tuple[str, Found]:
     """The first of the attacks that shows what comes of leaving out a rule."""
     found = Found(0, None)
-    for title, scope in ATTACKS.items():
+    for title, scope in (ATTACKS if rule in RULES else JOURNAL_ATTACKS).items():
         found = explore(scope, rule, 300_000)
         if found.trace is not None:
             return title, found
     return "", found
+
+
+def _on(
+    writers: tuple[tuple[int, str], ...],
+    readers: tuple[tuple[int, str], ...],
+    kinds: str = "",
+    faults: int = 1,
+    *,
+    procs: tuple[int, ...] = (0, 0),
+    drain: tuple[int, ...] = (0,),
+    journal: str = "on",
+) -> Scope:
+    """A scope in which journals are allowed, in two processes of one cache."""
+    return Scope(writers, readers, procs, kinds, faults, journal=journal, drain=drain)
 
 
 HOLDS = {
@@ -106,6 +131,51 @@ HOLDS = {
     "across two caches": Scope(((0, "a"),), ((0, "w"), (1, "wf")), (0, 1), "cut", 1, across=True),
 }
 """Writers and readers by process, where each process's connections lead, and which faults: minutes together."""
+
+JOURNALS = {
+    "journal, two readers": _on(((0, "j"), (1, "j")), ((0, "w"), (1, "w")), drain=(0, 1)),
+    "journal, in order": _on(((0, "jj"), (1, "j")), ((1, "w"),), drain=(0, 1)),
+    "journal and commit": _on(((0, "j"), (1, "aj")), ((1, "ww"),), drain=(0, 1)),
+    "journal, full reads": _on(((0, "j"), (1, "j")), ((0, "f"), (1, "w")), drain=(0, 1)),
+    "journal, evicted": _on(((0, "jj"), (1, "a")), ((1, "w"),), "evict", 2),
+    "journal, processes end": _on(((0, "jj"), (1, "j")), ((1, "w"),), "crash", drain=(0, 1)),
+    "journal, Redis restarts": _on(((0, "jj"), (1, "j")), ((1, "w"),), "restart"),
+    "journal, restarts, ends": _on(((0, "j"), (1, "j")), ((1, "w"),), "restart crash", 2),
+    "journal, no answer": _on(((0, "ja"),), ((0, "ww"),), "mute evict", 2, procs=(0,)),
+    "journal, no answer, two": _on(((0, "j"), (1, "a")), ((1, "w"),), "mute"),
+    "journal, no answers": _on(((0, "j"), (1, "a")), ((1, "w"),), "deaf mute", 2),
+    "journal, alone": _on(((0, "ja"), (1, "j")), ((1, "w"),), "mute", drain=()),
+    "journal, PostgreSQL away": _on(((0, "bb"), (1, "j")), ((1, "w"),), "away"),
+    "journal, away, deleted": _on(((0, "b"), (1, "d")), ((1, "ww"),), "away"),
+    "journal, deleted": _on(((0, "jj"), (1, "x")), ((1, "w"),), drain=(0, 1)),
+    "journal, deleted, restarts": _on(((0, "j"), (1, "x")), ((1, "ww"),), "restart", drain=(0, 1)),
+    "journal, deleted, no answer": _on(((0, "j"), (1, "x")), ((1, "ww"),), "mute deaf", drain=(1,)),
+    "journal, made anew": _on(((0, "ja"), (1, "d")), ((1, "ww"),), "slow"),
+    "journal, popped": _on(((0, "j"), (1, "p")), ((1, "w"),), "evict restart", drain=(0, 1)),
+    "journal, popped, quietly": _on(((0, "j"), (1, "p")), ((1, "w"),), "", 0),
+}
+"""The journal in one cache."""
+
+MERGED = {
+    "journal, forgotten": _on(((0, "j"), (1, "a")), ((1, "w"),), "forget", 1),
+    "journal, forgotten, slow": _on(((0, "j"),), ((1, "ww"),), "forget slow", 2),
+    "journal, PostgreSQL back": _on(((0, "j"), (1, "a")), ((1, "w"),), "back"),
+    "journal, back, cleared": _on(((0, "j"), (1, "x")), ((1, "w"),), "back"),
+    "journal, back, slow": _on(((0, "jj"),), ((0, "w"),), "back slow", 2, procs=(0,)),
+    "journal, a copy": _on(((0, "j"), (1, "j")), ((1, "w"),), "copy"),
+    "journal, a copy, cleared": _on(((0, "j"), (1, "x")), ((1, "w"),), "copy"),
+    "journal, a copy and back": _on(((0, "j"),), ((1, "w"),), "copy move back", 2),
+    "journal, two caches": _on(((0, "j"), (1, "j")), ((0, "w"),), "", 0, procs=(0, 1), drain=(0, 1)),
+    "journal, two caches, cleared": _on(((0, "j"), (1, "x")), ((0, "w"),), "", 0, procs=(0, 1)),
+    "journal, two caches, led astray": _on(((0, "j"), (1, "a")), ((0, "w"),), "move", procs=(0, 1)),
+    "journal, a bare writer": _on(((0, "j"), (-1, "a")), ((0, "ww"),), "", 0, procs=(0,)),
+    "journal, by hand": _on(((0, "j"), (-1, "D")), ((0, "ww"),), "", 0, procs=(0,)),
+    "journal, deaf": _on(((0, "j"),), ((0, "w"), (1, "w")), "deaf evict", 2),
+    "journal, allowed late": _on(((0, "j"), (1, "aa")), ((1, "w"),), "", 0, journal="late"),
+    "journal, allowed, restarts": _on(((0, "j"), (1, "a")), ((1, "w"),), "restart", 2, journal="half"),
+    "journal, allowed, forgotten": _on(((0, "j"), (1, "a")), ((1, "w"),), "forget restart", 2),
+}
+"""The journal and everything else."""
 
 MORE = {
     "one cache, wide": Scope(((0, "aa"), (0, "a")), ((0, "w"), (0, "w")), (0,), "cut evict", 2),
@@ -143,3 +213,34 @@ ATTACKS = {
     "across": Scope(((0, "a"),), ((0, "w"), (1, "f")), (0, 1), "cut", 1, across=True),
 }
 """Small ones, each to show what comes of leaving out some rule."""
+
+JOURNAL_ATTACKS = {
+    "j": _on(((0, "j"),), ((0, "w"),)),
+    "jj": _on(((0, "jj"),), ((0, "w"),), "", 0, procs=(0,), drain=(0, 0)),
+    "j, full": _on(((0, "j"),), ((1, "f"),), "", 0, drain=()),
+    "j and a": _on(((0, "j"), (1, "a")), ((1, "w"),), "", 0, drain=()),
+    "j and pop": _on(((0, "j"), (1, "p")), ((1, "w"),), "", 0),
+    "j and clear": _on(((0, "j"), (1, "x")), ((1, "ww"),), "", 0),
+    "j and clear, mute": _on(((0, "j"), (1, "x")), ((1, "ww"),), "mute", drain=()),
+    "j and a, mute": _on(((0, "ja"),), ((0, "w"),), "mute", procs=(0,), drain=()),
+    "j, restart": _on(((0, "j"),), ((0, "w"),), "restart", procs=(0,), drain=()),
+    "j, hand": _on(((0, "j"), (-1, "D")), ((0, "ww"),), "", 0, procs=(0,), drain=()),
+    "j, evict": _on(((0, "j"),), ((0, "ww"),), "evict", procs=(0,), drain=()),
+    "j, two caches": _on(((0, "j"),), ((1, "w"),), "", 0, procs=(0, 1)),
+    "j, led astray": _on(((0, "j"), (1, "a")), ((0, "w"),), "move", procs=(0, 1), drain=()),
+    "j and a, led astray": _on(((1, "j"), (0, "a")), ((1, "w"),), "move", procs=(0, 1), drain=()),
+    "j, copy": _on(((0, "j"),), ((1, "w"),), "copy"),
+    "j, flush": _on(((0, "j"),), ((0, "w"), (1, "w")), "flush"),
+    "j, flush, move": _on(((0, "j"),), ((1, "ww"),), "flush move", 2, procs=(0, 0, 1)),
+    "j, flush, move, full": _on(
+        ((0, "j"),), ((0, "f"), (1, "ww")), "flush move", 2, procs=(0, 0, 1), drain=()
+    ),
+    "b, clear": _on(((0, "b"), (0, "x")), ((0, "ww"),), "away", procs=(0,)),
+    "b, delete": _on(((0, "b"), (1, "d")), ((1, "ww"),), "away"),
+    "allowed late": _on(((0, "j"), (1, "a")), ((1, "w"),), "", 0, journal="late", drain=()),
+    "allowed, restart": _on(((0, "j"), (1, "a")), ((1, "w"),), "restart", journal="half", drain=()),
+    "j, back, clear": _on(((0, "j"), (1, "x")), ((1, "w"),), "back", drain=()),
+    "j, slow, forget": _on(((0, "j"),), ((1, "w"),), "slow forget", 2),
+    "j, slow, copy": _on(((0, "j"),), ((0, "w"), (1, "w")), "slow copy", 2, drain=()),
+}
+"""The same, with journals."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from model.parties import Pg, Proc, Row, State, Step, bits, put
-from model.protocol import Parties, Readers, Writers
-from model.window_model import Window
+from model.journals import Journals
+from model.parties import Drainer, Pg, Proc, Row, State, Step, bits, put, rows_of
+from model.protocol import Readers, Writers
+from model.window_model import Entries, Key, Window
 
 
-class Looks(Parties):
+class Looks(Journals):
     """What a process does before it serves: find its era, drop what is marked, clear the marks."""
 
     def look(self, s: State, p: int, proc: Proc) -> Iterator[Step]:
@@ -26,8 +27,15 @@ class Looks(Parties):
                 return  # it waits, and serves nothing
             yield self._registers(s, p, proc)
             return
+        allowing = s.pg.journal if self.has("the database allows journals") else row.journal
+        if self.scope.journal and not allowing and self.scope.writes_journals(p):
+            yield self._allows(s, p, proc)
+            return
         mark = self._mark(s, proc)
         knew = bits(s.pg.log)
+        if allowing and not proc.allowed:
+            learnt = put(s.procs, p, proc._replace(allowed=True))
+            yield f"p{p} learns that journals are allowed", s._replace(procs=learnt)
         if mark is not None:
             first = 0 if self.has("drop before clear") else 1
             began = (first, row.era, knew, s.past, proc.cache, mark)
@@ -58,6 +66,12 @@ class Looks(Parties):
         n = self.commit(s._replace(ids=s.ids + 1), rows=rows)
         return f"p{p} registers cache {proc.cache}, era {era}", _looked(n, p, era, bits(s.pg.log), s.past)
 
+    def _allows(self, s: State, p: int, proc: Proc) -> Step:
+        """Have journals allowed; this process knows it at once, the others when they look or write."""
+        rows = tuple(row._replace(journal=row.journal or row.cache == proc.cache) for row in s.pg.rows)
+        n = self.commit(s, journal=True, rows=rows)
+        return f"p{p} has journals allowed", n._replace(procs=put(n.procs, p, proc._replace(allowed=True)))
+
     def _drains(self, s: State, p: int, proc: Proc) -> Step:
         step, era, knew, past, cache, mark = proc.look
         if step == 0:
@@ -81,7 +95,7 @@ class Looks(Parties):
         return self.commit(s, marks=tuple(m for m in s.pg.marks if m not in gone)) if gone else s
 
 
-class Faults(Parties):
+class Faults(Journals):
     """What befalls everybody; how much of it, the scope says."""
 
     def fault(self, s: State) -> Iterator[Step]:
@@ -102,27 +116,84 @@ class Faults(Parties):
             if w.step in {"began", "committed", "failed"}:
                 how = w._replace(step="orphan") if w.step == "began" else w._replace(step="dead", left=0)
                 yield f"w{i} IS CUT OFF", s._replace(writers=put(s.writers, i, how))
+        for p in range(len(s.procs) if "crash" in kinds else 0):
+            yield f"PROCESS {p} ENDS", self._ended(s, p)
 
     def _of_servers(self, s: State) -> Iterator[Step]:
         kinds = self.scope.kinds
         for at, server in enumerate(s.servers):
             if server.name and "evict" in kinds and server.key:
                 yield f"EVICTED at s{at}", self.store(s, at, None)
-            for key in {server.key, server.old} if server.name and "restart" in kinds else ():
-                n = server._replace(name=s.ids, key=key, old=key)
-                yield f"s{at} RESTARTS with {key}", s._replace(servers=put(s.servers, at, n), ids=s.ids + 1)
-            for key in {s.servers[0].key, s.servers[0].old} if not server.name and "copy" in kinds else ():
-                copy = s.servers[0]._replace(name=s.ids, key=key, old=key)
-                n = s._replace(servers=put(s.servers, at, copy), ids=s.ids + 1)
-                for p, proc in enumerate(s.procs):
-                    led = n._replace(procs=put(n.procs, p, proc._replace(server=at)))
-                    yield f"s{at} BECOMES A COPY of s0 with {key}, p{p} is led to it", led
+            if server.name and "flush" in kinds and server.journal:
+                for key in {server.key, None}:
+                    yield (
+                        f"s{at} LOSES ITS JOURNAL, keeps {key}",
+                        self._lost(self.change(s, at, key, ()), s, at),
+                    )
+            states = {(server.key, server.journal), server.old}
+            for key, journal in states if server.name and "restart" in kinds else ():
+                n = server._replace(name=s.ids, key=key, journal=journal, old=(key, journal))
+                n = s._replace(servers=put(s.servers, at, n), ids=s.ids + 1, flying=())
+                yield f"s{at} RESTARTS with {key}, {journal}", self._lost(n, s, at)
+            states = {(s.servers[0].key, s.servers[0].journal), s.servers[0].old}
+            for key, journal in states if not server.name and "copy" in kinds else ():
+                yield from self._copied(s, at, key, journal)
+
+    def _copied(self, s: State, at: int, key: Key, journal: Entries) -> Iterator[Step]:
+        """The server that was not there is a copy of the other one, and somebody is led to it."""
+        origin = s.servers[0]
+        less = rows_of(origin.journal) & ~rows_of(journal) & ~bits(s.pg.log)
+        told = origin.told & ~less
+        copy = origin._replace(name=s.ids, key=key, journal=journal, old=(key, journal), told=told)
+        n = s._replace(servers=put(s.servers, at, copy), ids=s.ids + 1)
+        for p, proc in enumerate(s.procs):
+            led = n._replace(procs=put(n.procs, p, proc._replace(server=at)))
+            yield f"s{at} BECOMES A COPY of s0 with {key}, {journal}, p{p} is led to it", led
+
+    def _lost(self, s: State, was: State, at: int) -> State:
+        """Ghost: what Redis lost before it was stored is owed to no reader until its writer has sent it again."""
+        gone = rows_of(was.servers[at].journal) & ~rows_of(s.servers[at].journal) & ~bits(s.pg.log)
+        if not gone:
+            return s
+        keep, past = ~gone, s.seen
+        order = tuple((row, prior & keep) for row, prior in past.order if prior & keep)
+        return s._replace(
+            servers=tuple(server._replace(told=server.told & keep) for server in s.servers),
+            procs=tuple(proc._replace(mine=proc.mine & keep) for proc in s.procs),
+            readers=tuple(r._replace(owes=r.owes & keep) for r in s.readers),
+            writers=tuple(w._replace(prior=w.prior & keep) for w in s.writers),
+            seen=past._replace(lost=past.lost | gone, order=order),
+        )
+
+    def _ended(self, s: State, p: int) -> State:
+        """A process ends with everything it was at and remembered."""
+        proc, scope = s.procs[p], self.scope
+        dead = s.seen._replace(dead=s.seen.dead | rows_of(proc.kept))
+        writers = (
+            w._replace(step="dead", left=0) if q == p else w
+            for w, (q, _) in zip(s.writers, scope.writers, strict=True)
+        )
+        readers = (
+            r._replace(step="idle", left=0) if q == p else r
+            for r, (q, _) in zip(s.readers, scope.readers, strict=True)
+        )
+        drainers = (Drainer() if q == p else d for d, q in zip(s.drainers, scope.drain, strict=True))
+        n = s._replace(writers=tuple(writers), readers=tuple(readers), drainers=tuple(drainers), seen=dead)
+        return n._replace(procs=put(n.procs, p, proc._replace(kept=(), kept_at=0, mine=0, era=0, look=())))
 
     def _back(self, s: State, pg: Pg) -> State:
         """PostgreSQL loses its last commit, of whatever kind; what is lost is owed no more."""
         keep = ~(bits(s.pg.log) & ~bits(pg.log))
         ends = {"began": "again" if "again" in self.scope.kinds else "dead", "orphan": "dead"}
+        seen, waits = s.seen, 0
+        if self.scope.journal:  # what was said in a life that is lost goes with it
+            for entries in (*(server.journal for server in s.servers), *(proc.kept for proc in s.procs)):
+                waits |= bits(row for row, life in entries if life != pg.life)
+            order = tuple((row, prior & keep) for row, prior in seen.order if prior & keep)
+            taken = tuple((event, rows) for event, rows in seen.taken if event in {abs(c) for c in pg.log})
+            seen = seen._replace(gone=seen.gone | waits, order=order, taken=taken)
         return s._replace(
+            seen=seen,
             pg=pg,
             before=None,
             past=1,
@@ -132,7 +203,9 @@ class Faults(Parties):
             servers=tuple(server._replace(told=server.told & keep) for server in s.servers),
             procs=tuple(self.unknown(proc, keep)._replace(mine=proc.mine & keep) for proc in s.procs),
             readers=tuple(r._replace(owes=r.owes & keep) for r in s.readers),
-            writers=tuple(w._replace(step=ends.get(w.step, w.step), saw=()) for w in s.writers),
+            writers=tuple(
+                w._replace(step=ends.get(w.step, w.step), saw=(), prior=w.prior & keep) for w in s.writers
+            ),
         )
 
 
@@ -141,7 +214,9 @@ class Protocol(Writers, Readers, Looks, Faults):
 
     def steps(self, s: State) -> Iterator[Step]:
         """Every step that can come next, with the state it leads to; none where nobody is left to be disappointed."""
-        if not any(r.left for r in s.readers):
+        if self.scope.journal:
+            self.final(s)
+        if not any(r.left for r in s.readers) and (not self.scope.journal or self._quiet(s)):
             return
         for i, w in enumerate(s.writers):
             yield from self.writer(s, i, w)
@@ -149,9 +224,18 @@ class Protocol(Writers, Readers, Looks, Faults):
             yield from self.reader(s, i, r)
         for p, proc in enumerate(s.procs):
             yield from self.look(s, p, proc)
+        for i, d in enumerate(s.drainers):
+            yield from self.drainer(s, i, d)
+        yield from self.arrivals(s)
+        yield from self.orphaned(s)
         if s.faults:
             for what, n in self.fault(s):
                 yield what, n._replace(faults=s.faults - 1)
+
+    def _quiet(self, s: State) -> bool:
+        waits = any(server.journal for server in s.servers) or any(proc.kept for proc in s.procs)
+        writes = any(w.left and w.step != "dead" for w in s.writers)
+        return not (writes or waits or s.flying or s.orphans or any(d.step != "idle" for d in s.drainers))
 
 
 def _looked(s: State, p: int, era: int, knew: int, past: int) -> State:

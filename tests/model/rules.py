@@ -42,3 +42,40 @@ RULES = {
     "a miss tells": "a read of PostgreSQL without the lease tells the window",
     "a full read tells": "so does one of the whole history",
 }
+
+JOURNAL_RULES = {
+    # what is stored
+    "stored by row id": "a row that is there is not stored again",
+    "an entry has its life": "entries of a life that a delete or a clear has ended are not stored",
+    "a removed row leaves its id": "nor is what was popped, by whichever statement",
+    "a buffered statement names its life": "a statement without an answer, whose write the journal took, makes nothing anew",
+    "a drain marks others": "a statement that stores entries is a write, a read's too",
+    # what leaves the journal
+    "remove after commit": "an entry leaves the journal after PostgreSQL has it",
+    "remove by id": "(without: as many as were stored, from the head)",
+    "settle in one script": "window and journal change together (without: the journal is trimmed, then the window told)",
+    "fill empties the journal": "of what its statement has stored",
+    "a delete leaves the journal": "what is left is refused by whoever drains (without: its settle takes out the ended life)",
+    "a drain's settle asks the name": "and marks the cache it meant, where that is another",
+    "a read settles what it stored": "as a write does (without: it only tells)",
+    # what is shown
+    "read shows the journal": "a hit is window and journal",
+    "a window knows of its journal": "and is none where the journal was lost alone",
+    "not shown twice": "less what the window has",
+    "a miss drains first": "a read of PostgreSQL stores what the journal holds, in the same statement",
+    "a full read drains first": "so does one of the whole history",
+    "a pop drains first": "or it takes an older message than the newest",
+    "a commit drains first": "in the same statement, before its own rows",
+    # what may be appended
+    "append needs a window": "without a window the write goes to PostgreSQL",
+    "append names the life": "that its caller means",
+    "append asks the name": "an append on another server than was meant is none",
+    # what a process remembers
+    "the writer remembers": "and sends again what is no longer in the journal, until PostgreSQL has answered",
+    "what is remembered apart comes first": "appended on another server: no hit and no append here before it is stored",
+    "mine first when alone": "a write without Redis stores what its process remembers before its own rows",
+    # who may
+    "the statement asks for the journal": "where journals are allowed, a writer that did not read it is told to",
+    "the database allows journals": "once for all its caches (without: the row of a cache does, and a new row has to be told)",
+}
+"""The rules of the journal. What the scripts, statements and marks promise each other holds for them as well."""

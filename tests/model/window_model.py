@@ -12,13 +12,16 @@ from typing import NamedTuple
 
 class Window(NamedTuple):
     """The newest messages, as they stood at a stamp. ``shows`` and ``run`` are the model's own: what that is, and the
-    name of the server that filled it, at which only mutants look.
+    name of the server that filled it, at which only mutants look. ``life``: of the conversation, which a clear begins anew;
+    ``waits``: the journal beside it is not empty, so that a window whose journal was lost is none.
     """
 
     era: Hashable
     stamp: Hashable
     shows: tuple[int, ...] = ()
     run: Hashable = None
+    life: Hashable = None
+    waits: bool = False
 
 
 class Lease(NamedTuple):
@@ -29,6 +32,9 @@ class Lease(NamedTuple):
 
 
 Key = Window | Lease | None
+Entry = tuple[Hashable, Hashable]
+"""What waits in a journal: the row that it will be, and the life it was said in."""
+Entries = tuple[Entry, ...]
 
 
 def look(key: Key, era: Hashable, holder: Hashable) -> tuple[str, Key]:
