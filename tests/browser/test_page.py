@@ -224,6 +224,45 @@ def test_a_conversation_from_its_first_word_to_its_deletion(open_page):
     assert page.locator("#list a:has-text('Named')").count() == 0
 
 
+def test_conversations_are_pinned_put_away_and_taken_back(open_page, served):
+    _, mine = served
+    for title in ("Keep in sight", "Put away"):
+        mine.create_conversation(title=title, metadata={"of": "marks"})
+    titles = "#list .title"
+    page = open_page()
+    page.click("#list a:has-text('Keep in sight')")
+    page.wait_for_selector("#pin:has-text('Pin')")
+    page.click("#pin")
+    page.wait_for_selector("#pin:has-text('Unpin')")
+    page.wait_for_selector("#list li:first-child .title:has-text('Pinned: Keep in sight') svg")
+
+    page.click("#list a:has-text('Put away')")
+    page.wait_for_selector("#heading:has-text('Put away')")
+    page.click("#archive")
+    page.wait_for_selector("#about:has-text('archived')")
+    page.wait_for_selector("#list a:has-text('Put away')", state="detached")
+    page.click("#archive-view")
+    page.wait_for_selector("#archive-view[aria-pressed=true]")
+    page.wait_for_selector("#list a:has-text('Put away')")
+    assert page.locator(titles).all_inner_texts() == ["Put away"]
+    shot(page, "archived")
+    page.reload()
+    page.click("#archive-view")
+    page.click("#list a:has-text('Put away')")
+    page.click("#archive:has-text('Unarchive')")
+    page.wait_for_selector("#list-note:has-text('Nothing is archived.')")
+    page.click("#archive-view")
+    page.wait_for_selector("#list a:has-text('Put away')")
+    assert "Keep in sight" in page.locator(titles).first.inner_text()
+    shot(page, "pinned")
+    page.click("#list a:has-text('Keep in sight')")
+    page.click("#pin:has-text('Unpin')")
+    page.wait_for_selector("#list .title svg", state="detached")
+    for one in mine.list_user_conversations(metadata={"of": "marks"}):
+        assert not one.pinned
+        mine.delete_conversation(one)
+
+
 def test_what_is_shown_of_a_message(open_page, rich):
     page = open_page(f"#/{rich.uuid}")
     page.wait_for_selector("#rows article")

@@ -72,7 +72,9 @@ def create_viewer(
     served = Served.of(memory)
     files = Files(*([] if templates is None else [Path(templates)]), OWN)
     router = APIRouter(route_class=GuardedRoute, generate_unique_id_function=lambda route: route.name)
-    _add_page(router, files, {"title": title}, {"api": api, "chat": chat, "login": login})
+    searches = "yes" if memory.settings.search_configurations else ""
+    words = {"title": title, "search": searches}
+    _add_page(router, files, words, {"api": api, "chat": chat, "login": login})
     _add_messages(router, caller(served, current_user))
     return router
 

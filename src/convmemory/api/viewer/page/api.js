@@ -1,7 +1,8 @@
 // What the page asks its server, and streams of events.
 
-const { base, api, chat, login } = document.documentElement.dataset
+const { base, api, chat, login, search: finds } = document.documentElement.dataset
 export const hasChat = Boolean(chat)
+export const hasSearch = finds !== ''
 
 export class Problem extends Error {
   constructor(status, detail) { super(detail); this.status = status }
@@ -30,13 +31,12 @@ const json = async answer => (await answer).json()
 const named = id => encodeURIComponent(id)
 const query = values => new URLSearchParams(Object.entries(values).filter(([, value]) => value !== null && value !== undefined))
 
-export const listConversations = (cursor, signal) =>
-  json(ask('GET', `${api}/conversations?${query({ limit: 50, cursor })}`, { signal }))
+export const listConversations = (where, signal) => json(ask('GET', `${api}/conversations?${query({ limit: 50, ...where })}`, { signal }))
 export const search = (q, cursor, signal) => json(ask('GET', `${api}/search?${query({ q, cursor, limit: 20 })}`, { signal }))
 export const getConversation = (id, signal) => json(ask('GET', `${api}/conversations/${named(id)}?messages=0`, { signal }))
 export const getMessages = (id, where, signal) =>
   json(ask('GET', `${base}/conversations/${named(id)}/shown?${query(where)}`, { signal }))
-export const renameConversation = (id, title) => json(ask('PATCH', `${api}/conversations/${named(id)}`, { body: { title } }))
+export const updateConversation = (id, changes) => json(ask('PATCH', `${api}/conversations/${named(id)}`, { body: changes }))
 export const deleteConversation = id => ask('DELETE', `${api}/conversations/${named(id)}`)
 
 const STREAM = { Accept: 'text/event-stream' }

@@ -1,8 +1,8 @@
 // One conversation: a window of its messages, however many there are, and what may be done with it.
 
-import { deleteConversation, getConversation, getMessages, renameConversation } from './api.js'
+import { deleteConversation, getConversation, getMessages, updateConversation } from './api.js'
 import { announce, byId, complain, make } from './dom.js'
-import { changed, mark, nameOf, removed } from './list.js'
+import { changed, mark, moved, nameOf, removed } from './list.js'
 import { messageOf } from './message.js'
 import { count, exactly } from './times.js'
 
@@ -67,11 +67,20 @@ function near() {
   else if (box.scrollHeight - box.scrollTop - box.clientHeight < NEAR && !view.atEnd) load('after')
 }
 
+function doable(may) { for (const name of ['pin', 'archive', 'rename', 'delete']) byId(name).hidden = !may }
+
+function worded(name, words) {
+  byId(name).setAttribute('aria-label', words)
+  byId(name).querySelector('span').textContent = words
+}
+
 function heading(found) {
   byId('heading').textContent = found ? nameOf(found) : 'New conversation'
-  byId('about').textContent = found ? `${count(found.message_count, 'message')}, begun ${exactly(found.created_at)}` : ''
+  byId('about').textContent = found ? `${count(found.message_count, 'message')}, begun ${exactly(found.created_at)}${found.archived ? ', archived' : ''}` : ''
   document.title = found ? nameOf(found) : 'Conversations'
-  byId('rename').hidden = byId('delete').hidden = !found
+  doable(Boolean(found))
+  worded('pin', found?.pinned ? 'Unpin' : 'Pin')
+  worded('archive', found?.archived ? 'Unarchive' : 'Archive')
   byId('head').hidden = false
   view.found = found
 }
@@ -127,7 +136,7 @@ export async function open(id, seq = 0) {
     byId('head').hidden = false // the way back, where the list is elsewhere
     byId('heading').textContent = 'Not found'
     byId('about').textContent = ''
-    byId('rename').hidden = byId('delete').hidden = true
+    doable(false)
     return false
   }
 }
@@ -215,11 +224,30 @@ byId('rename').addEventListener('click', async () => {
   field.select()
   if (!await asked || !field.value.trim()) return
   try {
-    const renamed = await renameConversation(id, field.value.trim())
+    const renamed = await updateConversation(id, { title: field.value.trim() })
     if (view.id === id) heading(renamed)
     changed(renamed)
     announce('Renamed.')
   } catch (error) { complain(error) }
+})
+
+async function marked(changes, tell, words) {
+  const { id } = view
+  try {
+    const found = await updateConversation(id, changes)
+    if (view.id === id) heading(found)
+    tell(found)
+    announce(words)
+  } catch (error) { complain(error) }
+}
+
+byId('pin').addEventListener('click', () => {
+  const pinned = !view.found.pinned
+  marked({ pinned }, changed, pinned ? 'Pinned.' : 'No longer pinned.')
+})
+byId('archive').addEventListener('click', () => {
+  const archived = !view.found.archived
+  marked({ archived }, moved, archived ? 'Archived.' : 'No longer archived.')
 })
 
 byId('delete').addEventListener('click', async () => {

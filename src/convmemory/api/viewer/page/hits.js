@@ -1,13 +1,12 @@
-// What was said, found by its words: below the titles that match, where the server searches at all.
+// What was said, found by its words: below the titles that match, where the server said that it searches.
 
-import { search } from './api.js'
+import { hasSearch, search } from './api.js'
 import { announce, byId, complain, make } from './dom.js'
-import { addressOf } from './list.js'
 import { count, exactly, when } from './times.js'
 
 const SPEAKERS = { human: 'You', ai: 'Assistant', tool: 'Tool', system: 'System' }
 const box = byId('hits-box'), list = byId('hits'), field = byId('filter'), more = byId('more-hits')
-let searches = true, waiting, asking = new AbortController(), cursor = null
+let searches = hasSearch, waiting, asking = new AbortController(), cursor = null
 
 function marked({ snippet, highlights }) { // places are counted in characters, of which some are two of JavaScript's
   const letters = [...snippet], parts = []
@@ -19,7 +18,7 @@ function marked({ snippet, highlights }) { // places are counted in characters, 
   return [...parts, letters.slice(place).join('')]
 }
 
-const entry = hit => make('li', {}, make('a', { href: `#/${addressOf(hit.conversation_id)}${hit.seq ? `/${hit.seq}` : ''}` },
+const entry = hit => make('li', {}, make('a', { href: `#/${hit.uuid}${hit.seq ? `/${hit.seq}` : ''}` },
   make('span', { class: 'note' }, `${SPEAKERS[hit.role] ?? 'Title'} · `, make('time', { datetime: hit.created_at, title: exactly(hit.created_at) }, when(hit.created_at)), hit.title ? ` · ${hit.title}` : ''),
   make('span', { class: 'snippet' }, ...marked(hit))))
 

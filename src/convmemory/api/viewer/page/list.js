@@ -1,19 +1,20 @@
-// The list of conversations: pages as they are scrolled to, and a field that filters by title.
+// The list of conversations: those pinned first, then pages as they are scrolled to; or those put away. A field filters by title.
 
 import { listConversations } from './api.js'
 import { byId, complain, make } from './dom.js'
 import { count, exactly, when } from './times.js'
 
 const ENOUGH = 20
-const list = byId('list'), box = byId('list-box'), note = byId('list-note'), filter = byId('filter')
-let found = [], cursor = null, ended = false, loading = false, opened = null, asked = 0
+const list = byId('list'), box = byId('list-box'), note = byId('list-note'), filter = byId('filter'), view = byId('archive-view')
+let found = [], cursor = null, ended = false, loading = false, opened = null, asked = 0, away = false
 
 const matches = one => nameOf(one).toLowerCase().includes(filter.value.trim().toLowerCase())
 export const nameOf = one => one.title || 'Untitled'
 
 function entry(one) {
+  const pin = one.pinned ? [byId('pin-mark').content.cloneNode(true), make('span', { class: 'unseen' }, 'Pinned: ')] : []
   return make('li', {}, make('a', { href: `#/${one.uuid}`, 'aria-current': one.uuid === opened ? 'page' : null },
-    make('span', { class: 'title' }, nameOf(one)),
+    make('span', { class: 'title' }, ...pin, nameOf(one)),
     make('span', { class: 'note' }, `${count(one.message_count, 'message')} · `, make('time', { datetime: one.updated_at, title: exactly(one.updated_at) }, when(one.updated_at)))))
 }
 
@@ -22,7 +23,7 @@ function show() {
   const shown = found.filter(matches)
   list.replaceChildren(...shown.map(entry))
   if (focused) list.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus()
-  note.textContent = shown.length || !ended ? '' : filter.value ? 'No title has that.' : 'No conversations yet.'
+  note.textContent = shown.length || !ended ? '' : filter.value ? 'No title has that.' : away ? 'Nothing is archived.' : 'No conversations yet.'
 }
 
 async function more() {
@@ -30,10 +31,11 @@ async function more() {
   loading = true
   const turn = asked
   try {
-    const page = await listConversations(cursor)
+    const where = away ? { archived: true } : { pinned: false }
+    const [page, pins] = await Promise.all([
+      listConversations({ ...where, cursor }), cursor === null && !away ? listConversations({ pinned: true, limit: 100 }) : null])
     if (turn !== asked) return
-    const known = new Set(found.map(one => one.uuid))
-    found.push(...page.items.filter(one => !known.has(one.uuid)))
+    for (const one of [...pins?.items ?? [], ...page.items]) if (!found.some(({ uuid }) => uuid === one.uuid)) found.push(one)
     cursor = page.next_cursor
     ended = cursor === null
     show()
@@ -45,9 +47,6 @@ function fill() {
   const near = box.scrollHeight - box.scrollTop - box.clientHeight < 400
   if (!ended && (near || (filter.value && found.filter(matches).length < ENOUGH))) more()
 }
-
-// A conversation's address: by its name only where it is not known by more.
-export const addressOf = id => encodeURIComponent(found.find(one => one.id === id)?.uuid ?? id)
 
 export async function refresh() {
   asked += 1
@@ -68,7 +67,15 @@ export function mark(id) {
   }
 }
 
-export function changed(one) { found = found.map(known => known.uuid === one.uuid ? one : known); show() }
+export function changed(one) {
+  const before = found.find(({ uuid }) => uuid === one.uuid)
+  found = found.map(known => known === before ? one : known)
+  if (before && (before.pinned !== one.pinned || before.archived !== one.archived)) refresh()
+  else show()
+}
+
+// What was put away, or taken back, is in the other list now.
+export function moved(one) { found = found.filter(({ uuid }) => uuid !== one.uuid); show(); refresh() }
 
 export function removed(id) {
   const at = found.findIndex(one => one.uuid === id)
@@ -78,6 +85,14 @@ export function removed(id) {
   ;(next ?? filter).focus()
 }
 
+view.addEventListener('click', () => {
+  away = !away
+  view.setAttribute('aria-pressed', String(away))
+  found = []
+  list.replaceChildren()
+  note.textContent = ''
+  refresh()
+})
 filter.addEventListener('input', () => { show(); fill() })
 box.addEventListener('scroll', fill, { passive: true })
 box.addEventListener('keydown', event => {
