@@ -223,7 +223,7 @@ class Conversation(Value):
     """One conversation of one user.
 
     ``id`` is the name the caller gave (or the UUID as text); ``uuid`` is the row's key. ``title_source`` is ``"none"``,
-    ``"auto"`` or ``"user"``; ``version`` grows with every change. One that is ``archived`` is put away: lists leave it out.
+    ``"auto"``, ``"model"`` or ``"user"``; ``version`` grows with every change. One that is ``archived`` is put away: lists leave it out.
     ``messages`` is filled by ``get_conversation(..., messages=True)``, oldest first, and ``None`` everywhere else.
     """
 

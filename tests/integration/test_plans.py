@@ -229,6 +229,8 @@ CASES: dict[str, list[Case]] = {
         for conversation, _ in ENDS
         for before in (None, "2020-01-01T00:00:00+00:00")
     ],
+    "entitle_conversation": each(title="t", source="model", version=0),
+    "first_turn": each(A_FEW + 40),
     "forget_caches": [Case({"names": ["a"]})],
     "get_conversation": each(),
     "index_conversation": each(700, search="english", after=0, batch=20),

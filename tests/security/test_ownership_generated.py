@@ -293,7 +293,7 @@ def test_the_statements_and_functions_are_found():
             "pop_v1",
             "revise_v1",
             "newest_human_v1",
-            "title_seq_v1",
+            "titled_by_v1",
             "hold_v1",
             "search_v1",
             "index_v1",

@@ -18,6 +18,7 @@ from convmemory._async.retention import AsyncRetention
 from convmemory._async.search import AsyncSearch
 from convmemory._async.session_verbs import AsyncSessionVerbs
 from convmemory._async.tiered import AsyncTieredStore
+from convmemory._async.titler import AsyncTitler
 from convmemory._async.user_memory import AsyncUserMemory
 from convmemory.arguments import ConversationRef, Size, checked_stores, given_url, key_of, refuse_parts
 from convmemory.chains.run_config import factory_conversation, factory_fields, run_config
@@ -26,6 +27,7 @@ from convmemory.history import TieredChatMessageHistory, WriteErrorHook, listen_
 from convmemory.ids import checked_id
 from convmemory.models import Check, Telemetry, TierReport
 from convmemory.settings import Settings
+from convmemory.storage.titles import Titles
 from convmemory.windows.window_size import TokenCounter
 
 
@@ -36,6 +38,8 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         postgres: The durable tier.
         redis: The hot tier; ``None`` reads PostgreSQL every time and has no sessions.
         on_write_error: Called with the error and the history when a history's write fails.
+        titles: A model (any runnable that takes messages) or a function of a list of messages, which makes the title of a
+            conversation once its first turn is stored; beside the request, and never in the place of a user's title.
 
     Usually made by ``from_url(...)`` or ``from_env()``; one object serves a whole process. Nothing connects
     before ``open()`` (or ``async with``).
@@ -47,6 +51,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         redis: AsyncRedisStore | None = None,
         *,
         on_write_error: WriteErrorHook | None = None,
+        titles: Titles | None = None,
     ) -> None:
         checked_stores(type(self).__name__, (postgres, AsyncPostgresStore), (redis, AsyncRedisStore))
         self.postgres = postgres
@@ -54,6 +59,9 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         self.settings = postgres.settings
         self._store = AsyncTieredStore(postgres, redis)
         self._on_write_error = on_write_error
+        self._titler = None if titles is None else AsyncTitler(postgres, titles)
+        if self._titler is not None:
+            postgres.titler = self._titler
 
     @classmethod
     def from_url(
@@ -63,6 +71,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         *,
         password: Callable[[], Any] | None = None,
         on_write_error: WriteErrorHook | None = None,
+        titles: Titles | None = None,
         **settings: Any,
     ) -> Self:
         """A memory over a PostgreSQL URL and a Redis URL (or a ready pool and a ready client); not open yet.
@@ -73,6 +82,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
             password: Asked for the password of each new connection, where that is a token which expires.
             redis: ``redis://host:6379/0``, ``rediss://``, ``unix://``, or a client; ``None``: no Redis tier.
             on_write_error: See the class.
+            titles: See the class.
             settings: Any field of ``Settings``, such as ``max_history_messages=20``.
 
         Raises:
@@ -83,7 +93,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         url = given_url(postgres) if isinstance(postgres, str | None) else None
         found = Settings(database_url=url, **settings)
         durable = AsyncPostgresStore(None if url else postgres, found, password=password)
-        return cls._over(durable, redis, on_write_error)
+        return cls._over(durable, redis, on_write_error, titles)
 
     @classmethod
     def from_env(
@@ -91,17 +101,24 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         *,
         password: Callable[[], Any] | None = None,
         on_write_error: WriteErrorHook | None = None,
+        titles: Titles | None = None,
         **settings: Any,
     ) -> Self:
         """A memory as the environment says (``DATABASE_URL``, ``REDIS_URL``, ...); ``settings`` win over it."""
         found = Settings.from_env(**settings)
         durable = AsyncPostgresStore(settings=found, password=password)
-        return cls._over(durable, found.redis_conninfo(), on_write_error)
+        return cls._over(durable, found.redis_conninfo(), on_write_error, titles)
 
     @classmethod
-    def _over(cls, durable: AsyncPostgresStore, redis: Any, on_write_error: WriteErrorHook | None) -> Self:
+    def _over(
+        cls,
+        durable: AsyncPostgresStore,
+        redis: Any,
+        on_write_error: WriteErrorHook | None,
+        titles: Titles | None,
+    ) -> Self:
         hot = None if redis is None else AsyncRedisStore(redis, durable.settings)
-        return cls(durable, hot, on_write_error=on_write_error)
+        return cls(durable, hot, on_write_error=on_write_error, titles=titles)
 
     async def open(self) -> Self:
         """Connect to PostgreSQL; Redis is connected to when it is first needed, and missed when it is away.
@@ -119,7 +136,9 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         return self
 
     async def close(self) -> None:
-        """Close all connections; closing twice does nothing."""
+        """Close all connections, once titles that are being made had five seconds; closing twice does nothing."""
+        if self._titler is not None:
+            await self._titler.close()
         await self.postgres.close()
         if self.redis is not None:
             await self.redis.close()

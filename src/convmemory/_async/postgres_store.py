@@ -10,12 +10,14 @@ from uuid import UUID, uuid4
 from convmemory._async.cache_register import BATCH, AsyncCacheRegister
 from convmemory._async.list_statements import AsyncListStatements
 from convmemory._async.search_statements import AsyncSearchStatements
+from convmemory._async.title_statements import AsyncTitleStatements
 from convmemory.errors import ConversationChanged, ConversationNotFound, MessageNotFound, StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message
 from convmemory.storage import postgres_rows, revisions
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision
+from convmemory.storage.titles import TitleKeeper
 from convmemory.tiers.driver_errors import POSTGRES
 from convmemory.windows.collection import uncollected
 from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
@@ -27,7 +29,9 @@ _ANEW: Final = 10
 """How often a conversation is made that is deleted at that very moment."""
 
 
-class AsyncPostgresStore(AsyncCacheRegister, AsyncListStatements, AsyncSearchStatements):
+class AsyncPostgresStore(
+    AsyncCacheRegister, AsyncListStatements, AsyncSearchStatements, AsyncTitleStatements
+):
     """Conversations, messages and contexts in PostgreSQL: the truth.
 
     Args:
@@ -41,6 +45,9 @@ class AsyncPostgresStore(AsyncCacheRegister, AsyncListStatements, AsyncSearchSta
     them may be repeated. Once open, the store may be used in forked processes and in other event loops: each has
     connections of its own.
     """
+
+    titler: TitleKeeper | None = None
+    """Who makes titles of first turns, where a memory has somebody for that."""
 
     async def settle(self, key: ConversationKey) -> None:
         """Have a key know its row, which follows from the installation's names where it is a name's.

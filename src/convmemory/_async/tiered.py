@@ -198,6 +198,8 @@ class AsyncTieredStore:
         except StorageError:
             self.postgres.health.counters.failed_writes += 1
             raise
+        if batch.batch.answers():
+            self._entitle(key)
         return batch
 
     @traced("convmemory.clear")
@@ -230,6 +232,7 @@ class AsyncTieredStore:
         written = await self.postgres.revise_messages(key, changes, own=standing.names)
         await self._publish(key, written, standing)
         await self._finish(key, written)
+        self._entitle(key)
 
     @traced("convmemory.pop")
     async def pop(self, key: ConversationKey) -> Message | None:
@@ -253,8 +256,15 @@ class AsyncTieredStore:
             raise ConversationNotFound(key.name)
         return None
 
+    def _entitle(self, key: ConversationKey) -> None:
+        """Have a title made, where somebody makes titles and this was a first turn; nobody waits for it."""
+        if self.postgres.titler is not None:
+            self.postgres.titler.answered(key)
+
     async def _finish(self, key: ConversationKey, written: Written) -> None:
         """Take away what a delete has left. It is acknowledged by now: what fails here somebody else goes on with."""
+        if self.postgres.titler is not None:
+            self.postgres.titler.changed(key)
         try:
             await self.postgres.finish(key, written)
         except StorageError as error:
@@ -315,6 +325,7 @@ class AsyncTieredStore:
         written = await self.postgres.replace_message(key, message, draft, own=standing.names)
         await self._publish(key, written, standing)
         await self._finish(key, written)
+        self._entitle(key)
 
     @traced("convmemory.erase")
     async def erase(

@@ -19,6 +19,7 @@ from convmemory._sync.retention import Retention
 from convmemory._sync.search import Search
 from convmemory._sync.session_verbs import SessionVerbs
 from convmemory._sync.tiered import TieredStore
+from convmemory._sync.titler import Titler
 from convmemory._sync.user_memory import UserMemory
 from convmemory.arguments import ConversationRef, Size, checked_stores, given_url, key_of, refuse_parts
 from convmemory.chains.run_config import factory_conversation, factory_fields, run_config
@@ -27,6 +28,7 @@ from convmemory.history import TieredChatMessageHistory, WriteErrorHook, listen_
 from convmemory.ids import checked_id
 from convmemory.models import Check, Telemetry, TierReport
 from convmemory.settings import Settings
+from convmemory.storage.titles import Titles
 from convmemory.windows.window_size import TokenCounter
 
 
@@ -37,6 +39,8 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         postgres: The durable tier.
         redis: The hot tier; ``None`` reads PostgreSQL every time and has no sessions.
         on_write_error: Called with the error and the history when a history's write fails.
+        titles: A model (any runnable that takes messages) or a function of a list of messages, which makes the title of a
+            conversation once its first turn is stored; beside the request, and never in the place of a user's title.
 
     Usually made by ``from_url(...)`` or ``from_env()``; one object serves a whole process. Nothing connects
     before ``open()`` (or ``async with``).
@@ -48,6 +52,7 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         redis: RedisStore | None = None,
         *,
         on_write_error: WriteErrorHook | None = None,
+        titles: Titles | None = None,
     ) -> None:
         checked_stores(type(self).__name__, (postgres, PostgresStore), (redis, RedisStore))
         self.postgres = postgres
@@ -55,6 +60,9 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         self.settings = postgres.settings
         self._store = TieredStore(postgres, redis)
         self._on_write_error = on_write_error
+        self._titler = None if titles is None else Titler(postgres, titles)
+        if self._titler is not None:
+            postgres.titler = self._titler
 
     @classmethod
     def from_url(
@@ -64,6 +72,7 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         *,
         password: Callable[[], Any] | None = None,
         on_write_error: WriteErrorHook | None = None,
+        titles: Titles | None = None,
         **settings: Any,
     ) -> Self:
         """A memory over a PostgreSQL URL and a Redis URL (or a ready pool and a ready client); not open yet.
@@ -74,6 +83,7 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
             password: Asked for the password of each new connection, where that is a token which expires.
             redis: ``redis://host:6379/0``, ``rediss://``, ``unix://``, or a client; ``None``: no Redis tier.
             on_write_error: See the class.
+            titles: See the class.
             settings: Any field of ``Settings``, such as ``max_history_messages=20``.
 
         Raises:
@@ -84,7 +94,7 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         url = given_url(postgres) if isinstance(postgres, str | None) else None
         found = Settings(database_url=url, **settings)
         durable = PostgresStore(None if url else postgres, found, password=password)
-        return cls._over(durable, redis, on_write_error)
+        return cls._over(durable, redis, on_write_error, titles)
 
     @classmethod
     def from_env(
@@ -92,17 +102,24 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         *,
         password: Callable[[], Any] | None = None,
         on_write_error: WriteErrorHook | None = None,
+        titles: Titles | None = None,
         **settings: Any,
     ) -> Self:
         """A memory as the environment says (``DATABASE_URL``, ``REDIS_URL``, ...); ``settings`` win over it."""
         found = Settings.from_env(**settings)
         durable = PostgresStore(settings=found, password=password)
-        return cls._over(durable, found.redis_conninfo(), on_write_error)
+        return cls._over(durable, found.redis_conninfo(), on_write_error, titles)
 
     @classmethod
-    def _over(cls, durable: PostgresStore, redis: Any, on_write_error: WriteErrorHook | None) -> Self:
+    def _over(
+        cls,
+        durable: PostgresStore,
+        redis: Any,
+        on_write_error: WriteErrorHook | None,
+        titles: Titles | None,
+    ) -> Self:
         hot = None if redis is None else RedisStore(redis, durable.settings)
-        return cls(durable, hot, on_write_error=on_write_error)
+        return cls(durable, hot, on_write_error=on_write_error, titles=titles)
 
     def open(self) -> Self:
         """Connect to PostgreSQL; Redis is connected to when it is first needed, and missed when it is away.
@@ -120,7 +137,9 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         return self
 
     def close(self) -> None:
-        """Close all connections; closing twice does nothing."""
+        """Close all connections, once titles that are being made had five seconds; closing twice does nothing."""
+        if self._titler is not None:
+            self._titler.close()
         self.postgres.close()
         if self.redis is not None:
             self.redis.close()

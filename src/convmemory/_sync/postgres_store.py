@@ -11,12 +11,14 @@ from uuid import UUID, uuid4
 from convmemory._sync.cache_register import BATCH, CacheRegister
 from convmemory._sync.list_statements import ListStatements
 from convmemory._sync.search_statements import SearchStatements
+from convmemory._sync.title_statements import TitleStatements
 from convmemory.errors import ConversationChanged, ConversationNotFound, MessageNotFound, StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.models import Conversation, Draft, Message
 from convmemory.storage import postgres_rows, revisions
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision
+from convmemory.storage.titles import TitleKeeper
 from convmemory.tiers.driver_errors import POSTGRES
 from convmemory.windows.collection import uncollected
 from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, snapshot_of
@@ -28,7 +30,7 @@ _ANEW: Final = 10
 """How often a conversation is made that is deleted at that very moment."""
 
 
-class PostgresStore(CacheRegister, ListStatements, SearchStatements):
+class PostgresStore(CacheRegister, ListStatements, SearchStatements, TitleStatements):
     """Conversations, messages and contexts in PostgreSQL: the truth.
 
     Args:
@@ -42,6 +44,9 @@ class PostgresStore(CacheRegister, ListStatements, SearchStatements):
     them may be repeated. Once open, the store may be used in forked processes and in other event loops: each has
     connections of its own.
     """
+
+    titler: TitleKeeper | None = None
+    """Who makes titles of first turns, where a memory has somebody for that."""
 
     def settle(self, key: ConversationKey) -> None:
         """Have a key know its row, which follows from the installation's names where it is a name's.

@@ -197,6 +197,8 @@ class TieredStore:
         except StorageError:
             self.postgres.health.counters.failed_writes += 1
             raise
+        if batch.batch.answers():
+            self._entitle(key)
         return batch
 
     @traced("convmemory.clear")
@@ -229,6 +231,7 @@ class TieredStore:
         written = self.postgres.revise_messages(key, changes, own=standing.names)
         self._publish(key, written, standing)
         self._finish(key, written)
+        self._entitle(key)
 
     @traced("convmemory.pop")
     def pop(self, key: ConversationKey) -> Message | None:
@@ -252,8 +255,15 @@ class TieredStore:
             raise ConversationNotFound(key.name)
         return None
 
+    def _entitle(self, key: ConversationKey) -> None:
+        """Have a title made, where somebody makes titles and this was a first turn; nobody waits for it."""
+        if self.postgres.titler is not None:
+            self.postgres.titler.answered(key)
+
     def _finish(self, key: ConversationKey, written: Written) -> None:
         """Take away what a delete has left. It is acknowledged by now: what fails here somebody else goes on with."""
+        if self.postgres.titler is not None:
+            self.postgres.titler.changed(key)
         try:
             self.postgres.finish(key, written)
         except StorageError as error:
@@ -314,6 +324,7 @@ class TieredStore:
         written = self.postgres.replace_message(key, message, draft, own=standing.names)
         self._publish(key, written, standing)
         self._finish(key, written)
+        self._entitle(key)
 
     @traced("convmemory.erase")
     def erase(self, key: ConversationKey, before: datetime | None = None) -> tuple[Counter[str], bool] | None:

@@ -16,7 +16,7 @@ except ImportError as error:
 
 from convmemory.api.chat.route import create_chat_router
 from convmemory.api.chat.runnables import ChatTurn
-from convmemory.api.operators import create_operator_router
+from convmemory.api.everybodys import create_operator_router
 from convmemory.api.router import create_router
 
 if TYPE_CHECKING:

@@ -151,7 +151,7 @@ class ConversationFound(BaseModel):
     uuid: UUID
     dept_id: str | None = Field(examples=["hr"])
     title: str | None = Field(examples=["Vacation policy"])
-    title_source: str = Field(description="`none`, `auto` or `user`", examples=["auto"])
+    title_source: str = Field(description="`none`, `auto`, `model` or `user`", examples=["auto"])
     archived: bool = Field(description="put away")
     pinned: bool = Field(description="to stand in front of the others")
     message_count: int = Field(examples=[12])

@@ -68,6 +68,11 @@ class Batch:
                 return title
         return None
 
+    def answers(self) -> bool:
+        """Whether somebody is answered in it, and not only a tool called."""
+        said = (draft.message for draft in self.drafts if draft.message.type == "ai")
+        return any(not getattr(message, "tool_calls", None) for message in said)
+
     def outcome(self, key: ConversationKey, row: Sequence[Any]) -> tuple[StoredBatch, Written]:
         """Read the row of ``append.sql``: what became of the batch, and what the window is told."""
         stamp, before, version, last_seq, human_seq, stored, seqs, moment = row

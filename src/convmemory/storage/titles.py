@@ -1,14 +1,18 @@
-"""A conversation's automatic title: the first thing the human said, short enough for a list."""
+"""A conversation's title: the first thing the human said, short enough for a list; or what a model is asked for, and says."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, TypeAlias
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import Runnable
 
 from convmemory.encoding.searchable import text_of
 from convmemory.encoding.storable_text import clean_text
+from convmemory.ids import ConversationKey
 
 _LONGEST = 60
 _SHORTEST = 30  # a word that would leave less than this is cut instead
@@ -20,6 +24,21 @@ _DROPPED = re.compile(
     r"[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufff0-\ufffb]"
 )  # turn text round, or say nothing
 _SENTENCE = re.compile("(?:[.!?…।؟۔]+[\"'”’»)\\]]*(?=\\s|$)|[。！？｡．]+[」』”’）]*)")  # noqa: RUF001 - CJK
+
+
+Titles: TypeAlias = Runnable[Any, Any] | Callable[[list[BaseMessage]], Any]
+"""A model (any runnable that takes messages), which is asked for a title; or a function of the first turn's messages that gives one,
+or may be awaited for it."""
+
+
+class TitleKeeper(Protocol):
+    """Who is told what may lead to another title."""
+
+    def answered(self, key: ConversationKey) -> None:
+        """Somebody was answered in a conversation."""
+
+    def changed(self, key: ConversationKey) -> None:
+        """Messages of a conversation were changed or deleted."""
 
 
 def title_from(message: BaseMessage) -> str | None:
@@ -41,6 +60,37 @@ def title_from(message: BaseMessage) -> str | None:
     return text[: end.end()] if end and end.end() <= _LONGEST else _cut(text)
 
 
+_ASKED: Final = (
+    "Write a title for this conversation: at most six words, in its own language, as a heading in a list. "
+    "Answer with the title alone, without quotes."
+)
+_SPEAKERS: Final = {"human": "User", "ai": "Assistant"}
+_SHOWN: Final = 2_000  # characters of a message: a title needs no more
+_MADE: Final = 100  # characters of a title that a model made
+_GLANCE_AT_MADE: Final = 5_000  # characters that are looked through for it
+_AROUND: Final = " \t#*_`'\"“”„‚‘’«»「」『』"  # noqa: RUF001 - what models put around one
+
+
+def title_request(turn: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """What a model is sent that is to make a title of a conversation's first turn."""
+    told = [(_SPEAKERS.get(one.type), text_of(one.content)[:_SHOWN].strip()) for one in turn]
+    transcript = "\n\n".join(f"{speaker}: {text}" for speaker, text in told if speaker and text)
+    return [SystemMessage(_ASKED), HumanMessage(transcript)]
+
+
+def made_title(said: object) -> str | None:
+    """The title in what a model or a function has said; ``None`` where there is none in it.
+
+    It is the first line that says something, without quotes and marks around it, and at most 100 characters.
+    """
+    text = text_of(said.content) if isinstance(said, BaseMessage) else said
+    if not isinstance(text, str):
+        return None
+    lines = (_one_line(clean_text(line)).strip(_AROUND) for line in text[:_GLANCE_AT_MADE].splitlines())
+    title = next((line for line in lines if line), None)
+    return title if title is None or len(title) <= _MADE else _cut(title, _MADE)
+
+
 def _one_line(text: str) -> str:
     words = " ".join((text if text.isascii() else _DROPPED.sub("", text)).split())
     if words.isprintable():  # the usual case, and every append pays for it
@@ -48,8 +98,8 @@ def _one_line(text: str) -> str:
     return "".join(c for c in words if unicodedata.category(c) != "Cc").strip()
 
 
-def _cut(text: str) -> str:
-    room = _LONGEST - len(_ELLIPSIS)
+def _cut(text: str, longest: int = _LONGEST) -> str:
+    room = longest - len(_ELLIPSIS)
     space = text.rfind(" ", 0, room + 1)
     end = space if space >= _SHORTEST else _whole_character(text, room)
     return text[:end].rstrip(" ,;:-–—、，") + _ELLIPSIS  # noqa: RUF001 - dashes and CJK commas as well

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import nullcontext, suppress
+from contextvars import Context
+from functools import partial
 from inspect import isawaitable
 from typing import Any, Final, TypeVar
 
@@ -237,3 +239,44 @@ def atold_to_end() -> bool:
 def told_to_end() -> bool:
     """Whether somebody cancelled this: nobody does."""
     return False
+
+
+def aapart(work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+    """Run ``work`` beside the caller as ``aspawn`` does, and out of its context: of no run, trace or request of the caller's."""
+    return asyncio.get_running_loop().create_task(work(), name="convmemory", context=Context())
+
+
+def apart(work: Callable[[], None]) -> threading.Thread:
+    """Run ``work`` beside the caller, and out of its context, in a thread that does not keep the program alive."""
+    return spawn(partial(Context().run, work))
+
+
+async def aover(works: Iterable[asyncio.Task[None]], seconds: float) -> None:
+    """Wait until what ``aapart`` began is over, for so long; then end it."""
+    if going := [work for work in works if not work.done()]:
+        _, late = await asyncio.wait(going, timeout=seconds)
+        for work in late:
+            work.cancel()
+
+
+def over(works: Iterable[threading.Thread], seconds: float) -> None:
+    """Wait until what ``apart`` began is over, for so long."""
+    deadline = time.monotonic() + seconds
+    for work in works:
+        work.join(max(0.0, deadline - time.monotonic()))
+
+
+asaid = aanswer
+
+
+def said(ask: Callable[[], Any], seconds: float) -> Any:
+    """What a caller's function says; one that is to be awaited is, in an event loop of its own, for so long."""
+    found = ask()
+    if not isawaitable(found):
+        return found
+
+    async def awaited() -> Any:
+        async with asyncio.timeout(seconds):
+            return await found
+
+    return asyncio.run(awaited())

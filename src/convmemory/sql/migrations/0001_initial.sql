@@ -18,7 +18,7 @@ CREATE TABLE {schema}.conversations (
     external_id     text,                                   -- the caller's own name for it, scoped to user_id
     dept_id         text,
     title           text,
-    title_source    text NOT NULL DEFAULT 'none',           -- 'none', 'auto' or 'user'
+    title_source    text NOT NULL DEFAULT 'none',           -- 'none', 'auto', 'model' or 'user'
     archived        boolean NOT NULL DEFAULT false,         -- put away: lists leave it out
     pinned          boolean NOT NULL DEFAULT false,         -- to stand in front of the others
     created_at      timestamptz NOT NULL DEFAULT now(),
@@ -666,8 +666,8 @@ BEGIN
     SET stamp = gen_random_uuid(), version = now_.version + 1, gaps = now_.last_seq, cleared = now_.last_seq,
         last_human_seq = 0, updated_at = now(),
         left_over = CASE WHEN now_.left_over > 0 OR now_.last_seq - now_.gaps > p_batch THEN now_.last_seq ELSE 0 END,
-        title = CASE WHEN now_.title_source = 'auto' THEN NULL ELSE now_.title END, -- it quotes what is deleted
-        title_source = CASE WHEN now_.title_source = 'auto' THEN 'none' ELSE now_.title_source END
+        title = CASE WHEN now_.title_source = 'user' THEN now_.title END, -- any other tells what is deleted
+        title_source = CASE WHEN now_.title_source = 'user' THEN 'user' ELSE 'none' END
     WHERE now_.conversation_id = p_conversation AND now_.user_id = p_user
     RETURNING * INTO c;
     IF NOT FOUND THEN
@@ -735,17 +735,26 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         regexp_replace(p_title, '[^[:alnum:]]+', '', 'g'))
 $$;
 
--- Which message gave an automatic title: the first of a human's that may have; NULL where none of the first 200 messages may.
-CREATE FUNCTION {schema}.title_seq_v1(p_conversation uuid, p_user text, p_cleared bigint, p_title text) RETURNS bigint
+-- Of which messages a title was made, from seq to seq: an automatic one of the first of a human's that it may quote, looked for among the
+-- first 200 messages; a model's of the first turn. NULL: of none that is known.
+CREATE FUNCTION {schema}.titled_by_v1(p_conversation uuid, p_user text, p_cleared bigint, p_title text, p_source text) RETURNS int8range
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    humans bigint[];
 BEGIN
-    RETURN (
-        SELECT said.seq FROM (
-            SELECT m.seq, m.role, m.content FROM {schema}.messages AS m
-            WHERE m.conversation_id = p_conversation AND m.seq > p_cleared
-              AND (SELECT c.user_id = p_user FROM {schema}.conversations AS c WHERE c.conversation_id = p_conversation)
-            ORDER BY m.conversation_id, m.seq LIMIT 200) AS said
-        WHERE said.role = 'human' AND {schema}.gave_title_v1(p_title, said.content) LIMIT 1);
+    IF p_source NOT IN ('auto', 'model') THEN
+        RETURN NULL;
+    END IF;
+    SELECT array_agg(said.seq ORDER BY said.seq) INTO humans FROM (
+        SELECT m.seq, m.role, m.content FROM {schema}.messages AS m
+        WHERE m.conversation_id = p_conversation AND m.seq > p_cleared
+          AND (SELECT c.user_id = p_user FROM {schema}.conversations AS c WHERE c.conversation_id = p_conversation)
+        ORDER BY m.conversation_id, m.seq LIMIT 200) AS said
+    WHERE said.role = 'human' AND (p_source = 'model' OR {schema}.gave_title_v1(p_title, said.content));
+    IF p_source = 'model' THEN
+        RETURN int8range(p_cleared, humans[2], '()');
+    END IF;
+    RETURN CASE WHEN humans IS NOT NULL THEN int8range(humans[1], humans[1], '[]') END;
 END $$;
 
 -- Delete the newest message, if it still is the one of that id; the row lock first, so that no append slips between. p_own as
@@ -759,12 +768,10 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c {schema}.conversations;
     place bigint;
-    titled_by bigint;
+    titled_by int8range;
 BEGIN
     SELECT * INTO c FROM {schema}.hold_v1(p_conversation, p_user);
-    IF c.title_source = 'auto' THEN
-        titled_by := {schema}.title_seq_v1(p_conversation, p_user, c.cleared, c.title);
-    END IF;
+    titled_by := {schema}.titled_by_v1(p_conversation, p_user, c.cleared, c.title, c.title_source);
     DELETE FROM {schema}.messages AS m
     WHERE m.conversation_id = c.conversation_id AND m.id = p_id
       AND m.seq = (SELECT n.seq FROM {schema}.messages AS n
@@ -781,8 +788,8 @@ BEGIN
     DELETE FROM {schema}.message_documents AS x WHERE x.conversation_id = p_conversation AND x.seq = place;
     UPDATE {schema}.conversations AS now_ SET
         stamp = p_stamp, version = c.version + 1, gaps = c.gaps + 1, updated_at = now(),
-        title = CASE WHEN titled_by = place THEN NULL ELSE c.title END, -- it quotes what is deleted
-        title_source = CASE WHEN titled_by = place THEN 'none' ELSE c.title_source END,
+        title = CASE WHEN place <@ titled_by THEN NULL ELSE c.title END, -- it quotes what is deleted
+        title_source = CASE WHEN place <@ titled_by THEN 'none' ELSE c.title_source END,
         last_human_seq = CASE WHEN c.last_human_seq < place THEN c.last_human_seq
                               ELSE {schema}.newest_human_v1(p_conversation, p_user, c.cleared) END
     WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
@@ -795,7 +802,7 @@ END $$;
 -- is touched. Those of p_gone at the conversation's end are deleted; one that others have been stored after keeps its place
 -- and the words given, and loses the documents it leaned on and what is known of it but figures. What a message's row knows
 -- besides its words (what the library notes of it, such as its model) stays where others are put in their place. p_title
--- takes the place of an automatic title that says p_old_title. Returns no row when the conversation is not there or somebody
+-- takes the place of an automatic title that says p_old_title, or of a model's that was made of one of them. Returns no row when the conversation is not there or somebody
 -- else's.
 CREATE FUNCTION {schema}.revise_v1(
     p_conversation uuid, p_user text, p_seqs bigint[], p_old_contents text[], p_old_bodies text[],
@@ -808,6 +815,7 @@ DECLARE
     revised bigint[];
     newest bigint; -- what stays
     removed bigint;
+    retitled boolean;
 BEGIN
     SELECT * INTO c FROM {schema}.hold_v1(p_conversation, p_user);
     IF NOT FOUND THEN
@@ -824,6 +832,8 @@ BEGIN
         RETURNING m.seq
     ) SELECT array_agg(seq) INTO revised FROM changed;
     IF revised IS NOT NULL THEN
+        retitled := CASE c.title_source WHEN 'auto' THEN coalesce(c.title = p_old_title, false) ELSE coalesce(
+            {schema}.titled_by_v1(p_conversation, p_user, c.cleared, c.title, c.title_source) @> ANY (revised), false) END;
         newest := coalesce((
             SELECT kept.seq FROM {schema}.messages AS kept
             WHERE kept.conversation_id = p_conversation AND kept.seq > c.cleared
@@ -839,9 +849,8 @@ BEGIN
         UPDATE {schema}.conversations AS now_ SET
             stamp = gen_random_uuid(), version = c.version + 1, updated_at = now(), gaps = c.gaps + removed,
             last_human_seq = {schema}.newest_human_v1(p_conversation, p_user, c.cleared),
-            title = CASE WHEN c.title_source = 'auto' AND c.title = p_old_title THEN p_title ELSE c.title END,
-            title_source = CASE WHEN c.title_source = 'auto' AND c.title = p_old_title AND p_title IS NULL
-                                THEN 'none' ELSE c.title_source END
+            title = CASE WHEN retitled THEN p_title ELSE c.title END,
+            title_source = CASE WHEN NOT retitled THEN c.title_source WHEN p_title IS NULL THEN 'none' ELSE 'auto' END
         WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
         PERFORM {schema}.mark_others_v1(p_conversation, p_own);
     END IF;
@@ -874,8 +883,7 @@ BEGIN
                  WHERE m.conversation_id = p_conversation AND m.seq > p_after AND m.seq <= p_upto AND m.seq > c.cleared
                  ORDER BY m.conversation_id DESC, m.seq DESC LIMIT p_most);
     doomed := ARRAY(SELECT d.seq FROM unnest(doomed) AS d (seq) WHERE d.seq > c.cleared);
-    untitled := c.title_source = 'auto'
-        AND coalesce({schema}.title_seq_v1(p_conversation, p_user, c.cleared, c.title) = ANY (doomed), false);
+    untitled := coalesce({schema}.titled_by_v1(p_conversation, p_user, c.cleared, c.title, c.title_source) @> ANY (doomed), false);
     DELETE FROM {schema}.message_documents AS x WHERE x.conversation_id = p_conversation AND x.seq = ANY (doomed);
     DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (doomed);
     GET DIAGNOSTICS number = ROW_COUNT;
@@ -917,8 +925,7 @@ BEGIN
         RETURN QUERY SELECT c.stamp::text, false, false;
         RETURN;
     END IF;
-    retitled := c.title_source = 'auto'
-        AND coalesce({schema}.title_seq_v1(p_conversation, p_user, c.cleared, c.title) = old.seq, false);
+    retitled := coalesce(old.seq <@ {schema}.titled_by_v1(p_conversation, p_user, c.cleared, c.title, c.title_source), false);
     UPDATE {schema}.messages AS m SET
         role = p_role, content = p_content, body = p_body, tokens_used = p_tokens, latency_ms = p_latency,
         created_at = coalesce(p_created, old.created_at), metadata = p_metadata, facts = p_facts
@@ -931,7 +938,7 @@ BEGIN
         stamp = gen_random_uuid(), version = c.version + 1, updated_at = now(),
         last_human_seq = {schema}.newest_human_v1(p_conversation, p_user, c.cleared),
         title = CASE WHEN retitled THEN p_title ELSE c.title END,
-        title_source = CASE WHEN retitled AND p_title IS NULL THEN 'none' ELSE c.title_source END
+        title_source = CASE WHEN NOT retitled THEN c.title_source WHEN p_title IS NULL THEN 'none' ELSE 'auto' END
     WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
     PERFORM {schema}.mark_others_v1(p_conversation, p_own);
     RETURN QUERY SELECT c.stamp::text, true, {schema}.left_behind_v1(p_user);
@@ -1076,7 +1083,7 @@ BEGIN
     WITH titled AS MATERIALIZED (
         SELECT c.conversation_id, c.created_at, {schema}.words_v1({schema}.words_of_v1(p_user, k.config), c.title) AS words
         FROM {schema}.conversations AS c CROSS JOIN unnest(p_configs) AS k (config)
-        WHERE p_titles AND c.user_id = p_user AND c.title_source = 'user'
+        WHERE p_titles AND c.user_id = p_user AND c.title_source IN ('user', 'model')
     ), everywhere AS MATERIALIZED (
         SELECT t.number, t.config, t.sign, m.conversation_id, m.seq, m.created_at
         FROM unnest(queries, numbers, configs, signs) AS t (query, number, config, sign)
