@@ -174,6 +174,7 @@ _WORDS: Final = {
     "window_drop": "drop windows",
     "info": "learn which server it is",
     "run_begin": "look whether an answer is on its way",
+    "run_drop": "forget an answer",
     "run_read": "read an answer that is on its way",
     "run_stop": "stop an answer",
     "run_write": "hand on an answer that is on its way",

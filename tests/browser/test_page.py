@@ -263,6 +263,21 @@ def test_conversations_are_pinned_put_away_and_taken_back(open_page, served):
         mine.delete_conversation(one)
 
 
+def test_a_tab_that_was_left_open_shows_what_is_there_once_something_is_said(open_page, served):
+    _, mine = served
+    made = mine.create_conversation(title="Two tabs")
+    mine.save_messages(made, [HumanMessage("one"), AIMessage("1"), HumanMessage("two"), AIMessage("2")])
+    page = open_page(f"#/{made.uuid}")
+    page.wait_for_selector("#rows article[data-seq='4']")
+    mine.truncate(made, after=2)  # in another tab
+
+    say(page, "three")
+    settled(page, "three")
+    page.wait_for_selector("#rows article[data-seq='4']", state="detached")
+    assert page.locator("article.human .plain").all_inner_texts() == ["one", "three"]
+    mine.delete_conversation(made)
+
+
 def test_what_is_shown_of_a_message(open_page, rich):
     page = open_page(f"#/{rich.uuid}")
     page.wait_for_selector("#rows article")

@@ -234,7 +234,7 @@ async def test_a_client_that_hangs_up_loses_nothing_and_comes_back_to_the_stream
                 if "half" in line:
                     break  # and hang up
         refused = await real.post("/chat", json={"message": "two", "conversation_id": "c"})
-        assert (refused.status_code, refused.json()["status"]) == (409, 409)
+        assert (refused.status_code, refused.json()["status"], refused.json()["reason"]) == (409, 409, "busy")
         resumed = asyncio.create_task(real.get("/chat/c/stream"))
         await asyncio.sleep(0.1)
         gate.set()
@@ -314,6 +314,27 @@ async def test_what_cannot_be_asked_is_refused_before_anything_changes(make_chat
         )
     assert (await client.post("/chat", json={"message": "a"}, headers={"x-user": ""})).status_code == 401
     assert await words(client) == [("human", "one"), ("ai", "1 shown")]
+
+
+async def test_a_tab_that_shows_what_was_cut_off_is_told_what_to_do(make_chat):
+    client = await make_chat(Reader(), protocol="ai-sdk")
+
+    async def say(*messages):
+        sent = [{"id": name, "role": "user", "parts": [{"type": "text", "text": name}]} for name in messages]
+        return await client.post("/chat", json={"id": "c", "messages": sent})
+
+    assert (await say("one")).status_code == 200
+    assert (await say("one", "two")).status_code == 200
+    assert (await client.post("/conversations/c/truncate", json={"after": 2})).json() == {"removed": 2}
+
+    stale = await say("one", "two", "three")
+    assert (stale.status_code, stale.json()["reason"]) == (409, "stale")
+    assert "read the conversation again, and send once more" in stale.json()["detail"]
+    shown = (await client.get("/chat/c")).json()["messages"]
+    again = {"id": "three", "role": "user", "parts": [{"type": "text", "text": "three"}]}
+    assert (await client.post("/chat", json={"id": "c", "messages": [*shown, again]})).status_code == 200
+    said = [m["content"] for m in (await client.get("/conversations/c/messages")).json()["items"]]
+    assert said[0::2] == ["one", "three"]
 
 
 async def test_nobody_reaches_anybody_elses_chat(make_chat):

@@ -756,6 +756,38 @@ def test_chat_keeps_what_is_said_and_goes_on(run, memory, provider):
     assert re.search(r"--conversation \S{36}$", new.stdout.strip())
 
 
+@pytest.mark.parametrize(
+    ("provider", "kind", "raised", "status"),  # LangChain keeps a provider that it has found
+    [
+        ("together", "ChatTogether", "KeyboardInterrupt", 130),
+        ("groq", "ChatGroq", "ConnectionError('away')", 1),
+    ],
+)
+def test_chat_keeps_what_came_of_an_answer_that_broke_off(
+    run, memory, tmp_path, monkeypatch, provider, kind, raised, status
+):
+    (tmp_path / f"langchain_{provider}.py").write_text(
+        "from langchain_core.language_models import GenericFakeChatModel\n"
+        f"class {kind}(GenericFakeChatModel):\n"
+        "    def __init__(self, model, **more):\n"
+        "        super().__init__(messages=iter(['half an answer, and more']))\n"
+        "    def _stream(self, *a, **k):\n"
+        "        for n, piece in enumerate(super()._stream(*a, **k)):\n"
+        "            if n == 4:\n"
+        f"                raise {raised}\n"
+        "            yield piece\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    done = run("chat", "Hello", "--user", "maria", "--model", f"{provider}:m", "--conversation", "talk")
+    sys.modules.pop(f"langchain_{provider}", None)
+
+    assert done.exit_code == status
+    question, answer = memory.get_messages("talk", user_id="maria")
+    assert (question.content, answer.content) == ("Hello", "half an ")
+    assert answer.message.response_metadata["partial"] is True
+    assert answer.latency_ms is not None
+
+
 def test_chat_keeps_the_question_where_the_model_is_not_there(run, memory):
     done = run("chat", "Hello", "--user", "maria", "--model", "nobody:m")
 

@@ -69,6 +69,7 @@ async def test_the_page_knows_where_everything_is_also_behind_a_prefix(client):
     page = (await client.get("/behind/talks/")).text
 
     assert 'data-base="/behind/talks" data-api="/behind/v1" data-chat="/behind/v1/chat" data-login=""' in page
+    assert 'data-search=""' in page, "it asks for no hits where nothing is searched"
     assert "<title>&lt;Talks&gt;</title>" in page
 
 

@@ -1,4 +1,4 @@
-"""An application with both routers, over a memory that is awaited (``asyncio``) or blocks: ``python host.py awaited PORT``."""
+"""An application with every router, over a memory that is awaited (``asyncio``) or blocks: ``python host.py awaited PORT``."""
 
 from __future__ import annotations
 
@@ -10,13 +10,23 @@ from fastapi import FastAPI, Header, HTTPException
 from langchain_core.language_models import FakeListChatModel
 
 from convmemory import AsyncConversationMemory, ConversationMemory
-from convmemory.api import create_chat_router, create_router, create_viewer
+from convmemory.api import create_chat_router, create_operator_router, create_router, create_viewer
+
+PROTOCOLS = {"/ai": "ai-sdk", "/agui": "ag-ui"}
+"""Beside the plain one: each an application of its own, whose document has the same names of operations."""
 
 
 def current_user(x_user: str = Header(default="", include_in_schema=False)) -> str:
     """Whoever the header names; a stranger without one."""
     if not x_user:
         raise HTTPException(401, "log in first", {"WWW-Authenticate": "Bearer"})
+    return x_user
+
+
+def current_operator(x_user: str = Header(default="", include_in_schema=False)) -> str:
+    """Nobody but root."""
+    if x_user != "root":
+        raise HTTPException(403, "for operators")
     return x_user
 
 
@@ -37,6 +47,11 @@ def host(colour: str) -> FastAPI:
     app.include_router(create_router(memory, current_user=current_user), prefix="/v1")
     model = FakeListChatModel(responses=["Yes.", "No."])
     app.include_router(create_chat_router(memory, model, current_user=current_user), prefix="/v1")
+    app.include_router(create_operator_router(memory, current_operator=current_operator), prefix="/operators")
+    for path, protocol in PROTOCOLS.items():
+        other = FastAPI()
+        other.include_router(create_chat_router(memory, model, current_user=current_user, protocol=protocol))
+        app.mount(path, other)
     app.include_router(create_viewer(memory, current_user=current_user, api="/v1"), prefix="/viewer")
     return app
 

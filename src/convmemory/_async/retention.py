@@ -115,6 +115,8 @@ class AsyncRetention:
         if found and redis is not None and not redis.away:
             with suppress(StorageError):  # what readers noted meanwhile: that there is no such conversation
                 await redis.drop([key.uuid for key in found])
+            with suppress(StorageError):  # and what was being answered there
+                await redis.drop_runs([key.uuid for key in found])
 
     async def _sessions(self, redis: AsyncRedisStore | None, user_id: str, tally: _Tally) -> bool:
         """End the user's; whether there were any. The list of them goes with its last entry, at the next look."""

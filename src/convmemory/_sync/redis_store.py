@@ -281,6 +281,13 @@ class RedisStore:
                 pipe.execute_command("EVAL", lua("window_drop"), 1, name, *servers)
             return [said != ELSEWHERE.encode() for said in pipe.execute()]
 
+    def drop_runs(self, conversations: Sequence[UUID]) -> None:
+        """Forget what answers that are on their way in these have sent; whoever gives one is told so by the next thing it sends."""
+        with self._calls.to("run_drop"), self._client.pipeline(transaction=False) as pipe:
+            for conversation in conversations:
+                pipe.unlink(self.keys.run(conversation))
+            pipe.execute()
+
     def create_session(
         self,
         user_id: str,

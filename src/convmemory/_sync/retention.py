@@ -116,6 +116,8 @@ class Retention:
         if found and redis is not None and not redis.away:
             with suppress(StorageError):  # what readers noted meanwhile: that there is no such conversation
                 redis.drop([key.uuid for key in found])
+            with suppress(StorageError):  # and what was being answered there
+                redis.drop_runs([key.uuid for key in found])
 
     def _sessions(self, redis: RedisStore | None, user_id: str, tally: _Tally) -> bool:
         """End the user's; whether there were any. The list of them goes with its last entry, at the next look."""

@@ -46,6 +46,9 @@ class Problem(BaseModel):
     title: str = Field(examples=["Not Found"])
     status: int = Field(examples=[404])
     detail: str | None = Field(default=None, examples=["no conversation 'c-1'"])
+    reason: str | None = Field(
+        default=None, description="one word for programs, where a status has several", examples=["stale"]
+    )
     argument: str | None = Field(default=None, description="which argument it is about", examples=["limit"])
     errors: list[dict[str, Any]] | None = Field(
         default=None,
@@ -72,6 +75,16 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {"description": PHRASES[status], "model": Problem, "content": content} for status in statuses
     }
+
+
+class Refused(HTTPException):
+    """A request that cannot be met now, and why, in a word for programs beside those for people."""
+
+    def __init__(
+        self, status: int, detail: str, headers: Mapping[str, str] | None = None, *, reason: str
+    ) -> None:
+        super().__init__(status, detail, headers)
+        self.reason = reason
 
 
 class TooLarge(Exception):
@@ -123,7 +136,8 @@ def answer_to(error: Exception, most: int) -> JSONResponse | None:
     if isinstance(error, HTTPException) and isinstance(error.__cause__, ValueError):  # bytes that are no text
         return problem(422, "the request is not of the form described")
     if isinstance(error, HTTPException):
-        return problem(error.status_code, str(error.detail), error.headers)
+        reason = error.reason if isinstance(error, Refused) else None
+        return problem(error.status_code, str(error.detail), error.headers, reason=reason)
     return _ours(error) if isinstance(error, ConvMemoryError) else None
 
 

@@ -45,6 +45,8 @@ def chat(
 ) -> None:
     """Talk to a model; what is said is kept, and the model sees the turns before.
 
+    Of an answer that Ctrl-C breaks off, or the model, what came of it is kept, marked as `partial`.
+
     With `--json` every line is an object with `conversation_id`, `message_id`, `reply`, `tokens_used` and `latency_ms`.
 
     For example:
@@ -91,15 +93,24 @@ def _lines() -> Iterator[str]:
 
 
 def _turn(mine: UserMemory, place: str, said: str, model: Any, *, aloud: bool) -> Message:
-    """One question and its answer, both kept: the question before the model is asked."""
+    """One question and its answer, both kept: the question before the model is asked, of the answer what came of it."""
     mine.save_message(place, "user", said)
     began, whole = perf_counter(), None
-    for piece in model.stream(mine.get_history(place)):
-        whole = piece if whole is None else whole + piece
+    try:
+        for piece in model.stream(mine.get_history(place)):
+            whole = piece if whole is None else whole + piece
+            if aloud:
+                screen.print(harmless(str(piece.text)), end="", soft_wrap=True)
+    except BaseException:
+        if whole is not None and whole.text:
+            marked = {"response_metadata": {**whole.response_metadata, "partial": True}}
+            mine.save_message(
+                place, whole.model_copy(update=marked), latency_ms=(perf_counter() - began) * 1000
+            )
+        raise
+    finally:
         if aloud:
-            screen.print(harmless(str(piece.text)), end="", soft_wrap=True)
-    if aloud:
-        screen.print()
+            screen.print()
     return mine.save_message(place, whole, latency_ms=(perf_counter() - began) * 1000)
 
 

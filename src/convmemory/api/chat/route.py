@@ -21,16 +21,20 @@ from convmemory.api.chat.relay import RunElsewhere
 from convmemory.api.chat.runnables import Answerer, Inputs, Keeper
 from convmemory.api.chat.runs import Busy, TooManyRuns
 from convmemory.api.chat.turns import AnyRun, Turns
-from convmemory.api.problems import ProblemRoute, responses
+from convmemory.api.problems import ProblemRoute, Refused, responses
 from convmemory.arguments import Size
 from convmemory.errors import InvalidArgument
 
 ProtocolName = Literal["plain", "ai-sdk", "ag-ui"]
-_REFUSED: Final[dict[type[Exception], tuple[int, str]]] = {
-    Busy: (409, "an answer is on its way in this conversation: wait for it, or stop it"),
-    UnknownMessage: (409, "the conversation does not hold all the messages sent before: read it again"),
-    NoQuestion: (422, "there is nothing to be answered"),
-    TooManyRuns: (429, "too many answers are on their way at once"),
+_REFUSED: Final[dict[type[Exception], tuple[int, str, str]]] = {
+    Busy: (409, "busy", "an answer is on its way in this conversation: wait for it, or stop it"),
+    UnknownMessage: (
+        409,
+        "stale",
+        "messages that this client shows are not there any more: read the conversation again, and send once more",
+    ),
+    NoQuestion: (422, "no-question", "there is nothing to be answered"),
+    TooManyRuns: (429, "too-many", "too many answers are on their way at once: wait for one of them"),
 }
 
 
@@ -62,7 +66,7 @@ def create_chat_router(
             the memory (``ConversationMemoryMiddleware``, ``RunnableWithMessageHistory``), and the route else.
         window: How many messages a runnable without memory is shown (default: the setting ``max_history_messages``).
         max_body: Bytes a request may have.
-        max_runs: Answers that may be on their way for one user at once, in this process.
+        max_runs: Answers that may be on their way for one user at once, in each process of the application.
         max_seconds: How long one may take.
         drain_seconds: How long the application waits for them when it ends, before it stops them.
 
@@ -208,9 +212,9 @@ async def _refused_in_words(begun: Any) -> AnyRun:
     try:
         found: AnyRun = await begun
     except tuple(_REFUSED) as error:
-        status, why = _REFUSED[type(error)]
+        status, reason, why = _REFUSED[type(error)]
         headers = {"Retry-After": "1"} if status == 429 else None  # noqa: PLR2004 - Too Many Requests
-        raise HTTPException(status, why, headers) from None
+        raise Refused(status, why, headers, reason=reason) from None
     return found
 
 

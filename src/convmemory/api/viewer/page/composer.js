@@ -7,6 +7,7 @@ import { refresh } from './list.js'
 import { callOf, folded, resultOf } from './message.js'
 
 const form = byId('composer'), words = byId('words'), sendButton = byId('send'), stopButton = byId('stop')
+const RETITLED = 5000
 let session = null, busy = null
 
 export function ready(shown) { form.hidden = !hasChat || !shown; busy = null; buttons() }
@@ -52,7 +53,7 @@ async function follow(answer, view, provisional) {
   append(coming.element)
   provisional.push(coming.element)
   toBottom()
-  const since = view.last
+  const since = view.last, begins = !view.id
   let over = null
   for await (const event of events(answer)) {
     if (view !== current()) return
@@ -73,6 +74,7 @@ async function follow(answer, view, provisional) {
   announce(over?.kind === 'error' ? 'The answer broke off.' : 'Answered.')
   await about()
   refresh()
+  if (begins) setTimeout(() => { if (view === current()) about().catch(() => {}) }, RETITLED) // a model may have made it a title
 }
 
 async function during(work) {

@@ -112,7 +112,12 @@ export async function named(id) {
 export async function about() {
   const of = view
   const found = await getConversation(of.id, leaving.signal)
-  if (of === view) { heading(found); changed(found) }
+  if (of !== view) return
+  heading(found)
+  changed(found)
+  if (!view.atStart || !view.atEnd || stored().length === found.message_count) return
+  const { items } = await getMessages(of.id, { limit: PAGE }, leaving.signal) // some went in another tab, or came
+  if (of === view) { await refilled(items); announce('The conversation was changed elsewhere: this is how it is now.') }
 }
 
 export async function open(id, seq = 0) {
