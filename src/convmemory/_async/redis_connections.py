@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from inspect import iscoroutinefunction
 from typing import Any, Final, Protocol
@@ -19,6 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from convmemory._async.prober import AsyncProber
+from convmemory._async.redis_lines import AsyncRedisLines, Command
 from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
 from convmemory.storage.redis_urls import CLUSTER, SERVER, RedisPlace, called, not_a_redis_url, redis_place
@@ -62,10 +63,16 @@ class AsyncSecurePrimaryConnection(AsyncPrimaryConnection, SSLConnection):
 
 
 class AsyncRedisClients(Protocol):
-    """Where a place's client comes from."""
+    """Where a place's client comes from, and its way to the server."""
 
     def client(self) -> Any:
         """The client of this place."""
+
+    async def execute(self, *command: Any) -> Any:
+        """Send a command and return its reply."""
+
+    async def execute_all(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one trip and return their replies."""
 
     async def close(self) -> None:
         """Close what was made for this place."""
@@ -116,7 +123,27 @@ class AsyncGivenClient:
         return AsyncOwnClient(self._given) if place is self._first else AsyncTwin(self._given)
 
 
-class AsyncOwnClient:
+class AsyncThroughClient:
+    """Commands that go through a client of redis-py, whichever kind it is."""
+
+    def client(self) -> Any:
+        """The client."""
+        raise NotImplementedError
+
+    async def execute(self, *command: Any) -> Any:
+        """Send a command and return its reply."""
+        return await self.client().execute_command(*command)
+
+    async def execute_all(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one trip, or one a node, and return their replies."""
+        async with self.client().pipeline(transaction=False) as pipe:
+            for command in commands:  # not pipe.eval(): an awaited cluster's puts nothing in the pipe
+                pipe.execute_command(*command)
+            replies: list[Any] = await pipe.execute()
+            return replies
+
+
+class AsyncOwnClient(AsyncThroughClient):
     """The client that was given, which its owner closes."""
 
     def __init__(self, client: Any) -> None:
@@ -134,7 +161,7 @@ class AsyncOwnClient:
         return []
 
 
-class AsyncTwin:
+class AsyncTwin(AsyncThroughClient):
     """A client like one that belongs to another event loop, with connections of its own."""
 
     def __init__(self, client: Any) -> None:
@@ -188,7 +215,7 @@ def _twin(client: Any) -> Any:
     return twin
 
 
-class AsyncRedisLink:
+class AsyncRedisLink(AsyncThroughClient):
     """A client made when it is first asked for, and closed with all that it opened.
 
     It waits because a cluster's client asks for the slots as soon as it is made; every other connects with its
@@ -203,6 +230,7 @@ class AsyncRedisLink:
         except ConfigurationError as error:
             raise called(error, settings.name_of("redis_url")) from None
         self._client: Any = server if self._place.kind == SERVER else None
+        self._lines = AsyncRedisLines(server.connection_pool) if self._place.kind == SERVER else None
         self._sentinels: list[Any] = []
 
     def client(self) -> Any:
@@ -211,8 +239,22 @@ class AsyncRedisLink:
             self._client = self._cluster() if self._place.kind == CLUSTER else self._primary()
         return self._client
 
+    async def execute(self, *command: Any) -> Any:
+        """Send a command and return its reply: of one server the short way."""
+        if self._lines is not None:
+            return await self._lines.execute(*command)
+        return await super().execute(*command)
+
+    async def execute_all(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one trip and return their replies, as ``execute`` does."""
+        if self._lines is not None:
+            return await self._lines.execute_all(commands)
+        return await super().execute_all(commands)
+
     async def close(self) -> None:
         """Close every connection that was made; the client may be used again, and then makes new ones."""
+        if self._lines is not None:
+            await self._lines.close()
         for client in (self._client, *self._sentinels):
             if client is not None:
                 await client.aclose()
@@ -224,7 +266,8 @@ class AsyncRedisLink:
 
     def connections(self) -> list[Any]:
         """The connections of the client and of those it asks for the primary."""
-        return [one for client in (self._client, *self._sentinels) for one in _connections(client)]
+        own = self._lines.connections if self._lines is not None else []
+        return own + [one for client in (self._client, *self._sentinels) for one in _connections(client)]
 
     def _cluster(self) -> Any:
         nodes = [_ClusterNode(host, port) for host, port in self._place.hosts]

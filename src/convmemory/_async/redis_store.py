@@ -275,12 +275,10 @@ class AsyncRedisStore:
         One that was asked of another server than these is left alone. Of a cluster all nodes are meant at once: a window
         lies on one of them, whichever has its slot.
         """
-        async with self._calls.to("window_drop"), self._client.pipeline(transaction=False) as pipe:
-            for conversation in conversations:
-                # not pipe.eval(): an awaited cluster's puts nothing in the pipe
-                name = self.keys.window(conversation)
-                pipe.execute_command("EVAL", lua("window_drop"), 1, name, *servers)
-            return [said != ELSEWHERE.encode() for said in await pipe.execute()]
+        script, names = lua("window_drop"), map(self.keys.window, conversations)
+        async with self._calls.to("window_drop") as home:
+            said = await home.clients.execute_all([("EVAL", script, 1, name, *servers) for name in names])
+        return [one != ELSEWHERE.encode() for one in said]
 
     async def drop_runs(self, conversations: Sequence[UUID]) -> None:
         """Forget what answers that are on their way in these have sent; whoever gives one is told so by the next thing it sends."""
@@ -370,10 +368,13 @@ class AsyncRedisStore:
         handle, index = session.handle, self.keys.user_sessions(session.user_id)
         listed = ("listed", session.last_active.isoformat())
         name, written = self.keys.session(handle), lua("session_write")
-        async with self._calls.to("session_write"), self._client.pipeline(transaction=False) as pipe:
-            pipe.execute_command("EVAL", written, 1, name, self._ttl, must, "", *fields, *listed)
-            pipe.execute_command("EVAL", lua("session_list"), 1, index, 2 * self._ttl, handle, MOST_LISTED)
-            await pipe.execute()
+        async with self._calls.to("session_write") as home:
+            await home.clients.execute_all(
+                [
+                    ("EVAL", written, 1, name, self._ttl, must, "", *fields, *listed),
+                    ("EVAL", lua("session_list"), 1, index, 2 * self._ttl, handle, MOST_LISTED),
+                ]
+            )
 
     async def _told(self, script: str, name: str, *arguments: Any) -> str:
         said: bytes = await self.run_script(script, name, *arguments)
@@ -386,11 +387,10 @@ class AsyncRedisStore:
 
     async def _evaluate(self, home: AsyncRedisHome, script: str, name: str, *arguments: Any) -> Any:
         digest = self._digests.get(script) or await self._digest(script)
-        client = home.clients.client()
         try:
-            return await client.execute_command("EVALSHA", digest, 1, name, *arguments)
+            return await home.clients.execute("EVALSHA", digest, 1, name, *arguments)
         except NoScriptError:
-            return await client.execute_command("EVAL", lua(script), 1, name, *arguments)
+            return await home.clients.execute("EVAL", lua(script), 1, name, *arguments)
 
     async def _digest(self, script: str) -> str:
         await aload(read_ahead)

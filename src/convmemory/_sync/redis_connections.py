@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import codecs
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from inspect import iscoroutinefunction
 from typing import Any, Final, Protocol
@@ -20,6 +20,7 @@ from redis.connection import SSLConnection
 from redis.retry import Retry
 
 from convmemory._sync.prober import Prober
+from convmemory._sync.redis_lines import Command, RedisLines
 from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
 from convmemory.storage.redis_urls import CLUSTER, SERVER, RedisPlace, called, not_a_redis_url, redis_place
@@ -63,10 +64,16 @@ class SecurePrimaryConnection(PrimaryConnection, SSLConnection):
 
 
 class RedisClients(Protocol):
-    """Where a place's client comes from."""
+    """Where a place's client comes from, and its way to the server."""
 
     def client(self) -> Any:
         """The client of this place."""
+
+    def execute(self, *command: Any) -> Any:
+        """Send a command and return its reply."""
+
+    def execute_all(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one trip and return their replies."""
 
     def close(self) -> None:
         """Close what was made for this place."""
@@ -117,7 +124,27 @@ class GivenClient:
         return OwnClient(self._given) if place is self._first else Twin(self._given)
 
 
-class OwnClient:
+class ThroughClient:
+    """Commands that go through a client of redis-py, whichever kind it is."""
+
+    def client(self) -> Any:
+        """The client."""
+        raise NotImplementedError
+
+    def execute(self, *command: Any) -> Any:
+        """Send a command and return its reply."""
+        return self.client().execute_command(*command)
+
+    def execute_all(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one trip, or one a node, and return their replies."""
+        with self.client().pipeline(transaction=False) as pipe:
+            for command in commands:  # not pipe.eval(): an awaited cluster's puts nothing in the pipe
+                pipe.execute_command(*command)
+            replies: list[Any] = pipe.execute()
+            return replies
+
+
+class OwnClient(ThroughClient):
     """The client that was given, which its owner closes."""
 
     def __init__(self, client: Any) -> None:
@@ -135,7 +162,7 @@ class OwnClient:
         return []
 
 
-class Twin:
+class Twin(ThroughClient):
     """A client like one that belongs to another event loop, with connections of its own."""
 
     def __init__(self, client: Any) -> None:
@@ -189,7 +216,7 @@ def _twin(client: Any) -> Any:
     return twin
 
 
-class RedisLink:
+class RedisLink(ThroughClient):
     """A client made when it is first asked for, and closed with all that it opened.
 
     It waits because a cluster's client asks for the slots as soon as it is made; every other connects with its
@@ -204,6 +231,7 @@ class RedisLink:
         except ConfigurationError as error:
             raise called(error, settings.name_of("redis_url")) from None
         self._client: Any = server if self._place.kind == SERVER else None
+        self._lines = RedisLines(server.connection_pool) if self._place.kind == SERVER else None
         self._sentinels: list[Any] = []
 
     def client(self) -> Any:
@@ -212,8 +240,22 @@ class RedisLink:
             self._client = self._cluster() if self._place.kind == CLUSTER else self._primary()
         return self._client
 
+    def execute(self, *command: Any) -> Any:
+        """Send a command and return its reply: of one server the short way."""
+        if self._lines is not None:
+            return self._lines.execute(*command)
+        return super().execute(*command)
+
+    def execute_all(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one trip and return their replies, as ``execute`` does."""
+        if self._lines is not None:
+            return self._lines.execute_all(commands)
+        return super().execute_all(commands)
+
     def close(self) -> None:
         """Close every connection that was made; the client may be used again, and then makes new ones."""
+        if self._lines is not None:
+            self._lines.close()
         for client in (self._client, *self._sentinels):
             if client is not None:
                 client.close()
@@ -225,7 +267,8 @@ class RedisLink:
 
     def connections(self) -> list[Any]:
         """The connections of the client and of those it asks for the primary."""
-        return [one for client in (self._client, *self._sentinels) for one in _connections(client)]
+        own = self._lines.connections if self._lines is not None else []
+        return own + [one for client in (self._client, *self._sentinels) for one in _connections(client)]
 
     def _cluster(self) -> Any:
         nodes = [_ClusterNode(host, port) for host, port in self._place.hosts]

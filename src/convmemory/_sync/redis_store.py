@@ -274,12 +274,10 @@ class RedisStore:
         One that was asked of another server than these is left alone. Of a cluster all nodes are meant at once: a window
         lies on one of them, whichever has its slot.
         """
-        with self._calls.to("window_drop"), self._client.pipeline(transaction=False) as pipe:
-            for conversation in conversations:
-                # not pipe.eval(): an awaited cluster's puts nothing in the pipe
-                name = self.keys.window(conversation)
-                pipe.execute_command("EVAL", lua("window_drop"), 1, name, *servers)
-            return [said != ELSEWHERE.encode() for said in pipe.execute()]
+        script, names = lua("window_drop"), map(self.keys.window, conversations)
+        with self._calls.to("window_drop") as home:
+            said = home.clients.execute_all([("EVAL", script, 1, name, *servers) for name in names])
+        return [one != ELSEWHERE.encode() for one in said]
 
     def drop_runs(self, conversations: Sequence[UUID]) -> None:
         """Forget what answers that are on their way in these have sent; whoever gives one is told so by the next thing it sends."""
@@ -369,10 +367,13 @@ class RedisStore:
         handle, index = session.handle, self.keys.user_sessions(session.user_id)
         listed = ("listed", session.last_active.isoformat())
         name, written = self.keys.session(handle), lua("session_write")
-        with self._calls.to("session_write"), self._client.pipeline(transaction=False) as pipe:
-            pipe.execute_command("EVAL", written, 1, name, self._ttl, must, "", *fields, *listed)
-            pipe.execute_command("EVAL", lua("session_list"), 1, index, 2 * self._ttl, handle, MOST_LISTED)
-            pipe.execute()
+        with self._calls.to("session_write") as home:
+            home.clients.execute_all(
+                [
+                    ("EVAL", written, 1, name, self._ttl, must, "", *fields, *listed),
+                    ("EVAL", lua("session_list"), 1, index, 2 * self._ttl, handle, MOST_LISTED),
+                ]
+            )
 
     def _told(self, script: str, name: str, *arguments: Any) -> str:
         said: bytes = self.run_script(script, name, *arguments)
@@ -385,11 +386,10 @@ class RedisStore:
 
     def _evaluate(self, home: RedisHome, script: str, name: str, *arguments: Any) -> Any:
         digest = self._digests.get(script) or self._digest(script)
-        client = home.clients.client()
         try:
-            return client.execute_command("EVALSHA", digest, 1, name, *arguments)
+            return home.clients.execute("EVALSHA", digest, 1, name, *arguments)
         except NoScriptError:
-            return client.execute_command("EVAL", lua(script), 1, name, *arguments)
+            return home.clients.execute("EVAL", lua(script), 1, name, *arguments)
 
     def _digest(self, script: str) -> str:
         load(read_ahead)

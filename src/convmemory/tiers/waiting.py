@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from contextvars import Context
 from functools import partial
@@ -17,6 +17,8 @@ from convmemory.errors import NotOpen
 T = TypeVar("T")
 
 _NO_LOOP: Final = "no event loop of this process runs here: after a fork, call the memory from an asyncio.run() of the new process's own"
+
+_NOTHING: Final = nullcontext()
 
 asleep = asyncio.sleep
 sleep = time.sleep
@@ -200,6 +202,24 @@ def quietly(_name: str) -> None:
     """Nothing: a thread that ends with its program does so without a word."""
 
 
+alimit = asyncio.timeout
+
+
+def awhole(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a connection of redis-py whose calls ``alimit`` bounds: each of its steps for itself would cost a task."""
+    return {**options, "socket_timeout": None}
+
+
+def limit(_seconds: float | None) -> nullcontext[None]:
+    """Nothing to limit: nothing ends what blocks, but a time-out of the socket's own."""
+    return _NOTHING
+
+
+def whole(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a connection of redis-py, whose socket has a time-out."""
+    return dict(options)
+
+
 class aheeded:  # noqa: N801 - reads as a word: `with aheeded():`
     """Raise ``CancelledError`` at the end if the task was cancelled inside and somebody below did not mind.
 
@@ -220,9 +240,6 @@ class aheeded:  # noqa: N801 - reads as a word: `with aheeded():`
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None and self._task is not None and self._task.cancelling() > self._before:
             raise asyncio.CancelledError
-
-
-_NOTHING: Final = nullcontext()
 
 
 def heeded() -> nullcontext[None]:
