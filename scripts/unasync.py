@@ -37,6 +37,7 @@ RENAMES = {  # whole identifiers; a class that `_async` defines as AsyncX become
     "aapart": "apart",
     "aclose": "close",
     "aend": "end",
+    "aforsake": "forsake",
     "agone": "gone",
     "asynccontextmanager": "contextmanager",
     "aguard": "guard",

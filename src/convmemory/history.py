@@ -173,19 +173,22 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         """
         store = self._sync("aadd_messages()")
         told, turn = self._drafts(messages)
-        self._append(store, told, turn, turn.since)
+        self._append(store, told, turn, None if turn is None else turn.since)
 
     def _append(
-        self, store: TieredStore, told: Told, turn: Turn | AgentTurn, since: int | None
+        self, store: TieredStore, told: Told, turn: Turn | AgentTurn | None, since: int | None
     ) -> StoredBatch | None:
         """Store what was told, in a conversation that must be there if it was in this turn."""
         if not told.drafts:
             return None
-        with self._reported():
-            batch = store.append(
-                self._key, told.drafts, dept_id=self._dept_id, since=since, must_exist=turn.there
-            )
-        turn.there = True
+        there = turn is not None and turn.there
+        try:
+            batch = store.append(self._key, told.drafts, dept_id=self._dept_id, since=since, must_exist=there)
+        except Exception as error:
+            self._report(error)
+            raise
+        if turn is not None:
+            turn.there = True
         told.settle()
         return batch
 
@@ -195,18 +198,23 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
             await run_in_executor(None, self.add_messages, messages)
             return
         told, turn = self._drafts(messages)
-        await self._aappend(self._awaited, told, turn, turn.since)
+        await self._aappend(self._awaited, told, turn, None if turn is None else turn.since)
 
     async def _aappend(
-        self, store: AsyncTieredStore, told: Told, turn: Turn | AgentTurn, since: int | None
+        self, store: AsyncTieredStore, told: Told, turn: Turn | AgentTurn | None, since: int | None
     ) -> StoredBatch | None:
         if not told.drafts:
             return None
-        with self._reported():
+        there = turn is not None and turn.there
+        try:
             batch = await store.append(
-                self._key, told.drafts, dept_id=self._dept_id, since=since, must_exist=turn.there
+                self._key, told.drafts, dept_id=self._dept_id, since=since, must_exist=there
             )
-        turn.there = True
+        except Exception as error:
+            self._report(error)
+            raise
+        if turn is not None:
+            turn.there = True
         told.settle()
         return batch
 
@@ -295,14 +303,14 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         except InvalidArgument:
             return []
 
-    def _drafts(self, messages: Sequence[BaseMessage | Draft]) -> tuple[Told, Turn]:
-        """Messages on their way in, and their turn, which knows how the conversation stood when it began.
+    def _drafts(self, messages: Sequence[BaseMessage | Draft]) -> tuple[Told, Turn | None]:
+        """Messages on their way in, and their turn if they are of one, which knows how the conversation stood when it began.
 
         A chain's come with what its runs tell of them, and streamed ones as one chunk.
         """
         step = step_of(self)
         if step is None:
-            return Told(drafts_of(messages)), Turn()
+            return Told(drafts_of(messages)), None
         kept = len(step.turn.kept)  # a stream closed midway tells its part after what was said was kept
         new = messages[kept:] if list(messages[:kept]) == step.turn.kept else messages
         try:

@@ -177,6 +177,11 @@ class Draft(Value):
         set_at_once(draft, "__pydantic_private__", None)
         return draft
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether it was made by ``bare``: then nothing but the message needs to be looked at."""
+        return self.model_fields_set is _ONLY_MESSAGE
+
 
 class Message(Value):
     """A stored message with what PostgreSQL knows of it.

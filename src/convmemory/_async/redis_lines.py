@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
@@ -10,7 +11,7 @@ from redis.exceptions import ConnectionError as Broken
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as TooLate
 
-from convmemory.tiers.waiting import alimit, awhole
+from convmemory.tiers.waiting import aforsake, alimit, awhole
 
 Command: TypeAlias = Sequence[Any]
 
@@ -30,6 +31,7 @@ class AsyncRedisLines:
         self._options = awhole(pool.connection_kwargs)
         self._ready: list[Any] = []
         self._made: set[Any] = set()
+        weakref.finalize(self, aforsake, self._made, pool)  # a program may end without closing anything
 
     async def execute(self, *command: Any) -> Any:
         """Send a command and return its reply; errors are those of redis-py's client."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
@@ -11,7 +12,7 @@ from redis.exceptions import ConnectionError as Broken
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as TooLate
 
-from convmemory.tiers.waiting import limit, whole
+from convmemory.tiers.waiting import forsake, limit, whole
 
 Command: TypeAlias = Sequence[Any]
 
@@ -31,6 +32,7 @@ class RedisLines:
         self._options = whole(pool.connection_kwargs)
         self._ready: list[Any] = []
         self._made: set[Any] = set()
+        weakref.finalize(self, forsake, self._made, pool)  # a program may end without closing anything
 
     def execute(self, *command: Any) -> Any:
         """Send a command and return its reply; errors are those of redis-py's client."""

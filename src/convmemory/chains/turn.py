@@ -163,7 +163,7 @@ class Run:
         del self.events[:-MOST_EVENTS]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Told:
     """Messages about to be stored, with what was told to them of ``run``: all that happened in it ``upto`` there."""
 

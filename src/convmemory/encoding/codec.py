@@ -42,7 +42,7 @@ _set = object.__setattr__  # a model's own refuses what is no field
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, though nothing changes it: that would cost each message a microsecond
 class Encoded:
     """A message as it is stored.
 

@@ -27,7 +27,12 @@ SAME_CALL: Final = -1
 """In place of a seq: the caller says that what it sends again is the same, and its words are not compared."""
 
 
-@dataclass(frozen=True, slots=True)
+_NOTHING_KNOWN: Final[dict[str, Any]] = dict.fromkeys(
+    ("tokens", "latencies", "created", "metadata", "facts", "contexts")
+)
+
+
+@dataclass(slots=True)
 class Batch:
     """Messages encoded and given their row ids once, so that every attempt to store them is the same.
 
@@ -44,21 +49,32 @@ class Batch:
 
     def parameters(self) -> dict[str, Any]:
         """The parameters of ``append.sql`` that describe messages."""
-        encoded, drafts = self.encoded, self.drafts
-        return {
-            "ids": array(self.ids),
-            "roles": array([e.role for e in encoded]),
+        encoded = self.encoded
+        return self._columns() | {
+            "ids": _plain_array(self.ids),
+            "roles": _plain_array([e.role for e in encoded]),
             "contents": array([e.content for e in encoded]),
             "bodies": array([e.body for e in encoded]),
+            "known": _plain_array(self.known),
+            "human": max([n for n, e in enumerate(encoded, 1) if e.role == "human"], default=0),
+            "title": self.title(),
+        }
+
+    def _columns(self) -> dict[str, Any]:
+        """What is known of the messages beside what they say: mostly nothing."""
+        drafts = self.drafts
+        for draft, encoded in self._pairs():
+            if not draft.is_bare or encoded.facts is not None or encoded.tokens is not None:
+                break
+        else:
+            return _NOTHING_KNOWN
+        return {
             "tokens": _column([_either(d.tokens_used, e.tokens) for d, e in self._pairs()]),
             "latencies": _column([d.latency_ms for d in drafts]),
             "created": _column([d.created_at for d in drafts]),
             "metadata": _column([_metadata(d) for d in drafts]),
             "facts": _column([_facts(d, e) for d, e in self._pairs()]),
-            "known": array(self.known),
-            "human": max([n for n, e in enumerate(encoded, 1) if e.role == "human"], default=0),
             "contexts": _contexts(drafts),
-            "title": self.title(),
         }
 
     def title(self) -> str | None:
@@ -112,7 +128,7 @@ def _refuse(argument: str, texts: Sequence[str], limit: int) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StoredBatch:
     """What became of a batch: ``seqs`` has the place of each row; those from ``first`` on were stored at ``moment``.
 
@@ -229,6 +245,11 @@ def array(texts: Sequence[str]) -> str:
     """A PostgreSQL array literal of texts: a tenth of what the driver takes for a list of a few."""
     escaped = [text.replace("\\", "\\\\").replace('"', '\\"') for text in texts]
     return '{"' + '","'.join(escaped) + '"}' if escaped else "{}"
+
+
+def _plain_array(words: Sequence[str]) -> str:
+    """The same of ids and names of ours, which need no quotes."""
+    return "{" + ",".join(words) + "}"
 
 
 def again(parameters: Mapping[str, Any]) -> Mapping[str, Any]:

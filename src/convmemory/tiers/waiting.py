@@ -156,6 +156,17 @@ def sever(connection: Any) -> None:
     connection.disconnect()
 
 
+def aforsake(_connections: Iterable[Any], _pool: Any) -> None:
+    """Nothing: they were closed when their event loop ended."""
+
+
+def forsake(connections: Iterable[Any], pool: Any) -> None:
+    """Close connections of redis-py that nobody can use any more, maybe while the interpreter comes to its end."""
+    for held in (*connections, pool):
+        with suppress(Exception):
+            held.disconnect()
+
+
 def aguard(leave: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
     """Have ``leave`` awaited when the running loop ends, or at ``aclose()``.
 

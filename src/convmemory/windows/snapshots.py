@@ -16,7 +16,7 @@ NOTHING_BEFORE: Final = ""
 """What no window can be extended from: a change that made the conversation, took something away, or stored nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, though nothing changes one: that would cost each read a microsecond
 class Snapshot:
     """The newest messages of a conversation as one statement saw them, with the stamp of its last change.
 
@@ -54,7 +54,7 @@ class Snapshot:
         return Snapshot(self.stamp, self.last_seq, self.human_seq, self.entries[spare:], self.gaps)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Written:
     """What PostgreSQL said of a committed change: enough to tell the window of it.
 
@@ -73,7 +73,7 @@ class Written:
     left_anywhere: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """What the window's read script answered: ``hit``, ``lease`` with its token and era, ``miss``, ``foreign``, ``elsewhere``."""
 
