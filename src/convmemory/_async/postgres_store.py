@@ -222,11 +222,11 @@ class AsyncPostgresStore(
 
         A large one is gone at once, and its messages are taken away by ``finish``.
         """
-        return await self._change(key, "delete_conversation", own, {"batch": BATCH})
+        return await self._change(key, "delete_conversation", own)
 
     async def clear_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
         """Delete all messages and keep the conversation; otherwise as ``delete_conversation``."""
-        return await self._change(key, "clear_conversation", own, {"batch": BATCH})
+        return await self._change(key, "clear_conversation", own)
 
     async def pop_message(
         self, key: ConversationKey, message: UUID, *, own: Sequence[str] = ()
@@ -246,7 +246,7 @@ class AsyncPostgresStore(
             "first_stamp": stamp,
             "own": postgres_rows.array(own),
         }
-        found = await self._run("pop_message", {**await self._mine(key), **parameters}, gone=[[None, False]])
+        found = await self._bitten(key, "pop_message", parameters, gone=[[None, False, False]])
         if not found or found[0][0] == "":
             return None
         if found[0][0] is None:
@@ -260,7 +260,12 @@ class AsyncPostgresStore(
 
         A message that is no more what the revision says was stored stays as it is, so it is safe to repeat.
         """
-        return await self._change(key, "revise_messages", own, revisions.parameters(changes))
+        what = {**revisions.parameters(changes), "own": postgres_rows.array(own)}
+        found = await self._bitten(key, "revise_messages", what, gone=[[NO_CONVERSATION, False, False]])
+        if not found:
+            raise ConversationNotFound(key.name)
+        stamp, left, _ = found[0]
+        return Written(stamp, left_anywhere=left)
 
     async def remove_messages(
         self,
@@ -280,9 +285,10 @@ class AsyncPostgresStore(
         """
         after, upto, most = (None, None, None) if within is None else (*within, BATCH)
         which = {"seqs": list(seqs), "ids": list(ids), "after": after, "upto": upto, "most": most}
-        [stamp, removed, left] = await self._told(
-            key, "remove_messages", {**which, "own": postgres_rows.array(own)}
-        )
+        found = await self._bitten(key, "remove_messages", {**which, "own": postgres_rows.array(own)})
+        if not found:
+            raise ConversationNotFound(key.name)
+        stamp, removed, left, _ = found[0]
         return Written(stamp, left_anywhere=left), removed
 
     async def replace_message(
@@ -299,8 +305,11 @@ class AsyncPostgresStore(
             "id": message,
             "own": postgres_rows.array(own),
         }
-        stamp, found, left = await self._told(key, "replace_message", what)
+        found = await self._bitten(key, "replace_message", what)
         if not found:
+            raise ConversationNotFound(key.name)
+        stamp, there, left, _ = found[0]
+        if not there:
             raise MessageNotFound(message)
         return Written(stamp, left_anywhere=left)
 
@@ -308,24 +317,30 @@ class AsyncPostgresStore(
         self, key: ConversationKey, message: UUID, metadata: Mapping[str, Any]
     ) -> None:
         """Lay ``metadata`` over that of the row ``message``; otherwise as ``replace_message``."""
-        noted = {"metadata": postgres_rows.json_text(metadata)}
+        noted = {"metadata": postgres_rows.json_text(metadata), "id": message}
         removed = postgres_rows.names_of_nothing(metadata)
-        [found] = await self._told(key, "annotate_message", {**noted, "id": message, "removed": removed})
-        if not found:
-            raise MessageNotFound(message)
-
-    async def _told(self, key: ConversationKey, name: str, more: Mapping[str, Any]) -> Sequence[Any]:
-        """The one row of a statement that has one wherever the conversation is the user's."""
-        found = await self._run(name, {**await self._mine(key), **more})
+        found = await self._run("annotate_message", {**await self._mine(key), **noted, "removed": removed})
         if not found:
             raise ConversationNotFound(key.name)
-        row: Sequence[Any] = found[0]
-        return row
+        if not found[0][0]:
+            raise MessageNotFound(message)
+
+    async def _bitten(
+        self, key: ConversationKey, name: str, more: Mapping[str, Any], gone: Sequence[Any] = ()
+    ) -> Sequence[Any]:
+        """What a statement returns that takes messages away; before them, in calls of their own, what is many of their contexts."""
+        parameters = {**await self._mine(key), **more, "batch": BATCH}
+        while True:
+            found = await self._run(name, parameters, gone=gone)
+            if not found or not found[0][-1]:
+                return found
 
     async def erase_conversation(
         self, key: ConversationKey, *, before: datetime | None, own: Sequence[str] = ()
     ) -> tuple[Written, int, int] | None:
         """Delete a conversation as ``delete_conversation`` does; with the numbers of its messages and contexts.
+
+        Contexts that are taken away by ``finish`` are not counted here.
 
         ``None``, and nothing done, where there is none, or where it was spoken in at ``before`` or later.
         """
@@ -345,15 +360,13 @@ class AsyncPostgresStore(
         found = await self._run("old_conversations", where)
         return [ConversationKey(uuid, owner) for uuid, owner in found]
 
-    async def _change(
-        self, key: ConversationKey, name: str, own: Sequence[str], more: Mapping[str, Any]
-    ) -> Written:
-        parameters = {**await self._mine(key), "own": postgres_rows.array(own), **more}
-        found = await self._run(name, parameters, gone=[[NO_CONVERSATION, "batch" in more]])
+    async def _change(self, key: ConversationKey, name: str, own: Sequence[str]) -> Written:
+        parameters = {**await self._mine(key), "own": postgres_rows.array(own), "batch": BATCH}
+        found = await self._run(name, parameters, gone=[[NO_CONVERSATION, True, False]])
         if not found:
             raise ConversationNotFound(key.name)
-        stamp, *left = found[0]
-        return Written(stamp, left_here=any(left[:1]), left_anywhere=any(left[1:]))
+        stamp, here, anywhere = found[0]
+        return Written(stamp, left_here=here, left_anywhere=anywhere)
 
     async def owns(self, key: ConversationKey) -> bool | None:
         """Whether the conversation is the user's; ``None`` when there is none, and it may be made under this key."""

@@ -53,8 +53,9 @@ class AsyncRetention:
         redis = await self._store.hot()
         while await self._conversations(user, None, tally) or await self._sessions(redis, user, tally):
             pass
-        while await self._store.postgres.sweep():  # what deletes left before: nobody knows whose it was
-            pass
+        more = True
+        while more:  # what deletes left before: nobody knows whose it was
+            _, more = await self._store.postgres.sweep()
         await self._documents(user, tally)
         return tally.receipt()
 

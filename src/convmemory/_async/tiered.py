@@ -341,9 +341,9 @@ class AsyncTieredStore:
             return None
         written, messages, contexts = found
         said = await self._publish(key, written, standing)
-        documents = await self.postgres.finish(key, written)
-        rows = {"messages": messages, "message_contexts": contexts, "documents": documents}
-        return Counter(conversations=1, **rows), said == DROPPED
+        rows = Counter(conversations=1, messages=messages, message_contexts=contexts, documents=0)
+        rows.update(await self.postgres.finish(key, written))
+        return rows, said == DROPPED
 
     async def _own(self) -> Standing:
         """The caches this write tells; none while Redis is left alone, so that the statement marks them all."""

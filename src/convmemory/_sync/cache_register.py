@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -17,7 +18,7 @@ from convmemory.windows.trust import FIRST
 _BITE: Final = 250
 """Marks one look brings: the reader that looks waits until their windows are dropped."""
 BATCH: Final = 2000
-"""Messages that one statement deletes at most: some ten milliseconds, for which others wait. Larger ones are no faster."""
+"""Rows of a table that one statement deletes at most: some ten milliseconds, for which others wait. Larger ones are no faster."""
 
 
 class CacheRegister(Statements):
@@ -47,13 +48,14 @@ class CacheRegister(Statements):
         """Note that these caches are in use, and forget those that nobody has used for an hour."""
         self._run("tidy_caches", {"names": array(names)}, fetch=False)
 
-    def sweep(self, conversation: UUID | None = None) -> bool:
-        """Take away ``BATCH`` of the messages that the delete of a large conversation has left; whether it has left more.
+    def sweep(self, conversation: UUID | None = None) -> tuple[int, bool]:
+        """Take away ``BATCH`` of the messages, or contexts, that the delete of a large conversation has left.
 
-        Without a ``conversation`` it is any that nobody is at: the process that deleted it may have ended before it was through.
+        How many contexts that were, and whether it has left more. Without a ``conversation`` it is any that nobody is at: the
+        process that deleted it may have ended before it was through.
         """
-        [[more]] = self._run("sweep", {"conversation": conversation, "batch": BATCH})
-        return bool(more)
+        [[contexts, more]] = self._run("sweep", {"conversation": conversation, "batch": BATCH})
+        return int(contexts), bool(more)
 
     def sweep_documents(self, user_id: str | None = None) -> tuple[int, bool]:
         """Look at ``BATCH`` of a user's documents that messages have let go of, and take away those that no other message has.
@@ -64,23 +66,26 @@ class CacheRegister(Statements):
         [[removed, more]] = self._run("sweep_documents", {"user_id": user_id, "batch": BATCH})
         return int(removed), bool(more)
 
-    def finish(self, key: ConversationKey, written: Written) -> int:
+    def finish(self, key: ConversationKey, written: Written) -> Counter[str]:
         """Take away what a delete has left, in many short transactions: messages of a large conversation, and the user's documents.
 
         What another delete has left, whose process ended before it was through, is taken away as well: all of it by a
-        large one, and a little by any other. How many documents there were that no message has any more.
+        large one, and a little by any other. How many contexts of this conversation that were, and documents that no message has any more.
         """
+        found: Counter[str] = Counter()
         more = written.left_here
         while more:
-            more = self.sweep(key.uuid)
+            contexts, more = self.sweep(key.uuid)
+            found["message_contexts"] += contexts
         more = written.left_anywhere
         while more:
-            more = self.sweep() and written.left_here
-        documents, more = 0, written.left_here or written.left_anywhere
+            _, more = self.sweep()
+            more = more and written.left_here
+        more = written.left_here or written.left_anywhere
         while more:
-            removed, more = self.sweep_documents(key.user_id)
-            documents += removed
-        return documents
+            documents, more = self.sweep_documents(key.user_id)
+            found["documents"] += documents
+        return found
 
     def ping(self) -> dict[str, Any]:
         """Ask the server for a sign of life: how many windows wait to be dropped, and how many caches there are.

@@ -219,11 +219,11 @@ class PostgresStore(CacheRegister, ListStatements, SearchStatements, TitleStatem
 
         A large one is gone at once, and its messages are taken away by ``finish``.
         """
-        return self._change(key, "delete_conversation", own, {"batch": BATCH})
+        return self._change(key, "delete_conversation", own)
 
     def clear_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
         """Delete all messages and keep the conversation; otherwise as ``delete_conversation``."""
-        return self._change(key, "clear_conversation", own, {"batch": BATCH})
+        return self._change(key, "clear_conversation", own)
 
     def pop_message(self, key: ConversationKey, message: UUID, *, own: Sequence[str] = ()) -> Written | None:
         """Delete the newest message if it is the row ``message``; ``None``, and nothing done, when it is not.
@@ -241,7 +241,7 @@ class PostgresStore(CacheRegister, ListStatements, SearchStatements, TitleStatem
             "first_stamp": stamp,
             "own": postgres_rows.array(own),
         }
-        found = self._run("pop_message", {**self._mine(key), **parameters}, gone=[[None, False]])
+        found = self._bitten(key, "pop_message", parameters, gone=[[None, False, False]])
         if not found or found[0][0] == "":
             return None
         if found[0][0] is None:
@@ -255,7 +255,12 @@ class PostgresStore(CacheRegister, ListStatements, SearchStatements, TitleStatem
 
         A message that is no more what the revision says was stored stays as it is, so it is safe to repeat.
         """
-        return self._change(key, "revise_messages", own, revisions.parameters(changes))
+        what = {**revisions.parameters(changes), "own": postgres_rows.array(own)}
+        found = self._bitten(key, "revise_messages", what, gone=[[NO_CONVERSATION, False, False]])
+        if not found:
+            raise ConversationNotFound(key.name)
+        stamp, left, _ = found[0]
+        return Written(stamp, left_anywhere=left)
 
     def remove_messages(
         self,
@@ -275,9 +280,10 @@ class PostgresStore(CacheRegister, ListStatements, SearchStatements, TitleStatem
         """
         after, upto, most = (None, None, None) if within is None else (*within, BATCH)
         which = {"seqs": list(seqs), "ids": list(ids), "after": after, "upto": upto, "most": most}
-        [stamp, removed, left] = self._told(
-            key, "remove_messages", {**which, "own": postgres_rows.array(own)}
-        )
+        found = self._bitten(key, "remove_messages", {**which, "own": postgres_rows.array(own)})
+        if not found:
+            raise ConversationNotFound(key.name)
+        stamp, removed, left, _ = found[0]
         return Written(stamp, left_anywhere=left), removed
 
     def replace_message(
@@ -294,31 +300,40 @@ class PostgresStore(CacheRegister, ListStatements, SearchStatements, TitleStatem
             "id": message,
             "own": postgres_rows.array(own),
         }
-        stamp, found, left = self._told(key, "replace_message", what)
+        found = self._bitten(key, "replace_message", what)
         if not found:
+            raise ConversationNotFound(key.name)
+        stamp, there, left, _ = found[0]
+        if not there:
             raise MessageNotFound(message)
         return Written(stamp, left_anywhere=left)
 
     def annotate_message(self, key: ConversationKey, message: UUID, metadata: Mapping[str, Any]) -> None:
         """Lay ``metadata`` over that of the row ``message``; otherwise as ``replace_message``."""
-        noted = {"metadata": postgres_rows.json_text(metadata)}
+        noted = {"metadata": postgres_rows.json_text(metadata), "id": message}
         removed = postgres_rows.names_of_nothing(metadata)
-        [found] = self._told(key, "annotate_message", {**noted, "id": message, "removed": removed})
-        if not found:
-            raise MessageNotFound(message)
-
-    def _told(self, key: ConversationKey, name: str, more: Mapping[str, Any]) -> Sequence[Any]:
-        """The one row of a statement that has one wherever the conversation is the user's."""
-        found = self._run(name, {**self._mine(key), **more})
+        found = self._run("annotate_message", {**self._mine(key), **noted, "removed": removed})
         if not found:
             raise ConversationNotFound(key.name)
-        row: Sequence[Any] = found[0]
-        return row
+        if not found[0][0]:
+            raise MessageNotFound(message)
+
+    def _bitten(
+        self, key: ConversationKey, name: str, more: Mapping[str, Any], gone: Sequence[Any] = ()
+    ) -> Sequence[Any]:
+        """What a statement returns that takes messages away; before them, in calls of their own, what is many of their contexts."""
+        parameters = {**self._mine(key), **more, "batch": BATCH}
+        while True:
+            found = self._run(name, parameters, gone=gone)
+            if not found or not found[0][-1]:
+                return found
 
     def erase_conversation(
         self, key: ConversationKey, *, before: datetime | None, own: Sequence[str] = ()
     ) -> tuple[Written, int, int] | None:
         """Delete a conversation as ``delete_conversation`` does; with the numbers of its messages and contexts.
+
+        Contexts that are taken away by ``finish`` are not counted here.
 
         ``None``, and nothing done, where there is none, or where it was spoken in at ``before`` or later.
         """
@@ -336,15 +351,13 @@ class PostgresStore(CacheRegister, ListStatements, SearchStatements, TitleStatem
         found = self._run("old_conversations", where)
         return [ConversationKey(uuid, owner) for uuid, owner in found]
 
-    def _change(
-        self, key: ConversationKey, name: str, own: Sequence[str], more: Mapping[str, Any]
-    ) -> Written:
-        parameters = {**self._mine(key), "own": postgres_rows.array(own), **more}
-        found = self._run(name, parameters, gone=[[NO_CONVERSATION, "batch" in more]])
+    def _change(self, key: ConversationKey, name: str, own: Sequence[str]) -> Written:
+        parameters = {**self._mine(key), "own": postgres_rows.array(own), "batch": BATCH}
+        found = self._run(name, parameters, gone=[[NO_CONVERSATION, True, False]])
         if not found:
             raise ConversationNotFound(key.name)
-        stamp, *left = found[0]
-        return Written(stamp, left_here=any(left[:1]), left_anywhere=any(left[1:]))
+        stamp, here, anywhere = found[0]
+        return Written(stamp, left_here=here, left_anywhere=anywhere)
 
     def owns(self, key: ConversationKey) -> bool | None:
         """Whether the conversation is the user's; ``None`` when there is none, and it may be made under this key."""

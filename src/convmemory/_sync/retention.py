@@ -54,8 +54,9 @@ class Retention:
         redis = self._store.hot()
         while self._conversations(user, None, tally) or self._sessions(redis, user, tally):
             pass
-        while self._store.postgres.sweep():  # what deletes left before: nobody knows whose it was
-            pass
+        more = True
+        while more:  # what deletes left before: nobody knows whose it was
+            _, more = self._store.postgres.sweep()
         self._documents(user, tally)
         return tally.receipt()
 

@@ -1,4 +1,4 @@
 -- Delete a conversation's messages and keep the conversation (see clear_v1 in migrations/0001_initial.sql).
--- conversation uuid; user_id; own: names of the caches the caller tells; batch: more messages than these are left to sweep.sql.
+-- conversation uuid; user_id; own: names of the caches the caller tells; batch: more messages or contexts than these are left to sweep.sql.
 -- Returns the new stamp, and whether something is left, of it and of any; no row: not there, or somebody else's.
 SELECT stamp, left_here, left_anywhere FROM {schema}.clear_v1(%(conversation)s, %(user_id)s, %(own)s::text[], %(batch)s)

@@ -437,13 +437,12 @@ BEGIN
     IF c.user_id IS DISTINCT FROM p_user THEN
         RETURN;
     END IF;
-    IF c.left_over > 0 THEN -- what is left of another time under these ids makes room
+    IF c.left_over > 0 THEN -- what is left of another time under these ids makes room (its documents are left to sweep_v1)
         PERFORM {schema}.begin_change_v1(p_conversation);
         SELECT pg_catalog.array_agg((
             SELECT old.seq FROM {schema}.messages AS old
             WHERE old.conversation_id = p_conversation AND old.id = i.id AND old.seq <= c.cleared)) INTO gone
         FROM unnest(p_ids) AS i (id);
-        DELETE FROM {schema}.message_documents AS x WHERE x.conversation_id = p_conversation AND x.seq = ANY (gone);
         DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (gone);
     END IF;
     stamp := c.stamp;
@@ -572,16 +571,21 @@ BEGIN
         OR EXISTS (SELECT FROM {schema}.loose_documents AS l WHERE l.user_id = p_user);
 END $$;
 
--- Take away some of what the delete of a large conversation has left: messages that nobody sees any more, those with the
--- greatest seqs first, so that none of what went before is walked through again. Each call is a transaction of its own, so
--- that nobody waits for long, and one that never comes leaves nothing but rows.
--- p_conversation: which, or NULL for any that nobody is at; p_batch: messages at most. Returns whether more of it is left.
-CREATE FUNCTION {schema}.sweep_v1(p_conversation uuid, p_batch bigint) RETURNS boolean
+-- Take away some of what the delete of a large conversation has left: messages that nobody sees any more and what was retrieved
+-- for them, those with the greatest seqs first, so that none of what went before is walked through again. Each call is a
+-- transaction of its own, so that nobody waits for long, and one that never comes leaves nothing but rows.
+-- p_conversation: which, or NULL for any that nobody is at; p_batch: rows at most, of messages and of documents each.
+-- Returns how many contexts were taken away, and whether more of it is left.
+CREATE FUNCTION {schema}.sweep_v1(p_conversation uuid, p_batch bigint) RETURNS TABLE (contexts bigint, more boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c {schema}.conversations;
+    stays record; -- the first context that does
+    others bigint;
     lowest bigint;
 BEGIN
+    contexts := 0;
+    more := false;
     IF p_conversation IS NULL THEN
         SELECT * INTO c FROM {schema}.conversations AS o WHERE o.left_over > 0
         ORDER BY o.conversation_id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
@@ -590,23 +594,62 @@ BEGIN
         WHERE o.conversation_id = p_conversation AND o.left_over > 0 FOR NO KEY UPDATE;
     END IF;
     IF NOT FOUND THEN
-        RETURN false;
+        RETURN NEXT;
+        RETURN;
     END IF;
     PERFORM {schema}.begin_change_v1(c.conversation_id);
     SELECT m.seq INTO lowest FROM {schema}.messages AS m
     WHERE m.conversation_id = c.conversation_id AND m.seq <= c.left_over
-    ORDER BY m.conversation_id DESC, m.seq DESC OFFSET p_batch - 1 LIMIT 1;
-    lowest := coalesce(lowest, 1) - 1;
+    ORDER BY m.conversation_id DESC, m.seq DESC OFFSET p_batch LIMIT 1;
+    SELECT x.seq, x.position INTO stays FROM {schema}.message_documents AS x
+    WHERE x.conversation_id = c.conversation_id AND x.seq <= c.left_over
+    ORDER BY x.conversation_id DESC, x.seq DESC, x.position DESC OFFSET p_batch LIMIT 1;
+    lowest := greatest(lowest, stays.seq, 0); -- a message goes with the last of its documents
     DELETE FROM {schema}.message_documents AS x
     WHERE x.conversation_id = c.conversation_id AND x.seq > lowest AND x.seq <= c.left_over;
+    GET DIAGNOSTICS contexts = ROW_COUNT;
+    IF lowest = stays.seq THEN
+        DELETE FROM {schema}.message_documents AS x
+        WHERE x.conversation_id = c.conversation_id AND x.seq = lowest AND x.position > stays.position;
+        GET DIAGNOSTICS others = ROW_COUNT;
+        contexts := contexts + others;
+    END IF;
     DELETE FROM {schema}.messages AS m
     WHERE m.conversation_id = c.conversation_id AND m.seq > lowest AND m.seq <= c.left_over;
-    IF lowest = 0 AND c.user_id = '' THEN
+    more := lowest > 0;
+    IF NOT more AND c.user_id = '' THEN
         DELETE FROM {schema}.conversations AS o WHERE o.conversation_id = c.conversation_id;
     ELSE
         UPDATE {schema}.conversations AS o SET left_over = lowest WHERE o.conversation_id = c.conversation_id;
     END IF;
-    RETURN lowest > 0;
+    RETURN NEXT;
+END $$;
+
+-- Take away what was retrieved for messages that are about to go, p_batch rows at most. Returns whether there is more of it: then the
+-- caller leaves everything else as it is and is called again, so that no transaction takes long.
+CREATE FUNCTION {schema}.shed_v1(p_conversation uuid, p_user text, p_seqs bigint[], p_batch bigint) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    gone bigint;
+BEGIN
+    DELETE FROM {schema}.message_documents AS x WHERE x.ctid = ANY (ARRAY(
+        SELECT o.ctid FROM {schema}.message_documents AS o
+        WHERE o.conversation_id = p_conversation AND o.seq = ANY (p_seqs)
+          AND (SELECT c.user_id = p_user FROM {schema}.conversations AS c WHERE c.conversation_id = p_conversation) LIMIT p_batch));
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    RETURN gone = p_batch AND EXISTS (
+        SELECT FROM {schema}.message_documents AS x WHERE x.conversation_id = p_conversation AND x.seq = ANY (p_seqs));
+END $$;
+
+-- Whether a conversation is too large to be taken away in one transaction: by its messages, or by what was retrieved for them.
+CREATE FUNCTION {schema}.large_v1(p_conversation uuid, p_user text, p_messages bigint, p_batch bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN p_messages > p_batch OR (
+        SELECT true FROM {schema}.message_documents AS x
+        WHERE x.conversation_id = p_conversation
+          AND (SELECT c.user_id = p_user FROM {schema}.conversations AS c WHERE c.conversation_id = p_conversation)
+        ORDER BY x.conversation_id, x.seq, x.position OFFSET p_batch LIMIT 1) IS NOT NULL;
 END $$;
 
 -- Take away documents of one user that messages have let go of, where no other message has them. Whoever refers to one of them at
@@ -651,7 +694,7 @@ END $$;
 
 -- Delete a conversation's messages and keep the conversation, which goes on counting: the row lock first, so that no append
 -- slips between.
--- p_own names the caches that are told by whoever calls; more messages than p_batch are left to sweep_v1, and seen by nobody.
+-- p_own names the caches that are told by whoever calls; more messages, or contexts, than p_batch are left to sweep_v1, and seen by nobody.
 -- Returns the stamp, and whether something is left, of this conversation or of any; no row when there is none, or it is
 -- somebody else's.
 CREATE FUNCTION {schema}.clear_v1(p_conversation uuid, p_user text, p_own text[], p_batch bigint)
@@ -660,25 +703,26 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     c {schema}.conversations;
+    large boolean;
 BEGIN
-    PERFORM {schema}.begin_change_v1(p_conversation);
-    UPDATE {schema}.conversations AS now_
-    SET stamp = gen_random_uuid(), version = now_.version + 1, gaps = now_.last_seq, cleared = now_.last_seq,
-        last_human_seq = 0, updated_at = now(),
-        left_over = CASE WHEN now_.left_over > 0 OR now_.last_seq - now_.gaps > p_batch THEN now_.last_seq ELSE 0 END,
-        title = CASE WHEN now_.title_source = 'user' THEN now_.title END, -- any other tells what is deleted
-        title_source = CASE WHEN now_.title_source = 'user' THEN 'user' ELSE 'none' END
-    WHERE now_.conversation_id = p_conversation AND now_.user_id = p_user
-    RETURNING * INTO c;
+    SELECT * INTO c FROM {schema}.hold_v1(p_conversation, p_user);
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    IF c.left_over = 0 THEN
+    large := c.left_over > 0 OR {schema}.large_v1(p_conversation, p_user, c.last_seq - c.gaps, p_batch);
+    UPDATE {schema}.conversations AS now_
+    SET stamp = gen_random_uuid(), version = now_.version + 1, gaps = now_.last_seq, cleared = now_.last_seq,
+        last_human_seq = 0, updated_at = now(),
+        left_over = CASE WHEN large THEN now_.last_seq ELSE 0 END,
+        title = CASE WHEN now_.title_source = 'user' THEN now_.title END, -- any other tells what is deleted
+        title_source = CASE WHEN now_.title_source = 'user' THEN 'user' ELSE 'none' END
+    WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
+    IF NOT large THEN
         DELETE FROM {schema}.message_documents AS x WHERE x.conversation_id = p_conversation;
         DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation;
     END IF;
     PERFORM {schema}.mark_others_v1(p_conversation, p_own);
-    RETURN QUERY SELECT c.stamp::text, c.left_over > 0, {schema}.left_behind_v1(p_user);
+    RETURN QUERY SELECT c.stamp::text, large, {schema}.left_behind_v1(p_user);
 END $$;
 
 -- Delete a conversation with its messages and contexts. p_own and p_batch as for clear_v1: a large one becomes nobody's at once,
@@ -697,7 +741,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    large := c.left_over > 0 OR c.last_seq - c.gaps > p_batch;
+    large := c.left_over > 0 OR {schema}.large_v1(p_conversation, p_user, c.last_seq - c.gaps, p_batch);
     IF large THEN
         UPDATE {schema}.conversations AS now_ SET
             user_id = '', external_id = NULL, dept_id = NULL, title = NULL, title_source = 'none', archived = false,
@@ -760,9 +804,11 @@ END $$;
 -- Delete the newest message, if it still is the one of that id; the row lock first, so that no append slips between. p_own as
 -- for clear_v1. p_stamp is the conversation's afterwards, and p_first what it was to be at the first attempt of this call: so
 -- one that is sent again finds that it was done. Returns '' when another message came, so that this one is still there; no row
--- when it is gone already, by whose doing nobody can tell, or the conversation is not there or somebody else's.
-CREATE FUNCTION {schema}.pop_v1(p_conversation uuid, p_user text, p_id uuid, p_first uuid, p_stamp uuid, p_own text[])
-RETURNS TABLE (stamp text, left_anywhere boolean)
+-- when it is gone already, by whose doing nobody can tell, or the conversation is not there or somebody else's. more: p_batch of the
+-- documents it leaned on were taken away and nothing else yet, so call it again.
+CREATE FUNCTION {schema}.pop_v1(
+    p_conversation uuid, p_user text, p_id uuid, p_first uuid, p_stamp uuid, p_own text[], p_batch bigint
+) RETURNS TABLE (stamp text, left_anywhere boolean, more boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -772,20 +818,23 @@ DECLARE
 BEGIN
     SELECT * INTO c FROM {schema}.hold_v1(p_conversation, p_user);
     titled_by := {schema}.titled_by_v1(p_conversation, p_user, c.cleared, c.title, c.title_source);
-    DELETE FROM {schema}.messages AS m
-    WHERE m.conversation_id = c.conversation_id AND m.id = p_id
-      AND m.seq = (SELECT n.seq FROM {schema}.messages AS n
-                   WHERE n.conversation_id = c.conversation_id AND n.seq > c.cleared
-                   ORDER BY n.conversation_id DESC, n.seq DESC LIMIT 1)
-    RETURNING m.seq INTO place;
+    SELECT newest.seq INTO place FROM (
+        SELECT n.seq, n.id FROM {schema}.messages AS n
+        WHERE n.conversation_id = c.conversation_id AND n.seq > c.cleared
+        ORDER BY n.conversation_id DESC, n.seq DESC LIMIT 1) AS newest
+    WHERE newest.id = p_id;
     IF NOT FOUND THEN
         RETURN QUERY SELECT CASE WHEN c.stamp = p_first THEN p_first::text ELSE '' END,
-            c.stamp = p_first AND {schema}.left_behind_v1(p_user)
+            c.stamp = p_first AND {schema}.left_behind_v1(p_user), false
         WHERE c.stamp = p_first OR EXISTS (
             SELECT 1 FROM {schema}.messages AS m WHERE m.conversation_id = c.conversation_id AND m.id = p_id AND m.seq > c.cleared);
         RETURN;
     END IF;
-    DELETE FROM {schema}.message_documents AS x WHERE x.conversation_id = p_conversation AND x.seq = place;
+    IF {schema}.shed_v1(p_conversation, p_user, ARRAY[place], p_batch) THEN
+        RETURN QUERY SELECT c.stamp::text, true, true;
+        RETURN;
+    END IF;
+    DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = place;
     UPDATE {schema}.conversations AS now_ SET
         stamp = p_stamp, version = c.version + 1, gaps = c.gaps + 1, updated_at = now(),
         title = CASE WHEN place <@ titled_by THEN NULL ELSE c.title END, -- it quotes what is deleted
@@ -794,7 +843,7 @@ BEGIN
                               ELSE {schema}.newest_human_v1(p_conversation, p_user, c.cleared) END
     WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
     PERFORM {schema}.mark_others_v1(p_conversation, p_own);
-    RETURN QUERY SELECT c.stamp::text, {schema}.left_behind_v1(p_user);
+    RETURN QUERY SELECT c.stamp::text, {schema}.left_behind_v1(p_user), false;
 END $$;
 
 -- Put other words in the place of stored ones, or take the newest away: what a guardrail does to a turn that is going on. Each
@@ -802,23 +851,32 @@ END $$;
 -- is touched. Those of p_gone at the conversation's end are deleted; one that others have been stored after keeps its place
 -- and the words given, and loses the documents it leaned on and what is known of it but figures. What a message's row knows
 -- besides its words (what the library notes of it, such as its model) stays where others are put in their place. p_title
--- takes the place of an automatic title that says p_old_title, or of a model's that was made of one of them. Returns no row when the conversation is not there or somebody
--- else's.
+-- takes the place of an automatic title that says p_old_title, or of a model's that was made of one of them. Returns no row when the
+-- conversation is not there or somebody else's. more as for pop_v1.
 CREATE FUNCTION {schema}.revise_v1(
     p_conversation uuid, p_user text, p_seqs bigint[], p_old_contents text[], p_old_bodies text[],
-    p_contents text[], p_bodies text[], p_facts jsonb[], p_gone bigint[], p_old_title text, p_title text, p_own text[]
-) RETURNS TABLE (stamp text, left_anywhere boolean)
+    p_contents text[], p_bodies text[], p_facts jsonb[], p_gone bigint[], p_old_title text, p_title text, p_own text[], p_batch bigint
+) RETURNS TABLE (stamp text, left_anywhere boolean, more boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     c {schema}.conversations;
     revised bigint[];
+    gone bigint[];
     newest bigint; -- what stays
     removed bigint;
     retitled boolean;
 BEGIN
     SELECT * INTO c FROM {schema}.hold_v1(p_conversation, p_user);
     IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    gone := ARRAY(
+        SELECT m.seq FROM unnest(p_seqs, p_old_contents, p_old_bodies) AS r (seq, content, body)
+        JOIN {schema}.messages AS m ON m.seq = r.seq AND m.content = r.content AND m.body = r.body
+        WHERE m.conversation_id = p_conversation AND m.seq = ANY (p_seqs) AND r.seq > c.cleared AND r.seq = ANY (p_gone));
+    IF {schema}.shed_v1(p_conversation, p_user, gone, p_batch) THEN
+        RETURN QUERY SELECT c.stamp::text, true, true;
         RETURN;
     END IF;
     WITH changed AS (
@@ -837,12 +895,8 @@ BEGIN
         newest := coalesce((
             SELECT kept.seq FROM {schema}.messages AS kept
             WHERE kept.conversation_id = p_conversation AND kept.seq > c.cleared
-              AND NOT (kept.seq = ANY (p_gone) AND kept.seq = ANY (revised))
+              AND kept.seq <> ALL (gone)
             ORDER BY kept.conversation_id DESC, kept.seq DESC LIMIT 1), c.cleared);
-        DELETE FROM {schema}.message_documents AS x
-        WHERE x.conversation_id = p_conversation AND x.seq > newest;
-        DELETE FROM {schema}.message_documents AS x -- one list: of two, a PostgreSQL before 17 walks through all in between
-        WHERE x.conversation_id = p_conversation AND x.seq = ANY (ARRAY(SELECT unnest(p_gone) INTERSECT SELECT unnest(revised)));
         DELETE FROM {schema}.messages AS m
         WHERE m.conversation_id = p_conversation AND m.seq > newest;
         GET DIAGNOSTICS removed = ROW_COUNT;
@@ -854,17 +908,19 @@ BEGIN
         WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
         PERFORM {schema}.mark_others_v1(p_conversation, p_own);
     END IF;
-    RETURN QUERY SELECT c.stamp::text, {schema}.left_behind_v1(p_user);
+    RETURN QUERY SELECT c.stamp::text, {schema}.left_behind_v1(p_user), false;
 END $$;
 
 -- Delete messages of a conversation: those of p_seqs and of p_ids, and of those with a seq above p_after, up to p_upto, the
 -- newest p_most (none, where p_after is NULL). The row lock first; the conversation stays, and goes on counting. An automatic
 -- title that was made of one of them goes too. Those that are not there (any more) are passed over, so that doing it twice
 -- changes nothing. p_own as for clear_v1.
--- Returns the stamp and how many messages were deleted; no row when there is no conversation, or it is somebody else's.
+-- Returns the stamp and how many messages were deleted; no row when there is no conversation, or it is somebody else's. more as for
+-- pop_v1.
 CREATE FUNCTION {schema}.remove_v1(
-    p_conversation uuid, p_user text, p_seqs bigint[], p_ids uuid[], p_after bigint, p_upto bigint, p_most integer, p_own text[]
-) RETURNS TABLE (stamp text, removed bigint, left_anywhere boolean)
+    p_conversation uuid, p_user text, p_seqs bigint[], p_ids uuid[], p_after bigint, p_upto bigint, p_most integer, p_own text[],
+    p_batch bigint
+) RETURNS TABLE (stamp text, removed bigint, left_anywhere boolean, more boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -884,7 +940,10 @@ BEGIN
                  ORDER BY m.conversation_id DESC, m.seq DESC LIMIT p_most);
     doomed := ARRAY(SELECT d.seq FROM unnest(doomed) AS d (seq) WHERE d.seq > c.cleared);
     untitled := coalesce({schema}.titled_by_v1(p_conversation, p_user, c.cleared, c.title, c.title_source) @> ANY (doomed), false);
-    DELETE FROM {schema}.message_documents AS x WHERE x.conversation_id = p_conversation AND x.seq = ANY (doomed);
+    IF {schema}.shed_v1(p_conversation, p_user, doomed, p_batch) THEN
+        RETURN QUERY SELECT c.stamp::text, 0::bigint, true, true;
+        RETURN;
+    END IF;
     DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (doomed);
     GET DIAGNOSTICS number = ROW_COUNT;
     IF number > 0 THEN
@@ -897,17 +956,19 @@ BEGIN
         WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
     END IF;
     PERFORM {schema}.mark_others_v1(p_conversation, p_own);
-    RETURN QUERY SELECT c.stamp::text, number, {schema}.left_behind_v1(p_user);
+    RETURN QUERY SELECT c.stamp::text, number, {schema}.left_behind_v1(p_user), false;
 END $$;
 
 -- Put another message in the place of the one with row id p_id, with all that is known of it; id and seq stay, and its time
 -- where p_created is NULL. p_title takes the place of an automatic title that was made of what was there. p_contexts and p_own
 -- as for append_v1.
--- Returns the stamp and whether the message is there; no row when there is no conversation, or it is somebody else's.
+-- Returns the stamp and whether the message is there; no row when there is no conversation, or it is somebody else's. more as for
+-- pop_v1.
 CREATE FUNCTION {schema}.replace_v1(
     p_conversation uuid, p_user text, p_id uuid, p_role text, p_content text, p_body text, p_tokens integer,
-    p_latency integer, p_created timestamptz, p_metadata jsonb, p_facts jsonb, p_contexts jsonb, p_title text, p_own text[]
-) RETURNS TABLE (stamp text, there boolean, left_anywhere boolean)
+    p_latency integer, p_created timestamptz, p_metadata jsonb, p_facts jsonb, p_contexts jsonb, p_title text, p_own text[],
+    p_batch bigint
+) RETURNS TABLE (stamp text, there boolean, left_anywhere boolean, more boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -922,7 +983,11 @@ BEGIN
     SELECT * INTO old FROM {schema}.messages AS m
     WHERE m.conversation_id = p_conversation AND m.id = p_id AND m.seq > c.cleared;
     IF NOT FOUND THEN
-        RETURN QUERY SELECT c.stamp::text, false, false;
+        RETURN QUERY SELECT c.stamp::text, false, false, false;
+        RETURN;
+    END IF;
+    IF {schema}.shed_v1(p_conversation, p_user, ARRAY[old.seq], p_batch) THEN
+        RETURN QUERY SELECT c.stamp::text, true, true, true;
         RETURN;
     END IF;
     retitled := coalesce(old.seq <@ {schema}.titled_by_v1(p_conversation, p_user, c.cleared, c.title, c.title_source), false);
@@ -930,7 +995,6 @@ BEGIN
         role = p_role, content = p_content, body = p_body, tokens_used = p_tokens, latency_ms = p_latency,
         created_at = coalesce(p_created, old.created_at), metadata = p_metadata, facts = p_facts
     WHERE m.conversation_id = p_conversation AND m.seq = old.seq;
-    DELETE FROM {schema}.message_documents AS x WHERE x.conversation_id = p_conversation AND x.seq = old.seq;
     IF p_contexts IS NOT NULL THEN
         PERFORM {schema}.retrieved_v1(p_conversation, p_user, ARRAY[old.seq], p_contexts);
     END IF;
@@ -941,7 +1005,7 @@ BEGIN
         title_source = CASE WHEN NOT retitled THEN c.title_source WHEN p_title IS NULL THEN 'none' ELSE 'auto' END
     WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
     PERFORM {schema}.mark_others_v1(p_conversation, p_own);
-    RETURN QUERY SELECT c.stamp::text, true, {schema}.left_behind_v1(p_user);
+    RETURN QUERY SELECT c.stamp::text, true, {schema}.left_behind_v1(p_user), false;
 END $$;
 
 -- Lay p_metadata over what the caller noted of a message, and take the names in p_removed out of it. No window holds that, so
@@ -969,7 +1033,8 @@ BEGIN
 END $$;
 
 -- Delete a conversation as delete_v1 does, and count what was in it. One that was spoken in at p_before or later stays (NULL:
--- none does). Returns what delete_v1 does, and the numbers of messages and contexts; no row when there is none to delete.
+-- none does). Returns what delete_v1 does, and the numbers of messages and of contexts, of these only such as are not left to sweep_v1;
+-- no row when there is none to delete.
 CREATE FUNCTION {schema}.erase_v1(p_conversation uuid, p_user text, p_before timestamptz, p_own text[], p_batch bigint)
 RETURNS TABLE (stamp text, left_here boolean, left_anywhere boolean, messages bigint, contexts bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -984,9 +1049,9 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    documents := (SELECT count(*) FROM {schema}.message_documents AS x
-                  WHERE x.conversation_id = p_conversation AND x.seq > c.cleared);
-    RETURN QUERY SELECT d.stamp, d.left_here, d.left_anywhere, c.last_seq - c.gaps, documents
+    SELECT count(*) INTO documents FROM (
+        SELECT FROM {schema}.message_documents AS x WHERE x.conversation_id = p_conversation LIMIT p_batch) AS few;
+    RETURN QUERY SELECT d.stamp, d.left_here, d.left_anywhere, c.last_seq - c.gaps, CASE WHEN d.left_here THEN 0 ELSE documents END
     FROM {schema}.delete_v1(p_conversation, p_user, p_own, p_batch) AS d;
 END $$;
 
