@@ -10,7 +10,8 @@ import psycopg
 
 from convmemory.errors import ConfigurationError, InvalidArgument
 from convmemory.ids import ConversationKey, conversation_key, message_key
-from convmemory.storage.postgres_rows import array, read_cursor
+from convmemory.storage.conversation_lists import read_cursor
+from convmemory.storage.postgres_rows import array
 from convmemory.storage.redis_keys import Keys
 from convmemory.storage.redis_sessions import session_of
 from convmemory.storage.redis_urls import redis_place
@@ -78,7 +79,7 @@ def _said_of(url: str) -> str:
 def from_outside(data: bytes) -> None:
     """Cursors that come back from a browser; what somebody wrote into Redis; texts on their way into an array."""
     with suppress(InvalidArgument):
-        read_cursor(data.decode("utf-8", "replace"))
+        read_cursor(data.decode("utf-8", "replace"), "updated")
     parts = data.split(b"\xff")
     with suppress(ValueError, IndexError):
         parse_reply(parts)

@@ -298,6 +298,8 @@ def test_the_statements_and_functions_are_found():
             "search_v1",
             "index_v1",
             "left_behind_v1",
+            "large_v1",
+            "shed_v1",
             "retrieved_v1",
         ),
         *("annotate_v1", "erase_v1", "remove_v1", "replace_v1"),

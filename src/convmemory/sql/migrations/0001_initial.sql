@@ -11,7 +11,8 @@ CREATE TABLE {schema}.installation (
 );
 INSERT INTO {schema}.installation DEFAULT VALUES;
 
--- What every append changes stands side by side: an update logs what lies between the first byte that changed and the last.
+-- What every append changes stands side by side, from updated_at to last_seq: an update logs what lies between the first byte that changed
+-- and the last, and of a number that grows a little the last bytes stay.
 CREATE TABLE {schema}.conversations (
     conversation_id uuid PRIMARY KEY,
     user_id         text NOT NULL,                          -- '' once it is deleted and its messages wait to be taken away
@@ -23,14 +24,14 @@ CREATE TABLE {schema}.conversations (
     pinned          boolean NOT NULL DEFAULT false,         -- to stand in front of the others
     created_at      timestamptz NOT NULL DEFAULT now(),
     left_over       bigint NOT NULL DEFAULT 0,              -- messages up to here, which nobody sees, wait to be taken away (sweep_v1)
+    gaps            bigint NOT NULL DEFAULT 0,              -- how many seqs up to last_seq no message has any more
+    cleared         bigint NOT NULL DEFAULT 0,              -- nobody sees a message up to this seq any more
+    updated_minute  timestamp NOT NULL GENERATED ALWAYS AS (date_trunc('minute', updated_at AT TIME ZONE 'UTC')) STORED,
+    updated_at      timestamptz NOT NULL DEFAULT now(),
     stamp           uuid NOT NULL DEFAULT gen_random_uuid(), -- another one with every change: what windows are compared by
     version         bigint NOT NULL DEFAULT 0,              -- grows with every change, for people and programs
-    last_seq        bigint NOT NULL DEFAULT 0,              -- the newest seq that was given: none is given twice
-    gaps            bigint NOT NULL DEFAULT 0,              -- how many seqs up to that one no message has any more
     last_human_seq  bigint NOT NULL DEFAULT 0,              -- position of the newest human message: where its turn starts
-    cleared         bigint NOT NULL DEFAULT 0,              -- nobody sees a message up to this seq any more
-    updated_at      timestamptz NOT NULL DEFAULT now(),
-    updated_minute  timestamp NOT NULL GENERATED ALWAYS AS (date_trunc('minute', updated_at AT TIME ZONE 'UTC')) STORED,
+    last_seq        bigint NOT NULL DEFAULT 0,              -- the newest seq that was given: none is given twice
     metadata        jsonb NOT NULL DEFAULT '{{}}'
 ) WITH (fillfactor = 50); -- most updates change no indexed column, and find room on their own page
 
@@ -41,9 +42,10 @@ CREATE INDEX conversations_by_user ON {schema}.conversations (user_id, updated_m
 -- serves sweep_v1
 CREATE INDEX conversations_left_over ON {schema}.conversations (conversation_id) WHERE left_over > 0;
 
--- What is of one length stands first: between texts it would be padded.
+-- What is of one length stands first: between texts it would be padded. No foreign key to conversations: it would look the conversation up,
+-- and lock it, for each message, which append_v1 has done already. A trigger takes the messages of a deleted conversation along.
 CREATE TABLE {schema}.messages (
-    conversation_id uuid NOT NULL REFERENCES {schema}.conversations ON DELETE CASCADE,
+    conversation_id uuid NOT NULL,
     seq             bigint NOT NULL,                        -- ever growing from 1, given under the conversation's row lock
     id              uuid NOT NULL,                          -- made by the client before the first attempt
     created_at      timestamptz NOT NULL DEFAULT now(),
@@ -295,6 +297,23 @@ END $$;
 CREATE TRIGGER moved_by_hand AFTER UPDATE OF user_id ON {schema}.conversations
 FOR EACH ROW WHEN (OLD.user_id <> NEW.user_id AND OLD.user_id <> '' AND NEW.user_id <> '') EXECUTE FUNCTION {schema}.moved_by_hand();
 
+-- What hangs on a conversation goes with it, as by a foreign key: whoever may delete the one need not be allowed the other.
+CREATE FUNCTION {schema}.taken_along() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        DELETE FROM {schema}.messages AS m WHERE m.conversation_id = ANY (ARRAY(SELECT g.conversation_id FROM gone AS g));
+    ELSIF EXISTS (SELECT FROM {schema}.messages) THEN
+        TRUNCATE {schema}.messages;
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER taken_along AFTER DELETE ON {schema}.conversations
+REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION {schema}.taken_along();
+CREATE TRIGGER taken_along_at_once AFTER TRUNCATE ON {schema}.conversations
+FOR EACH STATEMENT EXECUTE FUNCTION {schema}.taken_along();
+
 -- A table that is emptied at one stroke does not say what was in it: no cache is known any more.
 CREATE FUNCTION {schema}.emptied_by_hand() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
@@ -384,8 +403,8 @@ END $$;
 -- place of the batch's newest human message, from 1, or 0; p_own names the caches that are told by whoever calls, so that all
 -- others are marked. p_make says whether a conversation that is not there is made: one that has a name is made under its name
 -- alone, and a turn that began in one does not bring it back. Returns no row when the conversation is somebody else's, or was
--- not made. stamp is the conversation's now, before what it was, NULL where the batch made the conversation or brought nothing
--- new: then no window can be extended. seqs is NULL when every message was new and therefore stands at last_seq - stored + 1
+-- not made. stamp is the conversation's now, before what it was, NULL where the batch made the conversation, brought nothing new, or
+-- waited for another change: then no window can be extended. seqs is NULL when every message was new and therefore stands at last_seq - stored + 1
 -- .. last_seq.
 -- "Is it there already" is asked for one id at a time, and as a scalar subquery, because that can only be answered row by row
 -- from messages_by_id, however long the conversation is, and needs no other plan for another array.
@@ -408,10 +427,10 @@ CREATE FUNCTION {schema}.append_v1(
 #variable_conflict use_column
 DECLARE
     c {schema}.conversations;
-    one uuid;
-    known boolean := false;
-    given uuid[] := p_ids;
+    messages CONSTANT integer := pg_catalog.cardinality(p_ids);
+    found_version bigint; -- the conversation's as this statement began, before it waited for anybody
     made boolean := false;
+    given uuid[] := p_ids;
     gone bigint[];
     oldest timestamptz := pg_catalog.now(); -- of the batch: a conversation is as old as its messages
     newest timestamptz := pg_catalog.now();
@@ -420,13 +439,80 @@ BEGIN
     IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM {schema}.refuse_isolation_v1();
     END IF;
+    IF p_search IS NOT NULL THEN
+        words := {schema}.words_of_v1(p_user, p_search);
+    END IF;
+    IF p_created IS NOT NULL THEN
+        SELECT least(oldest, pg_catalog.min(m.created)), least(newest, pg_catalog.max(coalesce(m.created, newest))) INTO oldest, newest
+        FROM unnest(p_created) AS m (created);
+    END IF;
+
     FOR attempt IN 1..100 LOOP -- a row that stays out of sight is hidden by a row-level security policy
+        -- What nearly every batch is: new messages of a conversation that is there. One statement takes their places, locks the row until
+        -- they are stored, and marks; it also brings the row as it was when it began.
+        WITH taken AS (
+            UPDATE {schema}.conversations AS now_ SET
+                stamp = pg_catalog.gen_random_uuid(), version = now_.version + 1, last_seq = now_.last_seq + messages,
+                last_human_seq = CASE WHEN p_human > 0 THEN now_.last_seq + p_human ELSE now_.last_human_seq END,
+                created_at = least(now_.created_at, oldest),
+                updated_at = CASE WHEN now_.last_seq = now_.gaps THEN newest ELSE greatest(now_.updated_at, newest) END,
+                title = CASE WHEN now_.title_source = 'none' THEN coalesce(p_title, now_.title) ELSE now_.title END,
+                title_source = CASE WHEN now_.title_source = 'none' AND p_title IS NOT NULL THEN 'auto' ELSE now_.title_source END
+            WHERE now_.conversation_id = p_conversation AND (now_.user_id = p_user) IS TRUE -- so written, no index by user is tempting
+              AND now_.left_over = 0 AND messages > 0
+              AND (SELECT true FROM (SELECT pg_catalog.generate_series(1, pg_catalog.cardinality(p_known)) AS n) AS k
+                   WHERE (SELECT true FROM {schema}.messages AS old
+                          WHERE old.conversation_id = p_conversation AND old.id = p_known[k.n]) LIMIT 1) IS NULL
+            RETURNING now_.stamp, now_.version, now_.last_seq, now_.last_human_seq
+        ), marked AS (
+            INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
+            SELECT k.name, p_conversation, k.registered_by FROM taken CROSS JOIN {schema}.caches AS k WHERE k.name <> ALL (p_own)
+            ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id
+        )
+        SELECT t.stamp, was.stamp, t.version, t.last_seq, t.last_human_seq, was.version
+        INTO stamp, before, version, last_seq, last_human_seq, found_version
+        FROM taken AS t LEFT JOIN LATERAL (
+            SELECT o.stamp, o.version FROM {schema}.conversations AS o WHERE o.conversation_id = p_conversation OFFSET 0) AS was ON true;
+        EXIT WHEN FOUND;
         SELECT * INTO c FROM {schema}.conversations WHERE conversation_id = p_conversation FOR NO KEY UPDATE;
         EXIT WHEN FOUND OR NOT p_make;
         INSERT INTO {schema}.conversations (conversation_id, user_id, external_id, dept_id)
         VALUES (p_conversation, p_user, p_external, p_dept) ON CONFLICT DO NOTHING;
         made := FOUND;
     END LOOP;
+
+    IF version IS NOT NULL THEN
+        IF made THEN
+            before := NULL;
+        ELSIF version <> found_version + 1 THEN -- it waited for somebody, who may have stored the same
+            before := NULL;
+            IF (SELECT true FROM (SELECT pg_catalog.generate_series(1, pg_catalog.cardinality(p_known)) AS n) AS k
+                WHERE (SELECT true FROM {schema}.messages AS old
+                       WHERE old.conversation_id = p_conversation AND old.id = p_known[k.n]) LIMIT 1) THEN
+                UPDATE {schema}.conversations AS now_ SET
+                    version = now_.version - 1, last_seq = now_.last_seq - messages,
+                    last_human_seq = {schema}.newest_human_v1(p_conversation, p_user, now_.cleared)
+                WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
+            END IF;
+        END IF;
+    END IF;
+    IF c.conversation_id IS NULL AND version IS NOT NULL THEN
+        INSERT INTO {schema}.messages
+            (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata, facts, words_of)
+        -- by their numbers: unnest would keep what it makes of each array in a store of its own, which is felt
+        SELECT p_conversation, last_seq - messages + m.n, p_ids[m.n], p_roles[m.n], p_contents[m.n], p_bodies[m.n],
+               p_tokens[m.n], p_latencies[m.n], coalesce(p_created[m.n], pg_catalog.now()), p_metadata[m.n], p_facts[m.n], words
+        FROM (SELECT pg_catalog.generate_series(1, messages) AS n) AS m;
+        stored := messages;
+        IF p_contexts IS NOT NULL THEN
+            PERFORM {schema}.retrieved_v1(p_conversation, p_user, ARRAY(
+                SELECT last_seq - messages + m.n FROM pg_catalog.generate_series(1, messages) AS m (n)), p_contexts);
+        END IF;
+        RETURN NEXT;
+        RETURN;
+    END IF;
+
+    -- Some of it may be there already, something is left over of a delete, or it is somebody else's.
     IF c.user_id = '' AND p_user <> '' AND p_make THEN -- deleted, and not all of it is taken away yet
         UPDATE {schema}.conversations AS now_ SET
             user_id = p_user, external_id = p_external, dept_id = p_dept, version = 0,
@@ -448,57 +534,36 @@ BEGIN
     stamp := c.stamp;
     version := c.version;
     last_human_seq := c.last_human_seq;
-    IF p_search IS NOT NULL THEN
-        words := {schema}.words_of_v1(p_user, p_search);
+    SELECT pg_catalog.array_agg(CASE WHEN (
+        SELECT coalesce(p_since, 0) = -1 OR (old.seq > coalesce(p_since, 0) AND old.role = m.role AND old.content = m.content
+               AND (old.body = m.body OR {schema}.says_the_same_v1(old.body, m.body)))
+        FROM {schema}.messages AS old WHERE old.conversation_id = p_conversation AND old.id = m.id
+    ) IS NOT FALSE THEN m.id ELSE (pg_catalog.left(pg_catalog.replace(m.id::text, '-', ''), 12) ||
+        pg_catalog.encode(pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to(
+        pg_catalog.concat_ws('/', m.id, p_since, m.role, m.content, m.body), 'UTF8')), 1, 10), 'hex'))::uuid END
+        ORDER BY m.n) INTO p_ids
+    FROM unnest(p_ids, p_roles, p_contents, p_bodies) WITH ORDINALITY AS m (id, role, content, body, n);
+    IF c.left_over > 0 THEN -- under those that were made just now as well
+        DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (ARRAY (
+            SELECT (SELECT old.seq FROM {schema}.messages AS old
+                    WHERE old.conversation_id = p_conversation AND old.id = i.id AND old.seq <= c.cleared)
+            FROM unnest(p_ids) AS i (id)));
     END IF;
-
-    FOREACH one IN ARRAY p_known LOOP
-        SELECT true INTO known FROM {schema}.messages WHERE conversation_id = p_conversation AND id = one;
-        EXIT WHEN known;
-    END LOOP;
-    IF known THEN
-        SELECT pg_catalog.array_agg(CASE WHEN (
-            SELECT coalesce(p_since, 0) = -1 OR (old.seq > coalesce(p_since, 0) AND old.role = m.role AND old.content = m.content
-                   AND (old.body = m.body OR {schema}.says_the_same_v1(old.body, m.body)))
-            FROM {schema}.messages AS old WHERE old.conversation_id = p_conversation AND old.id = m.id
-        ) IS NOT FALSE THEN m.id ELSE (pg_catalog.left(pg_catalog.replace(m.id::text, '-', ''), 12) ||
-            pg_catalog.encode(pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to(
-            pg_catalog.concat_ws('/', m.id, p_since, m.role, m.content, m.body), 'UTF8')), 1, 10), 'hex'))::uuid END
-            ORDER BY m.n) INTO p_ids
-        FROM unnest(p_ids, p_roles, p_contents, p_bodies) WITH ORDINALITY AS m (id, role, content, body, n);
-        IF c.left_over > 0 THEN -- under those that were made just now as well
-            DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (ARRAY (
-                SELECT (SELECT old.seq FROM {schema}.messages AS old
-                        WHERE old.conversation_id = p_conversation AND old.id = i.id AND old.seq <= c.cleared)
-                FROM unnest(p_ids) AS i (id)));
-        END IF;
-        INSERT INTO {schema}.messages
-            (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata, facts, words_of)
-        SELECT p_conversation, c.last_seq + pg_catalog.row_number() OVER (ORDER BY m.n), m.id, m.role, m.content, m.body,
-               m.tokens, m.latency, coalesce(m.created, pg_catalog.now()), m.metadata, m.facts, words
-        FROM unnest(p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created, p_metadata, p_facts)
-             WITH ORDINALITY AS m (id, role, content, body, tokens, latency, created, metadata, facts, n)
-        WHERE (SELECT true FROM {schema}.messages AS old
-               WHERE old.conversation_id = p_conversation AND old.id = m.id) IS NULL;
-        GET DIAGNOSTICS stored = ROW_COUNT;
-        SELECT coalesce(pg_catalog.max(m.seq), c.last_human_seq) INTO last_human_seq FROM {schema}.messages AS m
-        WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq AND m.role = 'human';
-        SELECT pg_catalog.array_agg(CASE WHEN i.id = i.given THEN 1 ELSE -1 END * (
-            SELECT m.seq FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.id = i.id
-        ) ORDER BY i.n) INTO seqs
-        FROM unnest(p_ids, given) WITH ORDINALITY AS i (id, given, n);
-    ELSE
-        INSERT INTO {schema}.messages
-            (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata, facts, words_of)
-        -- by their numbers: unnest would keep what it makes of each array in a store of its own, which is felt
-        SELECT p_conversation, c.last_seq + m.n, p_ids[m.n], p_roles[m.n], p_contents[m.n], p_bodies[m.n],
-               p_tokens[m.n], p_latencies[m.n], coalesce(p_created[m.n], pg_catalog.now()), p_metadata[m.n], p_facts[m.n], words
-        FROM (SELECT pg_catalog.generate_series(1, pg_catalog.cardinality(p_ids)) AS n) AS m;
-        GET DIAGNOSTICS stored = ROW_COUNT;
-        IF p_human > 0 THEN
-            last_human_seq := c.last_seq + p_human;
-        END IF;
-    END IF;
+    INSERT INTO {schema}.messages
+        (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata, facts, words_of)
+    SELECT p_conversation, c.last_seq + pg_catalog.row_number() OVER (ORDER BY m.n), m.id, m.role, m.content, m.body,
+           m.tokens, m.latency, coalesce(m.created, pg_catalog.now()), m.metadata, m.facts, words
+    FROM unnest(p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created, p_metadata, p_facts)
+         WITH ORDINALITY AS m (id, role, content, body, tokens, latency, created, metadata, facts, n)
+    WHERE (SELECT true FROM {schema}.messages AS old
+           WHERE old.conversation_id = p_conversation AND old.id = m.id) IS NULL;
+    GET DIAGNOSTICS stored = ROW_COUNT;
+    SELECT coalesce(pg_catalog.max(m.seq), c.last_human_seq) INTO last_human_seq FROM {schema}.messages AS m
+    WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq AND m.role = 'human';
+    SELECT pg_catalog.array_agg(CASE WHEN i.id = i.given THEN 1 ELSE -1 END * (
+        SELECT m.seq FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.id = i.id
+    ) ORDER BY i.n) INTO seqs
+    FROM unnest(p_ids, given) WITH ORDINALITY AS i (id, given, n);
 
     IF p_contexts IS NOT NULL THEN
         PERFORM {schema}.retrieved_v1(p_conversation, p_user, (
@@ -509,10 +574,11 @@ BEGIN
     END IF;
 
     last_seq := c.last_seq + stored;
+    before := NULL;
     IF stored > 0 THEN
         IF p_created IS NOT NULL THEN
-            SELECT least(oldest, pg_catalog.min(m.created_at)), least(newest, pg_catalog.max(m.created_at)) INTO oldest, newest
-            FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq;
+            SELECT least(pg_catalog.now(), pg_catalog.min(m.created_at)), least(pg_catalog.now(), pg_catalog.max(m.created_at))
+            INTO oldest, newest FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq;
         END IF;
         version := c.version + 1;
         before := CASE WHEN made THEN NULL ELSE c.stamp END;
