@@ -270,7 +270,17 @@ CASES: dict[str, list[Case]] = {
     ],
     "owner": each(),
     "pop_message": [
-        Case(of(conversation, id=row(conversation, last), own=["a"], batch=100, new_stamp=NAMES, first_stamp=NAMES), 120)
+        Case(
+            of(
+                conversation,
+                id=row(conversation, last),
+                own=["a"],
+                batch=100,
+                new_stamp=NAMES,
+                first_stamp=NAMES,
+            ),
+            120,
+        )
         for conversation, last in ((LONG, MANY), (SHORT, 10), (HIS, 10))
     ],
     "read_all": [Case(of(LONG), MANY // 10), *(Case(of(short)) for short in (SHORT, HIS))],
