@@ -337,6 +337,24 @@ async def test_a_tab_that_shows_what_was_cut_off_is_told_what_to_do(make_chat):
     assert said[0::2] == ["one", "three"]
 
 
+@pytest.mark.parametrize(
+    ("protocol", "kinds"),
+    [
+        ("plain", {"application/json", "text/event-stream"}),
+        ("ai-sdk", {"text/event-stream"}),
+        ("ag-ui", {"text/event-stream"}),
+    ],
+)
+async def test_the_document_says_what_is_streamed(make_chat, protocol, kinds):
+    if protocol == "ag-ui":
+        pytest.importorskip("ag_ui", reason="not installed beside the package alone")
+    described = (await make_chat(Reader(), protocol=protocol)).app.openapi()["paths"]
+
+    assert set(described["/chat"]["post"]["responses"]["200"]["content"]) == kinds
+    resumed = described["/chat/{conversation_id}/stream"]["get"]["responses"]["200"]["content"]
+    assert set(resumed) == {"text/event-stream"}
+
+
 async def test_nobody_reaches_anybody_elses_chat(make_chat):
     gate = asyncio.Event()
     model = Reader(lines=[["one ", gate, "answer"]])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from convmemory._async.user_memory import AsyncUserMemory
 from convmemory.api.callers import CurrentUser, Memory, Served, caller
@@ -25,6 +25,12 @@ from convmemory.api.problems import ProblemRoute, Refused, responses
 from convmemory.arguments import Size
 from convmemory.errors import InvalidArgument
 
+_STREAM: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "the answer while it comes, as server-sent events in the words of the protocol",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
 ProtocolName = Literal["plain", "ai-sdk", "ag-ui"]
 _REFUSED: Final[dict[type[Exception], tuple[int, str, str]]] = {
     Busy: (409, "busy", "an answer is on its way in this conversation: wait for it, or stop it"),
@@ -145,10 +151,12 @@ def _add_chat(router: APIRouter, turns: Turns, protocol: Protocol, caller: Calla
         return Reply.of(run.result)
 
     chat.__annotations__["body"] = protocol.body  # each protocol's own
+    answers = isinstance(protocol, Plain)  # with JSON, where no stream is asked for
     router.post(
         "/chat",
-        response_model=Reply if isinstance(protocol, Plain) else None,
-        responses=responses(401, 404, 409, 413, 422, 429, 503),
+        response_model=Reply if answers else None,
+        response_class=JSONResponse if answers else StreamingResponse,
+        responses=responses(401, 404, 409, 413, 422, 429, 503) | _STREAM,
     )(chat)
 
 
@@ -167,7 +175,8 @@ def _add_runs(router: APIRouter, turns: Turns, protocol: Protocol, caller: Calla
     @router.get(
         "/chat/{conversation_id}/stream",
         response_model=None,
-        responses=responses(401, 404, 503) | {204: {"description": "no answer is on its way"}},
+        response_class=StreamingResponse,
+        responses=responses(401, 404, 503) | _STREAM | {204: {"description": "no answer is on its way"}},
     )
     async def resume_chat(conversation_id: str, mine: AsyncUserMemory = mine_of) -> Response:
         """The answer that is on its way, from its beginning."""
