@@ -186,7 +186,8 @@ class Draft(Value):
 class Message(Value):
     """A stored message with what PostgreSQL knows of it.
 
-    ``seq`` grows from 1 with every message, and is never given twice; ``role`` is LangChain's word (``human``, ``ai``, ``system``, ``tool``) and
+    ``seq`` grows from 1 with every message, and is never given twice; it is ``None`` while the message is ``pending``: accepted, and
+    not in PostgreSQL yet, which gives it (only where ``durability`` or ``journal`` allows that). ``role`` is LangChain's word (``human``, ``ai``, ``system``, ``tool``) and
     ``openai_role`` Chat Completions'; ``latency_ms`` is in milliseconds; ``content`` is the text, ``body`` the lossless
     encoding of everything else, from which ``message`` makes the LangChain message when asked for. ``metadata`` is the
     caller's, and ``facts`` what the library noted: ``model``, ``tool_calls`` by name, ``lossy`` and the like.
@@ -194,7 +195,8 @@ class Message(Value):
 
     id: UUID
     conversation_id: str
-    seq: int
+    seq: int | None
+    pending: bool = False
     role: str
     content: str
     tokens_used: int | None = None
@@ -204,6 +206,11 @@ class Message(Value):
     facts: Metadata = Field(default_factory=dict)
     contexts: tuple[RetrievedContext, ...] = ()
     body: str = Field(repr=False)
+
+    @property
+    def place(self) -> int:
+        """``seq`` as a number that places can be compared by: 0 while the message is pending."""
+        return self.seq or 0
 
     @property
     def message(self) -> BaseMessage:
@@ -267,8 +274,8 @@ class Appended(Value):
     messages: tuple[Message, ...]
 
     @property
-    def seqs(self) -> tuple[int, ...]:
-        """The position of each message given."""
+    def seqs(self) -> tuple[int | None, ...]:
+        """The position of each message given; ``None`` while it is pending."""
         return tuple(message.seq for message in self.messages)
 
 

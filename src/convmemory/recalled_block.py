@@ -54,7 +54,7 @@ def question_in(messages: Sequence[BaseMessage]) -> tuple[int, str]:
 
 
 def _lines(one: Recollection) -> list[str]:
-    around = sorted([one.message, *one.beside], key=lambda message: message.seq)
+    around = sorted([one.message, *one.beside], key=lambda message: message.place)
     title = f' in "{_plain(one.title)[:100]}"' if one.title else ""
     return [
         f"- {message.created_at:%Y-%m-%d}, {_SPEAKERS.get(message.role, message.role)}{title}: {_plain(message.content)[:_LONGEST]}"

@@ -49,7 +49,7 @@ class Recollection(Value):
     @property
     def seq(self) -> int:
         """Its place in that conversation."""
-        return self.message.seq
+        return self.message.place
 
     @property
     def content(self) -> str:

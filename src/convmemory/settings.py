@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from ipaddress import IPv6Address
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Literal, Self
 from urllib.parse import quote
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     max_metadata_bytes: int | None = Field(None, ge=1)
     max_contexts_bytes: int | None = Field(None, ge=1)
     search: str = Field("off", pattern=_SEARCH)
+    durability: Literal["commit", "journal"] = "commit"
+    journal: Literal["off", "outage"] = "off"
+    journal_ack: Literal["memory", "everysec", "always", "replica"] = "everysec"
 
     _environment: ClassVar[Mapping[str, tuple[str, str]]] = {}
     _variables: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -173,6 +176,11 @@ class Settings(BaseSettings):
     def search_configuration(self) -> str | None:
         """The one for messages that are stored now: the first of them; ``None`` where ``search`` is off."""
         return None if self.search == "off" else self.search.partition(",")[0]
+
+    @property
+    def journals(self) -> bool:
+        """Whether writes may wait in Redis for PostgreSQL: all of them, or while it is away."""
+        return self.durability == "journal" or self.journal == "outage"
 
     @property
     def session_ttl(self) -> float:

@@ -198,6 +198,11 @@ EVERYBODYS: dict[str, Any] = {
 HAS = {"ana": 150, "bob": 21_500}
 """Pages in which all conversations of a user lie, with what leads there."""
 
+ENTRY = (
+    '[{{"e": "1", "sent": true, "make": false, "rows": [{{"i": "{}", "r": "human", "c": "x", "b": "{{}}"}}, '
+    '{{"i": "00000000-0000-0000-0000-00000000000a", "r": "ai", "c": "y", "b": "{{}}", "x": [{{"position": 0, "content": "x"}}]}}]}}]'
+)
+"""One that was stored, and a new one with a document."""
 MARKS = {"caches": ["a"] * 20, "conversations": [UUID(int=9)] * 20, "ids": [UUID(int=9)] * 20}
 SPOKEN = {"before_time": "infinity", "before_id": UUID(int=2**128 - 1)}
 CASES: dict[str, list[Case]] = {
@@ -205,6 +210,7 @@ CASES: dict[str, list[Case]] = {
         Case(of(conversation, id=row(conversation, last), metadata="{}", removed=["x"]), 120)
         for conversation, last in ENDS
     ],
+    "allow_journals": [Case({"allowed": True})],
     "append": list(batches()),
     "clear_conversation": each(400, own=["a"], batch=100),
     "clear_marks": [Case(MARKS, 150)],
@@ -295,6 +301,8 @@ CASES: dict[str, list[Case]] = {
         A_FEW + 20 * 15, ids=[row(c, s) for c in (LONG, SHORT, HIS) for s in range(2, 7)]
     ),
     "read_window": each(want=20, hard=200),
+    "read_window_rows": each(want=20, hard=200),
+    "refused_entries": [Case({"limit": 100})],
     "register": [Case({"names": ["a", "b"]})],
     "remove_messages": [
         Case(of(conversation, own=["a"], batch=100) | NONE_OF_THEM | which, 300)
@@ -322,6 +330,11 @@ CASES: dict[str, list[Case]] = {
         looked_for("bob", A_FEW, "n8", titles=False, weights=[1000], as_of="infinity"),  # the page after
         looked_for("ana", A_FEW * 3, "n40003", titles=False, weights=[1000], as_of="infinity"),
     ],
+    "store_entries": [
+        Case(of(conversation, entries=ENTRY.format(row(conversation, last)), own=["a"], search=None), 250)
+        for conversation, last in ENDS
+    ],
+    "tidy_removed": [Case({"batch": 100})],
     "session_settings": [Case({"pid": 0, "statement_timeout": "10000", "lock_timeout": "1000"})],
     "shared_settings": [Case()],
     "unknown_configurations": [Case({"names": ["english", "public.mine"]}, 200)],

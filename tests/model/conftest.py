@@ -47,10 +47,11 @@ def make_world(
         hot = hot or HeldRun(request.getfixturevalue("redis_url"), prefix, **about)
         world = World(loop, database_url, settings, hot)
         worlds.append(world)
-        monkeypatch.setattr("convmemory._async.tiered.time", world)
+        for module in ("tiered", "reading", "journaling"):
+            monkeypatch.setattr(f"convmemory._async.{module}.time", world)
         monkeypatch.setattr("convmemory._async.lookout.time", world)
         monkeypatch.setattr("convmemory._async.prober.asleep", world.asleep)
-        monkeypatch.setattr("convmemory._async.redis_store.LEASE", AGES)
+        monkeypatch.setattr("convmemory.windows.telling.LEASE", AGES)
         return world
 
     yield make

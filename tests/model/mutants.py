@@ -90,14 +90,18 @@ class SilentFullRead(AsyncTieredStore):
 class NotMarked(AsyncTieredStore):
     """A publish that failed leaves nothing behind."""
 
-    async def _publish(self, key: ConversationKey, written: Written, standing: Standing) -> None:
+    async def _publish(
+        self, key: ConversationKey, written: Written, standing: Standing, _stored: Sequence[str] = ()
+    ) -> None:
         await super()._publish(key, written, Standing((), standing.eras, standing.known))
 
 
 class NotDistrusted(AsyncTieredStore):
     """A process whose publish failed goes on believing what it drained a moment before."""
 
-    async def _publish(self, key: ConversationKey, written: Written, standing: Standing) -> None:
+    async def _publish(
+        self, key: ConversationKey, written: Written, standing: Standing, _stored: Sequence[str] = ()
+    ) -> None:
         assert self.redis is not None
         try:
             await self.redis.publish(key, written, standing)
@@ -108,7 +112,9 @@ class NotDistrusted(AsyncTieredStore):
 class MarkAfterAck(AsyncTieredStore):
     """What could not be published is marked behind the caller's back."""
 
-    async def _publish(self, key: ConversationKey, written: Written, standing: Standing) -> None:
+    async def _publish(
+        self, key: ConversationKey, written: Written, standing: Standing, _stored: Sequence[str] = ()
+    ) -> None:
         assert self.redis is not None
         try:
             await self.redis.publish(key, written, standing)
@@ -119,28 +125,32 @@ class MarkAfterAck(AsyncTieredStore):
 class PublishAfterAck(AsyncTieredStore):
     """Redis is told behind the caller's back."""
 
-    async def _publish(self, key: ConversationKey, written: Written, standing: Standing) -> None:
+    async def _publish(
+        self, key: ConversationKey, written: Written, standing: Standing, _stored: Sequence[str] = ()
+    ) -> None:
         self.postgres.process.later(lambda: super(PublishAfterAck, self)._publish(key, written, standing))
 
 
 class RepeatSaysNothing(AsyncTieredStore):
     """A batch that was all stored already tells nobody."""
 
-    async def _publish(self, key: ConversationKey, written: Written, standing: Standing) -> None:
+    async def _publish(
+        self, key: ConversationKey, written: Written, standing: Standing, _stored: Sequence[str] = ()
+    ) -> None:
         if written.entries:
             await super()._publish(key, written, standing)
 
 
 class DeleteSaysNothing(AsyncTieredStore):
     async def delete(self, key: ConversationKey) -> None:
-        standing = await self._own()
-        await self.postgres.delete_conversation(key, own=standing.names)
+        standing = await self.own()
+        await self.postgres.delete_conversation(key, own=standing.own)
 
 
 class ClearSaysNothing(AsyncTieredStore):
     async def clear(self, key: ConversationKey) -> None:
-        standing = await self._own()
-        await self.postgres.clear_conversation(key, own=standing.names)
+        standing = await self.own()
+        await self.postgres.clear_conversation(key, own=standing.own)
 
 
 class MarkClearedFirst(AsyncLookout):
@@ -175,8 +185,8 @@ def begin_in_doubt_only(trust: Trust, now: float) -> Ticket | None:
     return None if trust.trusted else BEGIN(trust, now)
 
 
-def looked_at_its_end(trust: Trust, ticket: Ticket, eras: Mapping[str, str]) -> None:
-    LOOKED(trust, ticket._replace(began=tiered.time.monotonic()), eras)
+def looked_at_its_end(trust: Trust, ticket: Ticket, eras: Mapping[str, str], *, journals: bool) -> None:
+    LOOKED(trust, ticket._replace(began=tiered.time.monotonic()), eras, journals=journals)
 
 
 def serves_while_somebody_looks(trust: Trust, _now: float) -> bool:

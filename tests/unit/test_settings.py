@@ -53,6 +53,9 @@ VARIABLES = {
     "CONVMEMORY_MAX_CONTEXTS_BYTES": ("max_contexts_bytes", "5", 5),
     "CONVMEMORY_SEARCH": ("search", "german,english", "german,english"),
     "CONVMEMORY_MAX_WINDOW_BYTES": ("max_window_bytes", "0", 0),
+    "CONVMEMORY_DURABILITY": ("durability", "journal", "journal"),
+    "CONVMEMORY_JOURNAL": ("journal", "outage", "outage"),
+    "CONVMEMORY_JOURNAL_ACK": ("journal_ack", "always", "always"),
 }
 
 

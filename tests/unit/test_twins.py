@@ -38,7 +38,10 @@ PAIRS = [
     (AsyncUserSearch, UserSearch),
 ]
 ENTRANCES = {"__init__": "__init__", "__aenter__": "__enter__", "__aexit__": "__exit__"}
-SAME = {awaited.__name__: blocking.__name__ for awaited, blocking in PAIRS} | {"AsyncIterator": "Iterator"}
+SAME = {awaited.__name__: blocking.__name__ for awaited, blocking in PAIRS} | {
+    "AsyncIterator": "Iterator",
+    "AsyncRedisHome": "RedisHome",
+}
 SESSIONS = ["create_session", "get_session", "extend_session", "end_session", "list_user_sessions"]
 CONVERSATIONS = ["create_conversation", "get_conversation", "list_user_conversations", "rename_conversation"]
 MESSAGES = ["save_message", "save_messages", "get_history", "get_messages", "clear", "delete_conversation"]

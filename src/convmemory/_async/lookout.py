@@ -104,16 +104,24 @@ class AsyncLookout:
             found = await self._postgres.look(names, ticket.after)
         if found.installation != self._postgres.installation:
             await self._made_anew()
+        if self._redis.settings.journals and not found.journals and await self._allowed():
+            found = await self._postgres.look(names, ticket.after)
+        self._postgres.journals = found.journals
         if not await self._drained(caches, found):
             return
         if found.idle:
-            await self._postgres.tidy_caches(names)
-            await self._postgres.sweep()
-            await self._postgres.sweep_documents()
+            await self._tidied(names)
         if found.after is None:
-            self._trust.looked(ticket, found.eras)
+            self._trust.looked(ticket, found.eras, journals=found.journals)
         else:
             self._trust.paused(ticket, found.after)
+
+    async def _tidied(self, names: Sequence[str]) -> None:
+        await self._postgres.tidy_caches(names)
+        await self._postgres.sweep()
+        await self._postgres.sweep_documents()
+        if self._postgres.journals:
+            await self._postgres.tidy_removed()
 
     async def _made_anew(self) -> None:
         """Go on in another installation: the schema was dropped and made anew, and names mean other rows now."""
@@ -155,6 +163,15 @@ class AsyncLookout:
         self._trust.renamed(time.monotonic())
         self._trust.left()
         return False
+
+    async def _allowed(self) -> bool:
+        """Have writes wait in journals, as this process wants; ``False``, and none waits yet, where PostgreSQL is too busy to."""
+        try:
+            await self._postgres.allow_journals()
+        except StorageError as error:
+            logger.info("writes cannot wait in journals yet: %s", error)
+            return False
+        return True
 
     async def _registered(self, names: Sequence[str]) -> bool:
         """Have PostgreSQL know these caches; ``False``, and nothing is served for a while, where it is too busy to."""

@@ -126,6 +126,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         Raises:
             StorageUnavailable: PostgreSQL does not answer in time, or refuses the password.
             SchemaOutdated: The database's schema is newer than this library.
+            ConfigurationError: Writes are to wait in Redis, and it does not keep what it is given as ``journal_ack`` wants.
         """
         listen_where_chains_are()
         await self.postgres.open()
@@ -133,10 +134,17 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
             await self.redis.open()
         if self.postgres.installation is not None:  # else the schema is not there yet
             await self._store.hot()
+        if self.settings.journals:
+            await self._store.begin_journaling()
         return self
 
     async def close(self) -> None:
-        """Close all connections, once titles that are being made had five seconds; closing twice does nothing."""
+        """Close all connections, once titles that are being made had five seconds; closing twice does nothing.
+
+        Writes that were accepted and wait for PostgreSQL are stored first; for those that cannot be within ``statement_timeout`` the
+        log has a line, and another process finds them in Redis.
+        """
+        await self._store.finish_draining(self.settings.statement_timeout)
         if self._titler is not None:
             await self._titler.close()
         await self.postgres.close()

@@ -56,7 +56,7 @@ class AsyncMessageVerbs:
         while True:
             found = await self._store.page(key, limit=batch, after=after)
             for message in found:
-                after = message.seq
+                after = message.place
                 yield message
             if len(found) < batch:
                 return

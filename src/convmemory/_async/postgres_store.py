@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from convmemory._async.cache_register import BATCH, AsyncCacheRegister
+from convmemory._async.journal_statements import AsyncJournalStatements
 from convmemory._async.list_statements import AsyncListStatements
 from convmemory._async.search_statements import AsyncSearchStatements
 from convmemory._async.title_statements import AsyncTitleStatements
@@ -30,7 +31,11 @@ _ANEW: Final = 10
 
 
 class AsyncPostgresStore(
-    AsyncCacheRegister, AsyncListStatements, AsyncSearchStatements, AsyncTitleStatements
+    AsyncCacheRegister,
+    AsyncJournalStatements,
+    AsyncListStatements,
+    AsyncSearchStatements,
+    AsyncTitleStatements,
 ):
     """Conversations, messages and contexts in PostgreSQL: the truth.
 
@@ -86,19 +91,10 @@ class AsyncPostgresStore(
         await self.settle(key)
         batch = postgres_rows.prepare(key, drafts, idempotency_key, since)
         postgres_rows.refuse_large(self.settings, batch.drafts, batch.encoded)
-        parameters = batch.parameters()
-        parameters["conversation"] = key.uuid
-        parameters["user_id"] = key.user_id
-        parameters["external_id"] = key.external_id
-        parameters["dept_id"] = dept_id
-        parameters["since"] = since if idempotency_key is None else postgres_rows.SAME_CALL
-        parameters["own"] = postgres_rows.array(own)
-        parameters["make"] = not (key.named_only or must_exist)
-        parameters["search"] = self.settings.search_configuration
-        found = await self._run("append", parameters)
-        if not found:
-            raise ConversationNotFound(key.name)
-        return batch.outcome(key, found[0])
+        since = since if idempotency_key is None else postgres_rows.SAME_CALL
+        return await self.append_batch(
+            key, batch, dept_id, since, make=not (key.named_only or must_exist), own=own
+        )
 
     async def read_window(self, key: ConversationKey, want: int, hard: int) -> Snapshot:
         """The newest ``want`` messages, or the newest turn up to ``hard`` messages, in one statement.
@@ -115,6 +111,7 @@ class AsyncPostgresStore(
     async def _read(self, key: ConversationKey, name: str, more: Mapping[str, Any]) -> Snapshot:
         found = await self._run(name, {**await self._mine(key), **more})
         mine, snapshot = snapshot_of(found[::-1] if name == "read_window" else found)
+        self.journals = self.journals or bool(found and found[0][5])
         if not mine or (key.named_only and not found):
             raise ConversationNotFound(key.name)
         return snapshot
@@ -141,12 +138,13 @@ class AsyncPostgresStore(
         )
         if not found:
             return NO_CONVERSATION, []
-        mine, stamp, *_ = found[0]
+        mine, stamp, journals, *_ = found[0]
+        self.journals = self.journals or bool(journals)
         if not mine:
             raise ConversationNotFound(key.name)
         rows = found if after is not None else reversed(found)
         with uncollected(len(found)):
-            return stamp, [postgres_rows.message_of(key.name, row[2:]) for row in rows if row[2] is not None]
+            return stamp, [postgres_rows.message_of(key.name, row[3:]) for row in rows if row[3] is not None]
 
     async def read_messages_by_id(self, key: ConversationKey, ids: Sequence[str]) -> list[Message]:
         """Those of the messages with these row ids that are still there, oldest first; whoever appended has told of them."""

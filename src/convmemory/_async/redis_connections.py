@@ -88,14 +88,19 @@ class AsyncRedisHome:
         self.clients = clients
         self.prober = prober
         self.turns = turns
+        self.drainer: Any = None
+        self.draining = False
+        """Whether somebody does store what was accepted here, and who."""
 
     async def leave(self) -> None:
         """Close what was made here."""
+        self.draining = False
         self.prober.stop()
         await self.clients.close()
 
     def drop(self) -> None:
         """Close every socket where it stands."""
+        self.draining = False
         self.prober.stop()
         for connection in self.clients.connections():
             asever(connection)

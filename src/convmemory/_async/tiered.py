@@ -7,38 +7,34 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from operator import attrgetter
 from uuid import UUID
 
 from convmemory._async.cache_register import BATCH
 from convmemory._async.lookout import AsyncLookout
 from convmemory._async.postgres_store import AsyncPostgresStore
+from convmemory._async.reading import AsyncReading
 from convmemory._async.redis_store import AsyncRedisStore
-from convmemory.errors import ConversationNotFound, StorageError, StorageUnavailable
+from convmemory.errors import ConversationNotFound, StorageError
 from convmemory.ids import ConversationKey
 from convmemory.models import Draft, Message
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision
+from convmemory.tiers.driver_errors import unread
 from convmemory.tiers.otel import traced
 from convmemory.windows.snapshots import (
     DROPPED,
     ELSEWHERE,
     NO_CONVERSATION,
-    NOT_ASKED,
-    Reply,
-    Snapshot,
     Written,
 )
-from convmemory.windows.trust import NOWHERE, Standing
+from convmemory.windows.trust import Standing
 
 logger = logging.getLogger("convmemory.tiered")
 
 
-def _messages(snapshot: Snapshot) -> int:
-    return len(snapshot.entries)
-
-
-class AsyncTieredStore:
+class AsyncTieredStore(AsyncReading):
     """One conversation store made of a durable tier and a hot one; a cheap value over the two long-lived stores.
 
     A read never returns less than a write acknowledged before it began, or than a read finished before it
@@ -70,97 +66,6 @@ class AsyncTieredStore:
             redis.belong(await self.postgres.installed(), self.postgres.former)
         return redis
 
-    @traced("convmemory.read", size=_messages)
-    async def read(
-        self, key: ConversationKey, want: int | None, hard: int, turns: int | None = None
-    ) -> Snapshot:
-        """The newest ``want`` messages (``None``: all), or the newest turn up to ``hard`` messages if it is longer.
-
-        Of ``turns`` the newest so many are meant, within the newest ``want`` messages; there may be more of them here.
-
-        Raises:
-            ConversationNotFound: The conversation is somebody else's. One that is not there reads empty.
-            StorageUnavailable: PostgreSQL is out of reach and no valid window is at hand.
-        """
-        redis = await self.hot()
-        if redis is None or redis.away:
-            return await self._read_durable(key, want, hard)
-        if want is None or want > redis.window_limit:
-            redis.health.counters.misses += 1
-            snapshot = await self._read_durable(key, want, hard)
-            await self._tell(key, snapshot.stamp)
-            return snapshot
-        return await self._read_tiered(redis, key, want, hard, turns)
-
-    async def _read_tiered(
-        self, redis: AsyncRedisStore, key: ConversationKey, want: int, hard: int, turns: int | None
-    ) -> Snapshot:
-        asked = (want, hard) if turns is None else (-turns, want)
-        standing, away = redis.trust.fresh(time.monotonic()), None
-        if standing is None:
-            standing, away = await self._lookout.to_read()
-        if key.external_id is not None:
-            await self.postgres.settle(key)
-        reply = NOT_ASKED if standing is None else await self._look(redis, key, asked, standing)
-        if reply.snapshot is not None:
-            return reply.snapshot
-        redis.health.counters.misses += 1
-        keep = max(want, redis.settings.window_messages)
-        if away is not None:  # whoever asked again would wait as long again
-            raise away
-        try:
-            snapshot = await self._read_durable(key, keep, hard)
-        except StorageUnavailable:
-            still = (
-                redis.trust.known if standing is None else None
-            )  # whoever is cut off from it would find no newer window
-            if still is None:
-                raise
-            # PostgreSQL failed another caller's look at the marks as well, so windows are served after all
-            reply = await self._look(redis, key, asked, still)
-            if reply.snapshot is None:
-                raise
-            return reply.snapshot
-        if reply.verdict == "lease":
-            await self._fill(redis, key, snapshot, reply, keep)
-        elif reply.verdict == "miss":
-            await self._tell(key, snapshot.stamp)
-        return snapshot.newest(want, hard)
-
-    async def _look(
-        self,
-        redis: AsyncRedisStore,
-        key: ConversationKey,
-        asked: tuple[int, int],
-        standing: Standing,
-    ) -> Reply:
-        """Ask for the window; a Redis that is away, or is another than was meant, has none."""
-        try:
-            reply = await redis.read_window(key, *asked, redis.reader(), standing)
-        except StorageError:
-            return NOT_ASKED
-        if reply.verdict == ELSEWHERE:
-            redis.trust.renamed(time.monotonic())
-            return NOT_ASKED
-        redis.health.counters.hits += reply.snapshot is not None
-        return reply
-
-    @traced("convmemory.page", size=len)
-    async def page(
-        self, key: ConversationKey, *, limit: int, before: int | None = None, after: int | None = None
-    ) -> list[Message]:
-        """Stored messages between two seqs, from PostgreSQL; the window is told of what was read.
-
-        Raises:
-            ConversationNotFound: The user has no such conversation.
-        """
-        await self.hot()
-        stamp, found = await self.postgres.read_messages(key, limit=limit, before=before, after=after)
-        await self._tell(key, stamp)
-        if stamp == NO_CONVERSATION:
-            raise ConversationNotFound(key.name)
-        return found
-
     @traced("convmemory.append", size=attrgetter("stored"))
     async def append(
         self,
@@ -184,7 +89,20 @@ class AsyncTieredStore:
                 under an id of their own, or anything under the same ``idempotency_key``, are stored once.
         """
         try:
-            standing = await self._own()
+            if self.redis is not None and self.journals:
+                batch = await self.append_or_accept(
+                    self.redis,
+                    key,
+                    drafts,
+                    dept_id=dept_id,
+                    since=since,
+                    must_exist=must_exist,
+                    idempotency_key=idempotency_key,
+                )
+                if not batch.pending and batch.batch.answers():
+                    self._entitle(key)
+                return batch
+            standing = await self.own()
             batch, written = await self.postgres.append(
                 key,
                 drafts,
@@ -192,10 +110,20 @@ class AsyncTieredStore:
                 since=since,
                 must_exist=must_exist,
                 idempotency_key=idempotency_key,
-                own=standing.names,
+                own=standing.own,
             )
             await self._publish(key, written, standing)
-        except StorageError:
+        except StorageError as error:
+            if not self.journals and self.redis is not None and unread(error):
+                self.postgres.journals = True  # allowed since this process looked
+                return await self.append(
+                    key,
+                    drafts,
+                    dept_id=dept_id,
+                    since=since,
+                    must_exist=must_exist,
+                    idempotency_key=idempotency_key,
+                )
             self.postgres.health.counters.failed_writes += 1
             raise
         if batch.batch.answers():
@@ -205,9 +133,10 @@ class AsyncTieredStore:
     @traced("convmemory.clear")
     async def clear(self, key: ConversationKey) -> None:
         """Delete a conversation's messages and what is cached of them."""
-        standing = await self._own()
-        written = await self.postgres.clear_conversation(key, own=standing.names)
-        await self._publish(key, written, standing)
+        written, standing, gone = await self._changed(
+            key, lambda own: self.postgres.clear_conversation(key, own=own), drains=False
+        )
+        await self._publish(key, written, standing, gone)
         await self._finish(key, written)
 
     async def clear_if_there(self, key: ConversationKey) -> None:
@@ -220,16 +149,18 @@ class AsyncTieredStore:
     @traced("convmemory.delete")
     async def delete(self, key: ConversationKey) -> None:
         """Delete a conversation and what is cached of it."""
-        standing = await self._own()
-        written = await self.postgres.delete_conversation(key, own=standing.names)
-        await self._publish(key, written, standing)
+        written, standing, gone = await self._changed(
+            key, lambda own: self.postgres.delete_conversation(key, own=own), drains=False
+        )
+        await self._publish(key, written, standing, gone)
         await self._finish(key, written)
 
     @traced("convmemory.revise")
     async def revise(self, key: ConversationKey, changes: Sequence[Revision]) -> None:
         """Put other words in the place of stored messages, or take the newest away, and drop what is cached of them."""
-        standing = await self._own()
-        written = await self.postgres.revise_messages(key, changes, own=standing.names)
+        written, standing, _ = await self._changed(
+            key, lambda own: self.postgres.revise_messages(key, changes, own=own)
+        )
         await self._publish(key, written, standing)
         await self._finish(key, written)
         self._entitle(key)
@@ -241,12 +172,13 @@ class AsyncTieredStore:
         Raises:
             ConversationNotFound: The user has no such conversation.
         """
-        standing = await self._own()
         while True:
+            await self.drained(key)
             stamp, newest = await self.postgres.read_messages(key, limit=1)
             if not newest:
                 break
-            written = await self.postgres.pop_message(key, newest[0].id, own=standing.names)
+            row = newest[0].id
+            written, standing, _ = await self._changed(key, partial(self._popped, key, row))
             if written is not None:  # else another message has come, or somebody else took this one
                 await self._publish(key, written, standing)
                 await self._finish(key, written)
@@ -260,6 +192,9 @@ class AsyncTieredStore:
         """Have a title made, where somebody makes titles and this was a first turn; nobody waits for it."""
         if self.postgres.titler is not None:
             self.postgres.titler.answered(key)
+
+    async def _popped(self, key: ConversationKey, row: UUID, own: Sequence[str]) -> Written | None:
+        return await self.postgres.pop_message(key, row, own=own)
 
     async def _finish(self, key: ConversationKey, written: Written) -> None:
         """Take away what a delete has left. It is acknowledged by now: what fails here somebody else goes on with."""
@@ -289,8 +224,9 @@ class AsyncTieredStore:
         Raises:
             ConversationNotFound: The user has no such conversation.
         """
-        standing = await self._own()
-        written, removed = await self.postgres.remove_messages(key, seqs=seqs, ids=ids, own=standing.names)
+        (written, removed), standing, _ = await self._changed(
+            key, lambda own: self.postgres.remove_messages(key, seqs=seqs, ids=ids, own=own)
+        )
         await self._publish(key, written, standing)
         await self._finish(key, written)
         return removed
@@ -302,11 +238,13 @@ class AsyncTieredStore:
         Raises:
             ConversationNotFound: The user has no such conversation.
         """
+        await self.drained(key)
         _, newest = await self.postgres.read_messages(key, limit=1)
-        removed, last = 0, newest[0].seq if newest else after
+        removed, last = 0, newest[0].place if newest else after
         while True:
-            standing = await self._own()
-            written, bite = await self.postgres.remove_messages(key, within=(after, last), own=standing.names)
+            (written, bite), standing, _ = await self._changed(
+                key, lambda own: self.postgres.remove_messages(key, within=(after, last), own=own)
+            )
             await self._publish(key, written, standing)
             await self._finish(key, written)
             removed += bite
@@ -321,8 +259,9 @@ class AsyncTieredStore:
             ConversationNotFound: The user has no such conversation.
             MessageNotFound: There is no such message in it.
         """
-        standing = await self._own()
-        written = await self.postgres.replace_message(key, message, draft, own=standing.names)
+        written, standing, _ = await self._changed(
+            key, lambda own: self.postgres.replace_message(key, message, draft, own=own)
+        )
         await self._publish(key, written, standing)
         await self._finish(key, written)
         self._entitle(key)
@@ -335,35 +274,35 @@ class AsyncTieredStore:
 
         ``None``, and nothing done, where there is none, or where it was spoken in at ``before`` or later.
         """
-        standing = await self._own()
-        found = await self.postgres.erase_conversation(key, before=before, own=standing.names)
+        found, standing, gone = await self._changed(
+            key, lambda own: self.postgres.erase_conversation(key, before=before, own=own), drains=False
+        )
         if found is None:
             return None
         written, messages, contexts = found
-        said = await self._publish(key, written, standing)
+        said = await self._publish(key, written, standing, gone)
         rows = Counter(conversations=1, messages=messages, message_contexts=contexts, documents=0)
         rows.update(await self.postgres.finish(key, written))
         return rows, said == DROPPED
 
-    async def _own(self) -> Standing:
-        """The caches this write tells; none while Redis is left alone, so that the statement marks them all."""
-        redis = await self.hot()
-        if redis is None or redis.away:
-            return NOWHERE
-        return await self._lookout.to_write()
-
-    async def _publish(self, key: ConversationKey, written: Written, standing: Standing) -> str:
+    async def _publish(
+        self, key: ConversationKey, written: Written, standing: Standing, stored: Sequence[str] = ()
+    ) -> str:
         """Tell the window of a committed change; where that is impossible, mark it before it is acknowledged.
 
         What became of the window is returned, in the words of its script.
 
+        Entries that it ``stored`` leave the journal at the same moment.
         What the statement marked is told as well: the mark may have been seen to by a look that came before. A cache that
         was not marked is told, or marked now, also where windows were given up meanwhile.
         """
         if self.redis is None or (self.redis.off and not standing.names):
             return ""
         try:
-            said = await self.redis.publish(key, written, standing)
+            if stored:
+                said = await self.redis.settle(key, written, standing, stored)
+            else:
+                said = await self.redis.publish(key, written, standing)
         except StorageError:
             said = ""
         if said == ELSEWHERE:
@@ -376,25 +315,3 @@ class AsyncTieredStore:
             finally:
                 self.redis.trust.lost()  # whoever looked since it failed here did not find this mark
         return said
-
-    @traced("convmemory.read.postgres", size=_messages)
-    async def _read_durable(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
-        if want is None:
-            return await self.postgres.read_all(key)
-        return await self.postgres.read_window(key, want, hard)
-
-    async def _fill(
-        self, redis: AsyncRedisStore, key: ConversationKey, snapshot: Snapshot, lease: Reply, keep: int
-    ) -> None:
-        try:
-            await redis.fill(key, snapshot, lease, keep)
-        except StorageError:
-            logger.debug("the window could not be filled")
-
-    async def _tell(self, key: ConversationKey, stamp: str) -> None:
-        if self.redis is None or self.redis.away:
-            return
-        try:
-            await self.redis.tell(key, stamp)
-        except StorageError:
-            logger.debug("the window could not be told")

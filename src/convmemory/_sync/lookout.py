@@ -105,16 +105,24 @@ class Lookout:
             found = self._postgres.look(names, ticket.after)
         if found.installation != self._postgres.installation:
             self._made_anew()
+        if self._redis.settings.journals and not found.journals and self._allowed():
+            found = self._postgres.look(names, ticket.after)
+        self._postgres.journals = found.journals
         if not self._drained(caches, found):
             return
         if found.idle:
-            self._postgres.tidy_caches(names)
-            self._postgres.sweep()
-            self._postgres.sweep_documents()
+            self._tidied(names)
         if found.after is None:
-            self._trust.looked(ticket, found.eras)
+            self._trust.looked(ticket, found.eras, journals=found.journals)
         else:
             self._trust.paused(ticket, found.after)
+
+    def _tidied(self, names: Sequence[str]) -> None:
+        self._postgres.tidy_caches(names)
+        self._postgres.sweep()
+        self._postgres.sweep_documents()
+        if self._postgres.journals:
+            self._postgres.tidy_removed()
 
     def _made_anew(self) -> None:
         """Go on in another installation: the schema was dropped and made anew, and names mean other rows now."""
@@ -156,6 +164,15 @@ class Lookout:
         self._trust.renamed(time.monotonic())
         self._trust.left()
         return False
+
+    def _allowed(self) -> bool:
+        """Have writes wait in journals, as this process wants; ``False``, and none waits yet, where PostgreSQL is too busy to."""
+        try:
+            self._postgres.allow_journals()
+        except StorageError as error:
+            logger.info("writes cannot wait in journals yet: %s", error)
+            return False
+        return True
 
     def _registered(self, names: Sequence[str]) -> bool:
         """Have PostgreSQL know these caches; ``False``, and nothing is served for a while, where it is too busy to."""

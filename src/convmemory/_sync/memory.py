@@ -127,6 +127,7 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         Raises:
             StorageUnavailable: PostgreSQL does not answer in time, or refuses the password.
             SchemaOutdated: The database's schema is newer than this library.
+            ConfigurationError: Writes are to wait in Redis, and it does not keep what it is given as ``journal_ack`` wants.
         """
         listen_where_chains_are()
         self.postgres.open()
@@ -134,10 +135,17 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
             self.redis.open()
         if self.postgres.installation is not None:  # else the schema is not there yet
             self._store.hot()
+        if self.settings.journals:
+            self._store.begin_journaling()
         return self
 
     def close(self) -> None:
-        """Close all connections, once titles that are being made had five seconds; closing twice does nothing."""
+        """Close all connections, once titles that are being made had five seconds; closing twice does nothing.
+
+        Writes that were accepted and wait for PostgreSQL are stored first; for those that cannot be within ``statement_timeout`` the
+        log has a line, and another process finds them in Redis.
+        """
+        self._store.finish_draining(self.settings.statement_timeout)
         if self._titler is not None:
             self._titler.close()
         self.postgres.close()

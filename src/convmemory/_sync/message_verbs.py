@@ -57,7 +57,7 @@ class MessageVerbs:
         while True:
             found = self._store.page(key, limit=batch, after=after)
             for message in found:
-                after = message.seq
+                after = message.place
                 yield message
             if len(found) < batch:
                 return

@@ -22,7 +22,17 @@ logger = logging.getLogger("convmemory.redis")
 
 PAUSE: Final = 30.0
 """Seconds that windows are left alone after the server refused what they need."""
-_WINDOWS: Final = frozenset({"window_read", "window_fill", "window_publish", "window_drop"})
+_WINDOWS: Final = frozenset(
+    {
+        "window_read",
+        "window_fill",
+        "window_publish",
+        "window_drop",
+        "journal_read",
+        "journal_fill",
+        "journal_settle",
+    }
+)
 FULL: Final = "all connections were busy all the time (redis_pool_max)"
 
 

@@ -89,14 +89,19 @@ class RedisHome:
         self.clients = clients
         self.prober = prober
         self.turns = turns
+        self.drainer: Any = None
+        self.draining = False
+        """Whether somebody does store what was accepted here, and who."""
 
     def leave(self) -> None:
         """Close what was made here."""
+        self.draining = False
         self.prober.stop()
         self.clients.close()
 
     def drop(self) -> None:
         """Close every socket where it stands."""
+        self.draining = False
         self.prober.stop()
         for connection in self.clients.connections():
             sever(connection)

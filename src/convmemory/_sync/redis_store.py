@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from redis.exceptions import NoScriptError, ResponseError
 
 from convmemory._sync.homes import Homes
+from convmemory._sync.journal_scripts import JournalScripts
 from convmemory._sync.prober import Prober
 from convmemory._sync.redis_calls import FULL, RedisCalls
 from convmemory._sync.redis_connections import (
@@ -28,6 +29,7 @@ from convmemory._sync.redis_connections import (
 from convmemory.encoding.storable_text import clean_json
 from convmemory.errors import ConfigurationError, StorageError, in_words
 from convmemory.ids import ConversationKey, new_row_id, session_handle
+from convmemory.journal.remembered import Remembered
 from convmemory.models import Session
 from convmemory.settings import Settings
 from convmemory.storage.redis_keys import Keys, server_named
@@ -47,10 +49,9 @@ from convmemory.tiers.turns import Turns
 from convmemory.tiers.waiting import load
 from convmemory.value_fields import checked_metadata
 from convmemory.windows.snapshots import ELSEWHERE, Reply, Snapshot, Written, parse_reply
+from convmemory.windows.telling import asked, filled_with, written_to
 from convmemory.windows.trust import NAMELESS, NOWHERE, Cache, Standing, Trust
 
-LEASE: Final = 5_000
-"""Milliseconds a reader may take between its lease and its fill; longer than any statement that succeeds needs."""
 MOST_LISTED: Final = 10_000
 """Sessions a user's list has room for; those that were used last stay in it."""
 NOBODYS: Final = ConversationKey(UUID(int=0), "nobody")
@@ -61,7 +62,7 @@ _PINGS: Final = 10
 """How many times ``redis_timeout`` a sign of life may take: a few commands, each sent twice, to Sentinels first."""
 
 
-class RedisStore:
+class RedisStore(JournalScripts):
     """Recent windows and sessions in Redis (6.2 or newer) or Valkey: fast, and never the only copy of a message.
 
     Args:
@@ -73,6 +74,7 @@ class RedisStore:
     """
 
     def __init__(self, client: Any = None, settings: Settings | None = None) -> None:
+        super().__init__()
         self.settings = settings or Settings()
         self.health = TierHealth(REDIS)
         self.trust = Trust()
@@ -145,6 +147,7 @@ class RedisStore:
         """What the other process knew of the server, this one has yet to learn."""
         self.health.begin_at_nothing()
         self.trust = Trust()
+        self.remembered = Remembered()
         self._readers = secrets.token_hex(8)
         self._calls = RedisCalls(self.health, self.trust, self._homes)
 
@@ -232,7 +235,8 @@ class RedisStore:
 
     def figures(self) -> dict[str, Any]:
         """What this process knows without asking: its counters, and whether windows are trusted (no marks left to drain)."""
-        return {**self.health.figures(), "windows_trusted": self.trust.trusted}
+        found = {**self.health.figures(), "windows_trusted": self.trust.trusted}
+        return found | {"journal": self.remembered.figures()} if self.trust.journals else found
 
     def read_window(
         self, key: ConversationKey, want: int, hard: int, token: str, standing: Standing
@@ -242,27 +246,21 @@ class RedisStore:
         A ``want`` below 0 is a number of turns, and those up to ``hard`` messages are meant. ``token`` names the reader;
         ``fill`` takes what the reply has.
         """
-        about = (key.user_id, want, hard, self._ttl, token, LEASE)
-        return parse_reply(self.run_script("window_read", self.keys.window(key.uuid), *about, *standing.eras))
+        about = asked(key, want, hard, self._ttl, token, standing)
+        return parse_reply(self.run_script("window_read", self.keys.window(key.uuid), *about))
 
     def publish(self, key: ConversationKey, written: Written, standing: Standing) -> str:
         """Tell the window of a committed write: ``extended``, ``kept``, ``dropped``, ``absent`` or ``elsewhere``."""
-        hard, limit, entries = self.window_limit, self.settings.max_window_bytes, written.entries
-        if len(entries) > hard or sum(map(len, entries)) > limit:
-            entries = ()
-        about = (key.user_id, written.stamp, written.before, self._ttl, hard, limit)
-        place = (written.first_seq, written.human_seq, len(standing.eras) // 2)
-        name = self.keys.window(key.uuid)
-        return self._told("window_publish", name, *about, *place, *standing.eras, *entries)
+        most = self.settings.max_window_bytes
+        about = written_to(key, written, self._ttl, self.window_limit, most, standing)
+        return self._told("window_publish", self.keys.window(key.uuid), *about)
 
     def fill(self, key: ConversationKey, snapshot: Snapshot, lease: Reply, keep: int) -> str:
         """Fill the window with what was read under a lease: ``filled``, or as ``tell``."""
-        size = sum(map(len, snapshot.entries))
-        if size > self.settings.max_window_bytes:
+        about = filled_with(key, snapshot, self._ttl, lease, keep, self.settings.max_window_bytes)
+        if about is None:
             return self.tell(key, snapshot.stamp)
-        about = (key.user_id, snapshot.stamp, self._ttl, lease.token, lease.era, keep, size)
-        place = (snapshot.first_seq, snapshot.last_seq, snapshot.human_seq, snapshot.gaps)
-        return self._told("window_fill", self.keys.window(key.uuid), *about, *place, *snapshot.entries)
+        return self._told("window_fill", self.keys.window(key.uuid), *about)
 
     def tell(self, key: ConversationKey, stamp: str) -> str:
         """Leave word of what was read, so that nothing else is filled or served after it; on whichever server."""

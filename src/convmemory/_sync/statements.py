@@ -42,6 +42,7 @@ _LOCKS: Final = frozenset(
     "remove_messages",
     "replace_message",
     "revise_messages",
+    "store_entries",
 }
 """Statements that wait for the row of their conversation, with a connection in hand."""
 
@@ -76,6 +77,8 @@ class Statements:
         """Which one it was, before its schema was made anew."""
         self.names: str | None = None
         """What the rows of named conversations follow from. A copy with an id of its own has the same names."""
+        self.journals = False
+        """Whether writes may wait in journals beside the windows, by what PostgreSQL said last."""
 
     def open(self) -> Self:
         """Connect, and check that the schema is not newer than this library.

@@ -8,38 +8,34 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from operator import attrgetter
 from uuid import UUID
 
 from convmemory._sync.cache_register import BATCH
 from convmemory._sync.lookout import Lookout
 from convmemory._sync.postgres_store import PostgresStore
+from convmemory._sync.reading import Reading
 from convmemory._sync.redis_store import RedisStore
-from convmemory.errors import ConversationNotFound, StorageError, StorageUnavailable
+from convmemory.errors import ConversationNotFound, StorageError
 from convmemory.ids import ConversationKey
 from convmemory.models import Draft, Message
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision
+from convmemory.tiers.driver_errors import unread
 from convmemory.tiers.otel import traced
 from convmemory.windows.snapshots import (
     DROPPED,
     ELSEWHERE,
     NO_CONVERSATION,
-    NOT_ASKED,
-    Reply,
-    Snapshot,
     Written,
 )
-from convmemory.windows.trust import NOWHERE, Standing
+from convmemory.windows.trust import Standing
 
 logger = logging.getLogger("convmemory.tiered")
 
 
-def _messages(snapshot: Snapshot) -> int:
-    return len(snapshot.entries)
-
-
-class TieredStore:
+class TieredStore(Reading):
     """One conversation store made of a durable tier and a hot one; a cheap value over the two long-lived stores.
 
     A read never returns less than a write acknowledged before it began, or than a read finished before it
@@ -71,95 +67,6 @@ class TieredStore:
             redis.belong(self.postgres.installed(), self.postgres.former)
         return redis
 
-    @traced("convmemory.read", size=_messages)
-    def read(self, key: ConversationKey, want: int | None, hard: int, turns: int | None = None) -> Snapshot:
-        """The newest ``want`` messages (``None``: all), or the newest turn up to ``hard`` messages if it is longer.
-
-        Of ``turns`` the newest so many are meant, within the newest ``want`` messages; there may be more of them here.
-
-        Raises:
-            ConversationNotFound: The conversation is somebody else's. One that is not there reads empty.
-            StorageUnavailable: PostgreSQL is out of reach and no valid window is at hand.
-        """
-        redis = self.hot()
-        if redis is None or redis.away:
-            return self._read_durable(key, want, hard)
-        if want is None or want > redis.window_limit:
-            redis.health.counters.misses += 1
-            snapshot = self._read_durable(key, want, hard)
-            self._tell(key, snapshot.stamp)
-            return snapshot
-        return self._read_tiered(redis, key, want, hard, turns)
-
-    def _read_tiered(
-        self, redis: RedisStore, key: ConversationKey, want: int, hard: int, turns: int | None
-    ) -> Snapshot:
-        asked = (want, hard) if turns is None else (-turns, want)
-        standing, away = redis.trust.fresh(time.monotonic()), None
-        if standing is None:
-            standing, away = self._lookout.to_read()
-        if key.external_id is not None:
-            self.postgres.settle(key)
-        reply = NOT_ASKED if standing is None else self._look(redis, key, asked, standing)
-        if reply.snapshot is not None:
-            return reply.snapshot
-        redis.health.counters.misses += 1
-        keep = max(want, redis.settings.window_messages)
-        if away is not None:  # whoever asked again would wait as long again
-            raise away
-        try:
-            snapshot = self._read_durable(key, keep, hard)
-        except StorageUnavailable:
-            still = (
-                redis.trust.known if standing is None else None
-            )  # whoever is cut off from it would find no newer window
-            if still is None:
-                raise
-            # PostgreSQL failed another caller's look at the marks as well, so windows are served after all
-            reply = self._look(redis, key, asked, still)
-            if reply.snapshot is None:
-                raise
-            return reply.snapshot
-        if reply.verdict == "lease":
-            self._fill(redis, key, snapshot, reply, keep)
-        elif reply.verdict == "miss":
-            self._tell(key, snapshot.stamp)
-        return snapshot.newest(want, hard)
-
-    def _look(
-        self,
-        redis: RedisStore,
-        key: ConversationKey,
-        asked: tuple[int, int],
-        standing: Standing,
-    ) -> Reply:
-        """Ask for the window; a Redis that is away, or is another than was meant, has none."""
-        try:
-            reply = redis.read_window(key, *asked, redis.reader(), standing)
-        except StorageError:
-            return NOT_ASKED
-        if reply.verdict == ELSEWHERE:
-            redis.trust.renamed(time.monotonic())
-            return NOT_ASKED
-        redis.health.counters.hits += reply.snapshot is not None
-        return reply
-
-    @traced("convmemory.page", size=len)
-    def page(
-        self, key: ConversationKey, *, limit: int, before: int | None = None, after: int | None = None
-    ) -> list[Message]:
-        """Stored messages between two seqs, from PostgreSQL; the window is told of what was read.
-
-        Raises:
-            ConversationNotFound: The user has no such conversation.
-        """
-        self.hot()
-        stamp, found = self.postgres.read_messages(key, limit=limit, before=before, after=after)
-        self._tell(key, stamp)
-        if stamp == NO_CONVERSATION:
-            raise ConversationNotFound(key.name)
-        return found
-
     @traced("convmemory.append", size=attrgetter("stored"))
     def append(
         self,
@@ -183,7 +90,20 @@ class TieredStore:
                 under an id of their own, or anything under the same ``idempotency_key``, are stored once.
         """
         try:
-            standing = self._own()
+            if self.redis is not None and self.journals:
+                batch = self.append_or_accept(
+                    self.redis,
+                    key,
+                    drafts,
+                    dept_id=dept_id,
+                    since=since,
+                    must_exist=must_exist,
+                    idempotency_key=idempotency_key,
+                )
+                if not batch.pending and batch.batch.answers():
+                    self._entitle(key)
+                return batch
+            standing = self.own()
             batch, written = self.postgres.append(
                 key,
                 drafts,
@@ -191,10 +111,20 @@ class TieredStore:
                 since=since,
                 must_exist=must_exist,
                 idempotency_key=idempotency_key,
-                own=standing.names,
+                own=standing.own,
             )
             self._publish(key, written, standing)
-        except StorageError:
+        except StorageError as error:
+            if not self.journals and self.redis is not None and unread(error):
+                self.postgres.journals = True  # allowed since this process looked
+                return self.append(
+                    key,
+                    drafts,
+                    dept_id=dept_id,
+                    since=since,
+                    must_exist=must_exist,
+                    idempotency_key=idempotency_key,
+                )
             self.postgres.health.counters.failed_writes += 1
             raise
         if batch.batch.answers():
@@ -204,9 +134,10 @@ class TieredStore:
     @traced("convmemory.clear")
     def clear(self, key: ConversationKey) -> None:
         """Delete a conversation's messages and what is cached of them."""
-        standing = self._own()
-        written = self.postgres.clear_conversation(key, own=standing.names)
-        self._publish(key, written, standing)
+        written, standing, gone = self._changed(
+            key, lambda own: self.postgres.clear_conversation(key, own=own), drains=False
+        )
+        self._publish(key, written, standing, gone)
         self._finish(key, written)
 
     def clear_if_there(self, key: ConversationKey) -> None:
@@ -219,16 +150,18 @@ class TieredStore:
     @traced("convmemory.delete")
     def delete(self, key: ConversationKey) -> None:
         """Delete a conversation and what is cached of it."""
-        standing = self._own()
-        written = self.postgres.delete_conversation(key, own=standing.names)
-        self._publish(key, written, standing)
+        written, standing, gone = self._changed(
+            key, lambda own: self.postgres.delete_conversation(key, own=own), drains=False
+        )
+        self._publish(key, written, standing, gone)
         self._finish(key, written)
 
     @traced("convmemory.revise")
     def revise(self, key: ConversationKey, changes: Sequence[Revision]) -> None:
         """Put other words in the place of stored messages, or take the newest away, and drop what is cached of them."""
-        standing = self._own()
-        written = self.postgres.revise_messages(key, changes, own=standing.names)
+        written, standing, _ = self._changed(
+            key, lambda own: self.postgres.revise_messages(key, changes, own=own)
+        )
         self._publish(key, written, standing)
         self._finish(key, written)
         self._entitle(key)
@@ -240,12 +173,13 @@ class TieredStore:
         Raises:
             ConversationNotFound: The user has no such conversation.
         """
-        standing = self._own()
         while True:
+            self.drained(key)
             stamp, newest = self.postgres.read_messages(key, limit=1)
             if not newest:
                 break
-            written = self.postgres.pop_message(key, newest[0].id, own=standing.names)
+            row = newest[0].id
+            written, standing, _ = self._changed(key, partial(self._popped, key, row))
             if written is not None:  # else another message has come, or somebody else took this one
                 self._publish(key, written, standing)
                 self._finish(key, written)
@@ -259,6 +193,9 @@ class TieredStore:
         """Have a title made, where somebody makes titles and this was a first turn; nobody waits for it."""
         if self.postgres.titler is not None:
             self.postgres.titler.answered(key)
+
+    def _popped(self, key: ConversationKey, row: UUID, own: Sequence[str]) -> Written | None:
+        return self.postgres.pop_message(key, row, own=own)
 
     def _finish(self, key: ConversationKey, written: Written) -> None:
         """Take away what a delete has left. It is acknowledged by now: what fails here somebody else goes on with."""
@@ -288,8 +225,9 @@ class TieredStore:
         Raises:
             ConversationNotFound: The user has no such conversation.
         """
-        standing = self._own()
-        written, removed = self.postgres.remove_messages(key, seqs=seqs, ids=ids, own=standing.names)
+        (written, removed), standing, _ = self._changed(
+            key, lambda own: self.postgres.remove_messages(key, seqs=seqs, ids=ids, own=own)
+        )
         self._publish(key, written, standing)
         self._finish(key, written)
         return removed
@@ -301,11 +239,13 @@ class TieredStore:
         Raises:
             ConversationNotFound: The user has no such conversation.
         """
+        self.drained(key)
         _, newest = self.postgres.read_messages(key, limit=1)
-        removed, last = 0, newest[0].seq if newest else after
+        removed, last = 0, newest[0].place if newest else after
         while True:
-            standing = self._own()
-            written, bite = self.postgres.remove_messages(key, within=(after, last), own=standing.names)
+            (written, bite), standing, _ = self._changed(
+                key, lambda own: self.postgres.remove_messages(key, within=(after, last), own=own)
+            )
             self._publish(key, written, standing)
             self._finish(key, written)
             removed += bite
@@ -320,8 +260,9 @@ class TieredStore:
             ConversationNotFound: The user has no such conversation.
             MessageNotFound: There is no such message in it.
         """
-        standing = self._own()
-        written = self.postgres.replace_message(key, message, draft, own=standing.names)
+        written, standing, _ = self._changed(
+            key, lambda own: self.postgres.replace_message(key, message, draft, own=own)
+        )
         self._publish(key, written, standing)
         self._finish(key, written)
         self._entitle(key)
@@ -332,35 +273,35 @@ class TieredStore:
 
         ``None``, and nothing done, where there is none, or where it was spoken in at ``before`` or later.
         """
-        standing = self._own()
-        found = self.postgres.erase_conversation(key, before=before, own=standing.names)
+        found, standing, gone = self._changed(
+            key, lambda own: self.postgres.erase_conversation(key, before=before, own=own), drains=False
+        )
         if found is None:
             return None
         written, messages, contexts = found
-        said = self._publish(key, written, standing)
+        said = self._publish(key, written, standing, gone)
         rows = Counter(conversations=1, messages=messages, message_contexts=contexts, documents=0)
         rows.update(self.postgres.finish(key, written))
         return rows, said == DROPPED
 
-    def _own(self) -> Standing:
-        """The caches this write tells; none while Redis is left alone, so that the statement marks them all."""
-        redis = self.hot()
-        if redis is None or redis.away:
-            return NOWHERE
-        return self._lookout.to_write()
-
-    def _publish(self, key: ConversationKey, written: Written, standing: Standing) -> str:
+    def _publish(
+        self, key: ConversationKey, written: Written, standing: Standing, stored: Sequence[str] = ()
+    ) -> str:
         """Tell the window of a committed change; where that is impossible, mark it before it is acknowledged.
 
         What became of the window is returned, in the words of its script.
 
+        Entries that it ``stored`` leave the journal at the same moment.
         What the statement marked is told as well: the mark may have been seen to by a look that came before. A cache that
         was not marked is told, or marked now, also where windows were given up meanwhile.
         """
         if self.redis is None or (self.redis.off and not standing.names):
             return ""
         try:
-            said = self.redis.publish(key, written, standing)
+            if stored:
+                said = self.redis.settle(key, written, standing, stored)
+            else:
+                said = self.redis.publish(key, written, standing)
         except StorageError:
             said = ""
         if said == ELSEWHERE:
@@ -373,25 +314,3 @@ class TieredStore:
             finally:
                 self.redis.trust.lost()  # whoever looked since it failed here did not find this mark
         return said
-
-    @traced("convmemory.read.postgres", size=_messages)
-    def _read_durable(self, key: ConversationKey, want: int | None, hard: int) -> Snapshot:
-        if want is None:
-            return self.postgres.read_all(key)
-        return self.postgres.read_window(key, want, hard)
-
-    def _fill(
-        self, redis: RedisStore, key: ConversationKey, snapshot: Snapshot, lease: Reply, keep: int
-    ) -> None:
-        try:
-            redis.fill(key, snapshot, lease, keep)
-        except StorageError:
-            logger.debug("the window could not be filled")
-
-    def _tell(self, key: ConversationKey, stamp: str) -> None:
-        if self.redis is None or self.redis.away:
-            return
-        try:
-            self.redis.tell(key, stamp)
-        except StorageError:
-            logger.debug("the window could not be told")

@@ -1,11 +1,11 @@
 -- A page of stored messages with all their columns, in the order of seq, or against it from the newest end.
 -- conversation uuid; user_id; before: only messages with a smaller seq; after: only with a greater one; newest: whether
 -- the page is taken from the newest end, the newest message first; limit: how many.
--- Returns mine, stamp, and the columns of a message, its contexts as a JSON array; one row with id NULL when there are none (or
+-- Returns mine, stamp, journals (whether writes may wait in one), and the columns of a message, its contexts as a JSON array; one row with id NULL when there are none (or
 -- it is not the user's); no row when there is no such conversation.
 -- Each direction has a branch of its own, which an index can give in order; the other one is never executed. Nor is it asked for
 -- the contexts of each message where the conversation has none.
-SELECT c.user_id = %(user_id)s AS mine, c.stamp::text, page.id, page.seq, page.role, page.content, page.body, page.tokens_used,
+SELECT c.user_id = %(user_id)s AS mine, c.stamp::text, (SELECT i.journals FROM {schema}.installation AS i) AS journals, page.id, page.seq, page.role, page.content, page.body, page.tokens_used,
        page.latency_ms, page.created_at, page.metadata, page.facts,
        CASE WHEN EXISTS (SELECT FROM {schema}.message_documents AS any_ WHERE any_.conversation_id = %(conversation)s) THEN (
            SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(

@@ -1,10 +1,11 @@
 -- The newest messages of a conversation and the stamp they were read under, in one snapshot.
 -- conversation uuid; user_id; want: how many of the newest; hard: at most so many when the newest turn is longer.
--- Returns mine, stamp, last_seq, last_human_seq, gaps (how many seqs up to last_seq no message has any more), and per message
--- seq, body, content, the newest first; one row with seq NULL when there are no messages (or it is not the user's); no row when
+-- Returns mine, stamp, last_seq, last_human_seq, gaps (how many seqs up to last_seq no message has any more), journals (whether writes may
+-- wait in one), and per message seq, body, content, the newest first; one row with seq NULL when there are no messages (or it is not the user's); no row when
 -- there is no such conversation. They are counted from the newest, because seqs have gaps where messages were deleted; where
 -- there are some in the newest turn, a few more than asked for come along.
-SELECT c.user_id = %(user_id)s AS mine, c.stamp::text, c.last_seq, c.last_human_seq, c.gaps, m.seq, m.body, m.content
+SELECT c.user_id = %(user_id)s AS mine, c.stamp::text, c.last_seq, c.last_human_seq, c.gaps,
+       (SELECT i.journals FROM {schema}.installation AS i) AS journals, m.seq, m.body, m.content
 FROM {schema}.conversations AS c
 LEFT JOIN LATERAL (
     SELECT n.seq, n.body, n.content FROM {schema}.messages AS n

@@ -21,7 +21,8 @@ class Looked:
     """What a look found: the era of each cache that is registered, and the first of its marks.
 
     ``after`` is where the next page begins, ``None`` where this was the last one. ``idle``: it is time to note that
-    the caches are in use. ``installation``: which one this is, where any of the caches is registered.
+    the caches are in use. ``installation``: which one this is, and ``journals`` whether writes may wait in journals, where any of
+    the caches is registered.
     """
 
     eras: dict[str, str]
@@ -29,6 +30,7 @@ class Looked:
     after: UUID | None
     idle: bool
     installation: str | None
+    journals: bool = False
 
 
 def looked(rows: Sequence[Sequence[Any]], page: int) -> Looked:
@@ -40,4 +42,5 @@ def looked(rows: Sequence[Sequence[Any]], page: int) -> Looked:
     ends = [max(found) for found in pages.values() if len(found) == page]
     eras = {name: era for name, era, *_ in rows}
     idle = any(idle for _, _, idle, *_ in rows)
-    return Looked(eras, marks, min(ends, default=None), idle, rows[0][3] if rows else None)
+    installation, journals = rows[0][3:5] if rows else (None, False)
+    return Looked(eras, marks, min(ends, default=None), idle, installation, bool(journals))

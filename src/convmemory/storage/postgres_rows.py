@@ -137,12 +137,22 @@ class StoredBatch:
     """
 
     conversation_id: str
-    version: int
+    version: int | None
     stored: int
     first: int
     seqs: Sequence[int]
     moment: int
     batch: Batch
+
+    @property
+    def pending(self) -> bool:
+        """Whether it waits for PostgreSQL, and has no places yet."""
+        return not self.seqs
+
+    @property
+    def fresh(self) -> list[str]:
+        """The ids of the rows that were not there before."""
+        return [self._row_id(n) for n, seq in enumerate(self.seqs) if abs(seq) >= self.first]
 
     @property
     def earlier(self) -> list[str]:
@@ -155,6 +165,8 @@ class StoredBatch:
         One of them that was deleted since is told as it was given: it was there when this was acknowledged.
         """
         rows = [earlier.get(self._row_id(n)) or self._message(n, abs(seq)) for n, seq in enumerate(self.seqs)]
+        if self.pending:
+            rows = [self._message(n, None) for n in range(len(self.batch.ids))]
         return Appended.built(
             conversation_id=self.conversation_id,
             version=self.version,
@@ -164,16 +176,17 @@ class StoredBatch:
 
     def _row_id(self, n: int) -> str:
         row_id, encoded = self.batch.ids[n], self.batch.encoded[n]
-        if self.seqs[n] > 0:
+        if self.pending or self.seqs[n] > 0:
             return row_id
         return other_row_id(row_id, self.batch.since, encoded.role, encoded.content, encoded.body)
 
-    def _message(self, n: int, seq: int) -> Message:
+    def _message(self, n: int, seq: int | None) -> Message:
         draft, encoded = self.batch.drafts[n], self.batch.encoded[n]
         return Message.built(
             id=UUID(hex=self._row_id(n)),
             conversation_id=self.conversation_id,
             seq=seq,
+            pending=seq is None,
             role=encoded.role,
             content=encoded.content,
             tokens_used=_either(draft.tokens_used, encoded.tokens),
@@ -291,6 +304,7 @@ def message_of(conversation_id: str, row: Sequence[Any]) -> Message:
         id=row_id,
         conversation_id=conversation_id,
         seq=seq,
+        pending=False,
         role=role,
         content=content,
         tokens_used=tokens,

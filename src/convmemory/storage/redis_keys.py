@@ -25,6 +25,23 @@ class Keys:
         """The recent window; the braces are its hash tag on a cluster."""
         return f"{self._prefix}history:{{{conversation}}}:recent"
 
+    def journal(self, conversation: UUID) -> str:
+        """What waits for PostgreSQL, in the same slot as the window."""
+        return f"{self._prefix}history:{{{conversation}}}:journal"
+
+    def journals(self) -> str:
+        """What the names of all journals match, and no others."""
+        escaped = re.sub(r"([*?\[\]\\^-])", r"\\\1", self._prefix)
+        return f"{escaped}history:{{*}}:journal"
+
+    def journaled(self, name: bytes) -> UUID:
+        """The conversation of a journal, by its name."""
+        return UUID(name[-45:-9].decode())
+
+    def sweep(self) -> str:
+        """Who looks for journals whose writer is gone."""
+        return f"{self._prefix}sweep"
+
     def session(self, handle: str) -> str:
         """One session, by its handle: its id is nowhere."""
         return f"{self._prefix}session:{{{quote(handle, safe='')}}}"

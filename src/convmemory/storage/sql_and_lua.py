@@ -1,16 +1,20 @@
 """The SQL and the Lua, kept as files and each read once.
 
-A statement is ``sql/NAME.sql``, a script ``lua/NAME.lua`` of one key, a step of the schema
-``sql/migrations/NNNN_what.sql``. Each begins with a comment: purpose, parameters with units, result. It is for people,
+A statement is ``sql/NAME.sql``, a script ``lua/NAME.lua`` of one key, or of two of one conversation, a step of the schema
+``sql/migrations/NNNN_what.sql``. A script whose header says ``-- calls NAME`` has that script as a function of keys and arguments. Each begins with a comment: purpose, parameters with units, result. It is for people,
 and is left out of what servers are sent; a step of the schema keeps it, for whoever has it printed.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import LiteralString
+from typing import Final, LiteralString
+
+_CALLS: Final = re.compile(r"^-- calls +(\w+(?: \w+)*)$", re.MULTILINE)
+"""Where a script says which others are functions in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,13 @@ def sql(name: str) -> LiteralString:
 
 @cache
 def lua(name: str) -> str:
-    """Return the script in ``lua/{name}.lua``; it takes one key."""
-    return _without_header(_text(f"lua/{name}.lua"))
+    """Return the script in ``lua/{name}.lua``, with those in front of it that it calls: one text for each rule of the protocol."""
+    text = _text(f"lua/{name}.lua")
+    called = _CALLS.search(text)
+    inside = [
+        f"local function {one}(KEYS, ARGV)\n{lua(one)}end\n" for one in (called[1].split() if called else ())
+    ]
+    return "".join([*inside, _without_header(text)])
 
 
 @cache

@@ -29,6 +29,9 @@ class Counters:
     failed_writes: int = 0
     dirty_marks: int = 0
     drained: int = 0
+    accepted: int = 0
+    stored: int = 0
+    refused: int = 0
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)

@@ -56,6 +56,8 @@ _COMMAND: Final = re.compile(r"run the '([\w|]{1,40})' command")
 _GONE: Final = ("08", "57P", "53300")
 """SQLSTATEs of a broken connection, a server that is stopping or starting, and one with no room for another client."""
 
+JOURNAL_UNREAD: Final = "CJ001"
+"""SQLSTATE of a write that told a cache and had not read its journal, where writes may wait in one."""
 _NOT_MINE = (pg.InvalidSqlStatementName, pg.DuplicatePreparedStatement)
 _POOLER: Final = "behind PgBouncer in transaction mode set CONVMEMORY_PREPARE_THRESHOLD=none (prepare_threshold=None); 0 prepares at once"
 
@@ -142,6 +144,11 @@ def _tripped(error: BaseException) -> bool:
         return False
     frames = traceback.walk_tb(error.__traceback__)
     return any(frame.f_globals.get("__name__", "").partition(".")[0] == "redis" for frame, _ in frames)
+
+
+def unread(error: StorageError) -> bool:
+    """Whether a write was refused that had not read the journal: nothing was written, and it is sent again when it has."""
+    return getattr(error.__cause__, "sqlstate", None) == JOURNAL_UNREAD
 
 
 def describe(error: BaseException) -> str:

@@ -35,6 +35,9 @@ COUNTED: Final = {
     "failed_writes": "Appends that failed",
     "dirty_marks": "Writes whose window could not be told",
     "drained": "Windows dropped because they had missed a write",
+    "accepted": "Writes that wait in a journal for PostgreSQL",
+    "stored": "Entries of journals that PostgreSQL has stored, or had already",
+    "refused": "Entries of journals that PostgreSQL refused for what is in them",
 }
 LOOK_EVERY: Final = 0.1
 """Seconds between two looks whether the application has set up an SDK by now."""

@@ -30,6 +30,13 @@ class Snapshot:
     human_seq: int = 0
     entries: Sequence[bytes] = field(default=())
     gaps: int = 0
+    pending: int = 0
+    """How many of the newest wait for PostgreSQL: the places they have here, it may give to others."""
+
+    @property
+    def since(self) -> int:
+        """The newest place that PostgreSQL has given."""
+        return self.last_seq - self.pending
 
     @property
     def first_seq(self) -> int:
@@ -51,7 +58,9 @@ class Snapshot:
         spare = span(self.last_seq, self.human_seq, want, hard, self.gaps) - self.first_seq
         if spare <= 0:
             return self
-        return Snapshot(self.stamp, self.last_seq, self.human_seq, self.entries[spare:], self.gaps)
+        return Snapshot(
+            self.stamp, self.last_seq, self.human_seq, self.entries[spare:], self.gaps, self.pending
+        )
 
 
 @dataclass(slots=True)
@@ -75,12 +84,17 @@ class Written:
 
 @dataclass(slots=True)
 class Reply:
-    """What the window's read script answered: ``hit``, ``lease`` with its token and era, ``miss``, ``foreign``, ``elsewhere``."""
+    """What the window's read script answered: ``hit``, ``lease`` with its token and era, ``miss``, ``foreign``, ``elsewhere``.
+
+    Where a journal lies beside it, ``life`` is that of a window which is served, and ``waiting`` the fields and values of the journal.
+    """
 
     verdict: str
     snapshot: Snapshot | None = None
     token: str = ""
     era: str = ""
+    life: str = ""
+    waiting: Sequence[bytes] = ()
 
 
 NOT_ASKED: Final = Reply("miss")
@@ -110,6 +124,6 @@ def snapshot_of(rows: Sequence[tuple[object, ...]]) -> tuple[bool, Snapshot]:
     with uncollected(len(rows)):
         entries = [pack_row(str(body), str(content)) for *_, seq, body, content in rows if seq is not None]
     if gaps:  # where the newest human message is not among these, it is no nearer than its seq says
-        after = next((n for n, row in enumerate(reversed(rows)) if row[5] == human), last - human)
+        after = next((n for n, row in enumerate(reversed(rows)) if row[6] == human), last - human)
         human = last - after if human else 0
     return bool(mine), Snapshot(str(stamp), last, human, entries, gaps)

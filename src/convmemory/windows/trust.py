@@ -18,6 +18,8 @@ NAMELESS: Final = (
     "no windows are cached: this Redis does not say who it is (master_replid in INFO replication); "
     "allow INFO to its user, or use a server that has one"
 )
+READ_JOURNAL: Final = "journal"
+"""Among the names of caches that a statement is told: their journal was read."""
 FIRST: Final = UUID(int=0)
 """No conversation is before this one."""
 
@@ -41,6 +43,13 @@ class Standing:
     names: tuple[str, ...] = ()
     eras: tuple[str, ...] = ()
     known: bool = False
+    journal: bool = False
+    """Whether writes may wait in journals beside these windows."""
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """What a statement is told: the caches that its caller tells, and that their journal was read."""
+        return (*self.names, READ_JOURNAL) if self.journal and self.names else self.names
 
 
 class Ticket(NamedTuple):
@@ -70,6 +79,8 @@ class Trust:
     """Whom this process meant before another server answered."""
     caches: tuple[Cache, ...] | None = None
     """The servers, by their own account; ``None``: they must be asked. Empty: they do not say, and nothing is cached."""
+    journals: bool = False
+    """Whether writes may wait in journals, by what was looked at last."""
     _began: float = float("-inf")
     _not_before: float = float("-inf")
     _renamed: float = float("-inf")
@@ -108,7 +119,7 @@ class Trust:
         """Note what the servers call themselves; whether it is the first time that they do not say."""
         with self._lock:
             self.caches, self.former = tuple(caches), ()
-            self.standing = _standing(self.caches, {})
+            self.standing = self._standing_in({})
             first, self._nameless = not (caches or self._nameless), not caches
             return first
 
@@ -139,12 +150,12 @@ class Trust:
                 return left_off
             return Ticket(self._losses, self.caches, now)
 
-    def looked(self, ticket: Ticket, eras: Mapping[str, str]) -> None:
+    def looked(self, ticket: Ticket, eras: Mapping[str, str], *, journals: bool = False) -> None:
         """Every mark there was when the look began is drained: trust, unless Redis was lost since."""
         with self._lock:
-            self._busy, self._refused = False, 0
+            self._busy, self._refused, self.journals = False, 0, journals
             if ticket.losses == self._losses and self.caches:
-                self.standing = _standing(self.caches, eras)
+                self.standing = self._standing_in(eras)
                 self.trusted, self._began = True, ticket.began
 
     def paused(self, ticket: Ticket, after: UUID) -> None:
@@ -180,9 +191,9 @@ class Trust:
         if not self.caches:
             self.caches = None  # what comes back may say who it is
         else:
-            self.standing = _standing(self.caches, {})
+            self.standing = self._standing_in({})
 
-
-def _standing(caches: Sequence[Cache], eras: Mapping[str, str]) -> Standing:
-    said = [word for cache in caches for word in (cache.server, eras.get(cache.name, ""))]
-    return Standing(tuple(cache.name for cache in caches), tuple(said), known=bool(eras))
+    def _standing_in(self, eras: Mapping[str, str]) -> Standing:
+        caches = self.caches or ()
+        said = tuple(word for cache in caches for word in (cache.server, eras.get(cache.name, "")))
+        return Standing(tuple(cache.name for cache in caches), said, bool(eras), self.journals)

@@ -79,4 +79,7 @@ def test_figures_are_the_counters_by_name(health):
         "failed_writes": 0,
         "dirty_marks": 0,
         "drained": 0,
+        "accepted": 0,
+        "stored": 0,
+        "refused": 0,
     }

@@ -88,7 +88,7 @@ def test_the_scripts_answers_are_read():
 
 def test_postgresqls_rows_are_read():
     body = encode(HumanMessage("x")).body
-    rows = [(True, "77", 10, 9, 0, seq, body, "x") for seq in (9, 10)]
+    rows = [(True, "77", 10, 9, 0, False, seq, body, "x") for seq in (9, 10)]
 
     assert snapshot_of([]) == (True, Snapshot())
     assert snapshot_of([(False, "77", 10, 9, 0, None, None, None)])[0] is False
@@ -102,7 +102,7 @@ def test_postgresqls_rows_are_read():
 )
 def test_messages_with_gaps_between_them_are_counted_from_the_newest(human, place):
     body = encode(HumanMessage("x")).body
-    rows = [(True, "77", 20, human, 16, seq, body, "x") for seq in (3, 18, 20)]
+    rows = [(True, "77", 20, human, 16, False, seq, body, "x") for seq in (3, 18, 20)]
     found = snapshot_of(rows)[1]
 
     assert (found.first_seq, found.last_seq, found.human_seq, found.gaps) == (18, 20, place, 16)

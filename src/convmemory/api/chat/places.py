@@ -78,7 +78,7 @@ class Place:
         """The place with its question, if that is stored, taken away and to be stored anew."""
         if self.question is None:
             return self
-        return Place(self.question.seq - 1, cuts=True, name=wire_id(self.question), words=self.question)
+        return Place(self.question.place - 1, cuts=True, name=wire_id(self.question), words=self.question)
 
 
 class Rows(Protocol):
@@ -136,10 +136,10 @@ async def _there(asked: Asked, last: Message, rows: Rows) -> Place:
     question = await _question(last, rows)
     other = asked.wish == "say" and not asked.again and asked.text != question.content
     if asked.text is not None and (asked.wish == "edit" or other):
-        return Place(question.seq - 1, cuts=True, name=wire_id(question))
+        return Place(question.place - 1, cuts=True, name=wire_id(question))
     if asked.wish == "say" and asked.again and last is question:
-        return Place(question.seq, question=question, again=True)
-    place = Place(question.seq, cuts=True, question=question)
+        return Place(question.place, question=question, again=True)
+    place = Place(question.place, cuts=True, question=question)
     # who stores turns does not know again what has no id of its own
     return place.restated() if question.message.id is None else place
 
@@ -160,28 +160,28 @@ async def _question(named: Message, rows: Rows) -> Message:
     """The question that is named, or that what is named answers."""
     if named.role == "human":
         return named
-    before = named.seq
+    before = named.place
     while page := await rows.page(limit=PAGE, before=before):
         for one in reversed(page):
             if one.role == "human":
                 return one
-        before = page[0].seq
+        before = page[0].place
     raise NoQuestion
 
 
 async def _behind(parent: Message, rows: Rows, name: str | None) -> Place:
     """Behind the turn that a message is of; what was said after it is cut off, as where a question is edited."""
-    after = parent.seq
+    after = parent.place
     while True:
         page = await rows.page(limit=PAGE, after=after)
         following = next((one for one in page if one.role == "human"), None)
         if following is not None:
-            return Place(following.seq - 1, cuts=True, name=name)
-        after = page[-1].seq if page else after
+            return Place(following.place - 1, cuts=True, name=name)
+        after = page[-1].place if page else after
         if len(page) < PAGE:
             return Place(after, name=name)
 
 
 async def _end(rows: Rows) -> int:
     page = await rows.page(limit=1)
-    return page[-1].seq if page else 0
+    return page[-1].place if page else 0

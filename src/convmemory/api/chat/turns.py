@@ -184,7 +184,7 @@ class Turns:
         if question is None and asked.key and run.answered_before:
             question = await self._relay.answered(run.conversation)
         for stored in [] if question is None else await rows.by_id([question]):
-            return Place(stored.seq, question=stored, again=True)
+            return Place(stored.place, question=stored, again=True)
         return None
 
     async def _run(self, going: _Going) -> None:
@@ -306,7 +306,7 @@ class Turns:
 def _question(asked: Asked, place: Place) -> tuple[BaseMessage, int]:
     """What is asked, as a message with an id, and the place its turn is behind."""
     if place.question is not None:
-        return place.question.message, place.question.seq - 1
+        return place.question.message, place.question.place - 1
     words = asked.text if place.words is None else place.words.message.content
     return HumanMessage(cast("Any", words), id=place.name or str(new_uuid())), place.after
 

@@ -7,6 +7,7 @@
 CREATE TABLE {schema}.installation (
     id       uuid NOT NULL DEFAULT gen_random_uuid(),
     names    uuid NOT NULL DEFAULT gen_random_uuid(),
+    journals boolean NOT NULL DEFAULT false,                -- whether writes may wait in Redis (allow_journals_v1)
     only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one)
 );
 INSERT INTO {schema}.installation DEFAULT VALUES;
@@ -23,6 +24,7 @@ CREATE TABLE {schema}.conversations (
     archived        boolean NOT NULL DEFAULT false,         -- put away: lists leave it out
     pinned          boolean NOT NULL DEFAULT false,         -- to stand in front of the others
     created_at      timestamptz NOT NULL DEFAULT now(),
+    life            uuid NOT NULL DEFAULT gen_random_uuid(), -- another one after a clear or a delete: what waits in a journal is of one
     left_over       bigint NOT NULL DEFAULT 0,              -- messages up to here, which nobody sees, wait to be taken away (sweep_v1)
     gaps            bigint NOT NULL DEFAULT 0,              -- how many seqs up to last_seq no message has any more
     cleared         bigint NOT NULL DEFAULT 0,              -- nobody sees a message up to this seq any more
@@ -63,6 +65,30 @@ CREATE TABLE {schema}.messages (
 -- What makes an append idempotent. The id first: those that follow from nothing grow with time, and fill the last page; those that
 -- follow from a LangChain id begin alike in a conversation (ids.py). And no plan can walk a conversation by it.
 CREATE UNIQUE INDEX messages_by_id ON {schema}.messages (id, conversation_id);
+
+-- Messages that were removed one by one, in the last 30 days, where writes may wait in a journal: one that is still there is not
+-- stored again. (What a clear or a delete took was of another life.)
+CREATE TABLE {schema}.removed_rows (
+    conversation_id uuid NOT NULL REFERENCES {schema}.conversations ON DELETE CASCADE,
+    id              uuid NOT NULL,                          -- of the message
+    removed_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (conversation_id, id)
+);
+
+-- serves tidy_removed.sql
+CREATE INDEX removed_rows_by_time ON {schema}.removed_rows (removed_at);
+
+-- Entries of journals that PostgreSQL refused for what is in them, so that what came after them could be stored.
+CREATE TABLE {schema}.journal_refused (
+    conversation_id uuid NOT NULL REFERENCES {schema}.conversations ON DELETE CASCADE,
+    entry           text NOT NULL,                          -- the id that the entry had in its journal
+    number          bigint GENERATED ALWAYS AS IDENTITY,    -- in the order in which they were refused
+    user_id         text NOT NULL,
+    refused_at      timestamptz NOT NULL DEFAULT now(),
+    cause           text NOT NULL,
+    written         jsonb NOT NULL,                         -- the entry as it was: its messages, and what was known of them
+    PRIMARY KEY (conversation_id, entry)
+);
 
 -- What was retrieved, once a user however often it was retrieved: its key is the SHA-256 of whose it is, its text and its metadata.
 CREATE TABLE {schema}.documents (
@@ -222,6 +248,39 @@ BEGIN
     WHERE c.history <> excluded.history;
 END $$;
 
+-- What a write says that tells a cache and has not read its journal, where writes may wait in one: what waits comes before it.
+CREATE FUNCTION {schema}.refuse_unread_v1() RETURNS boolean LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'writes may wait in a journal: read it first' USING ERRCODE = 'CJ001';
+END $$;
+
+-- Have writes wait in journals beside the windows, or have none wait any more. The lock waits for the writes that did not know, as
+-- that of register_v1 does; windows from before are of another era, because they do not say which rows they show.
+CREATE FUNCTION {schema}.allow_journals_v1(p_allowed boolean) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM {schema}.refuse_isolation_v1();
+    END IF;
+    PERFORM set_config('lock_timeout', '100ms', true);
+    LOCK TABLE {schema}.marks IN SHARE ROW EXCLUSIVE MODE;
+    UPDATE {schema}.installation AS i SET journals = p_allowed WHERE i.journals <> p_allowed;
+    IF FOUND THEN
+        UPDATE {schema}.caches AS c SET era = gen_random_uuid();
+    END IF;
+END $$;
+
+-- Note messages that were removed one by one, where an entry of a journal may still bring them.
+CREATE FUNCTION {schema}.note_removed_v1(p_conversation uuid, p_ids uuid[]) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF (SELECT i.journals FROM {schema}.installation AS i) THEN
+        INSERT INTO {schema}.removed_rows AS r (conversation_id, id) SELECT p_conversation, g.id FROM unnest(p_ids) AS g (id)
+        ON CONFLICT (conversation_id, id) DO UPDATE SET removed_at = excluded.removed_at;
+    END IF;
+END $$;
+
 -- Mark what was changed by hand, for every cache: nobody else tells them. A write of the library says which conversation it
 -- has seen to itself. A conversation of which messages went or changed gets a new stamp, as from any other change, and what was
 -- retrieved for those that went goes with them.
@@ -244,6 +303,9 @@ BEGIN
         IF TG_OP = 'DELETE' THEN
             DELETE FROM {schema}.message_documents AS x WHERE (x.conversation_id, x.seq) IN (
                 SELECT g.conversation_id, g.seq FROM gone AS g WHERE g.conversation_id IS DISTINCT FROM seen_to);
+            PERFORM {schema}.note_removed_v1(g.conversation_id, array_agg(g.id))
+            FROM gone AS g JOIN {schema}.conversations AS o ON o.conversation_id = g.conversation_id
+            WHERE g.conversation_id IS DISTINCT FROM seen_to GROUP BY g.conversation_id;
         END IF;
     END IF;
     INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
@@ -401,7 +463,8 @@ END $$;
 -- so what follows the row lock sees everything the lock waited for.
 -- p_known holds the ids that may be there already (a caller's own, or all of them when a batch is sent again); p_human is the
 -- place of the batch's newest human message, from 1, or 0; p_own names the caches that are told by whoever calls, so that all
--- others are marked. p_make says whether a conversation that is not there is made: one that has a name is made under its name
+-- others are marked, and has the word 'journal' where their journal was read: while writes may wait in one, nothing goes past it.
+-- p_make says whether a conversation that is not there is made: one that has a name is made under its name
 -- alone, and a turn that began in one does not bring it back. Returns no row when the conversation is somebody else's, or was
 -- not made. stamp is the conversation's now, before what it was, NULL where the batch made the conversation, brought nothing new, or
 -- waited for another change: then no window can be extended. seqs is NULL when every message was new and therefore stands at last_seq - stored + 1
@@ -472,7 +535,9 @@ BEGIN
         SELECT t.stamp, was.stamp, t.version, t.last_seq, t.last_human_seq, was.version
         INTO stamp, before, version, last_seq, last_human_seq, found_version
         FROM taken AS t LEFT JOIN LATERAL (
-            SELECT o.stamp, o.version FROM {schema}.conversations AS o WHERE o.conversation_id = p_conversation OFFSET 0) AS was ON true;
+            SELECT o.stamp, o.version FROM {schema}.conversations AS o WHERE o.conversation_id = p_conversation OFFSET 0) AS was ON true
+        WHERE pg_catalog.cardinality(p_own) = 0 OR 'journal' = ANY (p_own)
+           OR (SELECT i.journals FROM {schema}.installation AS i) IS NOT TRUE OR {schema}.refuse_unread_v1();
         EXIT WHEN FOUND;
         SELECT * INTO c FROM {schema}.conversations WHERE conversation_id = p_conversation FOR NO KEY UPDATE;
         EXIT WHEN FOUND OR NOT p_make;
@@ -594,9 +659,116 @@ BEGIN
             updated_at = CASE WHEN c.last_seq = c.gaps THEN newest ELSE greatest(c.updated_at, newest) END,
             title = CASE WHEN c.title_source = 'none' THEN coalesce(p_title, c.title) ELSE c.title END,
             title_source = CASE WHEN c.title_source = 'none' AND p_title IS NOT NULL THEN 'auto' ELSE c.title_source END
-        WHERE now_.conversation_id = p_conversation RETURNING now_.stamp INTO stamp;
+        WHERE now_.conversation_id = p_conversation
+          AND (pg_catalog.cardinality(p_own) = 0 OR 'journal' = ANY (p_own)
+               OR (SELECT i.journals FROM {schema}.installation AS i) IS NOT TRUE OR {schema}.refuse_unread_v1())
+        RETURNING now_.stamp INTO stamp;
     END IF;
     RETURN NEXT;
+END $$;
+
+-- Store an entry: what one write brought, as JSON. Its rows are in order, each with its id (i), the one it has where that is another
+-- message's (o), role, content and body (r, c, b), tokens, latency, created, metadata and facts (n, y, w, m, f) and retrieved documents (x);
+-- and of all of them the title, dept and external name (t, d, x), and p_since of append_v1 (s). What was removed one by one is left out,
+-- unless p_anew. Returns what append_v1 does, and kept, the places (from 1) of the rows that were given to it; no row where there is none,
+-- or append_v1 returns none.
+CREATE FUNCTION {schema}.store_entry_v1(
+    p_conversation uuid, p_user text, p_entry jsonb, p_own text[], p_make boolean, p_anew boolean, p_search text,
+    OUT stamp uuid, OUT before uuid, OUT version bigint, OUT last_seq bigint, OUT last_human_seq bigint, OUT stored integer,
+    OUT seqs bigint[], OUT kept integer[]
+) RETURNS SETOF record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    p record;
+BEGIN
+    SELECT array_agg(x.place::integer ORDER BY x.place) AS places, array_agg((x.r ->> 'i')::uuid ORDER BY x.place) AS ids,
+           array_agg(x.r ->> 'r' ORDER BY x.place) AS roles, array_agg(x.r ->> 'c' ORDER BY x.place) AS contents,
+           array_agg(x.r ->> 'b' ORDER BY x.place) AS bodies, array_agg((x.r ->> 'n')::integer ORDER BY x.place) AS tokens,
+           array_agg((x.r ->> 'y')::integer ORDER BY x.place) AS latencies,
+           array_agg((x.r ->> 'w')::timestamptz ORDER BY x.place) AS created,
+           array_agg((x.r ->> 'm')::jsonb ORDER BY x.place) AS metadata, array_agg((x.r ->> 'f')::jsonb ORDER BY x.place) AS facts,
+           array_agg(coalesce(x.r -> 'x', '[]') ORDER BY x.place) AS contexts
+    INTO p FROM jsonb_array_elements(p_entry -> 'rows') WITH ORDINALITY AS x (r, place)
+    WHERE p_anew OR NOT EXISTS (
+        SELECT FROM {schema}.removed_rows AS g
+        WHERE g.conversation_id = p_conversation AND g.id IN ((x.r ->> 'i')::uuid, (x.r ->> 'o')::uuid));
+    IF p.places IS NULL THEN
+        RETURN;
+    END IF;
+    kept := p.places;
+    RETURN QUERY SELECT a.stamp, a.before, a.version, a.last_seq, a.last_human_seq, a.stored, a.seqs, p.places
+    FROM {schema}.append_v1(
+        p_conversation, p_user, p_entry ->> 'x', p_entry ->> 'd', p_entry ->> 't', p.ids, p.roles, p.contents, p.bodies, p.tokens,
+        p.latencies, p.created, p.metadata, p.facts, p.ids,
+        coalesce((SELECT max(h.n) FROM unnest(p.roles) WITH ORDINALITY AS h (role, n) WHERE h.role = 'human'), 0)::integer,
+        (SELECT jsonb_agg(d.one || jsonb_build_object('n', l.n) ORDER BY l.n, d.place)
+         FROM unnest(p.contexts) WITH ORDINALITY AS l (list, n)
+         CROSS JOIN LATERAL jsonb_array_elements(l.list) WITH ORDINALITY AS d (one, place)),
+        (p_entry ->> 's')::bigint, p_own, p_make, p_search) AS a;
+END $$;
+
+-- Store what waits in the journal of a conversation, in its order, and with it what a caller writes now: all in one transaction.
+-- p_entries is a JSON array of entries as store_entry_v1 takes them, each with its id (e). One with a life (l) waited in the journal: it
+-- is passed over where the conversation has another life, is not there or is another user's; what PostgreSQL refuses of it for what is
+-- in it, and what is so old that nobody knows any more what was removed since (a: when it was accepted), goes to journal_refused, and the
+-- rest goes on. One without a life is the caller's own: make says whether it may make the conversation, and sent whether it was
+-- sent before. p_own names the caches that the caller tells, and has the word 'journal'.
+-- Returns a row an entry, in order: its id, verdict ('stored', 'removed': all of it was, 'gone': of another life, 'refused'), and what
+-- store_entry_v1 returns; stamp is the conversation's after it, NULL where there is none. No row for the caller's own where it is
+-- somebody else's conversation, or was not made.
+CREATE FUNCTION {schema}.store_v1(p_conversation uuid, p_user text, p_entries jsonb, p_own text[], p_search text)
+RETURNS TABLE (
+    entry text, verdict text, stamp uuid, before uuid, version bigint, last_seq bigint, last_human_seq bigint, stored integer,
+    seqs bigint[], kept integer[]
+) LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    c {schema}.conversations;
+    latest uuid;
+    one jsonb;
+    said record;
+    why text;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM {schema}.refuse_isolation_v1();
+    END IF;
+    SELECT * INTO c FROM {schema}.conversations WHERE conversation_id = p_conversation FOR NO KEY UPDATE;
+    latest := c.stamp;
+    FOR one IN SELECT x.e FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS x (e, place) ORDER BY x.place LOOP
+        IF one ->> 'l' IS NULL THEN
+            RETURN QUERY SELECT one ->> 'e', 'stored', a.* FROM {schema}.store_entry_v1(
+                p_conversation, p_user, one, p_own, (one ->> 'make')::boolean, NOT (one ->> 'sent')::boolean, p_search) AS a;
+            CONTINUE;
+        END IF;
+        said := NULL;
+        why := NULL;
+        verdict := 'gone';
+        IF c.life::text = one ->> 'l' AND c.user_id = p_user THEN
+            BEGIN
+                IF (one ->> 'a')::timestamptz < now() - interval '30 days' THEN
+                    why := 'it waited for more than 30 days: what was removed since is not known any more';
+                ELSE
+                    SELECT * INTO said FROM {schema}.store_entry_v1(p_conversation, p_user, one, p_own, false, false, p_search);
+                    verdict := CASE WHEN FOUND THEN 'stored' ELSE 'removed' END;
+                    latest := coalesce(said.stamp, latest);
+                END IF;
+            EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
+                why := SQLERRM;
+            END;
+            IF why IS NOT NULL THEN
+                verdict := 'refused';
+                INSERT INTO {schema}.journal_refused AS r (conversation_id, entry, user_id, cause, written)
+                VALUES (p_conversation, one ->> 'e', p_user, why, one) ON CONFLICT (conversation_id, entry) DO NOTHING;
+            END IF;
+        END IF;
+        IF verdict = 'stored' THEN
+            RETURN QUERY SELECT one ->> 'e', 'stored', said.stamp, said.before, said.version, said.last_seq, said.last_human_seq,
+                                said.stored, said.seqs, said.kept;
+        ELSE
+            RETURN QUERY SELECT one ->> 'e', verdict, latest, NULL::uuid, NULL::bigint, NULL::bigint, NULL::bigint, 0,
+                                NULL::bigint[], NULL::integer[];
+        END IF;
+    END LOOP;
 END $$;
 
 -- What every change of stored messages begins with: its statements must see what they waited for, and the triggers are told
@@ -620,13 +792,16 @@ BEGIN
 END $$;
 
 -- And what it ends with: a mark for every cache but those that the caller tells. Always executed, since the lock it takes on
--- marks is what a new cache waits for. (append_v1 has it in its own text: a call would be felt there.)
+-- marks is what a new cache waits for, and whoever allows journals. (append_v1 has it in its own text: a call would be felt there.)
 CREATE FUNCTION {schema}.mark_others_v1(p_conversation uuid, p_own text[]) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
     SELECT k.name, p_conversation, k.registered_by FROM {schema}.caches AS k WHERE k.name <> ALL (p_own)
     ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
+    IF cardinality(p_own) > 0 AND 'journal' <> ALL (p_own) AND (SELECT i.journals FROM {schema}.installation AS i) THEN
+        PERFORM {schema}.refuse_unread_v1();
+    END IF;
 END $$;
 
 -- Whether a delete has left something to be taken away: of any conversation's messages, or of the user's documents.
@@ -777,8 +952,8 @@ BEGIN
     END IF;
     large := c.left_over > 0 OR {schema}.large_v1(p_conversation, p_user, c.last_seq - c.gaps, p_batch);
     UPDATE {schema}.conversations AS now_
-    SET stamp = gen_random_uuid(), version = now_.version + 1, gaps = now_.last_seq, cleared = now_.last_seq,
-        last_human_seq = 0, updated_at = now(),
+    SET stamp = gen_random_uuid(), life = gen_random_uuid(), version = now_.version + 1, gaps = now_.last_seq,
+        cleared = now_.last_seq, last_human_seq = 0, updated_at = now(),
         left_over = CASE WHEN large THEN now_.last_seq ELSE 0 END,
         title = CASE WHEN now_.title_source = 'user' THEN now_.title END, -- any other tells what is deleted
         title_source = CASE WHEN now_.title_source = 'user' THEN 'user' ELSE 'none' END
@@ -787,6 +962,7 @@ BEGIN
         DELETE FROM {schema}.message_documents AS x WHERE x.conversation_id = p_conversation;
         DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation;
     END IF;
+    DELETE FROM {schema}.journal_refused AS r WHERE r.conversation_id = p_conversation;
     PERFORM {schema}.mark_others_v1(p_conversation, p_own);
     RETURN QUERY SELECT c.stamp::text, large, {schema}.left_behind_v1(p_user);
 END $$;
@@ -812,9 +988,10 @@ BEGIN
         UPDATE {schema}.conversations AS now_ SET
             user_id = '', external_id = NULL, dept_id = NULL, title = NULL, title_source = 'none', archived = false,
             pinned = false, metadata = '{{}}',
-            stamp = gen_random_uuid(), version = 0, gaps = c.last_seq, cleared = c.last_seq, last_human_seq = 0,
+            stamp = gen_random_uuid(), life = gen_random_uuid(), version = 0, gaps = c.last_seq, cleared = c.last_seq, last_human_seq = 0,
             left_over = c.last_seq
         WHERE now_.conversation_id = p_conversation;
+        DELETE FROM {schema}.journal_refused AS r WHERE r.conversation_id = p_conversation;
     ELSE
         DELETE FROM {schema}.conversations AS now_ WHERE now_.conversation_id = p_conversation;
     END IF;
@@ -900,6 +1077,7 @@ BEGIN
         RETURN QUERY SELECT c.stamp::text, true, true;
         RETURN;
     END IF;
+    PERFORM {schema}.note_removed_v1(p_conversation, ARRAY[p_id]);
     DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = place;
     UPDATE {schema}.conversations AS now_ SET
         stamp = p_stamp, version = c.version + 1, gaps = c.gaps + 1, updated_at = now(),
@@ -963,6 +1141,8 @@ BEGIN
             WHERE kept.conversation_id = p_conversation AND kept.seq > c.cleared
               AND kept.seq <> ALL (gone)
             ORDER BY kept.conversation_id DESC, kept.seq DESC LIMIT 1), c.cleared);
+        PERFORM {schema}.note_removed_v1(p_conversation, ARRAY(
+            SELECT m.id FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq > newest));
         DELETE FROM {schema}.messages AS m
         WHERE m.conversation_id = p_conversation AND m.seq > newest;
         GET DIAGNOSTICS removed = ROW_COUNT;
@@ -1010,6 +1190,8 @@ BEGIN
         RETURN QUERY SELECT c.stamp::text, 0::bigint, true, true;
         RETURN;
     END IF;
+    PERFORM {schema}.note_removed_v1(p_conversation, ARRAY(
+        SELECT m.id FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (doomed)));
     DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (doomed);
     GET DIAGNOSTICS number = ROW_COUNT;
     IF number > 0 THEN

@@ -1,0 +1,140 @@
+"""Behind the callers: what was accepted is stored in a moment, whoever accepted it, and before a program ends."""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from convmemory._async.journaling import AsyncJournaling
+from convmemory._async.redis_store import AsyncRedisStore
+from convmemory.errors import ConfigurationError, ConvMemoryError, NotOpen, StorageError
+from convmemory.ids import ConversationKey
+from convmemory.journal.entries import entries_in
+from convmemory.tiers.waiting import asleep, aspawn
+from convmemory.windows.trust import NOWHERE
+
+logger = logging.getLogger("convmemory.journal")
+
+PAUSE: Final = 0.01
+"""Seconds after which what was accepted is sent to PostgreSQL: what comes meanwhile goes with it."""
+_SLOWEST: Final = 0.5
+"""Seconds between two attempts while PostgreSQL is away."""
+_LINGER: Final = 1.0
+"""Seconds without anything to do after which the one who drains ends; the next append begins another."""
+
+
+class AsyncDraining(AsyncJournaling):
+    """Who drains journals: one in each place that accepts, while there is something to do."""
+
+    __slots__ = ()
+
+    async def begin_journaling(self) -> None:
+        """See whether Redis keeps what is to wait in it, and that somebody looks for what others have left there.
+
+        Raises:
+            ConfigurationError: It does not, or there is none. One that is out of reach is asked before anything waits in it.
+        """
+        redis = self.redis
+        if redis is None:
+            raise ConfigurationError(
+                "durability, journal: writes cannot wait in Redis where there is no Redis tier"
+            )
+        try:
+            why = await redis.keeps(anew=True)
+        except StorageError as error:
+            logger.warning("whether writes may wait in Redis is not known yet: %s", error)
+            return
+        if why is not None and not redis.is_full:
+            raise ConfigurationError(f"durability, journal: {why}")
+        self.wake()
+
+    def sweep_if_due(self) -> None:
+        """Have somebody look for journals whose writer is gone, if that is due where writes may wait."""
+        redis = self.redis
+        if (
+            redis is not None
+            and redis.trust.journals
+            and redis.remembered.sweep_is_due(time.monotonic(), take=False)
+        ):
+            self.wake()
+
+    def wake(self) -> None:
+        """Have somebody here store what was accepted, unless somebody does."""
+        if self.redis is not None:
+            home = self.redis.here()
+            if not home.draining:
+                home.draining = True
+                home.drainer = aspawn(partial(self._behind, self.redis))
+
+    async def _behind(self, redis: AsyncRedisStore) -> None:
+        home, remembered, pause, busy = redis.here(), redis.remembered, PAUSE, time.monotonic()
+        try:
+            while home.draining:
+                await asleep(pause)
+                try:
+                    await self._round(redis)
+                    pause = PAUSE
+                except NotOpen:
+                    return
+                except ConvMemoryError as error:
+                    logger.debug("what waits could not be stored yet: %s", error)
+                    pause = min(2 * pause, _SLOWEST)
+                if remembered:
+                    busy = time.monotonic()
+                elif time.monotonic() - busy > _LINGER:
+                    home.draining = (
+                        False  # said before the last look, so that nobody relies on one who is leaving
+                    )
+                    if remembered:
+                        home.draining = True
+        finally:
+            home.draining = False
+
+    async def _round(self, redis: AsyncRedisStore) -> None:
+        for key in redis.remembered.conversations():
+            await self.drained(key)
+        if redis.remembered.sweep_is_due(time.monotonic()):
+            await self.swept()
+
+    async def swept(self, *, anyway: bool = False) -> int:
+        """Store what waits in any journal of this Redis, whoever accepted it; how many entries that were.
+
+        Unless ``anyway``, nothing is done where another process does it just now.
+        """
+        redis = await self.hot()
+        count = 0
+        if redis is not None and not redis.away:
+            for conversation in await redis.orphans(anyway=anyway):
+                count += await self._swept(redis, conversation)
+        return count
+
+    async def _swept(self, redis: AsyncRedisStore, conversation: UUID) -> int:
+        taken = await redis.take(ConversationKey(conversation, ""), NOWHERE)
+        found = entries_in(taken[1]) if taken is not None else []
+        if not found:
+            return 0
+        return await self.drained(ConversationKey(conversation, found[-1].user_id))
+
+    async def finish_draining(self, seconds: float) -> None:
+        """Store what this process has accepted, before it ends; what is left after so many seconds others find in Redis."""
+        redis = self.redis
+        if redis is None:
+            return
+        deadline = time.monotonic() + seconds
+        while redis.remembered and time.monotonic() < deadline:
+            try:
+                for key in redis.remembered.conversations():
+                    await self.drained(key)
+            except NotOpen:
+                break
+            except ConvMemoryError:
+                await asleep(PAUSE)
+        if redis.remembered:
+            figures = redis.remembered.figures()
+            logger.warning(
+                "%d accepted writes could not be stored before the end: they wait in Redis",
+                figures["entries"],
+            )

@@ -1,0 +1,271 @@
+"""What waits in a journal: an entry a write, as JSON that PostgreSQL's ``store_v1`` reads as it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from convmemory.encoding.codec import pack_row, unpack
+from convmemory.encoding.same_words import says_the_same
+from convmemory.ids import ConversationKey, new_row_id, other_row_id
+from convmemory.storage.postgres_rows import Batch, StoredBatch
+from convmemory.windows.snapshots import Reply, Snapshot, Written
+
+FORMAT: Final = 1
+"""Of an entry. A release reads its own and the one before, and leaves others to whoever wrote them."""
+_ROW: Final = 33
+"""Bytes behind a packed message in a window beside which a journal lies: NUL, which no packed message has, and its row id."""
+_MICROSECOND: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A message that waits: its row id, the ``other`` one where that may be another message's, and how it is packed."""
+
+    id: str
+    other: str
+    human: bool
+    packed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one write brought: ``text`` is all of it, as it lies in the journal and goes to PostgreSQL.
+
+    ``life`` is the conversation's in which it was accepted, ``""`` for what a caller writes at this moment.
+    """
+
+    id: str
+    life: str
+    user_id: str
+    text: str
+    rows: tuple[Row, ...]
+    accepted: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A batch on its way in, whichever way that will be: its row ids are the same on each."""
+
+    key: ConversationKey
+    batch: Batch
+    since: int | None
+    dept_id: str | None
+    make: bool
+
+    def entry(self, life: str = "", *, sent: bool = False) -> Entry:
+        """The batch as an entry that is accepted now in a life; without one as the caller's own, ``sent`` before or not."""
+        now, id_ = datetime.now(UTC), new_row_id()
+        columns = self.batch.parameters()
+        contexts: dict[int, list[Any]] = {}
+        for context in json.loads(columns["contexts"] or "[]"):
+            contexts.setdefault(context.pop("n"), []).append(context)
+        known = set(self.batch.known)
+        rows, found = [], []
+        for n, (row_id, encoded) in enumerate(zip(self.batch.ids, self.batch.encoded, strict=True)):
+            other = ""
+            if row_id in known:
+                other = other_row_id(row_id, self.since, encoded.role, encoded.content, encoded.body)
+            row = {
+                "i": row_id,
+                "o": other or None,
+                "r": encoded.role,
+                "c": encoded.content,
+                "b": encoded.body,
+                "n": _item(columns["tokens"], n),
+                "y": _item(columns["latencies"], n),
+                "w": (_item(columns["created"], n) or now).isoformat()
+                if life
+                else _text(_item(columns["created"], n)),
+                "m": _item(columns["metadata"], n),
+                "f": _item(columns["facts"], n),
+                "x": contexts.get(n + 1),
+            }
+            rows.append({name: value for name, value in row.items() if value is not None})
+            found.append(Row(row_id, other, encoded.role == "human", pack_row(encoded.body, encoded.content)))
+        said = {
+            "v": FORMAT,
+            "e": id_,
+            "l": life or None,
+            "u": self.key.user_id,
+            "a": now.isoformat(),
+            "s": self.since,
+            "t": columns["title"],
+            "d": self.dept_id,
+            "x": self.key.external_id,
+            "rows": rows,
+        }
+        if not life:
+            said |= {"make": self.make, "sent": sent}
+        text = json.dumps(
+            {name: value for name, value in said.items() if value is not None}, ensure_ascii=False
+        )
+        return Entry(id_, life, self.key.user_id, text, tuple(found), now.timestamp())
+
+    def pending(self, accepted: float) -> StoredBatch:
+        """What the caller of an accepted write is told: no places yet."""
+        moment = round(accepted * _MICROSECOND)
+        return StoredBatch(self.key.name, None, len(self.batch.ids), 0, (), moment, self.batch)
+
+
+def _item(column: Sequence[Any] | None, n: int) -> Any:
+    return None if column is None else column[n]
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def entries_in(waiting: Sequence[bytes]) -> list[Entry]:
+    """The entries among the fields and values of a journal, in their order; those of another format are left where they are."""
+    found = []
+    for field, value in zip(waiting[::2], waiting[1::2], strict=True):
+        if len(field) > 1:
+            number, _, text = value.partition(b" ")
+            entry = _entry(text.decode())
+            if entry is not None:
+                found.append((int(number), entry))
+    return [entry for _, entry in sorted(found, key=lambda one: one[0])]
+
+
+def _entry(text: str) -> Entry | None:
+    said = json.loads(text)
+    if said["v"] != FORMAT:
+        return None
+    rows = tuple(
+        Row(r["i"], r.get("o", ""), r["r"] == "human", pack_row(r["b"], r["c"])) for r in said["rows"]
+    )
+    return Entry(said["e"], said["l"], said["u"], text, rows, datetime.fromisoformat(said["a"]).timestamp())
+
+
+def in_order(waiting: Sequence[Entry], mine: Sequence[Entry]) -> list[Entry]:
+    """What waits, and what this process accepted and the journal has lost: before its next own entry that is still there."""
+    result = list(waiting)
+    at = len(result)
+    for entry in reversed(mine):
+        place = next((n for n, other in enumerate(result) if other.id == entry.id), None)
+        if place is None:
+            result.insert(at, entry)
+        else:
+            at = place
+    return result
+
+
+def with_row(packed: bytes, row_id: str) -> bytes:
+    """A packed message as it lies in a window beside which a journal lies."""
+    return b"%b\0%b" % (packed, row_id.encode())
+
+
+def _apart(entry: bytes) -> tuple[bytes, str]:
+    if entry[-_ROW : 1 - _ROW] == b"\0":
+        return entry[:-_ROW], entry[1 - _ROW :].decode()
+    return entry, ""
+
+
+def without_rows(snapshot: Snapshot) -> Snapshot:
+    """A window as it is served, where nothing waits beside it."""
+    entries = [_apart(entry)[0] for entry in snapshot.entries]
+    return Snapshot(snapshot.stamp, snapshot.last_seq, snapshot.human_seq, entries, snapshot.gaps)
+
+
+def joined(window: Snapshot, waiting: Sequence[Entry]) -> Snapshot:
+    """A window, and behind it what waits in its journal, without what the window shows.
+
+    An append without an answer may arrive after its writer has stored it otherwise, and a message of a LangChain id may be
+    given twice: each is shown once.
+    """
+    entries: list[bytes] = []
+    shown: dict[str, bytes] = {}
+    for entry in window.entries:
+        packed, row_id = _apart(entry)
+        entries.append(packed)
+        shown[row_id] = packed
+    pending, human = len(entries), window.human_seq
+    for row in (row for one in waiting for row in one.rows):
+        if _is_shown(row, shown):
+            continue
+        entries.append(row.packed)
+        shown[row.other if row.id in shown else row.id] = row.packed
+        if row.human:
+            human = window.last_seq + len(entries) - pending
+    pending = len(entries) - pending
+    return Snapshot(window.stamp, window.last_seq + pending, human, entries, window.gaps, pending)
+
+
+def with_waiting(reply: Reply) -> Reply:
+    """The answer of a read beside which a journal lies: the window that was hit, and what waits behind it in the same life."""
+    if reply.snapshot is None:
+        return reply
+    waiting = (
+        [entry for entry in entries_in(reply.waiting) if entry.life == reply.life] if reply.waiting else []
+    )
+    snapshot = joined(reply.snapshot, waiting) if waiting else without_rows(reply.snapshot)
+    return Reply(reply.verdict, snapshot, reply.token, reply.era, reply.life, reply.waiting)
+
+
+def _is_shown(row: Row, shown: Mapping[str, bytes]) -> bool:
+    if row.other and row.other in shown:
+        return True
+    there = shown.get(row.id)
+    if there is None or not row.other or there == row.packed:
+        return there is not None
+    return says_the_same(unpack(there), unpack(row.packed))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one ``store_entries`` did: what became of each entry by its id, what the window is told, and the caller's own row."""
+
+    verdicts: Mapping[str, str]
+    written: Written
+    own: Sequence[Any] | None
+    anew: int
+    """Messages that were not there before."""
+
+
+def outcome(rows: Sequence[Sequence[Any]], entries: Sequence[Entry]) -> Outcome:
+    """Read the rows of ``store_entries.sql``, which stored these entries."""
+    said = {entry.id: entry for entry in entries}
+    verdicts: dict[str, str] = {}
+    packed: list[bytes] = []
+    stamp, before, first_seq, human, own = "", "", 0, 0, None
+    for id_, verdict, now, former, version, last_seq, last_human, stored, seqs, kept, moment in rows:
+        verdicts[id_], stamp = verdict, now or ""
+        entry = said[id_]
+        if not entry.life and verdict == "stored":
+            own = (now, former, version, last_seq, last_human, stored, seqs, moment, kept)
+        if not stored:
+            continue
+        first = last_seq - stored + 1
+        if not packed:
+            before, first_seq = former or "", first
+        for row, seq in zip(
+            (entry.rows[n - 1] for n in kept), seqs or range(first, last_seq + 1), strict=True
+        ):
+            if abs(seq) >= first:
+                packed.append(with_row(row.packed, row.id if seq > 0 else row.other))
+                human = abs(seq) if row.human else human
+    return Outcome(verdicts, Written(stamp, before, first_seq, human, packed), own, len(packed))
+
+
+def told_with_rows(stored: StoredBatch, written: Written) -> Written:
+    """What a window is told of an append beside which a journal lies: which rows its messages are."""
+    entries = [with_row(*pair) for pair in zip(written.entries, stored.fresh, strict=True)]
+    return Written(written.stamp, written.before, written.first_seq, written.human_seq, entries)
+
+
+def window_of(rows: Sequence[Sequence[Any]]) -> tuple[bool, Snapshot, str]:
+    """Read the rows of ``read_window_rows.sql``, oldest first: whether it is the user's, the window with its rows, and the life."""
+    if not rows:
+        return True, Snapshot(), ""
+    mine, stamp, last, human, gaps, life = rows[0][:6]
+    found = [row for row in rows if row[7] is not None]
+    entries = [with_row(pack_row(body, content), UUID(row_id).hex) for *_, row_id, _, body, content in found]
+    if gaps:  # as in snapshot_of
+        after = next((n for n, row in enumerate(reversed(found)) if row[7] == human), last - human)
+        human = last - after if human else 0
+    return bool(mine), Snapshot(str(stamp), last, human, entries, gaps), life

@@ -1,0 +1,480 @@
+"""Writes that Redis acknowledges and PostgreSQL stores in a moment: accepted, read, drained, and gone with what is deleted."""
+
+import asyncio
+import logging
+from contextlib import contextmanager
+from uuid import uuid4
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+
+from convmemory import (
+    ConfigurationError,
+    ConversationNotFound,
+    Draft,
+    RetrievedContext,
+    StorageUnavailable,
+)
+from convmemory.ids import ConversationKey
+from convmemory.windows.trust import NOWHERE
+from fix_memory import add, read, until
+
+SAID = {"durability": "journal", "journal_ack": "memory"}
+
+
+@pytest.fixture
+async def undrained(monkeypatch):
+    """Nobody drains behind the callers, so that a test says when."""
+    for colour in ("_async", "_sync"):
+        name = "Async" if colour == "_async" else ""
+        monkeypatch.setattr(f"convmemory.{colour}.draining.{name}Draining.wake", lambda _: None)
+
+
+@pytest.fixture
+async def memory(schema, make_memory, undrained):
+    """A memory whose writes wait, with a conversation that has one message and a window."""
+    made = await make_memory(**SAID)
+    await made.save_message("c", "user", "one", user_id="ana")
+    await made.get_history("c", user_id="ana")
+    return made
+
+
+async def waiting(memory, name="c", user="ana"):
+    """How many entries lie in a conversation's journal."""
+    key = await row_of(memory, name, user)
+    _, fields = await memory.redis.take(key, NOWHERE)
+    return max(0, len(fields) // 2 - 3)
+
+
+async def row_of(memory, name="c", user="ana"):
+    key = ConversationKey(None, user, name)
+    await memory.postgres.settle(key)
+    return key
+
+
+def texts(messages):
+    return [message.content for message in messages]
+
+
+async def shown(memory, name="c", user="ana"):
+    return texts(await memory.get_history(name, user_id=user))
+
+
+async def drained(memory, name="c", user="ana"):
+    return await memory._store.drained(await row_of(memory, name, user))
+
+
+def plain(memory):
+    """The store itself, in either colour."""
+    return getattr(memory.redis, "blocking", memory.redis)
+
+
+@contextmanager
+def down(proxy):
+    """The server behind a proxy is away."""
+    proxy.mode = "refuse"
+    proxy.reset_all()
+    try:
+        yield
+    finally:
+        proxy.mode = "pass"
+
+
+def stored(database):
+    return [row[0] for row in database.execute("SELECT content FROM messages ORDER BY conversation_id, seq")]
+
+
+async def test_a_write_is_shown_at_once_and_has_its_place_once_it_is_stored(memory, database):
+    second = await memory.save_message(
+        "c", "assistant", "two", user_id="ana", metadata={"a": 1}, tokens_used=3
+    )
+    [third] = (await memory.save_messages("c", [HumanMessage("three")], user_id="ana")).messages
+
+    assert (second.seq, second.pending, second.content, second.metadata, second.tokens_used) == (
+        None,
+        True,
+        "two",
+        {"a": 1},
+        3,
+    )
+    assert stored(database) == ["one"]
+    assert await memory.get_history("c", user_id="ana") == [
+        HumanMessage("one"),
+        AIMessage("two"),
+        HumanMessage("three"),
+    ]
+    found = await memory.get_messages("c", user_id="ana")
+    assert [(m.seq, m.pending, m.content) for m in found] == [
+        (1, False, "one"),
+        (2, False, "two"),
+        (3, False, "three"),
+    ]
+    assert [m.id for m in found[1:]] == [second.id, third.id]
+    assert found[1].created_at == second.created_at
+    assert (found[1].metadata, found[1].tokens_used) == ({"a": 1}, 3)
+    assert await waiting(memory) == 0
+    assert await shown(memory) == ["one", "two", "three"]
+    assert not memory.redis.remembered
+
+
+async def test_somebody_drains_behind_the_callers(schema, make_memory, database, monkeypatch):
+    memory = await make_memory(**SAID)
+    history = memory.history("c", user_id="ana")
+    await add(history, [HumanMessage("one")])
+    await read(history)
+    for n in range(10):
+        await add(history, [AIMessage(f"a{n}"), HumanMessage(f"q{n}")])
+    for _ in range(300):
+        if not memory.redis.remembered:
+            break
+        await asyncio.sleep(0.01)
+
+    said = ["one", *(f"{who}{n}" for n in range(10) for who in "aq")]
+    assert stored(database) == said
+    assert texts(await read(memory.history("c", user_id="ana", max_messages=None))) == said
+    assert memory.redis.figures()["journal"] == {
+        "entries": 0,
+        "bytes": 0,
+        "oldest_seconds": 0.0,
+        "declined": {},
+    } | {"declined": memory.redis.remembered.figures()["declined"]}
+    assert memory.redis.health.counters.accepted == 10
+
+
+async def test_an_append_is_one_script_and_a_hit_is_one_where_something_waits(
+    schema, make_memory, postgres_proxy, redis_proxy, undrained
+):
+    memory = await make_memory(postgres_proxy.url, redis_proxy.url, **SAID)
+    history = memory.history("c", user_id="ana")
+    for _ in range(3):
+        await add(history, [HumanMessage("one")])
+        await read(history)
+    memory.redis.trust._began = float("inf")
+
+    for call in (lambda: add(history, [HumanMessage("x")]), lambda: read(history)):
+        with postgres_proxy.counting() as postgres, redis_proxy.counting() as redis:
+            await call()
+        assert (postgres.requests, redis.round_trips, redis.requests) == (0, 1, 1)
+
+
+async def test_a_commit_beside_journals_is_one_script_more(
+    schema, make_memory, postgres_proxy, redis_proxy, undrained
+):
+    await (await make_memory(**SAID)).save_message("x", "user", "one", user_id="ana")  # which allows journals
+    memory = await make_memory(postgres_proxy.url, redis_proxy.url, pool_max=1)
+    for _ in range(4):
+        await memory.save_message("c", "user", "one", user_id="ana")
+        await shown(memory)
+    memory.redis.trust._began = float("inf")
+
+    with postgres_proxy.counting() as postgres, redis_proxy.counting() as redis:
+        await memory.save_message("c", "user", "one", user_id="ana")
+    assert (postgres.requests, redis.round_trips, redis.requests) == (1, 2, 2)
+
+
+async def test_what_waits_comes_before_a_commit_of_another_process(memory, make_memory, database):
+    other = await make_memory()
+    assert await shown(other) == ["one"]
+    await memory.save_message("c", "assistant", "two", user_id="ana")
+
+    three = await other.save_message("c", "user", "three", user_id="ana")
+
+    assert (three.seq, three.pending) == (3, False)
+    assert stored(database) == ["one", "two", "three"]
+    assert await waiting(memory) == 0
+    assert await shown(memory) == await shown(other) == ["one", "two", "three"]
+    assert await drained(memory) == 1  # what it remembers is found stored
+    assert stored(database) == ["one", "two", "three"]
+
+
+async def test_a_process_that_does_not_know_of_journals_goes_past_none(
+    schema, make_memory, database, undrained
+):
+    other = await make_memory()
+    await other.save_message("c", "user", "one", user_id="ana")
+    assert await shown(other) == ["one"]
+    memory = await make_memory(**SAID)
+    await memory.save_message("other", "user", "x", user_id="ana")  # allows them
+    assert await shown(memory) == ["one"]
+    assert (await memory.save_message("c", "assistant", "two", user_id="ana")).pending
+    assert not other._store.journals
+    other.redis.trust._began = float("inf")  # and it does not look
+
+    assert (await other.save_message("c", "user", "three", user_id="ana")).seq == 3
+    assert other._store.journals
+    assert texts(await other.get_messages("c", user_id="ana")) == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("how", ["window", "page", "all"])
+async def test_nor_does_it_read_past_one(schema, make_memory, how, undrained):
+    other = await make_memory()
+    await other.save_message("c", "user", "one", user_id="ana")
+    assert await shown(other) == ["one"]
+    memory = await make_memory(**SAID)
+    await memory.save_message("other", "user", "x", user_id="ana")
+    assert await shown(memory) == ["one"]
+    assert (await memory.save_message("c", "assistant", "two", user_id="ana")).pending
+    other.redis.trust._began = float("inf")
+
+    if how == "page":
+        found = texts(await other.get_messages("c", user_id="ana"))
+    else:
+        found = texts(await other.get_history("c", None if how == "all" else 6, user_id="ana"))
+    assert found == ["one", "two"]
+
+
+async def test_pop_and_the_like_see_what_waits(memory):
+    await memory.save_message("c", "assistant", "two", user_id="ana")
+    history = memory._store
+    key = await row_of(memory)
+
+    popped = await history.pop(key)
+
+    assert (popped.content, popped.seq) == ("two", 2)
+    await memory.save_message("c", "user", "three", user_id="ana")
+    assert await memory.delete_messages("c", user_id="ana", seqs=[3]) == 1
+    await memory.save_message("c", "user", "four", user_id="ana")
+    assert await memory.truncate("c", user_id="ana", after=1) == 1
+    assert await shown(memory) == ["one"]
+
+
+async def test_what_was_popped_is_not_stored_again_by_a_slow_drainer(memory, database):
+    await memory.save_message("c", "assistant", "two", user_id="ana")
+    key = await row_of(memory)
+    slow = memory.redis.remembered.of(key.uuid)
+    await memory._store.pop(key)
+    for entry in slow:
+        memory.redis.remembered.add(key, entry)
+
+    assert await drained(memory) == 1
+    assert stored(database) == ["one"]
+    assert not memory.redis.remembered
+
+
+@pytest.mark.parametrize("verb", ["clear", "delete_conversation"])
+async def test_nothing_comes_back_after_a_clear_or_delete(memory, database, verb):
+    await memory.save_message("c", "assistant", "two", user_id="ana")
+    key = await row_of(memory)
+    slow = memory.redis.remembered.of(key.uuid)
+
+    await getattr(memory, verb)("c", user_id="ana")
+
+    assert await waiting(memory) == 0
+    for entry in slow:
+        memory.redis.remembered.add(key, entry)
+    assert await drained(memory) == 1
+    await memory.save_message("c", "user", "anew", user_id="ana")
+    for entry in slow:
+        memory.redis.remembered.add(key, entry)
+    assert await drained(memory) == 1
+    assert stored(database) == ["anew"]
+    assert await shown(memory) == ["anew"]
+
+
+async def test_an_entry_of_another_life_is_accepted_nowhere(memory, database):
+    key = await row_of(memory)
+    life = memory.redis.remembered.life(key.uuid)
+    await memory.clear("c", user_id="ana")
+    await memory.save_message("c", "user", "anew", user_id="ana")
+    await shown(memory)
+    memory.redis.remembered.learn(key.uuid, life)
+
+    late = await memory.save_message("c", "user", "late", user_id="ana")
+
+    assert late.pending  # under the life that it was told
+    assert memory.redis.remembered.life(key.uuid) != life
+    await drained(memory)
+    assert stored(database) == ["anew", "late"]
+
+
+async def test_the_first_write_of_a_conversation_and_anothers_go_to_postgresql(memory):
+    assert not (await memory.save_message("new", "user", "x", user_id="ana")).pending
+    row = str((await memory.get_conversation("c", user_id="ana")).uuid)
+    with pytest.raises(ConversationNotFound):
+        await memory.save_message(row, "user", "x", user_id="eve")
+    with pytest.raises(ConversationNotFound):
+        await memory.get_history(row, user_id="eve")
+
+
+async def test_what_redis_lost_its_writer_sends_again(memory, database, keyspace):
+    await memory.save_message("c", "assistant", "two", user_id="ana")
+    keyspace.client.delete(memory.redis.keys.journal((await row_of(memory)).uuid))
+
+    assert await shown(memory) == ["one"]
+    assert await drained(memory) == 1
+    assert stored(database) == ["one", "two"]
+    assert await shown(memory) == ["one", "two"]
+
+
+async def test_what_its_writer_forgot_another_process_finds(memory, make_memory, database):
+    await memory.save_message("c", "assistant", "two", user_id="ana")
+    memory.redis.remembered.forget(
+        (await row_of(memory)).uuid, [e.id for e in memory.redis.remembered.of((await row_of(memory)).uuid)]
+    )
+    other = await make_memory()
+    await other.get_history("c", user_id="ana")
+
+    assert await other._store.swept(anyway=True) == 1
+    assert stored(database) == ["one", "two"]
+    assert await waiting(memory) == 0
+
+
+async def test_a_message_of_an_id_is_stored_and_shown_once_however_often_it_is_given(memory, database):
+    said = AIMessage("two", id="m1")
+    await memory.save_messages("c", [said], user_id="ana")
+    await memory.save_messages("c", [said], user_id="ana")
+    assert await shown(memory) == ["one", "two"]
+    await drained(memory)
+    await memory.save_messages("c", [said], user_id="ana")
+    assert await shown(memory) == ["one", "two"]
+    await memory.save_messages("c", [AIMessage("other words", id="m1")], user_id="ana")
+    assert await shown(memory) == ["one", "two", "other words"]
+    await memory.get_messages("c", user_id="ana")
+    assert await shown(memory) == ["one", "two", "other words"]
+    assert stored(database) == ["one", "two", "other words"]
+
+
+async def test_an_append_that_nobody_answered_is_stored_once(memory, database, monkeypatch):
+    kind = type(plain(memory))
+    accept = kind.accept
+
+    def lost(self, *arguments, **named):
+        said = accept(self, *arguments, **named)
+        if asyncio.iscoroutine(said):
+
+            async def never():
+                await said
+                raise StorageUnavailable("Redis", "journal_append", "no answer")
+
+            return never()
+        raise StorageUnavailable("Redis", "journal_append", "no answer")
+
+    monkeypatch.setattr(kind, "accept", lost)
+    two = await memory.save_message("c", "assistant", "two", user_id="ana")
+    assert (two.seq, two.pending) == (2, False)
+    assert stored(database) == ["one", "two"]
+    assert await shown(memory) == ["one", "two"]
+    assert await waiting(memory) == 0
+
+
+async def test_a_late_append_is_shown_once_beside_the_window_that_has_it(memory):
+    key = await row_of(memory)
+    await memory.save_message("c", "assistant", "two", user_id="ana")
+    [entry] = memory.redis.remembered.of(key.uuid)
+    await drained(memory)
+    assert await shown(memory) == ["one", "two"]
+    assert (await memory.redis.accept(key, entry, memory.redis.trust.standing, away=False))[0] == "accepted"
+
+    assert await waiting(memory) == 1
+    assert await shown(memory) == ["one", "two"]
+    assert await drained(memory) == 1
+    assert await shown(memory) == ["one", "two"]
+
+
+async def test_documents_names_and_titles_come_through(memory, database):
+    documents = [RetrievedContext("page", "d1", 0.5, {"n": 1}), RetrievedContext("other", "d2")]
+    said = [Draft(HumanMessage("what?")), Draft(AIMessage("that", id="m"), contexts=documents, latency_ms=7)]
+    told = await memory.save_messages("c", said, user_id="ana")
+    assert told.version is None
+    assert told.seqs == (None, None)
+    [_, question, answer] = await memory.get_messages("c", user_id="ana")
+
+    assert answer.contexts == told.messages[1].contexts == tuple(documents)
+    assert (question.contexts, answer.latency_ms, answer.message) == ((), 7, said[1].message)
+
+
+async def test_an_entry_that_postgresql_refuses_is_laid_aside_and_the_rest_goes_on(memory, database, caplog):
+    key = await row_of(memory)
+    await memory.save_message("c", "assistant", "two", user_id="ana")
+    [entry] = memory.redis.remembered.of(key.uuid)
+    bad = entry.text.replace('"r": "ai"', '"r": "ai", "m": "{no json"').replace(entry.id, uuid4().hex)
+    memory.redis.remembered.add(
+        key, type(entry)(uuid4().hex, entry.life, "ana", bad, entry.rows, entry.accepted)
+    )
+    bad_id = bad[bad.index('"e": "') + 6 :][:32]
+    memory.redis.remembered.forget(key.uuid, [e.id for e in memory.redis.remembered.of(key.uuid)])
+    memory.redis.remembered.add(key, type(entry)(bad_id, entry.life, "ana", bad, entry.rows, entry.accepted))
+    await memory.save_message("c", "user", "three", user_id="ana")
+
+    with caplog.at_level(logging.ERROR):
+        assert await drained(memory) == 3
+
+    assert stored(database) == ["one", "two", "three"]
+    [[conversation, refused, user, _, cause, messages]] = await memory.postgres.refused_entries(10)
+    assert (conversation, refused, user, messages) == (key.uuid, bad_id, "ana", 1)
+    assert "json" in cause
+    assert "convmemory journal refused" in caplog.text
+    assert memory.redis.health.counters.refused == 1
+    await memory.clear("c", user_id="ana")
+    assert await memory.postgres.refused_entries(10) == []
+
+
+async def test_a_full_journal_sends_the_next_write_to_postgresql(memory, database):
+    for n in range(70):
+        told = await memory.save_message("c", "user", f"m{n}", user_id="ana")
+        assert told.pending == (n % 65 < 64)
+    assert len(stored(database)) == 66
+    assert memory.redis.remembered.figures()["declined"]["full"] == 1
+
+
+async def test_close_drains(schema, make_memory, database, undrained):
+    memory = await make_memory(**SAID)
+    await memory.save_message("c", "user", "one", user_id="ana")
+    await memory.get_history("c", user_id="ana")
+    await memory.save_message("c", "user", "two", user_id="ana")
+    await memory.close()
+
+    assert stored(database) == ["one", "two"]
+
+
+async def test_a_redis_that_evicts_or_keeps_no_file_is_refused(schema, make_memory, database_url):
+    with pytest.raises(ConfigurationError, match=r"no append-only file.*appendonly yes"):
+        await make_memory(durability="journal")
+    with pytest.raises(ConfigurationError, match="no Redis tier"):
+        await make_memory(database_url, None, durability="journal")
+
+
+async def test_what_is_set_while_it_runs_is_noticed(memory, keyspace, caplog):
+    [before] = keyspace.client.config_get("maxmemory-policy").values()
+    try:
+        keyspace.client.config_set("maxmemory-policy", "allkeys-lru")
+        plain(memory)._checked = float("-inf")
+        with caplog.at_level(logging.WARNING):
+            assert not (await memory.save_message("c", "user", "two", user_id="ana")).pending
+            assert not (await memory.save_message("c", "user", "three", user_id="ana")).pending
+        assert caplog.text.count("allkeys-lru") == 1
+    finally:
+        keyspace.client.config_set("maxmemory-policy", before)
+
+
+async def test_in_an_outage_turns_go_on(schema, make_memory, postgres_proxy, database):
+    memory = await make_memory(
+        postgres_proxy.url,
+        journal="outage",
+        journal_ack="memory",
+        statement_timeout=1,
+        pool_timeout=1,
+        connect_timeout=1,
+    )
+    history = memory.history("c", user_id="ana")
+    await add(history, [HumanMessage("one")])
+    await read(history)
+    assert not (await memory.save_message("c", "assistant", "two", user_id="ana")).pending
+    await read(history)
+    with down(postgres_proxy):
+        for n in range(100):
+            assert (await memory.save_message("c", "user", f"m{n}", user_id="ana")).pending
+        assert texts(await read(memory.history("c", user_id="ana", max_messages=4))) == [
+            "m96",
+            "m97",
+            "m98",
+            "m99",
+        ]
+        with pytest.raises(StorageUnavailable):
+            await memory.get_messages("c", user_id="ana")
+        with pytest.raises(StorageUnavailable):
+            await memory.save_message("new", "user", "x", user_id="ana")
+    await until(lambda: not memory.redis.remembered)
+
+    assert stored(database) == ["one", "two", *(f"m{n}" for n in range(100))]
+    assert not (await memory.save_message("c", "user", "after", user_id="ana")).pending
