@@ -219,7 +219,7 @@ from convmemory._async.tiered import AsyncTieredStore
 from convmemory._sync.tiered import TieredStore
 from convmemory.tiers.breaker import TierHealth
 TierHealth("Redis")
-methods = [vars(kind)[name] for kind in (AsyncTieredStore, TieredStore) for name in ("read", "append", "clear", "delete")]
+methods = [getattr(kind, name) for kind in (AsyncTieredStore, TieredStore) for name in ("read", "append", "clear", "delete")]
 wrapped = [method.__qualname__ for method in methods if hasattr(method, "__wrapped__")]
 print(json.dumps([otel.INSTALLED, wrapped, len(otel._living)]))
 """)
