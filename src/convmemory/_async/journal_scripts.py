@@ -50,12 +50,16 @@ class AsyncJournalScripts:
     tell: Callable[[ConversationKey, str], Awaitable[str]]
 
     def __init__(self) -> None:
-        self.remembered = Remembered()
+        self._forget()
         self._checked = float("-inf")
         self._unkept: str | None = None
         self.is_full = False
         """Whether Redis had no room for more when it was last asked."""
         self._complained: set[str] = set()
+
+    def _forget(self) -> None:
+        """Begin with nothing that was accepted: in a forked process that is its parent's."""
+        self.remembered = Remembered()
 
     def here(self) -> AsyncRedisHome:
         """The connections of this process and event loop, and who drains there."""
@@ -119,19 +123,16 @@ class AsyncJournalScripts:
         names = (self.keys.window(conversation), self.keys.journal(conversation))
         async with self._calls.to(script) as home:
             digest = self._digests.get(script) or await self._digest(script)
-            client = home.clients.client()
             if wait:
-                return await self._awaited(client, script, [*names, *arguments])
+                return await self._awaited(home, ("EVAL", lua(script), 2, *names, *arguments))
             try:
-                return await client.execute_command("EVALSHA", digest, 2, *names, *arguments)
+                return await home.clients.execute("EVALSHA", digest, 2, *names, *arguments)
             except NoScriptError:
-                return await client.execute_command("EVAL", lua(script), 2, *names, *arguments)
+                return await home.clients.execute("EVAL", lua(script), 2, *names, *arguments)
 
-    async def _awaited(self, client: Any, script: str, arguments: Sequence[Any]) -> Any:
-        async with client.pipeline(transaction=False) as pipe:
-            pipe.execute_command("EVAL", lua(script), 2, *arguments)
-            pipe.execute_command("WAIT", 1, max(1, round(self.settings.redis_timeout * 500)))
-            said, replicas = await pipe.execute()
+    async def _awaited(self, home: AsyncRedisHome, command: tuple[Any, ...]) -> Any:
+        wait = ("WAIT", 1, max(1, round(self.settings.redis_timeout * 500)))
+        said, replicas = await home.clients.execute_all([command, wait])
         if said[0] == b"accepted" and not replicas:
             raise OSError("no replica has it")
         return said

@@ -28,7 +28,6 @@ from convmemory._async.redis_connections import (
 from convmemory.encoding.storable_text import clean_json
 from convmemory.errors import ConfigurationError, StorageError, in_words
 from convmemory.ids import ConversationKey, new_row_id, session_handle
-from convmemory.journal.remembered import Remembered
 from convmemory.models import Session
 from convmemory.settings import Settings
 from convmemory.storage.redis_keys import Keys, server_named
@@ -146,7 +145,7 @@ class AsyncRedisStore(AsyncJournalScripts):
         """What the other process knew of the server, this one has yet to learn."""
         self.health.begin_at_nothing()
         self.trust = Trust()
-        self.remembered = Remembered()
+        self._forget()
         self._readers = secrets.token_hex(8)
         self._calls = AsyncRedisCalls(self.health, self.trust, self._homes)
 
@@ -234,8 +233,8 @@ class AsyncRedisStore(AsyncJournalScripts):
 
     def figures(self) -> dict[str, Any]:
         """What this process knows without asking: its counters, and whether windows are trusted (no marks left to drain)."""
-        found = {**self.health.figures(), "windows_trusted": self.trust.trusted}
-        return found | {"journal": self.remembered.figures()} if self.trust.journals else found
+        waiting = {"journal": self.remembered.figures()} if self.trust.journals else {}
+        return {**self.health.figures(), "windows_trusted": self.trust.trusted, **waiting}
 
     async def read_window(
         self, key: ConversationKey, want: int, hard: int, token: str, standing: Standing
@@ -250,8 +249,8 @@ class AsyncRedisStore(AsyncJournalScripts):
 
     async def publish(self, key: ConversationKey, written: Written, standing: Standing) -> str:
         """Tell the window of a committed write: ``extended``, ``kept``, ``dropped``, ``absent`` or ``elsewhere``."""
-        most = self.settings.max_window_bytes
-        about = written_to(key, written, self._ttl, self.window_limit, most, standing)
+        limits = (self._ttl, self.window_limit, self.settings.max_window_bytes)
+        about = written_to(key, written, *limits, standing)
         return await self._told("window_publish", self.keys.window(key.uuid), *about)
 
     async def fill(self, key: ConversationKey, snapshot: Snapshot, lease: Reply, keep: int) -> str:

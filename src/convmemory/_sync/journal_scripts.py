@@ -51,12 +51,16 @@ class JournalScripts:
     tell: Callable[[ConversationKey, str], str]
 
     def __init__(self) -> None:
-        self.remembered = Remembered()
+        self._forget()
         self._checked = float("-inf")
         self._unkept: str | None = None
         self.is_full = False
         """Whether Redis had no room for more when it was last asked."""
         self._complained: set[str] = set()
+
+    def _forget(self) -> None:
+        """Begin with nothing that was accepted: in a forked process that is its parent's."""
+        self.remembered = Remembered()
 
     def here(self) -> RedisHome:
         """The connections of this process and event loop, and who drains there."""
@@ -118,19 +122,16 @@ class JournalScripts:
         names = (self.keys.window(conversation), self.keys.journal(conversation))
         with self._calls.to(script) as home:
             digest = self._digests.get(script) or self._digest(script)
-            client = home.clients.client()
             if wait:
-                return self._awaited(client, script, [*names, *arguments])
+                return self._awaited(home, ("EVAL", lua(script), 2, *names, *arguments))
             try:
-                return client.execute_command("EVALSHA", digest, 2, *names, *arguments)
+                return home.clients.execute("EVALSHA", digest, 2, *names, *arguments)
             except NoScriptError:
-                return client.execute_command("EVAL", lua(script), 2, *names, *arguments)
+                return home.clients.execute("EVAL", lua(script), 2, *names, *arguments)
 
-    def _awaited(self, client: Any, script: str, arguments: Sequence[Any]) -> Any:
-        with client.pipeline(transaction=False) as pipe:
-            pipe.execute_command("EVAL", lua(script), 2, *arguments)
-            pipe.execute_command("WAIT", 1, max(1, round(self.settings.redis_timeout * 500)))
-            said, replicas = pipe.execute()
+    def _awaited(self, home: RedisHome, command: tuple[Any, ...]) -> Any:
+        wait = ("WAIT", 1, max(1, round(self.settings.redis_timeout * 500)))
+        said, replicas = home.clients.execute_all([command, wait])
         if said[0] == b"accepted" and not replicas:
             raise OSError("no replica has it")
         return said
