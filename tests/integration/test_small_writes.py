@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -45,6 +46,34 @@ def test_an_append_changes_no_index_of_conversations(schema, database_url):
         ).fetchall()
 
     assert (updates, hot) == (40, 40)
+
+
+def test_neither_does_a_mark_of_a_list_nor_a_made_title(schema, database_url):
+    """So that what one conversation is marked with costs no index entry of it, and an append none because of it."""
+    changes = {
+        "update_conversation": dict.fromkeys(["title", "dept_id", "if_version"])
+        | {"set_title": False, "set_dept": False, "archived": True, "pinned": True}
+        | {"metadata": "{}", "removed": []},
+        "entitle_conversation": {"title": "made", "source": "model", "version": 1},
+    }
+    row = uuid4()
+    with psycopg.connect(database_url) as conn, conn.transaction(force_rollback=True):
+        conn.execute(
+            sql.SQL("INSERT INTO {}.conversations (conversation_id, user_id) VALUES (%s, 'ana')").format(
+                sql.Identifier(schema)
+            ),
+            [row],
+        )
+        for name, parameters in changes.items():
+            text = sql.SQL(statement(name)).format(schema=sql.Identifier(schema))
+            assert conn.execute(text, {"conversation": row, "user_id": "ana", **parameters}).fetchall()
+        [[updates, hot]] = conn.execute(
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables"
+            " WHERE relname = 'conversations' AND schemaname = %s",
+            [schema],
+        ).fetchall()
+
+    assert (updates, hot) == (2, 2)
 
 
 @pytest.mark.parametrize("limit", [1, 7, 50])

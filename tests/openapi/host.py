@@ -30,8 +30,21 @@ def current_operator(x_user: str = Header(default="", include_in_schema=False)) 
     return x_user
 
 
-def host(colour: str) -> FastAPI:
-    """The application."""
+class Beside:
+    """Applications under prefixes of their own, whatever characters a path has (a mount takes no line feed)."""
+
+    def __init__(self, app: FastAPI, others: dict[str, FastAPI]) -> None:
+        self.app, self.others = app, others
+
+    async def __call__(self, scope, receive, send):
+        for path, other in self.others.items():
+            if scope.get("path", "").startswith(f"{path}/"):
+                return await other({**scope, "root_path": path}, receive, send)
+        return await self.app(scope, receive, send)
+
+
+def host(colour: str) -> Beside:
+    """The applications."""
     memory = AsyncConversationMemory.from_env() if colour == "awaited" else ConversationMemory.from_env()
 
     @asynccontextmanager
@@ -48,12 +61,12 @@ def host(colour: str) -> FastAPI:
     model = FakeListChatModel(responses=["Yes.", "No."])
     app.include_router(create_chat_router(memory, model, current_user=current_user), prefix="/v1")
     app.include_router(create_operator_router(memory, current_operator=current_operator), prefix="/operators")
+    others = {}
     for path, protocol in PROTOCOLS.items():
-        other = FastAPI()
+        others[path] = other = FastAPI()
         other.include_router(create_chat_router(memory, model, current_user=current_user, protocol=protocol))
-        app.mount(path, other)
     app.include_router(create_viewer(memory, current_user=current_user, api="/v1"), prefix="/viewer")
-    return app
+    return Beside(app, others)
 
 
 if __name__ == "__main__":

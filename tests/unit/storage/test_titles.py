@@ -7,10 +7,10 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from convmemory.encoding.storable_text import clean_text
-from convmemory.storage.titles import title_from
+from convmemory.storage.titles import made_title, title_from, title_request
 
 FAMILY = "\U0001f468‍\U0001f469‍\U0001f467"
 FLAG = "\U0001f1e9\U0001f1ea"
@@ -91,3 +91,54 @@ def test_any_title_is_one_short_storable_line(text):
 
 def test_a_huge_text_is_not_read_to_its_end():
     assert title_from(HumanMessage("a " * 5_000_000)) == ("a " * 30).strip() + "…"
+
+
+@pytest.mark.parametrize(
+    ("said", "title"),
+    [
+        ("Days off", "Days off"),
+        ('"Days off"', "Days off"),
+        ("**Days off**\n\nbecause you asked about them", "Days off"),
+        ("\n# „Urlaub im Sommer“\n", "Urlaub im Sommer"),
+        ("「夏の休暇」", "夏の休暇"),
+        ("User's own title", "User's own title"),
+        ("a\u202eb\0c\x1b[31m", "abc[31m"),
+        (AIMessage([{"type": "text", "text": "In blocks"}]), "In blocks"),
+        ("word " * 100, ("word " * 20).strip()[:98] + "…"),
+        ("", None),
+        ('"" \n  \n**', None),
+        (None, None),
+        (7, None),
+        (AIMessage(""), None),
+    ],
+)
+def test_what_a_model_says_is_one_line_without_what_it_puts_around(said, title):
+    found = made_title(said)
+
+    if title is not None and title.endswith("…"):
+        assert found is not None
+        assert len(found) <= 100
+        assert found.endswith("…")
+    else:
+        assert found == title
+
+
+@given(st.text(max_size=400))
+def test_a_made_title_fits_a_row_and_a_line(said):
+    found = made_title(said)
+
+    assert found is None or (0 < len(found) <= 100 and "\n" not in found and clean_text(found) == found)
+
+
+def test_a_model_is_shown_who_said_what_and_no_more_than_it_needs():
+    turn = [
+        SystemMessage("Be kind."),
+        HumanMessage("x" * 5_000),
+        AIMessage("", tool_calls=[{"name": "f", "args": {}, "id": "t"}]),
+        ToolMessage("secret result", tool_call_id="t"),
+        AIMessage("done"),
+    ]
+    [told, shown] = title_request(turn)
+
+    assert told.type == "system"
+    assert shown.content == f"User: {'x' * 2_000}\n\nAssistant: done"

@@ -28,7 +28,7 @@ from convmemory.errors import InvalidArgument
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "the answer while it comes, as server-sent events in the words of the protocol",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {}},
     }
 }
 ProtocolName = Literal["plain", "ai-sdk", "ag-ui"]
