@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import EllipsisType
 from typing import Any, Final, TypeAlias
@@ -13,11 +13,13 @@ from convmemory.environment import PLACES
 from convmemory.errors import ConfigurationError, ConversationNotFound, InvalidArgument
 from convmemory.ids import ConversationKey, checked_id, conversation_key
 from convmemory.models import Conversation, Message, Session, Telemetry
+from convmemory.search_results import Recollection
 from convmemory.settings import Settings
 from convmemory.windows.window_size import TokenCounter, WindowSize
 
 MOST: Final = 10_000
 TITLE_LENGTH: Final = 500
+KEYS_LENGTH: Final = 5_000
 _ROLES: Final = {"user": "human", "assistant": "ai", "developer": "system"}
 FORMATS: Final = ("langchain", "openai", "anthropic")
 NO_COUNTER: Final = "token_counter: needed with max_tokens, e.g. model.get_num_tokens_from_messages"
@@ -34,6 +36,14 @@ MessageRef: TypeAlias = str | UUID | Message
 
 Size: TypeAlias = int | EllipsisType | None
 """A number of messages, ``None`` for all of them, ``...`` for the default."""
+
+
+Rewrite: TypeAlias = Callable[[str], str | Awaitable[str]]
+"""Says a question in other words; an awaited memory's may be awaited."""
+Rerank: TypeAlias = Callable[
+    [str, Sequence[Recollection]], Iterable[Recollection] | Awaitable[Iterable[Recollection]]
+]
+"""Puts what was found for a question into another order, or leaves some of it out; an awaited memory's may be awaited."""
 
 
 def checked_limit(argument: str, value: object, most: int = MOST) -> int:
@@ -144,6 +154,29 @@ def checked_stores(maker: str, postgres: tuple[object, type], redis: tuple[objec
         if not isinstance(value, kind) and not (value is None and argument == "redis"):
             wanted = f"must be the {kind.__name__} of this memory, not of type {type(value).__name__}"
             raise InvalidArgument(argument, f"{wanted}; {maker}.from_url(...) takes URLs")
+
+
+def checked_embeddings(value: Any, settings: Settings) -> Any:
+    """A model of embeddings, with the setting that names it; ``None`` for none.
+
+    Raises:
+        InvalidArgument: It is none.
+        ConfigurationError: The setting does not name it: vectors of two models cannot be compared.
+    """
+    if value is None:
+        return None
+    if not (
+        callable(getattr(value, "embed_documents", None)) and callable(getattr(value, "embed_query", None))
+    ):
+        raise InvalidArgument(
+            "embeddings", f"must be Embeddings of LangChain, not of type {type(value).__name__}"
+        )
+    if settings.search_model is None or not settings.search_configurations:
+        raise ConfigurationError(
+            "embeddings: needs the settings search, such as 'english', and search_vectors, a name for the model"
+            " (CONVMEMORY_SEARCH, CONVMEMORY_SEARCH_VECTORS)"
+        )
+    return value
 
 
 def row_of(message: object) -> UUID:
@@ -266,6 +299,22 @@ def checked_roles(argument: str, value: object) -> list[str] | None:
         raise InvalidArgument(argument, f"must be a list such as ['human'], not {_shown(value)}")
     roles = [checked_id(argument, role) for role in value]
     return [_ROLES.get(role, role) for role in roles]
+
+
+def joined_keys(value: object) -> str | None:
+    """What a message is found by besides its words, as one text; ``None`` for nothing.
+
+    Raises:
+        InvalidArgument: No text, nor texts, or too long.
+    """
+    given: Any = [value] if isinstance(value, str) else () if value is None else value
+    keys: list[Any] = list(given) if isinstance(given, Iterable) else [None]
+    if not all(isinstance(key, str) for key in keys):
+        raise InvalidArgument("keys", f"must be a text, or several, not {_shown(value)}")
+    text = clean_text(" / ".join(key for key in keys if key.strip()))
+    if len(text) > KEYS_LENGTH:
+        raise InvalidArgument("keys", f"must have at most {KEYS_LENGTH:,} characters, has {len(text):,}")
+    return text or None
 
 
 def checked_title(value: object) -> str:

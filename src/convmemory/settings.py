@@ -78,6 +78,8 @@ class Settings(BaseSettings):
     durability: Literal["commit", "journal"] = "commit"
     journal: Literal["off", "outage"] = "off"
     journal_ack: Literal["memory", "everysec", "always", "replica"] = "everysec"
+    search_typos: bool = False
+    search_vectors: str = Field("off", min_length=1, max_length=100)
 
     _environment: ClassVar[Mapping[str, tuple[str, str]]] = {}
     _variables: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -181,6 +183,11 @@ class Settings(BaseSettings):
     def journals(self) -> bool:
         """Whether writes may wait in Redis for PostgreSQL: all of them, or while it is away."""
         return self.durability == "journal" or self.journal == "outage"
+
+    @property
+    def search_model(self) -> str | None:
+        """The model whose vectors messages are found by; ``None`` where ``search_vectors`` is off."""
+        return None if self.search_vectors == "off" else self.search_vectors
 
     @property
     def session_ttl(self) -> float:

@@ -47,6 +47,7 @@ AS_A_STRANGER: dict[str, Case] = {
     "delete_messages": lambda memory, it: memory.delete_messages(it, user_id="eve", seqs=[1]),
     "truncate": lambda memory, it: memory.truncate(it, user_id="eve", after=0),
     "replace_message": lambda memory, it: memory.replace_message(it, uuid4(), "mine", user_id="eve"),
+    "search.set_keys": lambda memory, it: memory.search.set_keys(it, uuid4(), "mine", user_id="eve"),
     "annotate_message": lambda memory, it: memory.annotate_message(it, uuid4(), {"a": 1}, user_id="eve"),
     "history": lambda memory, it: read(memory.history(it, user_id="eve")),
     "history_factory": lambda memory, it: read(memory.history_factory("eve", it)),
@@ -97,6 +98,7 @@ NEEDS_NONE = {
     "search.messages": "looks by user; tested below, and in test_search.py",
     "search.recall": "looks by user; tested below, and in test_search.py",
     "search.as_retriever": "recall, as LangChain calls it",
+    "search.embed": "an operator's, or by user; tested in test_search_meaning.py",
     "search.index": "an operator's: has messages found by those whose they are",
     "retention.erase_user": "an operator's: by user; tested below",
     "retention.prune": "an operator's: by age, whoever's they are; tested with it",
@@ -248,14 +250,16 @@ async def test_an_operators_view_is_out_of_a_users_reach(memory, conversation):
 
 TABLES = re.compile(r"\{schema\}\.(?:conversations|messages|message_contexts|\w*documents)\b")
 FUNCTION = re.compile(
-    r"CREATE FUNCTION \{schema\}\.(\w+)\((.*?)\)\s+RETURNS (.*?)\s+LANGUAGE.*?\$\$(.*?)\$\$", re.DOTALL
+    r"CREATE (?:OR REPLACE )?FUNCTION \{schema\}\.(\w+)\((.*?)\)\s+RETURNS (.*?)\s+LANGUAGE.*?\$\$(.*?)\$\$",
+    re.DOTALL,
 )
 STATEMENTS = sorted(
     path for path in files("convmemory").joinpath("sql").iterdir() if path.name.endswith(".sql")
 )
 FUNCTIONS = [
     (name, parameters, body)
-    for path in files("convmemory").joinpath("sql/migrations").iterdir()
+    for folder in ("sql/migrations", "sql/rooms")
+    for path in files("convmemory").joinpath(folder).iterdir()
     if path.name.endswith(".sql")
     for name, parameters, returns, body in FUNCTION.findall(path.read_text("utf-8"))
     if TABLES.search(body) and returns != "trigger" and not name.startswith("sweep_")
@@ -302,6 +306,7 @@ def test_the_statements_and_functions_are_found():
             "shed_v1",
             "retrieved_v1",
         ),
+        *("alike_v1", "key_v1", "near_v1", "store_vectors_v1", "to_embed_v1", "without_vector_v1"),
         *("annotate_v1", "erase_v1", "remove_v1", "replace_v1"),
     } == {name for name, *_ in FUNCTIONS}
 

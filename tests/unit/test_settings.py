@@ -52,6 +52,8 @@ VARIABLES = {
     "CONVMEMORY_MAX_METADATA_BYTES": ("max_metadata_bytes", "none", None),
     "CONVMEMORY_MAX_CONTEXTS_BYTES": ("max_contexts_bytes", "5", 5),
     "CONVMEMORY_SEARCH": ("search", "german,english", "german,english"),
+    "CONVMEMORY_SEARCH_TYPOS": ("search_typos", "true", True),
+    "CONVMEMORY_SEARCH_VECTORS": ("search_vectors", "minilm-1", "minilm-1"),
     "CONVMEMORY_MAX_WINDOW_BYTES": ("max_window_bytes", "0", 0),
     "CONVMEMORY_DURABILITY": ("durability", "journal", "journal"),
     "CONVMEMORY_JOURNAL": ("journal", "outage", "outage"),

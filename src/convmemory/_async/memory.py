@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import ConfigurableFieldSpec, RunnableConfig
 
 from convmemory._async.conversation_verbs import AsyncConversationVerbs
@@ -20,7 +21,15 @@ from convmemory._async.session_verbs import AsyncSessionVerbs
 from convmemory._async.tiered import AsyncTieredStore
 from convmemory._async.titler import AsyncTitler
 from convmemory._async.user_memory import AsyncUserMemory
-from convmemory.arguments import ConversationRef, Size, checked_stores, given_url, key_of, refuse_parts
+from convmemory.arguments import (
+    ConversationRef,
+    Size,
+    checked_embeddings,
+    checked_stores,
+    given_url,
+    key_of,
+    refuse_parts,
+)
 from convmemory.chains.run_config import factory_conversation, factory_fields, run_config
 from convmemory.errors import StorageError
 from convmemory.history import TieredChatMessageHistory, WriteErrorHook, listen_where_chains_are
@@ -40,6 +49,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         on_write_error: Called with the error and the history when a history's write fails.
         titles: A model (any runnable that takes messages) or a function of a list of messages, which makes the title of a
             conversation once its first turn is stored; beside the request, and never in the place of a user's title.
+        embeddings: A model that tells what messages mean, for ``search``; the setting ``search_vectors`` is its name.
 
     Usually made by ``from_url(...)`` or ``from_env()``; one object serves a whole process. Nothing connects
     before ``open()`` (or ``async with``).
@@ -52,6 +62,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         *,
         on_write_error: WriteErrorHook | None = None,
         titles: Titles | None = None,
+        embeddings: Embeddings | None = None,
     ) -> None:
         checked_stores(type(self).__name__, (postgres, AsyncPostgresStore), (redis, AsyncRedisStore))
         self.postgres = postgres
@@ -62,6 +73,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         self._titler = None if titles is None else AsyncTitler(postgres, titles)
         if self._titler is not None:
             postgres.titler = self._titler
+        self._embeddings = checked_embeddings(embeddings, self.settings)
 
     @classmethod
     def from_url(
@@ -72,6 +84,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         password: Callable[[], Any] | None = None,
         on_write_error: WriteErrorHook | None = None,
         titles: Titles | None = None,
+        embeddings: Embeddings | None = None,
         **settings: Any,
     ) -> Self:
         """A memory over a PostgreSQL URL and a Redis URL (or a ready pool and a ready client); not open yet.
@@ -83,6 +96,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
             redis: ``redis://host:6379/0``, ``rediss://``, ``unix://``, or a client; ``None``: no Redis tier.
             on_write_error: See the class.
             titles: See the class.
+            embeddings: See the class.
             settings: Any field of ``Settings``, such as ``max_history_messages=20``.
 
         Raises:
@@ -93,7 +107,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         url = given_url(postgres) if isinstance(postgres, str | None) else None
         found = Settings(database_url=url, **settings)
         durable = AsyncPostgresStore(None if url else postgres, found, password=password)
-        return cls._over(durable, redis, on_write_error, titles)
+        return cls._over(durable, redis, on_write_error, titles, embeddings)
 
     @classmethod
     def from_env(
@@ -102,12 +116,13 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         password: Callable[[], Any] | None = None,
         on_write_error: WriteErrorHook | None = None,
         titles: Titles | None = None,
+        embeddings: Embeddings | None = None,
         **settings: Any,
     ) -> Self:
         """A memory as the environment says (``DATABASE_URL``, ``REDIS_URL``, ...); ``settings`` win over it."""
         found = Settings.from_env(**settings)
         durable = AsyncPostgresStore(settings=found, password=password)
-        return cls._over(durable, found.redis_conninfo(), on_write_error, titles)
+        return cls._over(durable, found.redis_conninfo(), on_write_error, titles, embeddings)
 
     @classmethod
     def _over(
@@ -116,9 +131,10 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         redis: Any,
         on_write_error: WriteErrorHook | None,
         titles: Titles | None,
+        embeddings: Embeddings | None,
     ) -> Self:
         hot = None if redis is None else AsyncRedisStore(redis, durable.settings)
-        return cls(durable, hot, on_write_error=on_write_error, titles=titles)
+        return cls(durable, hot, on_write_error=on_write_error, titles=titles, embeddings=embeddings)
 
     async def open(self) -> Self:
         """Connect to PostgreSQL; Redis is connected to when it is first needed, and missed when it is away.
@@ -198,7 +214,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
     @property
     def search(self) -> AsyncSearch:
         """What was said, found by its words: ``messages`` for people, ``recall`` for agents."""
-        return AsyncSearch(self.postgres)
+        return AsyncSearch(self.postgres, self._embeddings)
 
     def for_user(self, user_id: str) -> AsyncUserMemory:
         """The same verbs for one user, without ``user_id``: a cheap value, and all that a request's handler needs."""

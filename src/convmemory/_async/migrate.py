@@ -11,6 +11,7 @@ from psycopg import AsyncConnection, errors, sql
 
 from convmemory._async.bring_over import AsyncBringOver
 from convmemory.errors import SchemaOutdated
+from convmemory.storage.rooms import Found, Room, asked_for
 from convmemory.storage.sql_and_lua import Migration, latest_version, migrations
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.waiting import asleep
@@ -81,6 +82,43 @@ async def install(
     done = [m.full_name for m in migrations() if await _applied(conn, schema, m, lock_timeout, another)]
     _refuse_newer(*await _newest(conn, schema), schema)
     return done
+
+
+async def find_room(conn: AsyncConnection[Any], schema: str, room: Room) -> Found:
+    """What the database has of a part of the schema that needs an extension."""
+    [row] = await (
+        await conn.execute(statement("find_room"), asked_for(room, schema), prepare=False)
+    ).fetchall()
+    return Found(*row)
+
+
+async def make_room(
+    conn: AsyncConnection[Any],
+    schema: str,
+    room: Room,
+    another: Callable[[], AbstractAsyncContextManager[AsyncConnection[Any]]],
+) -> bool:
+    """Make a part of the schema that needs an extension, unless it is there, or the extension is not; whether it was made.
+
+    ``another`` makes a second connection, which holds the migrations' lock: an index is built beside the traffic.
+    """
+    found = await find_room(conn, schema, room)
+    if found.made or found.schema is None:
+        return False
+    if why := found.lacks(room):
+        logger.warning("%s %s", room.setting, why)
+        return False
+    names = {"schema": sql.Identifier(schema), "extension": sql.Identifier(found.schema)}
+    async with another() as guard, guard.transaction():
+        while not await _locked(guard):
+            await asleep(_GLANCE)
+        if (await find_room(conn, schema, room)).made:
+            return False
+        if not getattr(conn, "shared", False):  # else the session is somebody else's next
+            await conn.execute("SET statement_timeout = 0; SET lock_timeout = 0", prepare=False)
+        for step in room.steps:
+            await conn.execute(sql.SQL(step).format(**names), prepare=False)
+    return True
 
 
 async def _applied(

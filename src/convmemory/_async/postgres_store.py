@@ -18,6 +18,7 @@ from convmemory.models import Conversation, Draft, Message
 from convmemory.storage import postgres_rows, revisions
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision
+from convmemory.storage.rooms import wanted
 from convmemory.storage.titles import TitleKeeper
 from convmemory.tiers.driver_errors import POSTGRES
 from convmemory.windows.collection import uncollected
@@ -53,6 +54,11 @@ class AsyncPostgresStore(
 
     titler: TitleKeeper | None = None
     """Who makes titles of first turns, where a memory has somebody for that."""
+
+    async def ping(self) -> dict[str, Any]:
+        """As ``AsyncCacheRegister.ping``; and what is to be done where a setting of search asks for an extension that is not there."""
+        lacking = {room.setting: await self.lacking(room) for room in wanted(self.settings)}
+        return {**await super().ping(), **{setting: why or "on" for setting, why in lacking.items()}}
 
     async def settle(self, key: ConversationKey) -> None:
         """Have a key know its row, which follows from the installation's names where it is a name's.
@@ -318,6 +324,14 @@ class AsyncPostgresStore(
         noted = {"metadata": postgres_rows.json_text(metadata), "id": message}
         removed = postgres_rows.names_of_nothing(metadata)
         found = await self._run("annotate_message", {**await self._mine(key), **noted, "removed": removed})
+        if not found:
+            raise ConversationNotFound(key.name)
+        if not found[0][0]:
+            raise MessageNotFound(message)
+
+    async def key_message(self, key: ConversationKey, message: UUID, keys: str | None) -> None:
+        """Have the row ``message`` found by ``keys`` as well; otherwise as ``replace_message``."""
+        found = await self._run("key_message", {**await self._mine(key), "id": message, "keys": keys})
         if not found:
             raise ConversationNotFound(key.name)
         if not found[0][0]:

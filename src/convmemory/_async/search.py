@@ -4,47 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, cast
 from uuid import UUID
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.messages import BaseMessage
 
+from convmemory._async.embedding import AsyncEmbedding, Progress
 from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory.arguments import (
     ConversationRef,
+    MessageRef,
+    Rerank,
+    Rewrite,
     checked_limit,
     checked_roles,
     checked_share,
+    joined_keys,
     key_of,
     optional_id,
     optional_moment,
     optional_span,
+    row_of,
 )
 from convmemory.errors import InvalidArgument
 from convmemory.ids import checked_id
 from convmemory.models import Message, Page
 from convmemory.retriever import RecallRetriever
-from convmemory.search_results import Recalled, SearchHit
+from convmemory.search_results import Recalled, Recollection, SearchHit
 from convmemory.storage.search_queries import asked, typed
-from convmemory.storage.search_rows import FIRST_PAGE, page_of, read_cursor, recalled
+from convmemory.storage.search_rows import FIRST_PAGE, page_of, read_cursor, recalled, reordered
+from convmemory.tiers.waiting import ahooked
 from convmemory.windows.window_size import TokenCounter
 
 FLOOR: Final = 0.1
 """Of a question's worth: below it nobody would say that a message has to do with it. On LoCoMo it costs no recall."""
+NEAR: Final = 3
+"""So many floors like is a message that is recalled, or found, by what it means alone: 0.3, which few of a stranger's messages are."""
+RERANKED: Final = 50
+"""How many of the best a ``rerank`` puts into another order."""
 _STRETCH: Final = 1_000
 _BATCH: Final = 1_000
 _FIRST: Final = UUID(int=0)
 _EVER: Final = datetime.max.replace(tzinfo=UTC)
 
-Progress: TypeAlias = Callable[[int], object]
-"""Called with how many messages have been looked at so far."""
-
 
 class AsyncSearch:
     """One user's messages and titles by their words. ``memory.search`` gives it; the setting ``search`` must not be off."""
 
-    def __init__(self, postgres: AsyncPostgresStore) -> None:
+    def __init__(self, postgres: AsyncPostgresStore, embeddings: Embeddings | None = None) -> None:
         self._postgres = postgres
+        self._embedding = AsyncEmbedding(postgres, embeddings)
 
     async def messages(
         self,
@@ -63,7 +73,8 @@ class AsyncSearch:
         """Messages of a user's conversations, and titles the user gave, that have the words of a query; best first, then newest.
 
         Words "in quotes" stand side by side, a word with ``-`` before it must not be there, and the last word may go on, as
-        people type. A query without a word finds nothing. Pages stay as they were when the first one was read.
+        people type. A query without a word finds nothing. Pages stay as they were when the first one was read. With ``"any"``, and
+        a model of embeddings, messages are found by what they mean as well.
 
         Args:
             query: What was typed, at most 1,000 characters.
@@ -88,9 +99,10 @@ class AsyncSearch:
             user, roles=roles, dept_id=dept_id, since=since, until=until, within=conversation_id
         )
         how = {"titles": roles is None, "direct": True, "half_life": None, "floor": 0.0, "around": 0}
-        how |= {"limit": size + 1, "marked": True}
-        rows = await self._postgres.search(user, parts, {**where, **how, **page})
-        return page_of(rows, size, parts)
+        how |= {"limit": size + 1, "marked": True, "near": NEAR * FLOOR}
+        vector = await self._embedding.of_query(query) if match == "any" else None
+        rows = await self._postgres.search(user, parts, {**where, **how, **page}, vector)
+        return page_of(rows, size, parts, typos=self._postgres.settings.search_typos)
 
     async def recall(
         self,
@@ -109,6 +121,8 @@ class AsyncSearch:
         token_counter: TokenCounter | None = None,
         floor: float = FLOOR,
         half_life: timedelta | None = None,
+        rewrite: Rewrite | None = None,
+        rerank: Rerank | None = None,
     ) -> Recalled:
         """The messages of a user's conversations that answer a question best, those next to the words it has as well.
 
@@ -129,6 +143,8 @@ class AsyncSearch:
             token_counter: Counts them; without it a token is four characters.
             floor: The least share of the question's worth, 0 to 1; what is below is counted in ``below``.
             half_life: Time in which a message loses half of its score; ``None``: old is as good as new.
+            rewrite: Called with the query, and returns what is looked for in its place.
+            rerank: Called with the query and the 50 best (or ``k``, if that is more), and returns them in the order it finds better.
 
         Raises:
             ConfigurationError: The setting ``search`` is off.
@@ -138,7 +154,9 @@ class AsyncSearch:
             checked_limit("neighbours", neighbours, 20)
         tokens = None if max_tokens is None else checked_limit("max_tokens", max_tokens, 2**31)
         span = optional_span("half_life", half_life)
-        parts = asked(query)
+        share = checked_share("floor", floor)
+        sought = query if rewrite is None else await ahooked(rewrite, query)
+        parts = asked(sought)
         where = await self._where(
             user,
             roles=roles,
@@ -149,8 +167,13 @@ class AsyncSearch:
             apart=apart_from,
         )
         how: dict[str, Any] = {"titles": False, "direct": False, "half_life": span, "around": neighbours}
-        how |= {"floor": checked_share("floor", floor), "limit": size, "marked": False}
-        rows = await self._postgres.search(user, parts, {**where, **how, **FIRST_PAGE})
+        how |= {"floor": share, "near": NEAR * share, "marked": False}
+        how |= {"limit": size if rerank is None else max(size, RERANKED)}
+        vector = await self._embedding.of_query(sought)
+        rows = await self._postgres.search(user, parts, {**where, **how, **FIRST_PAGE}, vector)
+        if rerank is not None:
+            best = cast("Iterable[Recollection]", await ahooked(rerank, query, recalled(rows, None, _none)))
+            rows = reordered(rows, best, size)
         return recalled(rows, tokens, _counts(token_counter))
 
     def as_retriever(self, *, user_id: str, k: int = 10, **options: Any) -> RecallRetriever:
@@ -163,6 +186,48 @@ class AsyncSearch:
         """
         mine = AsyncUserSearch(self, checked_id("user_id", user_id))
         return RecallRetriever(search=mine, options={"k": checked_limit("k", k, 1_000), **options})
+
+    async def set_keys(
+        self,
+        conversation_id: ConversationRef,
+        message_id: MessageRef,
+        keys: str | Iterable[str] | None,
+        *,
+        user_id: str,
+    ) -> None:
+        """Have a message found by more than its own words: facts in it, a summary, other names for what it is about.
+
+        They take the place of those it had, and are shown to nobody. Other words in the message's place take them away.
+
+        Args:
+            conversation_id: A UUID, or a name scoped to the user.
+            message_id: Which message.
+            keys: At most 5,000 characters, as a text or several; ``None`` for none.
+            user_id: The conversation's owner.
+
+        Raises:
+            ConversationNotFound: The user has no such conversation.
+            MessageNotFound: There is no such message in it.
+        """
+        key, row = key_of(conversation_id, user_id), row_of(message_id)
+        await self._postgres.key_message(key, row, joined_keys(keys))
+
+    async def embed(self, *, user_id: str | None = None, progress: Progress | None = None) -> int:
+        """Have the model of embeddings tell what messages mean that it has not seen; how many there were.
+
+        Away from the write path: after a turn for its user, or for everybody now and then, and once when another model is
+        named by the setting ``search_vectors``. Until then a message is found by its words. Run it again if it breaks off.
+
+        Args:
+            user_id: Whose messages; ``None`` for everybody's, which is an operator's.
+            progress: Called with how many there were so far.
+
+        Raises:
+            ConfigurationError: There is no model, or the tables for vectors are not there; says what is to be done.
+        """
+        return await self._embedding.embed(
+            None if user_id is None else checked_id("user_id", user_id), progress
+        )
 
     async def index(self, *, progress: Progress | None = None) -> int:
         """Have everybody's messages found as the setting ``search`` says, also those stored before it said so; how many were looked at.
@@ -220,6 +285,10 @@ def _counts(counter: TokenCounter | None) -> Callable[[Message], int]:
     return lambda message: count(_one(message))
 
 
+def _none(message: Message) -> int:  # noqa: ARG001 - nothing is counted
+    return 0
+
+
 def _one(message: Message) -> list[BaseMessage]:
     return [message.message]
 
@@ -274,6 +343,8 @@ class AsyncUserSearch:
         token_counter: TokenCounter | None = None,
         floor: float = FLOOR,
         half_life: timedelta | None = None,
+        rewrite: Rewrite | None = None,
+        rerank: Rerank | None = None,
     ) -> Recalled:
         """The user's messages that answer a question best; see ``AsyncSearch.recall``."""
         return await self._search.recall(
@@ -291,7 +362,19 @@ class AsyncUserSearch:
             token_counter=token_counter,
             floor=floor,
             half_life=half_life,
+            rewrite=rewrite,
+            rerank=rerank,
         )
+
+    async def set_keys(
+        self, conversation_id: ConversationRef, message_id: MessageRef, keys: str | Iterable[str] | None
+    ) -> None:
+        """Have a message of the user's found by more than its own words; see ``AsyncSearch.set_keys``."""
+        await self._search.set_keys(conversation_id, message_id, keys, user_id=self._user_id)
+
+    async def embed(self, *, progress: Progress | None = None) -> int:
+        """Have the model of embeddings tell what the user's new messages mean; see ``AsyncSearch.embed``."""
+        return await self._search.embed(user_id=self._user_id, progress=progress)
 
     def as_retriever(self, *, k: int = 10, **options: Any) -> RecallRetriever:
         """What ``recall`` finds as documents; see ``AsyncSearch.as_retriever``."""

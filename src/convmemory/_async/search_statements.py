@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
+from uuid import UUID
 
 from convmemory._async.statements import AsyncStatements
 from convmemory.errors import ConfigurationError
 from convmemory.ids import ConversationKey
+from convmemory.storage.rooms import Found, Room, asked_for
 from convmemory.storage.search_queries import Part
 from convmemory.storage.search_rows import Row
+from convmemory.storage.vectors import LONGEST_TEXT, Unembedded
 
 
 class AsyncSearchStatements(AsyncStatements):
@@ -31,8 +34,12 @@ class AsyncSearchStatements(AsyncStatements):
             raise
         return self
 
-    async def search(self, user_id: str, parts: Sequence[Part], where: Mapping[str, Any]) -> list[Row]:
+    async def search(
+        self, user_id: str, parts: Sequence[Part], where: Mapping[str, Any], vector: str | None = None
+    ) -> list[Row]:
         """Find one user's messages; ``where`` has the parameters of ``search_messages.sql`` that are not of the query.
+
+        ``vector`` is what the query means, as the model of the setting ``search_vectors`` says.
 
         Raises:
             ConfigurationError: ``search`` is off.
@@ -45,11 +52,15 @@ class AsyncSearchStatements(AsyncStatements):
             )
         if not parts:
             return []
+        typos = self.settings.search_typos
         query = {
             "configs": self.settings.search_configurations,
             "kinds": [part.kind for part in parts],
             "texts": [part.text for part in parts],
             "signs": [part.sign for part in parts],
+            "alike": [part.alike if typos else None for part in parts],
+            "model": self.settings.search_model,
+            "vector": vector,
         }
         return [
             Row.of(row) for row in await self._run("search_messages", {**where, **query, "user_id": user_id})
@@ -66,6 +77,42 @@ class AsyncSearchStatements(AsyncStatements):
         where["search"] = self.settings.search_configuration
         [[upto]] = await self._run("index_conversation", where)
         return None if upto is None else int(upto)
+
+    async def to_embed(self, user_id: str | None, after: UUID, batch: int) -> list[ConversationKey]:
+        """The next conversations that may have messages without a vector of the model of the settings, one user's or everybody's."""
+        where = {"user_id": user_id, "model": self.settings.search_model, "after": after, "batch": batch}
+        return [ConversationKey(uuid, owner) for uuid, owner in await self._run("to_embed", where)]
+
+    async def without_vector(
+        self, key: ConversationKey, after: int, batch: int
+    ) -> tuple[str | None, list[Unembedded]]:
+        """The next messages of a conversation that have no vector yet, and its state; ``None`` where there is no conversation."""
+        where = {"conversation": key.uuid, "user_id": key.user_id, "model": self.settings.search_model}
+        found = await self._run(
+            "without_vector", {**where, "after": after, "batch": batch, "longest": LONGEST_TEXT}
+        )
+        return (found[0][0] if found else None), [Unembedded(*row[1:]) for row in found if row[1] is not None]
+
+    async def store_vectors(
+        self, key: ConversationKey, messages: Sequence[Unembedded], vectors: Sequence[str], state: str | None
+    ) -> int:
+        """Keep the vectors of messages that say what they said; ``state`` with the conversation's last ones. How many were kept."""
+        what = {
+            "conversation": key.uuid,
+            "user_id": key.user_id,
+            "model": self.settings.search_model,
+            "seqs": [one.seq for one in messages],
+            "marks": [one.mark for one in messages],
+            "vectors": list(vectors),
+            "state": state,
+        }
+        found = await self._run("store_vectors", what)
+        return int(found[0][0]) if found else 0
+
+    async def lacking(self, room: Room) -> str | None:
+        """What is to be done to have a part of the schema that needs an extension; ``None`` where it is there."""
+        found = Found(*(await self._run("find_room", asked_for(room, self.settings.db_schema)))[0])
+        return None if found.made else found.lacks(room) or "is not made yet: run `convmemory init`"
 
     async def check_search(self) -> None:
         """See that the server has the text search configurations of the settings.

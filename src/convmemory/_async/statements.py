@@ -13,13 +13,13 @@ from pydantic import SecretStr
 
 from convmemory._async.given_pool import AsyncGivenHome, AsyncGivenPool, AsyncGivenPools
 from convmemory._async.homes import AsyncHomes
-from convmemory._async.migrate import Installed, check_not_newer, install
+from convmemory._async.migrate import Installed, check_not_newer, install, make_room
 from convmemory._async.postgres_connections import MIGRATION, AsyncBoundedConnection, connect
 from convmemory._async.postgres_pool import AsyncPool, AsyncPostgresHome
 from convmemory._async.prober import AsyncProber
 from convmemory.errors import ConfigurationError, NotOpen, StorageError, StorageUnavailable
 from convmemory.settings import Settings, libpq_url
-from convmemory.storage import postgres_rows
+from convmemory.storage import postgres_rows, rooms
 from convmemory.storage.sql_and_lua import latest_version, read_ahead
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.breaker import TierHealth
@@ -37,11 +37,13 @@ _LOCKS: Final = frozenset(
     "annotate_message",
     "append",
     "index_conversation",
+    "key_message",
     "pop_message",
     "remove_messages",
     "replace_message",
     "revise_messages",
     "store_entries",
+    "store_vectors",
 }
 """Statements that wait for the row of their conversation, with a connection in hand."""
 
@@ -112,22 +114,31 @@ class AsyncStatements:
         Safe when several processes do it at once, and without the right to create when nothing is missing.
         Migrations take as long as they need, and so does waiting for another process's: no time-out ends them. Of locks that the
         application holds each waits for ``lock_timeout`` seconds at most, then lets others go first and tries again, for ten minutes.
+        Parts that need an extension are made where the settings ask for them and PostgreSQL has it, and named after the migrations.
         """
         await aload(read_ahead)
         with translated(POSTGRES, "init_schema", self._wanted):
             async with self._set_up_on(MIGRATION) as conn:
                 found = await check_not_newer(conn, self.settings.db_schema)
                 self._know(found)
-                if found.version is not None and found.version >= latest_version():
-                    return []
-                applied = await install(
-                    conn,
-                    self.settings.db_schema,
-                    self.settings.lock_timeout,
-                    lambda: self._set_up_on(MIGRATION),
-                )
-                self._know(await check_not_newer(conn, self.settings.db_schema))
-                return applied
+                applied = []
+                if found.version is None or found.version < latest_version():
+                    applied = await install(
+                        conn,
+                        self.settings.db_schema,
+                        self.settings.lock_timeout,
+                        lambda: self._set_up_on(MIGRATION),
+                    )
+                    self._know(await check_not_newer(conn, self.settings.db_schema))
+                return applied + await self._make_rooms(conn)
+
+    async def _make_rooms(self, conn: AsyncBoundedConnection) -> list[str]:
+        schema = self.settings.db_schema
+        return [
+            room.name
+            for room in rooms.wanted(self.settings)
+            if await make_room(conn, schema, room, lambda: self._set_up_on(MIGRATION))
+        ]
 
     async def installed(self) -> str:
         """Which installation this is: a random id that the first migration drew, and every key in Redis carries.

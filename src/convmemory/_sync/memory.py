@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import ConfigurableFieldSpec, RunnableConfig
 
 from convmemory._sync.conversation_verbs import ConversationVerbs
@@ -21,7 +22,15 @@ from convmemory._sync.session_verbs import SessionVerbs
 from convmemory._sync.tiered import TieredStore
 from convmemory._sync.titler import Titler
 from convmemory._sync.user_memory import UserMemory
-from convmemory.arguments import ConversationRef, Size, checked_stores, given_url, key_of, refuse_parts
+from convmemory.arguments import (
+    ConversationRef,
+    Size,
+    checked_embeddings,
+    checked_stores,
+    given_url,
+    key_of,
+    refuse_parts,
+)
 from convmemory.chains.run_config import factory_conversation, factory_fields, run_config
 from convmemory.errors import StorageError
 from convmemory.history import TieredChatMessageHistory, WriteErrorHook, listen_where_chains_are
@@ -41,6 +50,7 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         on_write_error: Called with the error and the history when a history's write fails.
         titles: A model (any runnable that takes messages) or a function of a list of messages, which makes the title of a
             conversation once its first turn is stored; beside the request, and never in the place of a user's title.
+        embeddings: A model that tells what messages mean, for ``search``; the setting ``search_vectors`` is its name.
 
     Usually made by ``from_url(...)`` or ``from_env()``; one object serves a whole process. Nothing connects
     before ``open()`` (or ``async with``).
@@ -53,6 +63,7 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         *,
         on_write_error: WriteErrorHook | None = None,
         titles: Titles | None = None,
+        embeddings: Embeddings | None = None,
     ) -> None:
         checked_stores(type(self).__name__, (postgres, PostgresStore), (redis, RedisStore))
         self.postgres = postgres
@@ -63,6 +74,7 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         self._titler = None if titles is None else Titler(postgres, titles)
         if self._titler is not None:
             postgres.titler = self._titler
+        self._embeddings = checked_embeddings(embeddings, self.settings)
 
     @classmethod
     def from_url(
@@ -73,6 +85,7 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         password: Callable[[], Any] | None = None,
         on_write_error: WriteErrorHook | None = None,
         titles: Titles | None = None,
+        embeddings: Embeddings | None = None,
         **settings: Any,
     ) -> Self:
         """A memory over a PostgreSQL URL and a Redis URL (or a ready pool and a ready client); not open yet.
@@ -84,6 +97,7 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
             redis: ``redis://host:6379/0``, ``rediss://``, ``unix://``, or a client; ``None``: no Redis tier.
             on_write_error: See the class.
             titles: See the class.
+            embeddings: See the class.
             settings: Any field of ``Settings``, such as ``max_history_messages=20``.
 
         Raises:
@@ -94,7 +108,7 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         url = given_url(postgres) if isinstance(postgres, str | None) else None
         found = Settings(database_url=url, **settings)
         durable = PostgresStore(None if url else postgres, found, password=password)
-        return cls._over(durable, redis, on_write_error, titles)
+        return cls._over(durable, redis, on_write_error, titles, embeddings)
 
     @classmethod
     def from_env(
@@ -103,12 +117,13 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         password: Callable[[], Any] | None = None,
         on_write_error: WriteErrorHook | None = None,
         titles: Titles | None = None,
+        embeddings: Embeddings | None = None,
         **settings: Any,
     ) -> Self:
         """A memory as the environment says (``DATABASE_URL``, ``REDIS_URL``, ...); ``settings`` win over it."""
         found = Settings.from_env(**settings)
         durable = PostgresStore(settings=found, password=password)
-        return cls._over(durable, found.redis_conninfo(), on_write_error, titles)
+        return cls._over(durable, found.redis_conninfo(), on_write_error, titles, embeddings)
 
     @classmethod
     def _over(
@@ -117,9 +132,10 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         redis: Any,
         on_write_error: WriteErrorHook | None,
         titles: Titles | None,
+        embeddings: Embeddings | None,
     ) -> Self:
         hot = None if redis is None else RedisStore(redis, durable.settings)
-        return cls(durable, hot, on_write_error=on_write_error, titles=titles)
+        return cls(durable, hot, on_write_error=on_write_error, titles=titles, embeddings=embeddings)
 
     def open(self) -> Self:
         """Connect to PostgreSQL; Redis is connected to when it is first needed, and missed when it is away.
@@ -199,7 +215,7 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
     @property
     def search(self) -> Search:
         """What was said, found by its words: ``messages`` for people, ``recall`` for agents."""
-        return Search(self.postgres)
+        return Search(self.postgres, self._embeddings)
 
     def for_user(self, user_id: str) -> UserMemory:
         """The same verbs for one user, without ``user_id``: a cheap value, and all that a request's handler needs."""

@@ -12,6 +12,7 @@ from psycopg import Connection, errors, sql
 
 from convmemory._sync.bring_over import BringOver
 from convmemory.errors import SchemaOutdated
+from convmemory.storage.rooms import Found, Room, asked_for
 from convmemory.storage.sql_and_lua import Migration, latest_version, migrations
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.waiting import sleep
@@ -82,6 +83,41 @@ def install(
     done = [m.full_name for m in migrations() if _applied(conn, schema, m, lock_timeout, another)]
     _refuse_newer(*_newest(conn, schema), schema)
     return done
+
+
+def find_room(conn: Connection[Any], schema: str, room: Room) -> Found:
+    """What the database has of a part of the schema that needs an extension."""
+    [row] = conn.execute(statement("find_room"), asked_for(room, schema), prepare=False).fetchall()
+    return Found(*row)
+
+
+def make_room(
+    conn: Connection[Any],
+    schema: str,
+    room: Room,
+    another: Callable[[], AbstractContextManager[Connection[Any]]],
+) -> bool:
+    """Make a part of the schema that needs an extension, unless it is there, or the extension is not; whether it was made.
+
+    ``another`` makes a second connection, which holds the migrations' lock: an index is built beside the traffic.
+    """
+    found = find_room(conn, schema, room)
+    if found.made or found.schema is None:
+        return False
+    if why := found.lacks(room):
+        logger.warning("%s %s", room.setting, why)
+        return False
+    names = {"schema": sql.Identifier(schema), "extension": sql.Identifier(found.schema)}
+    with another() as guard, guard.transaction():
+        while not _locked(guard):
+            sleep(_GLANCE)
+        if find_room(conn, schema, room).made:
+            return False
+        if not getattr(conn, "shared", False):  # else the session is somebody else's next
+            conn.execute("SET statement_timeout = 0; SET lock_timeout = 0", prepare=False)
+        for step in room.steps:
+            conn.execute(sql.SQL(step).format(**names), prepare=False)
+    return True
 
 
 def _applied(

@@ -5,47 +5,57 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, cast
 from uuid import UUID
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.messages import BaseMessage
 
+from convmemory._sync.embedding import Embedding, Progress
 from convmemory._sync.postgres_store import PostgresStore
 from convmemory.arguments import (
     ConversationRef,
+    MessageRef,
+    Rerank,
+    Rewrite,
     checked_limit,
     checked_roles,
     checked_share,
+    joined_keys,
     key_of,
     optional_id,
     optional_moment,
     optional_span,
+    row_of,
 )
 from convmemory.errors import InvalidArgument
 from convmemory.ids import checked_id
 from convmemory.models import Message, Page
 from convmemory.retriever import RecallRetriever
-from convmemory.search_results import Recalled, SearchHit
+from convmemory.search_results import Recalled, Recollection, SearchHit
 from convmemory.storage.search_queries import asked, typed
-from convmemory.storage.search_rows import FIRST_PAGE, page_of, read_cursor, recalled
+from convmemory.storage.search_rows import FIRST_PAGE, page_of, read_cursor, recalled, reordered
+from convmemory.tiers.waiting import hooked
 from convmemory.windows.window_size import TokenCounter
 
 FLOOR: Final = 0.1
 """Of a question's worth: below it nobody would say that a message has to do with it. On LoCoMo it costs no recall."""
+NEAR: Final = 3
+"""So many floors like is a message that is recalled, or found, by what it means alone: 0.3, which few of a stranger's messages are."""
+RERANKED: Final = 50
+"""How many of the best a ``rerank`` puts into another order."""
 _STRETCH: Final = 1_000
 _BATCH: Final = 1_000
 _FIRST: Final = UUID(int=0)
 _EVER: Final = datetime.max.replace(tzinfo=UTC)
 
-Progress: TypeAlias = Callable[[int], object]
-"""Called with how many messages have been looked at so far."""
-
 
 class Search:
     """One user's messages and titles by their words. ``memory.search`` gives it; the setting ``search`` must not be off."""
 
-    def __init__(self, postgres: PostgresStore) -> None:
+    def __init__(self, postgres: PostgresStore, embeddings: Embeddings | None = None) -> None:
         self._postgres = postgres
+        self._embedding = Embedding(postgres, embeddings)
 
     def messages(
         self,
@@ -64,7 +74,8 @@ class Search:
         """Messages of a user's conversations, and titles the user gave, that have the words of a query; best first, then newest.
 
         Words "in quotes" stand side by side, a word with ``-`` before it must not be there, and the last word may go on, as
-        people type. A query without a word finds nothing. Pages stay as they were when the first one was read.
+        people type. A query without a word finds nothing. Pages stay as they were when the first one was read. With ``"any"``, and
+        a model of embeddings, messages are found by what they mean as well.
 
         Args:
             query: What was typed, at most 1,000 characters.
@@ -89,9 +100,10 @@ class Search:
             user, roles=roles, dept_id=dept_id, since=since, until=until, within=conversation_id
         )
         how = {"titles": roles is None, "direct": True, "half_life": None, "floor": 0.0, "around": 0}
-        how |= {"limit": size + 1, "marked": True}
-        rows = self._postgres.search(user, parts, {**where, **how, **page})
-        return page_of(rows, size, parts)
+        how |= {"limit": size + 1, "marked": True, "near": NEAR * FLOOR}
+        vector = self._embedding.of_query(query) if match == "any" else None
+        rows = self._postgres.search(user, parts, {**where, **how, **page}, vector)
+        return page_of(rows, size, parts, typos=self._postgres.settings.search_typos)
 
     def recall(
         self,
@@ -110,6 +122,8 @@ class Search:
         token_counter: TokenCounter | None = None,
         floor: float = FLOOR,
         half_life: timedelta | None = None,
+        rewrite: Rewrite | None = None,
+        rerank: Rerank | None = None,
     ) -> Recalled:
         """The messages of a user's conversations that answer a question best, those next to the words it has as well.
 
@@ -130,6 +144,8 @@ class Search:
             token_counter: Counts them; without it a token is four characters.
             floor: The least share of the question's worth, 0 to 1; what is below is counted in ``below``.
             half_life: Time in which a message loses half of its score; ``None``: old is as good as new.
+            rewrite: Called with the query, and returns what is looked for in its place.
+            rerank: Called with the query and the 50 best (or ``k``, if that is more), and returns them in the order it finds better.
 
         Raises:
             ConfigurationError: The setting ``search`` is off.
@@ -139,7 +155,9 @@ class Search:
             checked_limit("neighbours", neighbours, 20)
         tokens = None if max_tokens is None else checked_limit("max_tokens", max_tokens, 2**31)
         span = optional_span("half_life", half_life)
-        parts = asked(query)
+        share = checked_share("floor", floor)
+        sought = query if rewrite is None else hooked(rewrite, query)
+        parts = asked(sought)
         where = self._where(
             user,
             roles=roles,
@@ -150,8 +168,13 @@ class Search:
             apart=apart_from,
         )
         how: dict[str, Any] = {"titles": False, "direct": False, "half_life": span, "around": neighbours}
-        how |= {"floor": checked_share("floor", floor), "limit": size, "marked": False}
-        rows = self._postgres.search(user, parts, {**where, **how, **FIRST_PAGE})
+        how |= {"floor": share, "near": NEAR * share, "marked": False}
+        how |= {"limit": size if rerank is None else max(size, RERANKED)}
+        vector = self._embedding.of_query(sought)
+        rows = self._postgres.search(user, parts, {**where, **how, **FIRST_PAGE}, vector)
+        if rerank is not None:
+            best = cast("Iterable[Recollection]", hooked(rerank, query, recalled(rows, None, _none)))
+            rows = reordered(rows, best, size)
         return recalled(rows, tokens, _counts(token_counter))
 
     def as_retriever(self, *, user_id: str, k: int = 10, **options: Any) -> RecallRetriever:
@@ -164,6 +187,46 @@ class Search:
         """
         mine = UserSearch(self, checked_id("user_id", user_id))
         return RecallRetriever(search=mine, options={"k": checked_limit("k", k, 1_000), **options})
+
+    def set_keys(
+        self,
+        conversation_id: ConversationRef,
+        message_id: MessageRef,
+        keys: str | Iterable[str] | None,
+        *,
+        user_id: str,
+    ) -> None:
+        """Have a message found by more than its own words: facts in it, a summary, other names for what it is about.
+
+        They take the place of those it had, and are shown to nobody. Other words in the message's place take them away.
+
+        Args:
+            conversation_id: A UUID, or a name scoped to the user.
+            message_id: Which message.
+            keys: At most 5,000 characters, as a text or several; ``None`` for none.
+            user_id: The conversation's owner.
+
+        Raises:
+            ConversationNotFound: The user has no such conversation.
+            MessageNotFound: There is no such message in it.
+        """
+        key, row = key_of(conversation_id, user_id), row_of(message_id)
+        self._postgres.key_message(key, row, joined_keys(keys))
+
+    def embed(self, *, user_id: str | None = None, progress: Progress | None = None) -> int:
+        """Have the model of embeddings tell what messages mean that it has not seen; how many there were.
+
+        Away from the write path: after a turn for its user, or for everybody now and then, and once when another model is
+        named by the setting ``search_vectors``. Until then a message is found by its words. Run it again if it breaks off.
+
+        Args:
+            user_id: Whose messages; ``None`` for everybody's, which is an operator's.
+            progress: Called with how many there were so far.
+
+        Raises:
+            ConfigurationError: There is no model, or the tables for vectors are not there; says what is to be done.
+        """
+        return self._embedding.embed(None if user_id is None else checked_id("user_id", user_id), progress)
 
     def index(self, *, progress: Progress | None = None) -> int:
         """Have everybody's messages found as the setting ``search`` says, also those stored before it said so; how many were looked at.
@@ -221,6 +284,10 @@ def _counts(counter: TokenCounter | None) -> Callable[[Message], int]:
     return lambda message: count(_one(message))
 
 
+def _none(message: Message) -> int:  # noqa: ARG001 - nothing is counted
+    return 0
+
+
 def _one(message: Message) -> list[BaseMessage]:
     return [message.message]
 
@@ -275,6 +342,8 @@ class UserSearch:
         token_counter: TokenCounter | None = None,
         floor: float = FLOOR,
         half_life: timedelta | None = None,
+        rewrite: Rewrite | None = None,
+        rerank: Rerank | None = None,
     ) -> Recalled:
         """The user's messages that answer a question best; see ``Search.recall``."""
         return self._search.recall(
@@ -292,7 +361,19 @@ class UserSearch:
             token_counter=token_counter,
             floor=floor,
             half_life=half_life,
+            rewrite=rewrite,
+            rerank=rerank,
         )
+
+    def set_keys(
+        self, conversation_id: ConversationRef, message_id: MessageRef, keys: str | Iterable[str] | None
+    ) -> None:
+        """Have a message of the user's found by more than its own words; see ``Search.set_keys``."""
+        self._search.set_keys(conversation_id, message_id, keys, user_id=self._user_id)
+
+    def embed(self, *, progress: Progress | None = None) -> int:
+        """Have the model of embeddings tell what the user's new messages mean; see ``Search.embed``."""
+        return self._search.embed(user_id=self._user_id, progress=progress)
 
     def as_retriever(self, *, k: int = 10, **options: Any) -> RecallRetriever:
         """What ``recall`` finds as documents; see ``Search.as_retriever``."""

@@ -14,13 +14,13 @@ from pydantic import SecretStr
 
 from convmemory._sync.given_pool import GivenHome, GivenPool, GivenPools
 from convmemory._sync.homes import Homes
-from convmemory._sync.migrate import Installed, check_not_newer, install
+from convmemory._sync.migrate import Installed, check_not_newer, install, make_room
 from convmemory._sync.postgres_connections import MIGRATION, BoundedConnection, connect
 from convmemory._sync.postgres_pool import Pool, PostgresHome
 from convmemory._sync.prober import Prober
 from convmemory.errors import ConfigurationError, NotOpen, StorageError, StorageUnavailable
 from convmemory.settings import Settings, libpq_url
-from convmemory.storage import postgres_rows
+from convmemory.storage import postgres_rows, rooms
 from convmemory.storage.sql_and_lua import latest_version, read_ahead
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.breaker import TierHealth
@@ -38,11 +38,13 @@ _LOCKS: Final = frozenset(
     "annotate_message",
     "append",
     "index_conversation",
+    "key_message",
     "pop_message",
     "remove_messages",
     "replace_message",
     "revise_messages",
     "store_entries",
+    "store_vectors",
 }
 """Statements that wait for the row of their conversation, with a connection in hand."""
 
@@ -111,21 +113,30 @@ class Statements:
         Safe when several processes do it at once, and without the right to create when nothing is missing.
         Migrations take as long as they need, and so does waiting for another process's: no time-out ends them. Of locks that the
         application holds each waits for ``lock_timeout`` seconds at most, then lets others go first and tries again, for ten minutes.
+        Parts that need an extension are made where the settings ask for them and PostgreSQL has it, and named after the migrations.
         """
         load(read_ahead)
         with translated(POSTGRES, "init_schema", self._wanted), self._set_up_on(MIGRATION) as conn:
             found = check_not_newer(conn, self.settings.db_schema)
             self._know(found)
-            if found.version is not None and found.version >= latest_version():
-                return []
-            applied = install(
-                conn,
-                self.settings.db_schema,
-                self.settings.lock_timeout,
-                lambda: self._set_up_on(MIGRATION),
-            )
-            self._know(check_not_newer(conn, self.settings.db_schema))
-            return applied
+            applied = []
+            if found.version is None or found.version < latest_version():
+                applied = install(
+                    conn,
+                    self.settings.db_schema,
+                    self.settings.lock_timeout,
+                    lambda: self._set_up_on(MIGRATION),
+                )
+                self._know(check_not_newer(conn, self.settings.db_schema))
+            return applied + self._make_rooms(conn)
+
+    def _make_rooms(self, conn: BoundedConnection) -> list[str]:
+        schema = self.settings.db_schema
+        return [
+            room.name
+            for room in rooms.wanted(self.settings)
+            if make_room(conn, schema, room, lambda: self._set_up_on(MIGRATION))
+        ]
 
     def installed(self) -> str:
         """Which installation this is: a random id that the first migration drew, and every key in Redis carries.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,14 +98,14 @@ class Place:
             )
 
     @contextmanager
-    def memory(self) -> Iterator[convmemory.ConversationMemory]:
+    def memory(self, embeddings: Any = None) -> Iterator[convmemory.ConversationMemory]:
         """An open memory over these servers.
 
         Raises:
             StorageUnavailable: PostgreSQL does not answer.
             SchemaOutdated: The schema is newer than this library.
         """
-        with self.settings() as settings, memory_over(settings) as memory:
+        with self.settings() as settings, memory_over(settings, embeddings) as memory:
             yield memory
 
 
@@ -119,10 +121,28 @@ def read_settings(**chosen: Any) -> Settings:
         raise ConfigurationError(str(error).replace("db_schema: ", "--schema: ")) from None
 
 
-def memory_over(settings: Settings) -> convmemory.ConversationMemory:
+def memory_over(settings: Settings, embeddings: Any = None) -> convmemory.ConversationMemory:
     """A memory as the settings say, not open yet; without a Redis tier where they name none."""
     redis = convmemory.RedisStore(settings=settings) if settings.redis_conninfo() else None
-    return convmemory.ConversationMemory(convmemory.PostgresStore(settings=settings), redis)
+    durable = convmemory.PostgresStore(settings=settings)
+    return convmemory.ConversationMemory(durable, redis, embeddings=embeddings)
+
+
+def named_object(option: str, name: str) -> Any:
+    """What an option names, ``MODULE:NAME``, of this directory or of what is installed.
+
+    Raises:
+        BadParameter: It is no such name.
+        ConfigurationError: There is no such thing.
+    """
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise BadParameter(f"{option}: must be MODULE:NAME, such as my_app.agents:clerk")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"{option} {name}: {error}") from error
 
 
 def _holds_something(directory: Path) -> bool:

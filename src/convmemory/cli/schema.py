@@ -23,6 +23,7 @@ from convmemory.cli.connect import (
 )
 from convmemory.errors import SchemaOutdated
 from convmemory.settings import Settings
+from convmemory.storage.rooms import wanted
 from convmemory.storage.sql_and_lua import latest_version, migrations
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.driver_errors import POSTGRES, translated
@@ -69,7 +70,8 @@ def print_(schema: SchemaName = None) -> None:
     """Print the SQL that makes the schema in an empty database; needs no server.
 
     For those whose database is changed by somebody else, or by other tools. Each step is a transaction, and notes
-    what it did, so that `convmemory init` and `convmemory schema check` find the schema current.
+    what it did, so that `convmemory init` and `convmemory schema check` find the schema current. What needs an extension
+    comes last where CONVMEMORY_SEARCH_TYPOS or CONVMEMORY_SEARCH_VECTORS asks for it, as if it were in the schema public.
 
     For example:
 
@@ -79,13 +81,17 @@ def print_(schema: SchemaName = None) -> None:
     ```
     """
     chosen = {} if schema is None else {"db_schema": schema}
-    name = sql.Identifier(read_settings(**chosen).db_schema)
+    settings = read_settings(**chosen)
+    name = sql.Identifier(settings.db_schema)
     note = sql.SQL("INSERT INTO {}.schema_migrations (version, name, compatible_from) VALUES ({}, {}, {})")
     _echo(sql.SQL(statement("bootstrap")).format(schema=name))
     for migration in migrations():
         steps = [sql.SQL(text).format(schema=name) for text in migration.statements]
         steps.append(note.format(name, migration.version, migration.name, migration.compatible_from))
         _echo(*steps if migration.alone else (sql.SQL("BEGIN"), *steps, sql.SQL("COMMIT")))
+    for room in wanted(settings):
+        names = {"schema": name, "extension": sql.Identifier("public")}
+        _echo(*(sql.SQL(step).format(**names) for step in room.steps))
 
 
 def _echo(*steps: sql.Composable) -> None:

@@ -10,7 +10,7 @@ from rich.text import Text
 from typer import Argument, BadParameter, Option, echo
 
 from convmemory import ConversationMemory
-from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
+from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName, named_object
 from convmemory.cli.screen import command, harmless, screen
 from convmemory.cli.times import moment
 from convmemory.search_results import Recalled, Recollection, SearchHit
@@ -35,6 +35,20 @@ def search(
     index: Annotated[
         bool, Option("--index", help="Have everybody's messages found that were stored before search was on.")
     ] = False,
+    embed: Annotated[
+        bool,
+        Option(
+            "--embed",
+            help="Have a model tell what messages mean that it has not seen; the user's with --user.",
+        ),
+    ] = False,
+    embeddings: Annotated[
+        str | None,
+        Option(
+            metavar="MODULE:NAME",
+            help="Embeddings of LangChain that CONVMEMORY_SEARCH_VECTORS has a name for.",
+        ),
+    ] = None,
     language: Annotated[
         str | None,
         Option("--language", metavar="NAME", help="Text search configuration; default: CONVMEMORY_SEARCH."),
@@ -56,13 +70,18 @@ def search(
     convmemory search 'budget "due on"' --user maria
     convmemory search 'when is the budget due?' --user maria --recall
     convmemory search --index
+    CONVMEMORY_SEARCH_VECTORS=minilm convmemory search --embed --embeddings my_app.models:minilm
     ```
     """
-    if index == (query is not None):
-        raise BadParameter("QUERY or --index: give one of them")
-    with Place(database_url, redis_url, embedded, schema, language).memory() as memory:
+    if (query is not None) + index + embed != 1:
+        raise BadParameter("QUERY, --index or --embed: give one of them")
+    model = None if embeddings is None else named_object("--embeddings", embeddings)
+    with Place(database_url, redis_url, embedded, schema, language).memory(model) as memory:
         if index:
             _index(memory)
+            return
+        if embed:
+            _embed(memory, user)
             return
         if query is None or user is None:
             raise BadParameter("--user: say whose conversations")
@@ -85,6 +104,14 @@ def _index(memory: ConversationMemory) -> None:
     with Console(stderr=True, markup=False, highlight=False).status("Indexing ...") as status:
         looked = memory.search.index(progress=lambda so_far: status.update(f"{so_far:,} messages"))
     screen.print(f"looked at {looked:,} messages: they are found as {memory.settings.search!r} says")
+
+
+def _embed(memory: ConversationMemory, user: str | None) -> None:
+    with Console(stderr=True, markup=False, highlight=False).status("Embedding ...") as status:
+        told = memory.search.embed(
+            user_id=user, progress=lambda so_far: status.update(f"{so_far:,} messages")
+        )
+    screen.print(f"embedded {told:,} messages: they are found as {memory.settings.search_vectors!r} says")
 
 
 def _print_hit(hit: SearchHit, *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ Nothing here is SQL or a query in PostgreSQL's own language: a part is plain tex
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from convmemory.encoding.storable_text import clean_text
@@ -23,6 +23,8 @@ UNSPACED: Final = re.compile(
     "\U00020000-\U0003ffff]+"
 )
 """A run of a script that is written without spaces, or nearly so: the same as in ``words_v1`` in PostgreSQL."""
+_WORD: Final = re.compile(r"\W*(\w{3,40})\W*")
+_MOST_ALIKE: Final = 8
 _TYPED: Final = re.compile(r'(?P<not>-?)(?:"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+))')
 
 Kind = Literal["word", "start", "pairs", "text"]
@@ -36,6 +38,8 @@ class Part:
     kind: Kind
     text: str
     sign: int
+    alike: str | None = None
+    """The word, where one that is written a little differently counts as well."""
 
 
 def typed(query: object, *, every: bool = True) -> list[Part]:
@@ -54,7 +58,10 @@ def typed(query: object, *, every: bool = True) -> list[Part]:
         phrase, word = found["phrase"], found["word"]
         sign = MUST_NOT if found["not"] else MUST if every or phrase is not None else MAY
         goes_on = word is not None and found.end() == len(text) and sign != MUST_NOT
-        parts += _parts(word or phrase or "", sign, goes_on=goes_on)
+        found_by = _parts(word or phrase or "", sign, goes_on=goes_on)
+        if word is not None and sign != MUST_NOT and len(found_by) == 1:
+            found_by = [_alike(found_by[0], sum(part.alike is not None for part in parts))]
+        parts += found_by
     return parts if any(part.sign > 0 for part in parts) else []
 
 
@@ -69,6 +76,12 @@ def asked(question: object) -> list[Part]:
     parts = [Part("pairs", f"'{pair}'", MAY) for pair in dict.fromkeys(pairs)][:_MOST_PAIRS]
     words = UNSPACED.sub(" ", text.replace("'", " "))
     return [Part("text", words, MAY), *parts] if words.strip() else parts
+
+
+def _alike(part: Part, before: int) -> Part:
+    """The same for a word that may be written a little differently, unless there are many already."""
+    word = _WORD.fullmatch(part.text) if part.kind != "pairs" and before < _MOST_ALIKE else None
+    return part if word is None else replace(part, alike=word[1])
 
 
 def _text(query: object) -> str:

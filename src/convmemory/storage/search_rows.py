@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from difflib import get_close_matches
 from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
@@ -20,7 +22,10 @@ from convmemory.storage.search_queries import Part
 _BEGIN, _END = "\1", "\2"
 _SNIPPET: Final = 200
 _BEFORE: Final = 60
-FIRST_PAGE: Final[dict[str, Any]] = dict.fromkeys(["weights", "as_of", "score", "told", "last_in", "last_at"])
+_LOOKED_AT: Final = 5_000
+FIRST_PAGE: Final[dict[str, Any]] = dict.fromkeys(
+    ["weights", "middle", "as_of", "score", "told", "last_in", "last_at"]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class Row:
     told: datetime
     share: float
     weights: list[int]
+    middle: float | None
     as_of: datetime
     below: int
     conversation: UUID
@@ -44,7 +50,7 @@ class Row:
     @classmethod
     def of(cls, row: Sequence[Any]) -> Row:
         """Read it."""
-        columns: list[Any] = [*row[:12], row[12:]]
+        columns: list[Any] = [*row[:13], row[13:]]
         return cls(*columns)
 
     @property
@@ -60,7 +66,14 @@ class Row:
 
     def cursor(self) -> str:
         """Where the page behind this row begins, with what the ranking was made of, so that it stays the same."""
-        place = [self.score, self.told.isoformat(), self.conversation.hex, self.seq, self.weights]
+        place = [
+            self.score,
+            self.told.isoformat(),
+            self.conversation.hex,
+            self.seq,
+            self.weights,
+            self.middle,
+        ]
         return base64.urlsafe_b64encode(
             json.dumps([*place, self.as_of.isoformat()], separators=(",", ":")).encode()
         ).decode()
@@ -77,13 +90,14 @@ def read_cursor(cursor: object) -> dict[str, Any]:
     try:
         if not isinstance(cursor, str):
             raise TypeError  # noqa: TRY301 - one answer to whatever is none
-        score, told, conversation, seq, weights, as_of = json.loads(base64.urlsafe_b64decode(cursor))
+        score, told, conversation, seq, weights, middle, as_of = json.loads(base64.urlsafe_b64decode(cursor))
         return {
             "score": _number(score),
             "told": datetime.fromisoformat(told),
             "last_in": UUID(conversation),
             "last_at": -100 if seq is None else _number(seq),
             "weights": [None if weight is None else _number(weight) for weight in weights],
+            "middle": None if middle is None else float(middle),
             "as_of": datetime.fromisoformat(as_of),
         }
     except (TypeError, ValueError, AttributeError) as error:
@@ -96,12 +110,17 @@ def _number(value: object) -> int:
     return value
 
 
-def page_of(rows: Sequence[Row], limit: int, parts: Sequence[Part]) -> Page[SearchHit]:
-    """A page of hits; of rows there is one more where another page comes after."""
+def page_of(
+    rows: Sequence[Row], limit: int, parts: Sequence[Part], *, typos: bool = False
+) -> Page[SearchHit]:
+    """A page of hits; of rows there is one more where another page comes after. With ``typos`` what is alike is marked as well."""
     found = [row for row in rows if row.place is not None]
     sought = [_run(part.text) for part in parts if part.kind == "pairs" and part.sign > 0]
+    alike = [part.alike.lower() for part in parts if typos and part.alike is not None]
     more = found[limit - 1].cursor() if len(found) > limit else None
-    return Page[SearchHit].built(items=tuple(_hit(row, sought) for row in found[:limit]), next_cursor=more)
+    return Page[SearchHit].built(
+        items=tuple(_hit(row, sought, alike) for row in found[:limit]), next_cursor=more
+    )
 
 
 def _run(query: str) -> str:
@@ -110,8 +129,8 @@ def _run(query: str) -> str:
     return first + "".join(pair[1:] for pair in others)
 
 
-def _hit(row: Row, sought: Sequence[str]) -> SearchHit:
-    snippet, highlights = snippet_of(row.marked or "", sought)
+def _hit(row: Row, sought: Sequence[str], alike: Sequence[str]) -> SearchHit:
+    snippet, highlights = snippet_of(row.marked or "", sought, alike)
     row_id, seq, role, *_, created, _, _, _ = row.message
     return SearchHit.built(
         conversation_id=row.name,
@@ -127,22 +146,40 @@ def _hit(row: Row, sought: Sequence[str]) -> SearchHit:
     )
 
 
-def snippet_of(marked: str, sought: Sequence[str] = ()) -> tuple[str, tuple[tuple[int, int], ...]]:
+def snippet_of(
+    marked: str, sought: Sequence[str] = (), alike: Sequence[str] = ()
+) -> tuple[str, tuple[tuple[int, int], ...]]:
     """The part of a text where the words found stand closest to its beginning, and where in it they are, from and to.
 
-    ``marked`` has them between marks; runs of scripts without spaces are ``sought`` in it.
+    ``marked`` has them between marks; runs of scripts without spaces are ``sought`` in it, and words that may be written a little
+    differently are ``alike``.
     """
     text, spans = _unmarked(marked)
     for run in sought:
-        place = text.find(run)
-        while place >= 0:
-            spans.append((place, place + len(run)))
-            place = text.find(run, place + len(run))
+        spans += _places(text, run)
+    for word in alike:
+        spans += _places(_lower(text), word) or _likest(_lower(text), word)
     spans = _merged(spans)
     start = 0 if not spans or spans[0][1] <= _SNIPPET else _word_at(text, spans[0][0] - _BEFORE)
     end = len(text) if len(text) <= start + _SNIPPET else _word_end(text, start + _SNIPPET, start)
     inside = tuple((a - start, min(b, end) - start) for a, b in spans if a >= start and a < end)
     return text[start:end], inside
+
+
+def _places(text: str, run: str) -> list[tuple[int, int]]:
+    return [(found.start(), found.end()) for found in re.finditer(re.escape(run), text)]
+
+
+def _likest(text: str, word: str) -> list[tuple[int, int]]:
+    """Where the word stands that is likest to one, if any is like it."""
+    words = list(re.finditer(r"\w+", text[:_LOOKED_AT]))
+    like = get_close_matches(word, {found[0] for found in words}, n=1)
+    return [(found.start(), found.end()) for found in words if found[0] in like]
+
+
+def _lower(text: str) -> str:
+    lower = text.lower()
+    return lower if len(lower) == len(text) else text
 
 
 def _unmarked(marked: str) -> tuple[str, list[tuple[int, int]]]:
@@ -176,6 +213,29 @@ def _word_end(text: str, place: int, start: int) -> int:
     return place if space < 0 else space
 
 
+def reordered(rows: Sequence[Row], best: Iterable[Recollection], most: int) -> list[Row]:
+    """The rows of what was found, in the order a caller's ``rerank`` gave it; those that it left out are gone.
+
+    Raises:
+        InvalidArgument: It gave something that was not found.
+    """
+    groups = {group[0].place: group for group in _groups(rows)}
+    places = {(row.name, row.seq): row.place for row in rows if row.found}
+    order: dict[int | None, None] = {}
+    for one in best:
+        place = places.get((getattr(one, "conversation_id", ""), getattr(one, "seq", None)))
+        if place is None:
+            raise InvalidArgument("rerank", "must return some of what it was given, in another order")
+        order[place] = None
+    kept = [replace(row, place=n) for n, place in enumerate(list(order)[:most]) for row in groups[place]]
+    return kept or [replace(row, place=None) for row in rows[:1]]
+
+
+def _groups(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows of each message that was found, with its neighbours."""
+    return [list(group) for place, group in groupby(rows, lambda row: row.place) if place is not None]
+
+
 def recalled(rows: Sequence[Row], max_tokens: int | None, count: Callable[[Message], int]) -> Recalled:
     """What was found, best first, each with its neighbours; a message that was told already is not told again.
 
@@ -183,7 +243,7 @@ def recalled(rows: Sequence[Row], max_tokens: int | None, count: Callable[[Messa
     """
     below = rows[0].below if rows else 0
     left = max_tokens
-    groups = [list(group) for place, group in groupby(rows, lambda row: row.place) if place is not None]
+    groups = _groups(rows)
     told = {(row.conversation, row.seq) for group in groups for row in group if row.found}
     kept: list[Recollection] = []
     for group in groups:

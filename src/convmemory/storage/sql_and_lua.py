@@ -1,7 +1,7 @@
 """The SQL and the Lua, kept as files and each read once.
 
 A statement is ``sql/NAME.sql``, a script ``lua/NAME.lua`` of one key, or of two of one conversation, a step of the schema
-``sql/migrations/NNNN_what.sql``. A script whose header says ``-- calls NAME`` has that script as a function of keys and arguments. Each begins with a comment: purpose, parameters with units, result. It is for people,
+``sql/migrations/NNNN_what.sql``, a part of it that needs an extension ``sql/rooms/NAME.sql``. A script whose header says ``-- calls NAME`` has that script as a function of keys and arguments. Each begins with a comment: purpose, parameters with units, result. It is for people,
 and is left out of what servers are sent; a step of the schema keeps it, for whoever has it printed.
 """
 
@@ -74,7 +74,12 @@ def migrations() -> tuple[Migration, ...]:
 @cache
 def read_ahead() -> None:
     """Read every statement, script and step now: whoever opens a file waits, which an event loop must not."""
-    for folder, kind, read in (("sql", ".sql", sql), ("sql/from_0_1", ".sql", sql), ("lua", ".lua", lua)):
+    for folder, kind, read in (
+        ("sql", ".sql", sql),
+        ("sql/from_0_1", ".sql", sql),
+        ("sql/rooms", ".sql", sql),
+        ("lua", ".lua", lua),
+    ):
         _, _, below = folder.partition("/")
         for entry in files("convmemory").joinpath(folder).iterdir():
             if entry.name.endswith(kind):

@@ -74,6 +74,17 @@ def answer(ask: Callable[[], Any], seconds: float) -> Any:  # noqa: ARG001 - not
     return ask()
 
 
+async def ahooked(hook: Callable[..., Any], *given: Any) -> Any:
+    """What a caller's function makes of something, or whoever it has us await; one that blocks does not hold up the event loop."""
+    said = await asyncio.to_thread(hook, *given)
+    return await said if isawaitable(said) else said
+
+
+def hooked(hook: Callable[..., Any], *given: Any) -> Any:
+    """What a caller's function makes of something."""
+    return hook(*given)
+
+
 aload = asyncio.to_thread
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from psycopg import sql as compose
 
-from convmemory.storage import sql_and_lua
+from convmemory.storage import rooms, sql_and_lua
 
 PACKAGE = Path(sql_and_lua.__file__).parents[1]
 STATEMENTS = sorted(path.stem for path in (PACKAGE / "sql").glob("*.sql"))
 MIGRATIONS = sorted(path.stem for path in (PACKAGE / "sql" / "migrations").glob("*.sql"))
+ROOMS = sorted(path.stem for path in (PACKAGE / "sql" / "rooms").glob("*.sql"))
 SCRIPTS = sorted(path.stem for path in (PACKAGE / "lua").glob("*.lua"))
 WORDS = PACKAGE / "errors.py"  # which names them all, and uses none
 PYTHON = "\n".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py") if path != WORDS)
@@ -36,11 +37,15 @@ def test_there_are_statements_scripts_and_migrations():
     assert MIGRATIONS
 
 
-@pytest.mark.parametrize("name", [*STATEMENTS, *(f"migrations/{name}" for name in MIGRATIONS)])
+@pytest.mark.parametrize(
+    "name",
+    [*STATEMENTS, *(f"migrations/{name}" for name in MIGRATIONS), *(f"rooms/{name}" for name in ROOMS)],
+)
 def test_sql_says_what_it_is_for_and_takes_a_schema_name(name):
     header, body = halves(f"sql/{name}.sql")
 
-    filled = compose.SQL(body).format(schema=compose.Identifier('odd"name')).as_string(None)
+    names = {"schema": compose.Identifier('odd"name'), "extension": compose.Identifier("elsewhere")}
+    filled = compose.SQL(body).format(**names).as_string(None)
 
     assert len(header) > len("-- ")
     assert body.strip()
@@ -174,6 +179,20 @@ def test_a_file_is_read_once():
     assert sql_and_lua.sql(STATEMENTS[0]) is sql_and_lua.sql(STATEMENTS[0])
     assert sql_and_lua.lua(SCRIPTS[0]) is sql_and_lua.lua(SCRIPTS[0])
     assert sql_and_lua.migrations() is sql_and_lua.migrations()
+
+
+def test_a_part_that_needs_an_extension_names_where_that_is_and_may_be_made_again():
+    assert [room.name for room in (rooms.LETTERS, rooms.VECTORS)] == ROOMS
+    for room in (rooms.LETTERS, rooms.VECTORS):
+        assert f"CREATE OR REPLACE FUNCTION {{schema}}.{room.function}" in room.steps[-1], (
+            "the last step says it is made"
+        )
+        assert all("{extension}" in step or "INDEX" in step for step in room.steps)
+    old = rooms.Found("public", "0.6.2", available=True, made=False)
+    assert "0.7 or newer, not 0.6.2" in str(old.lacks(rooms.VECTORS))
+    assert old.lacks(rooms.LETTERS) is None
+    none = rooms.Found(None, None, available=False, made=False)
+    assert "install it on the server" in str(none.lacks(rooms.LETTERS))
 
 
 def test_an_unknown_name_is_an_error_that_shows_the_path():

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
 import logging
 import math
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 from langchain_core.runnables import Runnable
 from typer import BadParameter, echo
 
 import convmemory
-from convmemory.cli.connect import Place, memory_over
+from convmemory.cli.connect import Place, memory_over, named_object
 from convmemory.cli.demo.models import choose_model
 from convmemory.cli.screen import screen
 from convmemory.cli.serve import kept_at
@@ -139,20 +136,9 @@ def _answers(plan: Plan, memory: convmemory.AsyncConversationMemory) -> Any:
         return choose_model(plan.model)
     if plan.runnable is None:
         return None
-    found = _named(plan.runnable)
+    found = named_object("--runnable", plan.runnable)
     is_one = isinstance(found, Runnable) or inspect.isasyncgenfunction(found)
     return found if is_one or not callable(found) else found(memory)
-
-
-def _named(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    if not module or not attribute:
-        raise BadParameter("--runnable: must be MODULE:NAME, such as my_app.agents:clerk")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"--runnable {name}: {error}") from error
 
 
 def _log_to_stderr() -> None:

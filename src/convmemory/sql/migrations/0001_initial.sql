@@ -59,6 +59,7 @@ CREATE TABLE {schema}.messages (
     metadata        jsonb,                                  -- the caller's
     facts           jsonb,                                  -- what the library noted: model, names of tools, losses
     words_of        text,                                   -- whose words it is found by, in which language (words_of_v1); NULL: by none
+    keys            text,                                   -- more that it is found by, the caller's: facts, a summary; none knows a message's new words
     PRIMARY KEY (conversation_id, seq)
 );
 
@@ -196,7 +197,8 @@ BEGIN
 END $$;
 
 -- Serves search_v1. What is written goes into its place at once: a list of what waits would be read by every search.
-CREATE INDEX messages_by_words ON {schema}.messages USING gin ({schema}.words_v1(words_of, content))
+CREATE INDEX messages_by_words ON {schema}.messages
+USING gin ({schema}.words_v1(words_of, coalesce(keys OPERATOR(pg_catalog.||) ' / ', '') OPERATOR(pg_catalog.||) content))
 WITH (fastupdate = off) WHERE words_of IS NOT NULL;
 
 -- Which past this database has: a fail-over, a restore and a copy begin another one. NULL on a standby, which has none of its
@@ -1124,7 +1126,7 @@ BEGIN
         RETURN;
     END IF;
     WITH changed AS (
-        UPDATE {schema}.messages AS m SET content = r.content, body = r.body,
+        UPDATE {schema}.messages AS m SET content = r.content, body = r.body, keys = NULL,
             metadata = CASE WHEN m.seq = ANY (p_gone) THEN NULL ELSE m.metadata END, facts = nullif(
             coalesce(m.facts, '{{}}') - '{{name,tool_call_id,status,tool_calls,lossy}}'::text[] || coalesce(r.facts, '{{}}'), '{{}}')
         FROM unnest(p_seqs, p_old_contents, p_old_bodies, p_contents, p_bodies, p_facts)
@@ -1241,7 +1243,7 @@ BEGIN
     retitled := coalesce(old.seq <@ {schema}.titled_by_v1(p_conversation, p_user, c.cleared, c.title, c.title_source), false);
     UPDATE {schema}.messages AS m SET
         role = p_role, content = p_content, body = p_body, tokens_used = p_tokens, latency_ms = p_latency,
-        created_at = coalesce(p_created, old.created_at), metadata = p_metadata, facts = p_facts
+        created_at = coalesce(p_created, old.created_at), metadata = p_metadata, facts = p_facts, keys = NULL
     WHERE m.conversation_id = p_conversation AND m.seq = old.seq;
     IF p_contexts IS NOT NULL THEN
         PERFORM {schema}.retrieved_v1(p_conversation, p_user, ARRAY[old.seq], p_contexts);
@@ -1280,6 +1282,26 @@ BEGIN
     RETURN NEXT;
 END $$;
 
+-- Have a message found by p_keys as well, which take the place of those that were there; NULL: by its own words alone. No window
+-- holds that. Returns whether the message is there; no row when there is no conversation, or it is somebody else's.
+CREATE FUNCTION {schema}.key_v1(p_conversation uuid, p_user text, p_id uuid, p_keys text) RETURNS TABLE (there boolean)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    c {schema}.conversations;
+BEGIN
+    SELECT * INTO c FROM {schema}.hold_v1(p_conversation, p_user);
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    UPDATE {schema}.messages AS m SET keys = p_keys
+    WHERE m.conversation_id = p_conversation AND m.id = p_id AND m.seq > c.cleared;
+    there := FOUND;
+    IF there THEN
+        UPDATE {schema}.conversations AS now_ SET version = now_.version + 1 WHERE now_.conversation_id = p_conversation;
+    END IF;
+    RETURN NEXT;
+END $$;
+
 -- Delete a conversation as delete_v1 does, and count what was in it. One that was spoken in at p_before or later stays (NULL:
 -- none does). Returns what delete_v1 does, and the numbers of messages and of contexts, of these only such as are not left to sweep_v1;
 -- no row when there is none to delete.
@@ -1303,29 +1325,48 @@ BEGIN
     FROM {schema}.delete_v1(p_conversation, p_user, p_own, p_batch) AS d;
 END $$;
 
+-- Find messages of one user by a word that is written a little differently, or stands inside another one: nothing, unless what stands
+-- in rooms/letters.sql takes this function's place.
+CREATE FUNCTION {schema}.alike_v1(p_user text, p_configs text[], p_word text)
+RETURNS TABLE (conversation_id uuid, seq bigint, created_at timestamptz)
+LANGUAGE sql STABLE AS $$
+    SELECT NULL::uuid, NULL::bigint, NULL::timestamptz WHERE false
+$$;
+
+-- Find messages of one user by what they mean: nothing, unless what stands in rooms/vectors.sql takes this function's place.
+CREATE FUNCTION {schema}.near_v1(p_user text, p_model text, p_vector text, p_middle double precision)
+RETURNS TABLE (conversation_id uuid, seq bigint, created_at timestamptz, likeness double precision, middle double precision)
+LANGUAGE sql STABLE AS $$
+    SELECT NULL::uuid, NULL::bigint, NULL::timestamptz, NULL::double precision, NULL::double precision WHERE false
+$$;
+
 -- Find messages of one user by their words: the one ranking under search and recall. Candidates are all of the user's messages that
 -- have any of the words: how many those are is what a word is worth (rare ones more), so nothing is cut off before it is counted. A word
 -- counts for the messages beside the one it stands in as well, less the further away; of one word that several messages have, the
--- nearest counts. Titles that the user gave are found as well, at seq -100, where p_titles says so.
+-- nearest counts. Titles that the user gave are found as well, at seq -100, where p_titles says so. A word that is only alike counts half.
+-- Where the query has a vector, half of a message's likeness to it, from 0 to 1, is added to its share of the query's worth.
 -- p_configs: the text search configurations to look in. The parts of the query are p_texts, each with its kind: 'word' (or several, one
 -- behind the other), 'start' (a word that may go on), 'pairs' (a tsquery of pairs of characters), 'text' (each of its words by itself); and
--- its sign: 1 where it counts, 2 where it must be there, -1 where it must not. p_direct: only messages with a word of their own in
--- them. p_roles, p_dept, p_since, p_until, p_conversation, p_apart (a conversation to leave out): which messages, NULL for all.
+-- its sign: 1 where it counts, 2 where it must be there, -1 where it must not; and in p_alike the word to look for what is alike, or NULL.
+-- p_model, p_vector: the query's vector as text, and the model whose it is, or NULL. p_direct: only messages with a word of their own in
+-- them, or like enough. p_roles, p_dept, p_since, p_until, p_conversation, p_apart (a conversation to leave out): which messages, NULL for all.
 -- p_half_life: seconds in which a message loses half of its score, or NULL. p_floor: the least share of the query's worth, from 0 to 1; of a long
--- query's ten rarest words'.
--- The page after another: p_weights and p_as_of as that page returned them, so that what is written meanwhile moves nothing, and p_score,
+-- query's ten rarest words'. p_near: what is at least so like is found all the same.
+-- The page after another: p_weights, p_middle and p_as_of as that page returned them, so that what is written meanwhile moves nothing, and p_score,
 -- p_told, p_in, p_at, the score, told, conversation and seq of its last row; else NULL. p_limit: how many; p_around: so many neighbours to
 -- either side come along; p_marked: whether words found are between chr(1) and chr(2) in marked.
 -- Returns a row a message, neighbours too: place (from 1) of the one it was found with or beside, found (whether it is that one), its
--- score, told and share of the whole worth; weights, as_of; below, how many messages with a word in them are under the floor; then the columns of a
+-- score, told and share of the whole worth; weights, middle, as_of; below, how many messages with a word in them are under the floor; then the columns of a
 -- message with the name and title of its conversation. Where there is nothing to return but below is not 0, one row with place NULL.
 CREATE FUNCTION {schema}.search_v1(
-    p_user text, p_configs text[], p_kinds text[], p_texts text[], p_signs integer[], p_titles boolean, p_direct boolean,
+    p_user text, p_configs text[], p_kinds text[], p_texts text[], p_signs integer[], p_alike text[], p_model text, p_vector text,
+    p_titles boolean, p_direct boolean,
     p_roles text[], p_dept text, p_since timestamptz, p_until timestamptz, p_conversation uuid, p_apart uuid,
-    p_half_life double precision, p_floor double precision, p_weights bigint[], p_as_of timestamptz,
+    p_half_life double precision, p_floor double precision, p_near double precision,
+    p_weights bigint[], p_middle double precision, p_as_of timestamptz,
     p_score bigint, p_told timestamptz, p_in uuid, p_at bigint, p_limit integer, p_around integer, p_marked boolean
 ) RETURNS TABLE (
-    place bigint, found boolean, score bigint, told timestamptz, share double precision, weights bigint[], as_of timestamptz, below bigint,
+    place bigint, found boolean, score bigint, told timestamptz, share double precision, weights bigint[], middle double precision, as_of timestamptz, below bigint,
     conversation_id uuid, external_id text, title text, id uuid, seq bigint, role text, content text, body text, tokens_used integer,
     latency_ms integer, created_at timestamptz, metadata jsonb, facts jsonb, marked text)
 LANGUAGE plpgsql STABLE
@@ -1398,16 +1439,26 @@ BEGIN
         FROM {schema}.conversations AS c CROSS JOIN unnest(p_configs) AS k (config)
         WHERE p_titles AND c.user_id = p_user AND c.title_source IN ('user', 'model')
     ), everywhere AS MATERIALIZED (
-        SELECT t.number, t.config, t.sign, m.conversation_id, m.seq, m.created_at
+        SELECT t.number, t.config, t.sign, m.conversation_id, m.seq, m.created_at, 2 AS halves
         FROM unnest(queries, numbers, configs, signs) AS t (query, number, config, sign)
         CROSS JOIN LATERAL (
             SELECT o.conversation_id, o.seq, o.created_at FROM {schema}.messages AS o
-            WHERE o.words_of IS NOT NULL AND {schema}.words_v1(o.words_of, o.content) @@ t.query OFFSET 0) AS m
+            WHERE o.words_of IS NOT NULL
+              AND {schema}.words_v1(o.words_of, coalesce(o.keys || ' / ', '') || o.content) @@ t.query OFFSET 0) AS m
         UNION ALL
-        SELECT t.number, t.config, t.sign, c.conversation_id, -100, c.created_at
+        SELECT t.number, t.config, t.sign, c.conversation_id, -100, c.created_at, 2
         FROM unnest(queries, numbers, configs, signs) AS t (query, number, config, sign) JOIN titled AS c ON c.words @@ t.query
+        UNION ALL
+        SELECT t.number, 1, t.sign, m.conversation_id, m.seq, m.created_at, 1
+        FROM unnest(p_alike, p_signs) WITH ORDINALITY AS t (word, sign, number)
+        CROSS JOIN LATERAL {schema}.alike_v1(p_user, p_configs, t.word) AS m
+        WHERE t.word IS NOT NULL AND t.number = ANY (numbers) AND NOT EXISTS ( -- a word that nobody looks for is like none
+            SELECT FROM unnest(p_configs) AS k (config) WHERE numnode(plainto_tsquery(k.config::regconfig, t.word)) = 0)
+    ), near AS MATERIALIZED (
+        SELECT n.* FROM {schema}.near_v1(p_user, p_model, p_vector, p_middle) AS n
     ), mine AS MATERIALIZED (
-        SELECT c.* FROM (SELECT DISTINCT e.conversation_id FROM everywhere AS e) AS d
+        SELECT c.* FROM (
+            SELECT e.conversation_id FROM everywhere AS e UNION SELECT n.conversation_id FROM near AS n) AS d
         CROSS JOIN LATERAL (
             SELECT o.conversation_id, o.external_id, o.title, o.dept_id, o.cleared, o.last_seq FROM {schema}.conversations AS o
             WHERE o.conversation_id = d.conversation_id AND o.user_id = p_user OFFSET 0) AS c
@@ -1415,41 +1466,49 @@ BEGIN
         SELECT e.* FROM everywhere AS e JOIN mine AS c ON c.conversation_id = e.conversation_id
         WHERE e.seq > c.cleared OR e.seq = -100
     ), counted AS (
-        SELECT h.number, count(*) AS messages FROM hits AS h WHERE h.sign > 0 AND h.seq > 0 GROUP BY h.number
+        SELECT h.number, count(*) AS messages FROM hits AS h
+        WHERE h.sign > 0 AND h.seq > 0 AND h.halves = 2 GROUP BY h.number
     ), worth AS MATERIALIZED (
         SELECT t.number, max(t.sign) AS sign, coalesce(p_weights[t.number], round(1000 * ln(1 + greatest(total, max(k.messages))
             / greatest(coalesce(max(k.messages), 0), 0.5)))::bigint) AS weight
         FROM unnest(numbers, signs) AS t (number, sign) LEFT JOIN counted AS k ON k.number = t.number
         WHERE t.sign > 0 GROUP BY t.number
     ), spread AS MATERIALIZED (
-        SELECT h.conversation_id, h.seq + s.step AS seq, h.number, max(s.part) AS part, max(h.config) FILTER (WHERE s.step = 0) AS config,
+        SELECT h.conversation_id, h.seq + s.step AS seq, h.number, max(s.part * h.halves / 2) AS part,
+               max(h.config) FILTER (WHERE s.step = 0) AS config,
                max(h.created_at) FILTER (WHERE s.step = 0) AS said, max(h.created_at) AS beside
         FROM hits AS h CROSS JOIN (VALUES (0, 10), (1, 6), (-1, 4), (2, 4), (-2, 3)) AS s (step, part)
         WHERE h.sign > 0 AND (s.step = 0 OR (spreads AND h.seq > 0 AND h.created_at <= moment))
         GROUP BY 1, 2, 3
     ), scored AS MATERIALIZED (
-        SELECT s.conversation_id, s.seq, sum(w.weight * s.part)::bigint AS score, max(s.config) AS config,
-               count(*) FILTER (WHERE w.sign > 1 AND s.part = 10) AS there, coalesce(max(s.said), max(s.beside)) AS told
-        FROM spread AS s JOIN worth AS w ON w.number = s.number GROUP BY 1, 2
+        SELECT t.conversation_id, t.seq, sum(t.words)::bigint AS words, coalesce(max(t.likeness), 0) AS likeness, max(t.config) AS config,
+               count(t.config) FILTER (WHERE t.sign > 1) AS there, coalesce(max(t.said), max(t.beside)) AS told
+        FROM (SELECT s.conversation_id, s.seq, w.weight * s.part AS words, NULL AS likeness, s.config, w.sign, s.said, s.beside
+              FROM spread AS s JOIN worth AS w ON w.number = s.number
+              UNION ALL SELECT n.conversation_id, n.seq, 0, n.likeness, NULL, 0, n.created_at, n.created_at FROM near AS n) AS t
+        GROUP BY 1, 2
+    ), whole AS MATERIALIZED (
+        SELECT greatest((SELECT sum(b.weight) * 10 FROM (
+                   SELECT o.weight FROM worth AS o ORDER BY o.weight DESC LIMIT 10) AS b), 1000)::double precision AS worth,
+               array_agg((SELECT o.weight FROM worth AS o WHERE o.number = n.n) ORDER BY n.n) AS weights
+        FROM generate_series(1, (SELECT max(o.number) FROM worth AS o)) AS n (n)
     ), best AS MATERIALIZED (
-        SELECT s.conversation_id, s.seq, s.told, s.config, c.external_id, c.title, c.cleared, CASE WHEN p_half_life IS NULL THEN s.score ELSE
-               (s.score * power(0.5, greatest(extract(epoch FROM moment - s.told), 0) / p_half_life))::bigint END AS score
-        FROM scored AS s JOIN mine AS c ON c.conversation_id = s.conversation_id
-        WHERE (s.config IS NOT NULL OR NOT p_direct) AND s.there >= coalesce(needed[s.config], 0)
+        SELECT s.conversation_id, s.seq, s.told, s.config, c.external_id, c.title, c.cleared,
+               ((s.words + s.likeness * w.worth / 2) * a.left_of_it)::bigint AS score,
+               s.words * a.left_of_it >= p_floor * w.worth OR s.likeness * a.left_of_it >= p_near AS enough
+        FROM scored AS s JOIN mine AS c ON c.conversation_id = s.conversation_id CROSS JOIN whole AS w
+        CROSS JOIN LATERAL (SELECT CASE WHEN p_half_life IS NULL THEN 1 ELSE
+            power(0.5, greatest(extract(epoch FROM moment - s.told), 0) / p_half_life) END AS left_of_it OFFSET 0) AS a
+        WHERE (s.config IS NOT NULL OR NOT p_direct OR s.likeness >= p_near) AND s.there >= coalesce(needed[coalesce(s.config, 1)], 0)
           AND (s.seq > c.cleared AND s.seq <= c.last_seq OR s.seq = -100)
           AND (p_dept IS NULL OR c.dept_id = p_dept)
           AND (p_conversation IS NULL OR c.conversation_id = p_conversation) AND (p_apart IS NULL OR c.conversation_id <> p_apart)
           AND NOT EXISTS (SELECT FROM hits AS x WHERE x.sign < 0 AND x.conversation_id = s.conversation_id AND x.seq = s.seq)
-    ), whole AS MATERIALIZED (
-        SELECT greatest((SELECT sum(b.weight) * 10 FROM (
-                   SELECT o.weight FROM worth AS o ORDER BY o.weight DESC LIMIT 10) AS b), 1)::double precision AS worth,
-               array_agg((SELECT o.weight FROM worth AS o WHERE o.number = n.n) ORDER BY n.n) AS weights
-        FROM generate_series(1, (SELECT max(o.number) FROM worth AS o)) AS n (n)
     ), page AS MATERIALIZED (
         SELECT row_number() OVER () AS place, t.* FROM (
             SELECT b.* FROM (
                 SELECT o.* FROM best AS o
-                WHERE o.score >= p_floor * (SELECT w.worth FROM whole AS w)
+                WHERE o.enough
                   AND (p_score IS NULL OR (o.score, o.told, o.conversation_id, -o.seq) < (p_score, p_told, p_in, -p_at))
                 ORDER BY o.score DESC, o.told DESC, o.conversation_id DESC, o.seq OFFSET 0) AS b
             LEFT JOIN LATERAL (
@@ -1460,15 +1519,16 @@ BEGIN
             WHERE m.there OR (b.seq = -100 AND (p_since IS NULL OR b.told >= p_since) AND (p_until IS NULL OR b.told < p_until))
             ORDER BY b.score DESC, b.told DESC, b.conversation_id DESC, b.seq LIMIT p_limit) AS t
     ), under AS (
-        SELECT count(*) AS below FROM best AS o WHERE o.config IS NOT NULL AND o.score < p_floor * (SELECT w.worth FROM whole AS w)
+        SELECT count(*) AS below FROM best AS o WHERE o.config IS NOT NULL AND NOT o.enough
     )
-    SELECT p.place, m.seq IS NOT DISTINCT FROM nullif(p.seq, -100), p.score, p.told, least(p.score / w.worth, 1), w.weights, moment, u.below,
+    SELECT p.place, m.seq IS NOT DISTINCT FROM nullif(p.seq, -100), p.score, p.told,
+           least(p.score / w.worth / CASE WHEN n.middle IS NULL THEN 1 ELSE 1.5 END, 1), coalesce(w.weights, '{{}}'), n.middle, moment, u.below,
            p.conversation_id, p.external_id, p.title, m.id, m.seq, m.role, m.content, m.body, m.tokens_used, m.latency_ms,
            coalesce(m.created_at, p.told), m.metadata, m.facts,
            CASE WHEN p_marked THEN coalesce(ts_headline(p_configs[p.config]::regconfig,
                translate(coalesce(left(m.content, 50000), p.title), concat(chr(1), chr(2)), ''), heads[p.config], marking),
                translate(coalesce(left(m.content, 50000), p.title), concat(chr(1), chr(2)), '')) END
-    FROM under AS u CROSS JOIN whole AS w
+    FROM under AS u CROSS JOIN whole AS w CROSS JOIN (SELECT max(o.middle) AS middle FROM near AS o) AS n
     LEFT JOIN page AS p ON true
     LEFT JOIN LATERAL (
         SELECT o.* FROM {schema}.messages AS o
