@@ -74,7 +74,7 @@ def search(
     ```
     """
     if (query is not None) + index + embed != 1:
-        raise BadParameter("QUERY, --index or --embed: give one of them")
+        raise BadParameter("QUERY or --index or --embed: give one of them")
     model = None if embeddings is None else named_object("--embeddings", embeddings)
     with Place(database_url, redis_url, embedded, schema, language).memory(model) as memory:
         if index:
