@@ -1,7 +1,7 @@
 """Every verb on a database of many messages, and on an almost empty one, in turns: what grows with what is stored.
 
-The large one is filled by COPY, in the library's own form and with a skew: one conversation has a tenth of all messages, five
-a fiftieth each, 24 a five-hundredth; the rest have some 30, and a few thousand just ten, which are those that small
+The large one is filled by COPY, in the library's own form and with a skew: two conversations have a fifth of all messages
+each, five a fiftieth, 24 a five-hundredth; the rest have some 30, and a few thousand just ten, which are those that small
 operations are tried on. One user has a fifth of the conversations, the others share the rest by Zipf's law. Messages of
 different conversations interleave in time, so that those of one lie about one to a page.
 """
@@ -14,6 +14,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -30,7 +31,9 @@ from convmemory.ids import message_key, new_row_id
 TEN = 3000
 """Conversations of ten messages in each database; each is deleted, cleared or made longer by one call at most."""
 CALLS = 100
-ROUNDS = 4
+ROUNDS = 50
+QUIET = 4.0
+"""Seconds for which appends are timed while nothing else goes on."""
 Verb = Callable[[ConversationMemory, "Place"], Any]
 
 
@@ -124,7 +127,7 @@ def _moment(seconds: float) -> str:
 def lengths(messages: int, draw: random.Random) -> list[int]:
     """How long the conversations of the large database are, the longest first."""
     found = [
-        messages // 10,
+        *[messages // 5] * 2,
         *[messages // 50] * 5,
         *[max(100, messages // 500)] * 24,
         *[1000] * 4,
@@ -230,34 +233,35 @@ def _deletes(full: Place) -> dict[str, Any]:
     """Clear and delete long conversations, and how long another user's appends take meanwhile."""
     found: dict[str, Any] = {}
     print(
-        "\nlong conversations: seconds, messages a second; another user's append meanwhile, p50 and p99 in ms"
+        "\nlong conversations: seconds, messages a second; another user's append, p50 and p99 in ms, before it and meanwhile"
     )
     with ConversationMemory.from_url(full.url, redis_url(), key_prefix="large:") as memory:
-        quiet = _meanwhile(memory, lambda: time.sleep(3))
-        print(f"{'nothing':48} {'':24} {quiet[1]['p50'] / 1000:6.2f} {quiet[1]['p99'] / 1000:6.2f}")
-        longest, user = full.longest()
-        for name, length, call in (
-            (
-                "whole history",
-                full.lengths[0],
-                lambda: memory.history(longest, user_id=user, max_messages=None).messages,
-            ),
-            ("clear", full.lengths[6], lambda: memory.clear(full.ids[6], user_id=full.users[6])),
-            ("clear", full.lengths[1], lambda: memory.clear(full.ids[1], user_id=full.users[1])),
-            (
-                "delete",
-                full.lengths[2],
-                lambda: memory.delete_conversation(full.ids[2], user_id=full.users[2]),
-            ),
-            ("delete", full.lengths[0], lambda: memory.delete_conversation(longest, user_id=user)),
+        for verb, place in (
+            ("whole history", 7),
+            ("whole history", 2),
+            ("clear", 7),
+            ("clear", 2),
+            ("delete_conversation", 3),
+            ("clear", 1),
+            ("delete_conversation", 0),
         ):
+            _, quiet = _meanwhile(memory, lambda: time.sleep(QUIET))
+            call = partial(_all_of, memory, verb, full.ids[place], full.users[place])
             took, others = _meanwhile(memory, call)
-            found[f"{name} of {length}"] = {"seconds": took, "others": others}
+            length = full.lengths[place]
+            found[f"{verb} of {length}"] = {"seconds": took, "others": others, "quiet": quiet}
             print(
-                f"{f'{name} of {length:,}':48} {took:9.2f} {length / took:14,.0f}"
+                f"{f'{verb} of {length:,}':48} {took:9.2f} {length / took:14,.0f}"
+                f" {quiet['p50'] / 1000:6.2f} {quiet['p99'] / 1000:6.2f}"
                 f" {others['p50'] / 1000:6.2f} {others['p99'] / 1000:6.2f}"
             )
     return found
+
+
+def _all_of(memory: ConversationMemory, verb: str, conversation: UUID, user: str) -> Any:
+    if verb == "whole history":
+        return memory.history(conversation, user_id=user, max_messages=None).messages
+    return getattr(memory, verb)(conversation, user_id=user)
 
 
 def _meanwhile(memory: ConversationMemory, call: Callable[[], Any]) -> tuple[float, dict[str, float]]:

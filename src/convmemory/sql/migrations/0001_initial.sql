@@ -44,7 +44,7 @@ CREATE INDEX conversations_by_user ON {schema}.conversations (user_id, updated_m
 -- serves sweep_v1
 CREATE INDEX conversations_left_over ON {schema}.conversations (conversation_id) WHERE left_over > 0;
 
--- What is of one length stands first: between texts it would be padded. No foreign key to conversations: it would look the conversation up,
+-- What is of one length stands first, and a long text next: elsewhere they would be padded. No foreign key to conversations: it would look the conversation up,
 -- and lock it, for each message, which append_v1 has done already. A trigger takes the messages of a deleted conversation along.
 CREATE TABLE {schema}.messages (
     conversation_id uuid NOT NULL,
@@ -53,9 +53,9 @@ CREATE TABLE {schema}.messages (
     created_at      timestamptz NOT NULL DEFAULT now(),
     tokens_used     integer,
     latency_ms      integer,
-    role            text NOT NULL,
     content         text NOT NULL,                          -- what people read and search; exact unless body carries its own
     body            text NOT NULL,                          -- the lossless encoding (codec.py); text, because jsonb is not
+    role            text NOT NULL,
     metadata        jsonb,                                  -- the caller's
     facts           jsonb,                                  -- what the library noted: model, names of tools, losses
     words_of        text,                                   -- whose words it is found by, in which language (words_of_v1); NULL: by none
