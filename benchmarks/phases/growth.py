@@ -30,8 +30,11 @@ from convmemory.ids import message_key, new_row_id
 
 TEN = 3000
 """Conversations of ten messages in each database; each is deleted, cleared or made longer by one call at most."""
-CALLS = 100
-ROUNDS = 50
+READ = 20
+"""Conversations that are read again and again, each once before the clock starts."""
+CALLS = 120
+EACH = 2
+"""Calls on one database before the other's turn."""
 QUIET = 4.0
 """Seconds for which appends are timed while nothing else goes on."""
 Verb = Callable[[ConversationMemory, "Place"], Any]
@@ -52,7 +55,9 @@ class Place:
         ]
         self.users[0] = "one"
         self.url = empty_database(name)
-        self._tens = iter([n for n, length in enumerate(lengths) if length == 10])
+        tens = [n for n, length in enumerate(lengths) if length == 10]
+        self._tens = iter(tens[READ:])
+        self._read = itertools.cycle(tens[:READ])
         self._draw = draw
 
     def fill(self) -> float:
@@ -116,6 +121,11 @@ class Place:
         n = next(self._tens)
         return self.ids[n], self.users[n]
 
+    def read(self) -> tuple[UUID, str]:
+        """A conversation of ten messages of a few that are read again and again: a first touch would measure the memory that the server has."""
+        n = next(self._read)
+        return self.ids[n], self.users[n]
+
     def longest(self) -> tuple[UUID, str]:
         return self.ids[0], self.users[0]
 
@@ -163,12 +173,13 @@ def _deep(memory: ConversationMemory) -> Callable[[], Any]:
 def verbs() -> dict[str, Verb]:
     """What is measured, by name; each is called on the large database and on the small one."""
     kind = ConversationMemory
-    ten, longest = Place.ten, Place.longest
+    read, ten, longest = Place.read, Place.ten, Place.longest
     return {
-        "window": _named(kind.get_history, ten),
+        "window": _named(kind.get_history, read),
+        "window, not read for long": _named(kind.get_history, ten),
         "window, longest": _named(kind.get_history, longest),
-        "whole history of 10": _named(kind.get_history, ten, limit=None),
-        "page of 10": _named(kind.get_messages, ten, limit=10),
+        "whole history of 10": _named(kind.get_history, read, limit=None),
+        "page of 10": _named(kind.get_messages, read, limit=10),
         "page of 10, longest": _named(kind.get_messages, longest, limit=10),
         "oldest page of 10, longest": _named(kind.get_messages, longest, limit=10, after=0),
         "save a turn": lambda memory, place: _save(memory, *place.ten()),
@@ -216,12 +227,13 @@ def _compare(one: ConversationMemory, small: Place, other: ConversationMemory, f
     more = verbs() | {"list, page 100": lambda memory, _: deep[id(memory)]()}
     for name, verb in more.items():
         taken: dict[int, list[float]] = {id(one): [], id(other): []}
-        for _ in range(ROUNDS):
+        for turn in range(CALLS // EACH):
             for memory, place in ((one, small), (other, full)):
-                for _ in range(CALLS // ROUNDS):
+                for _ in range(EACH):
                     began = time.perf_counter()
                     verb(memory, place)
-                    taken[id(memory)].append(time.perf_counter() - began)
+                    if turn >= READ // EACH:  # before that each conversation that is read was not in memory
+                        taken[id(memory)].append(time.perf_counter() - began)
         figures = [summary(taken[id(memory)]) for memory in (one, other)]
         found[name] = {"small": figures[0], "large": figures[1]}
         halves = [figure["p50"] / 1000 for figure in figures]

@@ -21,7 +21,10 @@ CREATE FUNCTION note_taken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     RETURN NULL;
 END $$;
 """
-TABLES = ("conversations", "messages", "message_documents", "documents", "loose_documents")
+TABLES = (
+    *("conversations", "messages", "message_documents", "documents", "loose_documents"),
+    "removed_rows",
+)
 NEWEST = "what nobody takes away"
 
 
@@ -124,7 +127,7 @@ async def test_whatever_takes_a_message_away_takes_its_documents_in_bites(memory
     await verb(memory)
 
     assert left("messages") == LEFT[verb]
-    assert [left(table) for table in TABLES[2:]] == [0, 0, 0]
+    assert [left(table) for table in TABLES[2:5]] == [0, 0, 0]
     assert taken("message_documents") == (MANY, MOST)
     assert taken("documents") == (MANY, MOST)
     assert taken("loose_documents")[1] <= MOST
@@ -149,5 +152,20 @@ async def test_many_messages_of_a_few_documents_each_go_in_bites(memory, taken, 
     await memory.save_messages("c", said, **ANA)
     await memory.delete_conversation("c", **ANA)
 
-    assert [left(table) for table in TABLES] == [0] * 5
+    assert [left(table) for table in TABLES] == [0] * 6
     assert max(taken(table)[1] for table in TABLES) <= MOST
+
+
+async def test_what_is_known_of_removed_messages_goes_in_bites_with_their_conversation(
+    memory, taken, left, database
+):
+    await memory.save_message("d", "user", "hi", **ANA)
+    database.execute(
+        "INSERT INTO removed_rows (conversation_id, id) SELECT conversation_id, gen_random_uuid()"
+        " FROM conversations, generate_series(1, %s) WHERE external_id = 'd'",
+        [MANY],
+    )
+    await memory.delete_conversation("d", **ANA)
+
+    assert (left("conversations"), left("removed_rows")) == (1, 0)
+    assert taken("removed_rows") == (MANY, MOST)

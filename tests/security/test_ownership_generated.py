@@ -304,6 +304,7 @@ def test_the_statements_and_functions_are_found():
             "left_behind_v1",
             "large_v1",
             "shed_v1",
+            "store_v1",
             "retrieved_v1",
         ),
         *("alike_v1", "key_v1", "near_v1", "store_vectors_v1", "to_embed_v1", "without_vector_v1"),

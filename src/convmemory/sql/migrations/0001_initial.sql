@@ -859,6 +859,12 @@ BEGIN
     END IF;
     DELETE FROM {schema}.messages AS m
     WHERE m.conversation_id = c.conversation_id AND m.seq > lowest AND m.seq <= c.left_over;
+    IF lowest = 0 AND c.user_id = '' THEN
+        DELETE FROM {schema}.removed_rows AS r WHERE r.ctid = ANY (ARRAY(
+            SELECT o.ctid FROM {schema}.removed_rows AS o WHERE o.conversation_id = c.conversation_id LIMIT p_batch));
+        GET DIAGNOSTICS others = ROW_COUNT;
+        lowest := CASE WHEN others = p_batch THEN 1 ELSE 0 END; -- its row stays until they are gone
+    END IF;
     more := lowest > 0;
     IF NOT more AND c.user_id = '' THEN
         DELETE FROM {schema}.conversations AS o WHERE o.conversation_id = c.conversation_id;
@@ -884,7 +890,8 @@ BEGIN
         SELECT FROM {schema}.message_documents AS x WHERE x.conversation_id = p_conversation AND x.seq = ANY (p_seqs));
 END $$;
 
--- Whether a conversation is too large to be taken away in one transaction: by its messages, or by what was retrieved for them.
+-- Whether a conversation is too large to be taken away in one transaction: by its messages, by what was retrieved for them, or by what is
+-- known of removed ones.
 CREATE FUNCTION {schema}.large_v1(p_conversation uuid, p_user text, p_messages bigint, p_batch bigint) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -892,7 +899,9 @@ BEGIN
         SELECT true FROM {schema}.message_documents AS x
         WHERE x.conversation_id = p_conversation
           AND (SELECT c.user_id = p_user FROM {schema}.conversations AS c WHERE c.conversation_id = p_conversation)
-        ORDER BY x.conversation_id, x.seq, x.position OFFSET p_batch LIMIT 1) IS NOT NULL;
+        ORDER BY x.conversation_id, x.seq, x.position OFFSET p_batch LIMIT 1) IS NOT NULL OR (
+        SELECT true FROM {schema}.removed_rows AS r WHERE r.conversation_id = p_conversation
+        ORDER BY r.conversation_id, r.id OFFSET p_batch LIMIT 1) IS NOT NULL;
 END $$;
 
 -- Take away documents of one user that messages have let go of, where no other message has them. Whoever refers to one of them at
