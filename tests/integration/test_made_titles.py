@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import os
 import threading
 from typing import Any
 
@@ -14,7 +15,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
 
-from convmemory import InvalidArgument
+from convmemory import AsyncConversationMemory, ConversationMemory, InvalidArgument
 from fix_memory import add, is_blocking, until
 
 QUESTION, ANSWER = HumanMessage("How many days off do I have?"), AIMessage("Thirty days.")
@@ -371,3 +372,41 @@ async def test_a_made_title_is_found_by_its_words(make_memory, schema, titled):
 
     [hit] = await memory.for_user("ana").search.messages("entitlement")
     assert (hit.seq, hit.title) == (None, "Vacation entitlement")
+
+
+def test_in_one_event_loop_after_another(database_url, schema, database):
+    memory = AsyncConversationMemory.from_url(database_url, db_schema=schema, titles=Awaited())
+
+    def titles():
+        return sorted(title for [title] in database.execute("SELECT title FROM conversations").fetchall())
+
+    async def left_in_the_middle():
+        await memory.open()
+        await memory.save_messages(
+            "a", [QUESTION, ANSWER], user_id="ana"
+        )  # the loop ends before its title is made
+
+    async def to_the_end():
+        await memory.save_messages("b", [QUESTION, ANSWER], user_id="ana")
+        await until(lambda: "Days off" in titles())
+        await memory.close()
+
+    asyncio.run(left_in_the_middle())
+    asyncio.run(to_the_end())
+    assert titles()[0] in {"Days off", AUTOMATIC}
+    assert "Days off" in titles()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_in_a_forked_process(database_url, schema, database):
+    with ConversationMemory.from_url(database_url, db_schema=schema, titles=Made()) as memory:
+        memory.save_messages("parent", [QUESTION, ANSWER], user_id="ana")
+        pid = os.fork()
+        if pid == 0:
+            memory.save_messages("child", [QUESTION, ANSWER], user_id="ana")
+            memory._titler.close()
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+    found = dict(database.execute("SELECT external_id, title FROM conversations").fetchall())
+    assert found == {"parent": "Days off", "child": "Days off"}

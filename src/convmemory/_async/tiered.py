@@ -126,7 +126,7 @@ class AsyncTieredStore(AsyncReading):
                 )
             self.postgres.health.counters.failed_writes += 1
             raise
-        if batch.batch.answers():
+        if self.postgres.titler is not None and batch.batch.answers():
             self._entitle(key)
         return batch
 

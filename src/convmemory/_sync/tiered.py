@@ -127,7 +127,7 @@ class TieredStore(Reading):
                 )
             self.postgres.health.counters.failed_writes += 1
             raise
-        if batch.batch.answers():
+        if self.postgres.titler is not None and batch.batch.answers():
             self._entitle(key)
         return batch
 

@@ -17,7 +17,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 
 from convmemory._sync.postgres_store import PostgresStore
-from convmemory.errors import InvalidArgument, StorageError
+from convmemory.errors import ConvMemoryError, InvalidArgument
 from convmemory.ids import ConversationKey
 from convmemory.storage.titles import Titles, made_title, title_request
 from convmemory.tiers.waiting import apart, gone, here, over, said, works
@@ -94,7 +94,7 @@ class Titler:
         while (key := self._next(name)) is not None:
             try:
                 self._make(key)
-            except StorageError as error:
+            except ConvMemoryError as error:  # PostgreSQL is away, or the memory was closed
                 logger.warning("a title was not stored: %s", error)
 
     def _next(self, name: object) -> ConversationKey | None:
