@@ -12,7 +12,7 @@ from convmemory.value_fields import Value
 
 
 class SearchHit(Value):
-    """Where words were found: a message, or with ``seq`` ``None`` the title that the user gave a conversation.
+    """Where words were found: a message, or with ``seq`` ``None`` the title that the user or a model gave a conversation.
 
     ``conversation_id``, or its row's key ``uuid``, and ``seq`` are where to jump to. ``snippet`` is plain text (HTML is the caller's), and ``highlights`` says
     where the words stand in it, each from and to, in characters. ``rank`` is the share of the query's worth that was found, up to 1.

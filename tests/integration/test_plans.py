@@ -77,6 +77,7 @@ ORDER BY page.seq"""
 SEARCHED: dict[str, Any] = dict.fromkeys(
     [
         "roles",
+        "archived",
         "dept_id",
         "since",
         "until",

@@ -80,6 +80,20 @@ async def test_any_word_is_enough_where_that_is_asked_for_and_the_best_comes_fir
     assert await found(memory, '"with milk" tea', match="any") == [("a", 5), ("a", 2)]
 
 
+async def test_what_is_put_away_is_found_or_left_out(memory):
+    await said(memory, "ana", "a", "walking the dog")
+    await said(memory, "ana", "b", "washing the dog")
+    await memory.create_conversation("ana", conversation_id="c", title="Dog food")
+    for name in ("b", "c"):
+        await memory.archive_conversation(name, user_id="ana")
+
+    assert sorted(await found(memory, "dog"), key=str) == [("a", 1), ("b", 1), ("c", None)]
+    assert await found(memory, "dog", archived=False) == [("a", 1)]
+    assert sorted(await found(memory, "dog", archived=True), key=str) == [("b", 1), ("c", None)]
+    recalled = await memory.for_user("ana").search.recall("which dog?", archived=False)
+    assert [one.conversation_id for one in recalled] == ["a"]
+
+
 async def test_a_title_that_the_user_gave_is_found_and_an_automatic_one_is_its_message(memory):
     await said(memory, "ana", "a", "walking the dog")
     await memory.create_conversation("ana", conversation_id="b", title="Dog food")

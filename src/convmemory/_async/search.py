@@ -22,6 +22,7 @@ from convmemory.arguments import (
     checked_share,
     joined_keys,
     key_of,
+    optional_flag,
     optional_id,
     optional_moment,
     optional_span,
@@ -66,11 +67,12 @@ class AsyncSearch:
         match: Literal["all", "any"] = "all",
         roles: Iterable[str] | None = None,
         dept_id: str | None = None,
+        archived: bool | None = None,
         since: datetime | timedelta | None = None,
         until: datetime | timedelta | None = None,
         conversation_id: ConversationRef | None = None,
     ) -> Page[SearchHit]:
-        """Messages of a user's conversations, and titles the user gave, that have the words of a query; best first, then newest.
+        """Messages of a user's conversations, and titles that they or a model gave, that have the words of a query; best first, then newest.
 
         Words "in quotes" stand side by side, a word with ``-`` before it must not be there, and the last word may go on, as
         people type. A query without a word finds nothing. Pages stay as they were when the first one was read. With ``"any"``, and
@@ -84,6 +86,7 @@ class AsyncSearch:
             match: ``"all"`` words must be there, or ``"any"`` (those in quotes must be all the same).
             roles: Only messages of these, such as ``["human"]`` or ``["user"]``, and no titles.
             dept_id: Only conversations of this department.
+            archived: Only those put away, or only those that are not; ``None``: either.
             since: Only what was said at this time or later; a ``timedelta`` is how long ago.
             until: Only what was said before this time.
             conversation_id: Only this one.
@@ -96,7 +99,13 @@ class AsyncSearch:
         user, size = checked_id("user_id", user_id), checked_limit("limit", limit, 1_000)
         parts, page = typed(query, every=match == "all"), read_cursor(cursor)
         where = await self._where(
-            user, roles=roles, dept_id=dept_id, since=since, until=until, within=conversation_id
+            user,
+            roles=roles,
+            dept_id=dept_id,
+            archived=archived,
+            since=since,
+            until=until,
+            within=conversation_id,
         )
         how = {"titles": roles is None, "direct": True, "half_life": None, "floor": 0.0, "around": 0}
         how |= {"limit": size + 1, "marked": True, "near": NEAR * FLOOR}
@@ -112,6 +121,7 @@ class AsyncSearch:
         user_id: str,
         roles: Iterable[str] | None = None,
         dept_id: str | None = None,
+        archived: bool | None = None,
         since: datetime | timedelta | None = None,
         until: datetime | timedelta | None = None,
         conversation_id: ConversationRef | None = None,
@@ -134,6 +144,7 @@ class AsyncSearch:
             user_id: Whose conversations.
             roles: Only messages of these, such as ``["human"]`` or ``["user"]``.
             dept_id: Only conversations of this department.
+            archived: Only those put away, or only those that are not; ``None``: either.
             since: Only what was said at this time or later; a ``timedelta`` is how long ago.
             until: Only what was said before this time.
             conversation_id: Only this one.
@@ -161,6 +172,7 @@ class AsyncSearch:
             user,
             roles=roles,
             dept_id=dept_id,
+            archived=archived,
             since=since,
             until=until,
             within=conversation_id,
@@ -256,6 +268,7 @@ class AsyncSearch:
         *,
         roles: Iterable[str] | None,
         dept_id: str | None,
+        archived: bool | None,
         since: datetime | timedelta | None,
         until: datetime | timedelta | None,
         within: ConversationRef | None,
@@ -264,6 +277,7 @@ class AsyncSearch:
         return {
             "roles": checked_roles("roles", roles),
             "dept_id": optional_id("dept_id", dept_id),
+            "archived": optional_flag("archived", archived),
             "since": optional_moment("since", since),
             "until": optional_moment("until", until),
             "within": await self._row(within, user_id),
@@ -309,6 +323,7 @@ class AsyncUserSearch:
         match: Literal["all", "any"] = "all",
         roles: Iterable[str] | None = None,
         dept_id: str | None = None,
+        archived: bool | None = None,
         since: datetime | timedelta | None = None,
         until: datetime | timedelta | None = None,
         conversation_id: ConversationRef | None = None,
@@ -322,6 +337,7 @@ class AsyncUserSearch:
             match=match,
             roles=roles,
             dept_id=dept_id,
+            archived=archived,
             since=since,
             until=until,
             conversation_id=conversation_id,
@@ -334,6 +350,7 @@ class AsyncUserSearch:
         *,
         roles: Iterable[str] | None = None,
         dept_id: str | None = None,
+        archived: bool | None = None,
         since: datetime | timedelta | None = None,
         until: datetime | timedelta | None = None,
         conversation_id: ConversationRef | None = None,
@@ -353,6 +370,7 @@ class AsyncUserSearch:
             user_id=self._user_id,
             roles=roles,
             dept_id=dept_id,
+            archived=archived,
             since=since,
             until=until,
             conversation_id=conversation_id,

@@ -23,6 +23,7 @@ from convmemory.arguments import (
     checked_share,
     joined_keys,
     key_of,
+    optional_flag,
     optional_id,
     optional_moment,
     optional_span,
@@ -67,11 +68,12 @@ class Search:
         match: Literal["all", "any"] = "all",
         roles: Iterable[str] | None = None,
         dept_id: str | None = None,
+        archived: bool | None = None,
         since: datetime | timedelta | None = None,
         until: datetime | timedelta | None = None,
         conversation_id: ConversationRef | None = None,
     ) -> Page[SearchHit]:
-        """Messages of a user's conversations, and titles the user gave, that have the words of a query; best first, then newest.
+        """Messages of a user's conversations, and titles that they or a model gave, that have the words of a query; best first, then newest.
 
         Words "in quotes" stand side by side, a word with ``-`` before it must not be there, and the last word may go on, as
         people type. A query without a word finds nothing. Pages stay as they were when the first one was read. With ``"any"``, and
@@ -85,6 +87,7 @@ class Search:
             match: ``"all"`` words must be there, or ``"any"`` (those in quotes must be all the same).
             roles: Only messages of these, such as ``["human"]`` or ``["user"]``, and no titles.
             dept_id: Only conversations of this department.
+            archived: Only those put away, or only those that are not; ``None``: either.
             since: Only what was said at this time or later; a ``timedelta`` is how long ago.
             until: Only what was said before this time.
             conversation_id: Only this one.
@@ -97,7 +100,13 @@ class Search:
         user, size = checked_id("user_id", user_id), checked_limit("limit", limit, 1_000)
         parts, page = typed(query, every=match == "all"), read_cursor(cursor)
         where = self._where(
-            user, roles=roles, dept_id=dept_id, since=since, until=until, within=conversation_id
+            user,
+            roles=roles,
+            dept_id=dept_id,
+            archived=archived,
+            since=since,
+            until=until,
+            within=conversation_id,
         )
         how = {"titles": roles is None, "direct": True, "half_life": None, "floor": 0.0, "around": 0}
         how |= {"limit": size + 1, "marked": True, "near": NEAR * FLOOR}
@@ -113,6 +122,7 @@ class Search:
         user_id: str,
         roles: Iterable[str] | None = None,
         dept_id: str | None = None,
+        archived: bool | None = None,
         since: datetime | timedelta | None = None,
         until: datetime | timedelta | None = None,
         conversation_id: ConversationRef | None = None,
@@ -135,6 +145,7 @@ class Search:
             user_id: Whose conversations.
             roles: Only messages of these, such as ``["human"]`` or ``["user"]``.
             dept_id: Only conversations of this department.
+            archived: Only those put away, or only those that are not; ``None``: either.
             since: Only what was said at this time or later; a ``timedelta`` is how long ago.
             until: Only what was said before this time.
             conversation_id: Only this one.
@@ -162,6 +173,7 @@ class Search:
             user,
             roles=roles,
             dept_id=dept_id,
+            archived=archived,
             since=since,
             until=until,
             within=conversation_id,
@@ -255,6 +267,7 @@ class Search:
         *,
         roles: Iterable[str] | None,
         dept_id: str | None,
+        archived: bool | None,
         since: datetime | timedelta | None,
         until: datetime | timedelta | None,
         within: ConversationRef | None,
@@ -263,6 +276,7 @@ class Search:
         return {
             "roles": checked_roles("roles", roles),
             "dept_id": optional_id("dept_id", dept_id),
+            "archived": optional_flag("archived", archived),
             "since": optional_moment("since", since),
             "until": optional_moment("until", until),
             "within": self._row(within, user_id),
@@ -308,6 +322,7 @@ class UserSearch:
         match: Literal["all", "any"] = "all",
         roles: Iterable[str] | None = None,
         dept_id: str | None = None,
+        archived: bool | None = None,
         since: datetime | timedelta | None = None,
         until: datetime | timedelta | None = None,
         conversation_id: ConversationRef | None = None,
@@ -321,6 +336,7 @@ class UserSearch:
             match=match,
             roles=roles,
             dept_id=dept_id,
+            archived=archived,
             since=since,
             until=until,
             conversation_id=conversation_id,
@@ -333,6 +349,7 @@ class UserSearch:
         *,
         roles: Iterable[str] | None = None,
         dept_id: str | None = None,
+        archived: bool | None = None,
         since: datetime | timedelta | None = None,
         until: datetime | timedelta | None = None,
         conversation_id: ConversationRef | None = None,
@@ -352,6 +369,7 @@ class UserSearch:
             user_id=self._user_id,
             roles=roles,
             dept_id=dept_id,
+            archived=archived,
             since=since,
             until=until,
             conversation_id=conversation_id,

@@ -13,7 +13,7 @@ from convmemory.storage.conversation_lists import Order
 Cursor = Annotated[str | None, Query(description="the `next_cursor` of the page before")]
 Counted = Annotated[bool, Query(description="whether to count what all pages have")]
 Whether = Literal["true", "false", "all"]
-_FLAGS = {"true": True, "false": False, "all": None}
+FLAGS = {"true": True, "false": False, "all": None}
 
 
 def filters(whether_archived: Whether) -> Any:
@@ -48,8 +48,8 @@ def filters(whether_archived: Whether) -> Any:
         ] = None,
     ) -> dict[str, Any]:
         return {
-            "archived": _FLAGS[archived],
-            "pinned": _FLAGS[pinned],
+            "archived": FLAGS[archived],
+            "pinned": FLAGS[pinned],
             "dept_id": dept_id,
             "since": since,
             "until": until,

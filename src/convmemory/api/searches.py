@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query
 from pydantic import BaseModel
 
 from convmemory._async.user_memory import AsyncUserMemory
+from convmemory.api.filters import FLAGS, Whether
 from convmemory.api.problems import responses
 from convmemory.errors import ConfigurationError
 from convmemory.search_results import SearchHit
@@ -47,11 +48,14 @@ def add_search(router: APIRouter, caller: Callable[..., Any]) -> None:
             list[str] | None, Query(description="only messages of these roles, and no titles")
         ] = None,
         dept_id: Annotated[str | None, Query(description="only conversations of this department")] = None,
+        archived: Annotated[
+            Whether, Query(description="only conversations put away, those that are not, or all")
+        ] = "all",
         since: Annotated[datetime | None, Query(description="with a time zone")] = None,
         until: Annotated[datetime | None, Query(description="with a time zone")] = None,
         conversation_id: Annotated[str | None, Query(description="only this one")] = None,
     ) -> Hits:
-        """Messages of the user's conversations, and titles the user gave, that have the words; best first, then newest."""
+        """Messages of the user's conversations, and titles that they or a model gave, that have the words; best first, then newest."""
         try:
             page = await mine.search.messages(
                 q,
@@ -60,6 +64,7 @@ def add_search(router: APIRouter, caller: Callable[..., Any]) -> None:
                 match=match,
                 roles=role,
                 dept_id=dept_id,
+                archived=FLAGS[archived],
                 since=since,
                 until=until,
                 conversation_id=conversation_id,

@@ -1358,7 +1358,7 @@ $$;
 -- behind the other), 'start' (a word that may go on), 'pairs' (a tsquery of pairs of characters), 'text' (each of its words by itself); and
 -- its sign: 1 where it counts, 2 where it must be there, -1 where it must not; and in p_alike the word to look for what is alike, or NULL.
 -- p_model, p_vector: the query's vector as text, and the model whose it is, or NULL. p_direct: only messages with a word of their own in
--- them, or like enough. p_roles, p_dept, p_since, p_until, p_conversation, p_apart (a conversation to leave out): which messages, NULL for all.
+-- them, or like enough. p_roles, p_dept, p_archived, p_since, p_until, p_conversation, p_apart (a conversation to leave out): which messages, NULL for all.
 -- p_half_life: seconds in which a message loses half of its score, or NULL. p_floor: the least share of the query's worth, from 0 to 1; of a long
 -- query's ten rarest words'. p_near: what is at least so like is found all the same.
 -- The page after another: p_weights, p_middle and p_as_of as that page returned them, so that what is written meanwhile moves nothing, and p_score,
@@ -1370,7 +1370,7 @@ $$;
 CREATE FUNCTION {schema}.search_v1(
     p_user text, p_configs text[], p_kinds text[], p_texts text[], p_signs integer[], p_alike text[], p_model text, p_vector text,
     p_titles boolean, p_direct boolean,
-    p_roles text[], p_dept text, p_since timestamptz, p_until timestamptz, p_conversation uuid, p_apart uuid,
+    p_roles text[], p_dept text, p_archived boolean, p_since timestamptz, p_until timestamptz, p_conversation uuid, p_apart uuid,
     p_half_life double precision, p_floor double precision, p_near double precision,
     p_weights bigint[], p_middle double precision, p_as_of timestamptz,
     p_score bigint, p_told timestamptz, p_in uuid, p_at bigint, p_limit integer, p_around integer, p_marked boolean
@@ -1469,7 +1469,7 @@ BEGIN
         SELECT c.* FROM (
             SELECT e.conversation_id FROM everywhere AS e UNION SELECT n.conversation_id FROM near AS n) AS d
         CROSS JOIN LATERAL (
-            SELECT o.conversation_id, o.external_id, o.title, o.dept_id, o.cleared, o.last_seq FROM {schema}.conversations AS o
+            SELECT o.conversation_id, o.external_id, o.title, o.dept_id, o.archived, o.cleared, o.last_seq FROM {schema}.conversations AS o
             WHERE o.conversation_id = d.conversation_id AND o.user_id = p_user OFFSET 0) AS c
     ), hits AS MATERIALIZED (
         SELECT e.* FROM everywhere AS e JOIN mine AS c ON c.conversation_id = e.conversation_id
@@ -1510,7 +1510,7 @@ BEGIN
             power(0.5, greatest(extract(epoch FROM moment - s.told), 0) / p_half_life) END AS left_of_it OFFSET 0) AS a
         WHERE (s.config IS NOT NULL OR NOT p_direct OR s.likeness >= p_near) AND s.there >= coalesce(needed[coalesce(s.config, 1)], 0)
           AND (s.seq > c.cleared AND s.seq <= c.last_seq OR s.seq = -100)
-          AND (p_dept IS NULL OR c.dept_id = p_dept)
+          AND (p_dept IS NULL OR c.dept_id = p_dept) AND (p_archived IS NULL OR c.archived = p_archived)
           AND (p_conversation IS NULL OR c.conversation_id = p_conversation) AND (p_apart IS NULL OR c.conversation_id <> p_apart)
           AND NOT EXISTS (SELECT FROM hits AS x WHERE x.sign < 0 AND x.conversation_id = s.conversation_id AND x.seq = s.seq)
     ), page AS MATERIALIZED (
