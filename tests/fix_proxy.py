@@ -44,11 +44,13 @@ _CUT = 8  # bytes that a cut request lacks: less than the last command or messag
 
 @dataclass
 class Traffic:
-    """``round_trips``: bursts of a client that were answered; ``requests``: what the protocol counts as one."""
+    """``round_trips``: bursts of a client that were answered; ``requests``: what the protocol counts as one; bytes both ways."""
 
     round_trips: int = 0
     requests: int = 0
     connections: int = 0
+    sent: int = 0
+    received: int = 0
 
 
 class Requests(Protocol):
@@ -172,10 +174,11 @@ class Link:
         with self._proxy.lock:
             self._asked = True
             self._proxy.traffic.requests += self._requests.feed(data)
+            self._proxy.traffic.sent += len(data)
         self._proxy.wait()
         return not self.forgotten and self._proxy.mode not in {"blackhole", "cut_request"}
 
-    def _reply(self, _data: bytes) -> bool:
+    def _reply(self, data: bytes) -> bool:
         self._proxy.wait()
         mode = self._proxy.mode
         if mode == "cut_reply":
@@ -185,6 +188,7 @@ class Link:
             return False
         with self._proxy.lock:
             self._proxy.traffic.round_trips += self._asked
+            self._proxy.traffic.received += len(data)
             self._asked = False
         return True
 

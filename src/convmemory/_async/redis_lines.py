@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import Any, TypeAlias
 
 from redis.exceptions import ConnectionError as Broken
@@ -14,6 +15,12 @@ from redis.exceptions import TimeoutError as TooLate
 from convmemory.tiers.waiting import aforsake, alimit, awhole
 
 Command: TypeAlias = Sequence[Any]
+
+
+try:  # the awaited connections of redis-py pack in Python all the same
+    _pack: Any = import_module("hiredis").pack_command
+except (ImportError, AttributeError):
+    _pack = None
 
 
 class AsyncRedisLines:
@@ -77,7 +84,7 @@ class AsyncRedisLines:
         try:
             async with alimit(self._seconds):
                 await line.send_packed_command(
-                    line.pack_command(*commands[0]) if len(commands) == 1 else line.pack_commands(commands)
+                    [_pack(tuple(one)) for one in commands] if _pack else line.pack_commands(commands)
                 )
                 while len(replies) < len(commands):
                     try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import Any, TypeAlias
 
 from redis.exceptions import ConnectionError as Broken
@@ -15,6 +16,12 @@ from redis.exceptions import TimeoutError as TooLate
 from convmemory.tiers.waiting import forsake, limit, whole
 
 Command: TypeAlias = Sequence[Any]
+
+
+try:  # the awaited connections of redis-py pack in Python all the same
+    _pack: Any = import_module("hiredis").pack_command
+except (ImportError, AttributeError):
+    _pack = None
 
 
 class RedisLines:
@@ -78,7 +85,7 @@ class RedisLines:
         try:
             with limit(self._seconds):
                 line.send_packed_command(
-                    line.pack_command(*commands[0]) if len(commands) == 1 else line.pack_commands(commands)
+                    [_pack(tuple(one)) for one in commands] if _pack else line.pack_commands(commands)
                 )
                 while len(replies) < len(commands):
                     try:
