@@ -3,6 +3,9 @@
     python benchmarks/run.py turns --lengths 10 1000 10000
     python benchmarks/run.py turns --only convmemory,LIMIT,floor
     python benchmarks/run.py workers --workers 16 64
+    python benchmarks/run.py cpu --workers 1 4 16 64
+    python benchmarks/run.py network
+    python benchmarks/run.py processes
     python benchmarks/run.py bulk
     python benchmarks/run.py storage
     python benchmarks/run.py growth --messages 1000000
@@ -29,9 +32,9 @@ from adapters import opened
 from servers import servers
 from timing import finish
 
-PHASES = ("turns", "workers", "bulk", "storage", "growth", "writes")
-ALONE = ("growth", "writes")
-"""Those that are about this library alone."""
+PHASES = ("turns", "workers", "cpu", "network", "processes", "bulk", "storage", "growth", "writes")
+ALONE = ("growth", "network", "writes")
+"""Those that open what they measure themselves."""
 MEASURED = (
     *("convmemory", "langchain-core", "psycopg", "redis", "hiredis", "langchain-postgres"),
     *("langchain-community", "openai-agents", "SQLAlchemy", "asyncpg"),
@@ -46,8 +49,13 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--lengths", type=int, nargs="+", default=[10, 1000, 10_000], help="messages (turns)")
     parser.add_argument("--rounds", type=int, default=20, help="rounds at 1000 messages (turns)")
-    parser.add_argument("--workers", type=int, nargs="+", default=[16, 64], help="at once (workers)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="a slice, of three (workers)")
+    parser.add_argument("--workers", type=int, nargs="+", help="at once (workers: 16 64; cpu: 1 4 16 64)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=2.0,
+        help="a slice, of three (workers, processes), or of five twice as short (cpu)",
+    )
     parser.add_argument("--messages", type=int, default=200_000, help="in the large database (growth)")
     parser.add_argument("--turns", type=int, default=20_000, help="to store (writes)")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")

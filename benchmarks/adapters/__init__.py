@@ -18,8 +18,8 @@ KNOWN = {
 }
 
 
-def opened(only: list[str]) -> list[Adapter]:
-    """Open every adapter whose name contains one of ``only`` (all of them when empty)."""
+def opened(only: list[str], *, exactly: bool = False) -> list[Adapter]:
+    """Open every adapter whose name contains one of ``only``, or is one of them ``exactly`` (all of them when empty)."""
     found: list[Adapter] = []
     for module, names in KNOWN.items():
         try:
@@ -28,7 +28,11 @@ def opened(only: list[str]) -> list[Adapter]:
             print(f"left out {module}: {error}", file=sys.stderr)
             continue
         wanted = [
-            kind for kind in kinds if not only or any(part.lower() in kind.name.lower() for part in only)
+            kind
+            for kind in kinds
+            if not only
+            or kind.name in only
+            or (not exactly and any(part.lower() in kind.name.lower() for part in only))
         ]
         found += [kind() for kind in wanted]
     for adapter in found:

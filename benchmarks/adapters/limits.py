@@ -21,10 +21,10 @@ from servers import empty_database, redis_url
 from texts import Turn
 
 TABLES = """
-CREATE TABLE threads (id text PRIMARY KEY, owner text NOT NULL, length bigint NOT NULL,
+CREATE TABLE IF NOT EXISTS threads (id text PRIMARY KEY, owner text NOT NULL, length bigint NOT NULL,
                       touched timestamptz NOT NULL DEFAULT now());
-CREATE INDEX threads_by_owner ON threads (owner, touched DESC);
-CREATE TABLE lines (thread text NOT NULL, place bigint NOT NULL, kind text NOT NULL, said text NOT NULL,
+CREATE INDEX IF NOT EXISTS threads_by_owner ON threads (owner, touched DESC);
+CREATE TABLE IF NOT EXISTS lines (thread text NOT NULL, place bigint NOT NULL, kind text NOT NULL, said text NOT NULL,
                     more jsonb, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (thread, place));
 """
 APPEND = """

@@ -26,7 +26,10 @@ def run(adapters: list[Adapter], options: argparse.Namespace) -> dict[str, Any]:
             finish(adapter.seed(name, conversation(length)))
             finish(adapter.settle(name))
     random.shuffle(names)
-    return {str(workers): _table(adapters, names, workers, options.seconds) for workers in options.workers}
+    return {
+        str(workers): _table(adapters, names, workers, options.seconds)
+        for workers in options.workers or [16, 64]
+    }
 
 
 def _table(adapters: list[Adapter], names: list[str], workers: int, seconds: float) -> dict[str, Any]:
@@ -35,23 +38,25 @@ def _table(adapters: list[Adapter], names: list[str], workers: int, seconds: flo
         for adapter in adapters:
             shares = [names[at::workers] for at in range(workers)]
             slices[adapter.name].append(
-                LOOP.run_until_complete(_tasks(adapter, shares, seconds))
+                LOOP.run_until_complete(tasks(adapter, shares, seconds))
                 if adapter.is_async
-                else _threads(adapter, shares, seconds)
+                else threads(adapter, shares, seconds)
             )
     print(f"\n{workers} workers: turns a second, p50 and p99 in microseconds, errors")
-    return {adapter.name: _row(adapter.name, slices[adapter.name]) for adapter in adapters}
+    return {adapter.name: row(adapter.name, slices[adapter.name]) for adapter in adapters}
 
 
-def _row(name: str, slices: list[Slice]) -> dict[str, float]:
+def row(name: str, slices: list[Slice]) -> dict[str, float]:
     rates = sorted(len(taken) / seconds for taken, seconds, _ in slices)
-    row = summary([one for taken, _, _ in slices for one in taken])
-    row |= {"turns_per_s": rates[1], "errors": sum(errors for _, _, errors in slices)}
-    print(f"{name:28}{row['turns_per_s']:>9.0f}{row['p50']:>11.0f}{row['p99']:>11.0f}{row['errors']:>7}")
-    return row
+    found = summary([one for taken, _, _ in slices for one in taken])
+    found |= {"turns_per_s": rates[1], "errors": sum(errors for _, _, errors in slices)}
+    print(
+        f"{name:28}{found['turns_per_s']:>9.0f}{found['p50']:>11.0f}{found['p99']:>11.0f}{found['errors']:>7}"
+    )
+    return found
 
 
-def _threads(adapter: Adapter, shares: list[list[str]], seconds: float) -> Slice:
+def threads(adapter: Adapter, shares: list[list[str]], seconds: float) -> Slice:
     taken: list[float] = []
     errors: list[Exception] = []
     start = time.perf_counter()
@@ -76,7 +81,7 @@ def _threads(adapter: Adapter, shares: list[list[str]], seconds: float) -> Slice
     return taken, time.perf_counter() - start, len(errors)
 
 
-async def _tasks(adapter: Adapter, shares: list[list[str]], seconds: float) -> Slice:
+async def tasks(adapter: Adapter, shares: list[list[str]], seconds: float) -> Slice:
     taken: list[float] = []
     errors: list[Exception] = []
     start = time.perf_counter()
