@@ -19,7 +19,7 @@ from convmemory.chains.turn import Run
 from convmemory.encoding.codec import Encoded, encode
 from convmemory.encoding.same_words import says_the_same
 from convmemory.storage.postgres_rows import StoredBatch
-from convmemory.storage.revisions import Revision, taken_back
+from convmemory.storage.revisions import Place, Revision, place_of, taken_back
 from convmemory.windows.snapshots import Snapshot
 from convmemory.windows.tool_pairing import for_prompt
 
@@ -42,7 +42,7 @@ class AgentTurn:
     resumed: bool = False
     alone: bool = False
     pending: dict[str, BaseMessage] = field(default_factory=dict)
-    stored: dict[str, tuple[int, Encoded]] = field(default_factory=dict)
+    stored: dict[str, tuple[Place, Encoded]] = field(default_factory=dict)
     changes: list[Revision] = field(default_factory=list)
     recalled: tuple[str, BaseMessage | None] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -67,7 +67,7 @@ class AgentTurn:
             newest = max(newest, given_again(window, messages)[0])  # a transcript may have ids here and there
             known = _ids(messages[:newest]) - edited
             shown = next(at for at, message in enumerate(window) if message.id in known)
-            return cls(list(window[:shown]), found.last_seq, found.there, known, resumed)
+            return cls(list(window[:shown]), found.since, found.there, known, resumed)
         thread = threads_ids(run)
         new = [message for message in messages if message.id not in thread]
         again, shown = given_again(window, new)
@@ -75,7 +75,7 @@ class AgentTurn:
         if resumed:  # nobody knows where it stopped: its question is stored, or everything was erased since
             known = _ids(messages[: _last_question(messages)] if window else messages) - edited
             shown = min(shown, before)
-        return cls(list(window[:shown]), found.last_seq, found.there, known, resumed)
+        return cls(list(window[:shown]), found.since, found.there, known, resumed)
 
     def look(self, messages: Sequence[BaseMessage], *, done: bool = False) -> None:
         """Take over what the state says now; ``done`` says that the agent is.
@@ -184,7 +184,7 @@ class AgentTurn:
         """All that was pending is stored now, as ``batch`` says; with it goes what was to be changed."""
         if batch is not None:
             for name, place in zip(self.pending, batch.batch.places, strict=True):
-                self.stored[name] = abs(batch.seqs[place]), batch.batch.encoded[place]
+                self.stored[name] = place_of(batch, place), batch.batch.encoded[place]
         self.pending, self._asked = {}, True
 
 

@@ -288,7 +288,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         if step is not None and step.entering:
             window = for_prompt_before(window, self._given(step.inputs))
             step.turn.history = self
-            step.turn.since, step.turn.there = snapshot.last_seq, snapshot.there
+            step.turn.since, step.turn.there = snapshot.since, snapshot.there
             step.turn.pinned = list(window)
         return window
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from contextlib import contextmanager
 from uuid import uuid4
 
@@ -15,7 +16,10 @@ from convmemory import (
     RetrievedContext,
     StorageUnavailable,
 )
+from convmemory.chains.recorder import Told
+from convmemory.drafts import drafts_of
 from convmemory.ids import ConversationKey
+from convmemory.journal.entries import Entry
 from convmemory.windows.trust import NOWHERE
 from fix_memory import add, read, until
 
@@ -478,3 +482,54 @@ async def test_in_an_outage_turns_go_on(schema, make_memory, postgres_proxy, dat
 
     assert stored(database) == ["one", "two", *(f"m{n}" for n in range(100))]
     assert not (await memory.save_message("c", "user", "after", user_id="ana")).pending
+
+
+async def test_an_entity_tag_counts_what_waits(memory):
+    before = await memory.get_conversation("c", user_id="ana")
+    await memory.save_message("c", "assistant", "two", user_id="ana")
+    after = await memory.get_conversation("c", user_id="ana", messages=True)
+
+    assert after.version > before.version
+    assert after.message_count == len(after.messages) == 2
+    assert (await memory.get_conversation("c", user_id="ana")).version == after.version
+
+
+async def test_a_turn_that_waits_can_be_taken_back(memory, database):
+    history = memory.history("c", user_id="ana")
+    state = [HumanMessage("mine is 555-0100", id="h1")]
+    turn = begun(history, state) if history._blocking else await history.abegin_turn(state, None)
+    turn.look(state)
+    await told(history, turn)
+    assert stored(database) == ["one"]
+    said = [HumanMessage("mine is [number]", id="h1")]
+    turn.look(said)
+    assert turn.changes
+    await told(history, turn)
+
+    assert stored(database) == ["one", "mine is [number]"]
+
+
+def begun(history, state):
+    return history.begin_turn(state, None)
+
+
+async def told(history, turn):
+    """Store what an agent's turn has to store."""
+    pending = Told(drafts_of(list(turn.pending.values())))
+    if history._blocking:
+        history.store_turn(turn, pending)
+    else:
+        await history.astore_turn(turn, pending)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")
+def test_a_forked_process_remembers_nothing(blocking, database):
+    blocking.redis.remembered.add(ConversationKey(uuid4(), "ana"), Entry("e", "l", "ana", "{}", ()))
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if not blocking.redis.remembered else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert blocking.redis.remembered
+    [key] = blocking.redis.remembered.conversations()
+    blocking.redis.remembered.forget(key.uuid, ["e"])
+    assert not blocking.redis.remembered

@@ -107,6 +107,7 @@ class AsyncConversationVerbs:
                 the newest so many; ``message_count`` says how many there are.
         """
         key = key_of(conversation_id, user_id)
+        await self._store.drained(key)
         found = await self.postgres.get_conversation(key)
         if messages is False:
             return found

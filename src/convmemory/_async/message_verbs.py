@@ -147,6 +147,7 @@ class AsyncMessageVerbs:
             MessageNotFound: There is no such message in it.
         """
         key, row = key_of(conversation_id, user_id), row_of(message_id)
+        await self._store.drained(key)
         await self.postgres.annotate_message(key, row, checked_metadata(metadata))
         return await self._one(key, message_id)
 

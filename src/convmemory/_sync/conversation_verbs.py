@@ -108,6 +108,7 @@ class ConversationVerbs:
                 the newest so many; ``message_count`` says how many there are.
         """
         key = key_of(conversation_id, user_id)
+        self._store.drained(key)
         found = self.postgres.get_conversation(key)
         if messages is False:
             return found

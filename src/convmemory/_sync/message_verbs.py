@@ -148,6 +148,7 @@ class MessageVerbs:
             MessageNotFound: There is no such message in it.
         """
         key, row = key_of(conversation_id, user_id), row_of(message_id)
+        self._store.drained(key)
         self.postgres.annotate_message(key, row, checked_metadata(metadata))
         return self._one(key, message_id)
 

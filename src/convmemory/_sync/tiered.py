@@ -21,7 +21,7 @@ from convmemory.errors import ConversationNotFound, StorageError
 from convmemory.ids import ConversationKey
 from convmemory.models import Draft, Message
 from convmemory.storage.postgres_rows import StoredBatch
-from convmemory.storage.revisions import Revision
+from convmemory.storage.revisions import Revision, placed
 from convmemory.tiers.driver_errors import unread
 from convmemory.tiers.otel import traced
 from convmemory.windows.snapshots import (
@@ -159,6 +159,11 @@ class TieredStore(Reading):
     @traced("convmemory.revise")
     def revise(self, key: ConversationKey, changes: Sequence[Revision]) -> None:
         """Put other words in the place of stored messages, or take the newest away, and drop what is cached of them."""
+        waited = [row for change in changes if not isinstance(change.seq, int) for row in change.seq]
+        if waited:
+            self.drained(key)
+            found = self.postgres.read_messages_by_id(key, waited)
+            changes = placed(changes, {message.id.hex: message.place for message in found})
         written, standing, _ = self._changed(
             key, lambda own: self.postgres.revise_messages(key, changes, own=own)
         )

@@ -113,7 +113,13 @@ class MessageFound(BaseModel):
 
     id: UUID
     conversation_id: str
-    seq: int = Field(description="its place: grows with every message", examples=[12])
+    seq: int | None = Field(
+        description="its place: grows with every message; null while it is `pending`", examples=[12]
+    )
+    pending: bool = Field(
+        default=False,
+        description="whether it is accepted and waits for the database, which gives it its place",
+    )
     role: str = Field(description="in LangChain's words", examples=["human"])
     openai_role: str = Field(description="in the words of Chat Completions", examples=["user"])
     content: str = Field(examples=["What is the vacation policy?"])

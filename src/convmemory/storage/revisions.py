@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from langchain_core.messages import BaseMessage, FunctionMessage
 
 from convmemory.encoding.codec import Encoded, decode, encode
-from convmemory.storage.postgres_rows import array, json_text
+from convmemory.ids import other_row_id
+from convmemory.storage.postgres_rows import StoredBatch, array, json_text
 from convmemory.storage.titles import title_from
 
 REMOVED: Final = "[removed]"
 """What a message says that was taken back when others had been stored after it already."""
 
+
+Place: TypeAlias = int | tuple[str, ...]
+"""A seq; or the row ids that a message may be found by while it waits for one, the surest first."""
 
 _IDENTITY: Final = ("id", "role", "tool_call_id")
 """What is left of a message that was taken back: which it is, and where it belongs."""
@@ -27,18 +31,37 @@ class Revision:
     One that is ``gone`` is taken away, and says ``new`` only where others have been stored after it.
     """
 
-    seq: int
+    seq: Place
     stored: Encoded
     new: BaseMessage
     gone: bool
 
 
-def taken_back(seq: int, stored: Encoded) -> Revision:
+def place_of(stored: StoredBatch, n: int) -> Place:
+    """Where a row of a batch is."""
+    if not stored.pending:
+        return abs(stored.seqs[n])
+    batch, encoded = stored.batch, stored.batch.encoded[n]
+    return other_row_id(batch.ids[n], batch.since, encoded.role, encoded.content, encoded.body), batch.ids[n]
+
+
+def taken_back(seq: Place, stored: Encoded) -> Revision:
     """The revision that takes a message away."""
     said = decode(stored.body, stored.content)
     identity = (*_IDENTITY, "name") if isinstance(said, FunctionMessage) else _IDENTITY
     kept = {name: getattr(said, name) for name in identity if getattr(said, name, None) is not None}
     return Revision(seq, stored, type(said)(content=REMOVED, **kept), gone=True)
+
+
+def placed(changes: Sequence[Revision], seqs: Mapping[str, int]) -> list[Revision]:
+    """The revisions of stored messages; ``seqs`` has the places of those that waited for one, by row id."""
+    found = []
+    for change in changes:
+        if isinstance(change.seq, int):
+            found.append(change)
+        elif seq := next((seqs[row] for row in change.seq if row in seqs), 0):
+            found.append(Revision(seq, change.stored, change.new, change.gone))
+    return found
 
 
 def parameters(changes: Sequence[Revision]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class StoredRows:
     async def by_id(self, rows: Iterable[UUID]) -> list[Message]:
         """The messages with these row ids."""
         key = key_of(self._conversation, self._mine.user_id)
+        await self._tiers.drained(key)
         return await self._store.read_messages_by_id(key, [row.hex for row in rows])
 
     async def page(self, *, limit: int, before: int | None = None, after: int | None = None) -> list[Message]:
