@@ -27,10 +27,12 @@ from convmemory import (
     TieredChatMessageHistory,
     UserMemory,
 )
+from convmemory._async.journals import AsyncJournals
 from convmemory._async.operators import AsyncOperator
 from convmemory._async.retention import AsyncRetention
 from convmemory._async.search import AsyncSearch, AsyncUserSearch
 from convmemory._async.tiered import AsyncTieredStore
+from convmemory._sync.journals import Journals
 from convmemory._sync.operators import Operator
 from convmemory._sync.retention import Retention
 from convmemory._sync.search import Search, UserSearch
@@ -48,6 +50,7 @@ TWINS = {
     TieredStore: AsyncTieredStore,
     PostgresStore: AsyncPostgresStore,
     RedisStore: AsyncRedisStore,
+    Journals: AsyncJournals,
     Operator: AsyncOperator,
     Retention: AsyncRetention,
     Search: AsyncSearch,

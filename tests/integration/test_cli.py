@@ -16,7 +16,14 @@ from langchain_core.messages import AIMessage, HumanMessage
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from convmemory import ConversationMemory, Draft, PostgresStore, RetrievedContext, Settings, __version__
+from convmemory import (
+    ConversationMemory,
+    Draft,
+    PostgresStore,
+    RetrievedContext,
+    Settings,
+    __version__,
+)
 from convmemory.__main__ import main
 from convmemory.cli import app
 from convmemory.embedded import EmbeddedServers
@@ -100,7 +107,7 @@ COMMANDS = [words for words, is_group in EVERY.items() if not is_group]
 
 def test_the_commands_are_found():
     assert {("demo",), ("schema", "print"), ("cache", "invalidate")} <= set(COMMANDS)
-    assert {(), ("schema",), ("sessions",), ("cache",)} == set(GROUPS)
+    assert {(), ("schema",), ("sessions",), ("cache",), ("journal",)} == set(GROUPS)
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -861,3 +868,43 @@ def find(words):
     for word in words:
         found = found.commands[word]
     return found
+
+
+def test_what_waits_is_listed_and_drained(
+    run, memory, database, database_url, redis_url, schema_name, key_prefix, monkeypatch
+):
+    monkeypatch.setattr("convmemory._sync.draining.Draining.wake", lambda _: None)
+    place = {"db_schema": schema_name, "key_prefix": key_prefix}
+    said = {"durability": "journal", "journal_ack": "memory"}
+    with ConversationMemory.from_url(database_url, redis_url, **place, **said) as waiting:
+        waiting.save_message("c", "user", "one", user_id="ana")
+        waiting.get_history("c", user_id="ana")
+        waiting.save_message("c", "user", "secret", user_id="ana")
+        waiting.redis.remembered = type(waiting.redis.remembered)()
+        row = waiting.get_conversation("c", user_id="ana")  # which stores it
+        waiting.get_history("c", user_id="ana")
+        waiting.save_message("c", "user", "secret", user_id="ana")
+        waiting.redis.remembered = type(waiting.redis.remembered)()
+
+    listed = run("journal", "list")
+    assert listed.exit_code == 0, listed.output
+    assert re.search(rf"{row.uuid}  ana  1 entry  since ", listed.stdout)
+    assert "secret" not in listed.stdout
+    [one] = json.loads(run("journal", "list", "--json").stdout)["journals"]
+    assert (one["conversation"], one["entries"]) == (str(row.uuid), 1)
+    assert run("journal", "drain").stdout == "1 entry stored\n"
+    assert json.loads(run("journal", "drain", "--json").stdout) == {"entries": 0}
+    assert run("journal", "list").stdout == "0 conversations have writes that wait\n"
+    assert run("journal", "refused").stdout == "0 entries were refused\n"
+
+    database.execute(
+        "INSERT INTO journal_refused (conversation_id, entry, user_id, cause, written) VALUES (%s, 'e', 'ana', 'it is no JSON', %s)",
+        [row.uuid, json.dumps({"rows": [{"c": "secret"}]})],
+    )
+    refused = run("journal", "refused")
+    assert f"{row.uuid}  ana  1 message: it is no JSON\n1 entry was refused\n" in refused.stdout
+    assert "secret" not in refused.stdout
+    assert json.loads(run("journal", "refused", "--json").stdout)["refused"][0]["cause"] == "it is no JSON"
+    told = run("check")
+    assert told.exit_code == 0
+    assert "convmemory journal refused" in told.stdout

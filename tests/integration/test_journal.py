@@ -533,3 +533,31 @@ def test_a_forked_process_remembers_nothing(blocking, database):
     [key] = blocking.redis.remembered.conversations()
     blocking.redis.remembered.forget(key.uuid, ["e"])
     assert not blocking.redis.remembered
+
+
+async def test_a_process_that_learns_of_journals_as_it_writes_goes_past_none(schema, make_memory, undrained):
+    memory = await make_memory(**SAID)
+    await memory.save_message("c", "user", "one", user_id="ana")
+    await memory.get_history("c", user_id="ana")
+    for change in ("append", "pop"):
+        assert (await memory.save_message("c", "user", change, user_id="ana")).pending
+        other = await make_memory()  # which looks for the first time in the course of this
+        if change == "append":
+            assert (await other.save_message("c", "user", "behind", user_id="ana")).seq == 3
+        else:
+            assert (await other._store.pop(await row_of(other))).content == "pop"
+        assert await waiting(memory) == 0
+        await memory.get_history("c", user_id="ana")
+
+
+async def test_operators_see_what_waits_and_what_was_refused(memory, make_memory):
+    await memory.save_message("c", "assistant", "two", user_id="ana")
+    operator = (await make_memory()).journals
+    [found] = await operator.waiting()
+
+    assert (found.user_id, found.entries) == ("ana", 1)
+    assert found.conversation == (await row_of(memory)).uuid
+    assert await operator.drain() == 1
+    assert await operator.waiting() == []
+    assert await operator.refused() == []
+    assert (await memory.check()).postgres.figures["journal_refused"] == 0

@@ -91,6 +91,9 @@ NEEDS_NONE = {
     "redis": "the store, as above",
     "settings": "values",
     "run_config": "puts two ids into a dict",
+    "journals.waiting": "an operator's: whose writes wait, and none of their words",
+    "journals.drain": "an operator's: stores what was accepted from those whose it is",
+    "journals.refused": "an operator's, as above",
     "operator.list_conversations": "an operator's: everybody's, and out of a user's reach; tested below",
     "operator.iter_conversations": "as above",
     "operator.count_conversations": "as above",
@@ -242,6 +245,7 @@ async def test_an_operators_view_is_out_of_a_users_reach(memory, conversation):
     eve = memory.for_user("eve")
 
     assert not hasattr(eve, "operator")
+    assert not hasattr(eve, "journals")
     assert not hasattr(eve, "retention")
     page = await memory.operator.list_conversations(1)
     with pytest.raises(ConversationNotFound):

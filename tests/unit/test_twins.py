@@ -14,11 +14,13 @@ from convmemory import (
     RedisStore,
     UserMemory,
 )
+from convmemory._async.journals import AsyncJournals
 from convmemory._async.operators import AsyncOperator
 from convmemory._async.retention import AsyncRetention
 from convmemory._async.run_relay import AsyncRunRelay
 from convmemory._async.search import AsyncSearch, AsyncUserSearch
 from convmemory._async.tiered import AsyncTieredStore
+from convmemory._sync.journals import Journals
 from convmemory._sync.operators import Operator
 from convmemory._sync.retention import Retention
 from convmemory._sync.run_relay import RunRelay
@@ -31,6 +33,7 @@ PAIRS = [
     (AsyncPostgresStore, PostgresStore),
     (AsyncRedisStore, RedisStore),
     (AsyncTieredStore, TieredStore),
+    (AsyncJournals, Journals),
     (AsyncOperator, Operator),
     (AsyncRetention, Retention),
     (AsyncRunRelay, RunRelay),

@@ -107,6 +107,7 @@ class AsyncDraining(AsyncJournaling):
         redis = await self.hot()
         count = 0
         if redis is not None and not redis.away:
+            await self._lookout.to_write()  # which says whose caches these are
             for conversation in await redis.orphans(anyway=anyway):
                 count += await self._swept(redis, conversation)
         return count
@@ -116,7 +117,7 @@ class AsyncDraining(AsyncJournaling):
         found = entries_in(taken[1]) if taken is not None else []
         if not found:
             return 0
-        return await self.drained(ConversationKey(conversation, found[-1].user_id))
+        return await self._drained(redis, ConversationKey(conversation, found[-1].user_id))
 
     async def finish_draining(self, seconds: float) -> None:
         """Store what this process has accepted, before it ends; what is left after so many seconds others find in Redis."""

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from convmemory._async.lookout import AsyncLookout
 from convmemory._async.postgres_store import AsyncPostgresStore
@@ -68,7 +68,6 @@ class AsyncJournaling:
 
     async def append_or_accept(
         self,
-        redis: AsyncRedisStore,
         key: ConversationKey,
         drafts: Sequence[Draft],
         *,
@@ -83,7 +82,7 @@ class AsyncJournaling:
             ConversationNotFound: The conversation is somebody else's, or was deleted; nothing was written.
             StorageUnavailable: PostgreSQL is out of reach, and it cannot wait either.
         """
-        await self.hot()
+        redis = cast("AsyncRedisStore", await self.hot())  # without one nothing waits
         settings, away = redis.settings, self.postgres.health.open
         await self.postgres.settle(key)
         batch = postgres_rows.prepare(key, drafts, idempotency_key, since)
@@ -256,6 +255,9 @@ class AsyncJournaling:
         if redis is None or not self.journals:
             return 0
         await self.hot()
+        return await self._drained(redis, key)
+
+    async def _drained(self, redis: AsyncRedisStore, key: ConversationKey) -> int:
         await self.postgres.settle(key)
         standing, pending = await self._before(redis, key)
         if pending:
@@ -272,28 +274,32 @@ class AsyncJournaling:
 
         With what was returned, whom to tell, and the entries to let go of.
         """
-        for last in (False, True):
-            doomed: list[Entry] = []
-            if not self.journals or self.redis is None:
-                standing = await self.own()
-            elif drains:
+        for _ in range(_STEPS):
+            known, doomed = self.journals, list[Entry]()
+            if known and drains:
                 await self.drained(key)
-                standing = await self.own()
-            else:
+            if known and not drains and self.redis is not None:
                 await self.postgres.settle(key)
                 standing, doomed = await self._before(self.redis, key)
+            else:
+                standing = await self.own()
+            if standing.journal and not known:
+                continue  # this process has just learned of it
             try:
                 result = await change(standing.own)
             except StorageError as error:
-                if last or not unread(error):
+                if not unread(error):
                     raise
-                self.postgres.journals = True
+                self.postgres.journals = True  # allowed since this process looked
                 continue
-            if self.redis is not None and not drains and self.journals:
+            if doomed and self.redis is not None:
                 self.redis.remembered.forget(key.uuid, [entry.id for entry in doomed])
+            if known and not drains and self.redis is not None:
                 self.redis.remembered.learn(key.uuid, "")
             return result, standing, [entry.id for entry in doomed]
-        raise AssertionError  # the second attempt returns or raises
+        raise StorageUnavailable(
+            POSTGRES, "append", "writes are allowed to wait, and no more, again and again"
+        )
 
     def waits_nothing(self, key: ConversationKey, reply: Reply) -> bool:
         """Whether nothing waits of a conversation, by what Redis answered and what this process remembers."""

@@ -10,6 +10,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import ConfigurableFieldSpec, RunnableConfig
 
 from convmemory._async.conversation_verbs import AsyncConversationVerbs
+from convmemory._async.journals import AsyncJournals
 from convmemory._async.list_verbs import AsyncListVerbs
 from convmemory._async.message_verbs import AsyncMessageVerbs
 from convmemory._async.operators import AsyncOperator
@@ -185,16 +186,18 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         return Check(postgres=durable, redis=None if self.redis is None else await self._report(self.redis))
 
     async def _report(self, store: AsyncPostgresStore | AsyncRedisStore) -> TierReport:
-        said, problem, health = {}, None, store.health
+        said, problem, reachable, health = {}, None, True, store.health
         try:
             said = await store.ping()
         except StorageError as error:
-            problem = str(error)
+            problem, reachable = str(error), False
         complaint = store.complaint if isinstance(store, AsyncRedisStore) else None
         figures = store.figures() | said
+        if refused := said.get("journal_refused"):
+            problem = f"{refused} accepted writes were refused for what is in them: see `convmemory journal refused`"
         return TierReport(
             tier=health.tier,
-            reachable=problem is None,
+            reachable=reachable,
             breaker="refused" if complaint and not health.open else health.breaker,
             problem=problem or complaint,
             last_failure=health.last_failure,
@@ -210,6 +213,11 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
     def operator(self) -> AsyncOperator:
         """Everybody's conversations, listed, walked and counted: for operators."""
         return AsyncOperator(self.postgres)
+
+    @property
+    def journals(self) -> AsyncJournals:
+        """Writes that wait in Redis for PostgreSQL, everybody's: for operators."""
+        return AsyncJournals(self._store)
 
     @property
     def search(self) -> AsyncSearch:

@@ -119,7 +119,7 @@ class AsyncRedisStore(AsyncJournalScripts):
             f"refuses to {in_words(operation)}: {why}"
             for operation, why in sorted(self._calls.refusals.items())
         ]
-        return "; ".join(said + [NAMELESS] * self.trust.off) or None
+        return "; ".join(said + [NAMELESS] * self.trust.off + self.declines) or None
 
     async def open(self) -> Self:
         """Make ready to connect, which the first command does; a Redis that was out of reach is asked anew."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from operator import attrgetter
+from typing import Any
 from uuid import UUID
 
 from convmemory._async.cache_register import BATCH
@@ -88,47 +89,35 @@ class AsyncTieredStore(AsyncReading):
             StorageUnavailable: PostgreSQL is out of reach, and may have stored it all the same; sent again, the same words
                 under an id of their own, or anything under the same ``idempotency_key``, are stored once.
         """
+        more: Any = {
+            "dept_id": dept_id,
+            "since": since,
+            "must_exist": must_exist,
+            "idempotency_key": idempotency_key,
+        }
         try:
-            if self.redis is not None and self.journals:
-                batch = await self.append_or_accept(
-                    self.redis,
-                    key,
-                    drafts,
-                    dept_id=dept_id,
-                    since=since,
-                    must_exist=must_exist,
-                    idempotency_key=idempotency_key,
-                )
-                if not batch.pending and batch.batch.answers():
-                    self._entitle(key)
-                return batch
-            standing = await self.own()
-            batch, written = await self.postgres.append(
-                key,
-                drafts,
-                dept_id=dept_id,
-                since=since,
-                must_exist=must_exist,
-                idempotency_key=idempotency_key,
-                own=standing.own,
-            )
-            await self._publish(key, written, standing)
-        except StorageError as error:
-            if not self.journals and self.redis is not None and unread(error):
-                self.postgres.journals = True  # allowed since this process looked
-                return await self.append(
-                    key,
-                    drafts,
-                    dept_id=dept_id,
-                    since=since,
-                    must_exist=must_exist,
-                    idempotency_key=idempotency_key,
-                )
+            batch = await self._append(key, drafts, more)
+        except StorageError:
             self.postgres.health.counters.failed_writes += 1
             raise
-        if self.postgres.titler is not None and batch.batch.answers():
+        if self.postgres.titler is not None and not batch.pending and batch.batch.answers():
             self._entitle(key)
         return batch
+
+    async def _append(self, key: ConversationKey, drafts: Sequence[Draft], more: Any) -> StoredBatch:
+        if not self.journals:
+            standing = await self.own()
+            if not standing.journal:
+                try:
+                    batch, written = await self.postgres.append(key, drafts, **more, own=standing.own)
+                except StorageError as error:
+                    if not unread(error):
+                        raise
+                    self.postgres.journals = True  # allowed since this process looked
+                else:
+                    await self._publish(key, written, standing)
+                    return batch
+        return await self.append_or_accept(key, drafts, **more)
 
     @traced("convmemory.clear")
     async def clear(self, key: ConversationKey) -> None:

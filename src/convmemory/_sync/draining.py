@@ -108,6 +108,7 @@ class Draining(Journaling):
         redis = self.hot()
         count = 0
         if redis is not None and not redis.away:
+            self._lookout.to_write()  # which says whose caches these are
             for conversation in redis.orphans(anyway=anyway):
                 count += self._swept(redis, conversation)
         return count
@@ -117,7 +118,7 @@ class Draining(Journaling):
         found = entries_in(taken[1]) if taken is not None else []
         if not found:
             return 0
-        return self.drained(ConversationKey(conversation, found[-1].user_id))
+        return self._drained(redis, ConversationKey(conversation, found[-1].user_id))
 
     def finish_draining(self, seconds: float) -> None:
         """Store what this process has accepted, before it ends; what is left after so many seconds others find in Redis."""

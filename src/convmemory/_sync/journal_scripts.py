@@ -136,6 +136,11 @@ class JournalScripts:
             raise OSError("no replica has it")
         return said
 
+    @property
+    def declines(self) -> list[str]:
+        """Why nothing waits in this Redis, where it should."""
+        return [self._unkept] if self._unkept is not None and self.settings.journals else []
+
     def keeps(self, *, anew: bool = False) -> str | None:
         """Why nothing may wait in this Redis; ``None`` where it may. Asked every ten seconds, or ``anew``.
 

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from convmemory._sync.lookout import Lookout
 from convmemory._sync.postgres_store import PostgresStore
@@ -69,7 +69,6 @@ class Journaling:
 
     def append_or_accept(
         self,
-        redis: RedisStore,
         key: ConversationKey,
         drafts: Sequence[Draft],
         *,
@@ -84,7 +83,7 @@ class Journaling:
             ConversationNotFound: The conversation is somebody else's, or was deleted; nothing was written.
             StorageUnavailable: PostgreSQL is out of reach, and it cannot wait either.
         """
-        self.hot()
+        redis = cast("RedisStore", self.hot())  # without one nothing waits
         settings, away = redis.settings, self.postgres.health.open
         self.postgres.settle(key)
         batch = postgres_rows.prepare(key, drafts, idempotency_key, since)
@@ -255,6 +254,9 @@ class Journaling:
         if redis is None or not self.journals:
             return 0
         self.hot()
+        return self._drained(redis, key)
+
+    def _drained(self, redis: RedisStore, key: ConversationKey) -> int:
         self.postgres.settle(key)
         standing, pending = self._before(redis, key)
         if pending:
@@ -271,28 +273,32 @@ class Journaling:
 
         With what was returned, whom to tell, and the entries to let go of.
         """
-        for last in (False, True):
-            doomed: list[Entry] = []
-            if not self.journals or self.redis is None:
-                standing = self.own()
-            elif drains:
+        for _ in range(_STEPS):
+            known, doomed = self.journals, list[Entry]()
+            if known and drains:
                 self.drained(key)
-                standing = self.own()
-            else:
+            if known and not drains and self.redis is not None:
                 self.postgres.settle(key)
                 standing, doomed = self._before(self.redis, key)
+            else:
+                standing = self.own()
+            if standing.journal and not known:
+                continue  # this process has just learned of it
             try:
                 result = change(standing.own)
             except StorageError as error:
-                if last or not unread(error):
+                if not unread(error):
                     raise
-                self.postgres.journals = True
+                self.postgres.journals = True  # allowed since this process looked
                 continue
-            if self.redis is not None and not drains and self.journals:
+            if doomed and self.redis is not None:
                 self.redis.remembered.forget(key.uuid, [entry.id for entry in doomed])
+            if known and not drains and self.redis is not None:
                 self.redis.remembered.learn(key.uuid, "")
             return result, standing, [entry.id for entry in doomed]
-        raise AssertionError  # the second attempt returns or raises
+        raise StorageUnavailable(
+            POSTGRES, "append", "writes are allowed to wait, and no more, again and again"
+        )
 
     def waits_nothing(self, key: ConversationKey, reply: Reply) -> bool:
         """Whether nothing waits of a conversation, by what Redis answered and what this process remembers."""

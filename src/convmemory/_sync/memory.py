@@ -11,6 +11,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import ConfigurableFieldSpec, RunnableConfig
 
 from convmemory._sync.conversation_verbs import ConversationVerbs
+from convmemory._sync.journals import Journals
 from convmemory._sync.list_verbs import ListVerbs
 from convmemory._sync.message_verbs import MessageVerbs
 from convmemory._sync.operators import Operator
@@ -186,16 +187,18 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         return Check(postgres=durable, redis=None if self.redis is None else self._report(self.redis))
 
     def _report(self, store: PostgresStore | RedisStore) -> TierReport:
-        said, problem, health = {}, None, store.health
+        said, problem, reachable, health = {}, None, True, store.health
         try:
             said = store.ping()
         except StorageError as error:
-            problem = str(error)
+            problem, reachable = str(error), False
         complaint = store.complaint if isinstance(store, RedisStore) else None
         figures = store.figures() | said
+        if refused := said.get("journal_refused"):
+            problem = f"{refused} accepted writes were refused for what is in them: see `convmemory journal refused`"
         return TierReport(
             tier=health.tier,
-            reachable=problem is None,
+            reachable=reachable,
             breaker="refused" if complaint and not health.open else health.breaker,
             problem=problem or complaint,
             last_failure=health.last_failure,
@@ -211,6 +214,11 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
     def operator(self) -> Operator:
         """Everybody's conversations, listed, walked and counted: for operators."""
         return Operator(self.postgres)
+
+    @property
+    def journals(self) -> Journals:
+        """Writes that wait in Redis for PostgreSQL, everybody's: for operators."""
+        return Journals(self._store)
 
     @property
     def search(self) -> Search:

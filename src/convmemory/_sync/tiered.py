@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from operator import attrgetter
+from typing import Any
 from uuid import UUID
 
 from convmemory._sync.cache_register import BATCH
@@ -89,47 +90,35 @@ class TieredStore(Reading):
             StorageUnavailable: PostgreSQL is out of reach, and may have stored it all the same; sent again, the same words
                 under an id of their own, or anything under the same ``idempotency_key``, are stored once.
         """
+        more: Any = {
+            "dept_id": dept_id,
+            "since": since,
+            "must_exist": must_exist,
+            "idempotency_key": idempotency_key,
+        }
         try:
-            if self.redis is not None and self.journals:
-                batch = self.append_or_accept(
-                    self.redis,
-                    key,
-                    drafts,
-                    dept_id=dept_id,
-                    since=since,
-                    must_exist=must_exist,
-                    idempotency_key=idempotency_key,
-                )
-                if not batch.pending and batch.batch.answers():
-                    self._entitle(key)
-                return batch
-            standing = self.own()
-            batch, written = self.postgres.append(
-                key,
-                drafts,
-                dept_id=dept_id,
-                since=since,
-                must_exist=must_exist,
-                idempotency_key=idempotency_key,
-                own=standing.own,
-            )
-            self._publish(key, written, standing)
-        except StorageError as error:
-            if not self.journals and self.redis is not None and unread(error):
-                self.postgres.journals = True  # allowed since this process looked
-                return self.append(
-                    key,
-                    drafts,
-                    dept_id=dept_id,
-                    since=since,
-                    must_exist=must_exist,
-                    idempotency_key=idempotency_key,
-                )
+            batch = self._append(key, drafts, more)
+        except StorageError:
             self.postgres.health.counters.failed_writes += 1
             raise
-        if self.postgres.titler is not None and batch.batch.answers():
+        if self.postgres.titler is not None and not batch.pending and batch.batch.answers():
             self._entitle(key)
         return batch
+
+    def _append(self, key: ConversationKey, drafts: Sequence[Draft], more: Any) -> StoredBatch:
+        if not self.journals:
+            standing = self.own()
+            if not standing.journal:
+                try:
+                    batch, written = self.postgres.append(key, drafts, **more, own=standing.own)
+                except StorageError as error:
+                    if not unread(error):
+                        raise
+                    self.postgres.journals = True  # allowed since this process looked
+                else:
+                    self._publish(key, written, standing)
+                    return batch
+        return self.append_or_accept(key, drafts, **more)
 
     @traced("convmemory.clear")
     def clear(self, key: ConversationKey) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from typer import Exit, Option, Typer, echo
 
 import convmemory
-from convmemory.cli import cache, chat, check, history, lists, retention, schema, search, sessions
+from convmemory.cli import cache, chat, check, history, journal, lists, retention, schema, search, sessions
 from convmemory.cli.commands import Command, Commands
 from convmemory.cli.demo import demo
 from convmemory.cli.serve import serve
@@ -31,6 +31,7 @@ app.command(cls=Command)(history.show)
 app.command(cls=Command)(search.search)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(cache.app, name="cache")
+app.add_typer(journal.app, name="journal")
 app.command(cls=Command)(lists.archive)
 app.command(cls=Command)(lists.unarchive)
 app.command(cls=Command)(lists.pin)
