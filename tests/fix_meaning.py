@@ -42,3 +42,7 @@ class Meaning(Embeddings):
             vector[int.from_bytes(digest[:4], "big") % self.size] += 1
         length = sqrt(sum(number * number for number in vector))
         return [number / length for number in vector]
+
+
+MODEL = Meaning()
+"""One for the command line, which takes it by its name."""

@@ -6,7 +6,7 @@ agent.invoke({"messages": [("human", "hi")]}, memory.run_config(conversation_id=
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -101,6 +101,7 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             ``response_metadata["partial"]``. No guardrail has seen it.
         recall: Show the model so many messages of the user's past conversations that answer the question, in a marked block before it;
             they are stored nowhere.
+        recall_options: Others of ``search.recall``, such as ``rerank``, ``floor`` or ``neighbours``.
 
     Raises:
         InvalidArgument: ``memory`` is none, or ``mode`` is neither.
@@ -122,6 +123,7 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         store: Store = "turn",
         save_partial: bool = False,
         recall: int = 0,
+        recall_options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(memory, ConversationMemory | AsyncConversationMemory):
@@ -145,6 +147,7 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             raise ConfigurationError(
                 "recall: needs the setting search (CONVMEMORY_SEARCH), such as 'english'"
             )
+        self._recall_options = dict(recall_options or {})
         self._saves_partial = save_partial
         self._injects = mode == "window"
         self._telemetry = checked_telemetry(telemetry)
@@ -299,6 +302,7 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         """A few more than are shown: what the model sees anyway is left out."""
         seen = len(turn.window) + len(messages)
         return {
+            **self._recall_options,
             "query": question_in(messages)[1],
             "user_id": self._given("user_id"),
             "k": self._recalls + min(seen, 200),

@@ -703,6 +703,34 @@ def test_search_indexes_what_was_stored_and_finds_it(run, memory):
     assert "--cursor" in first.stdout
 
 
+def test_search_embeds_with_a_model_of_the_callers(run, memory, database_url):
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        if not admin.execute("SELECT FROM pg_available_extensions WHERE name = 'vector'").fetchall():
+            pytest.skip("this PostgreSQL has no pgvector")
+        admin.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    memory.save_message("work", "user", "my automobile", user_id="maria")
+    named = {"CONVMEMORY_SEARCH": "english", "CONVMEMORY_SEARCH_VECTORS": "meaning"}
+    with_model = ("search", "--embed", "--embeddings", "fix_meaning:MODEL")
+
+    assert "search_vectors: is not made yet" in run("check", **named).stdout.replace(
+        "search_vectors is", "search_vectors: is"
+    )
+    assert run(*with_model, **named).exit_code == 1
+    assert "vectors" in run("init", **named).stdout
+    done = run(*with_model, "--user", "maria", **named)
+    assert "embedded 1 messages" in done.stdout
+    assert "embedded 0 messages" in run(*with_model, **named).stdout
+    recalled = run(
+        "search", "vehicle", "-u", "maria", "--recall", "--embeddings", "fix_meaning:MODEL", **named
+    )
+    assert "my automobile" in recalled.stdout
+    assert run("search", "--embed", "--embeddings", "fix_meaning", **named).exit_code == 2
+    assert "fix_meaning:NONE" in run("search", "--embed", "--embeddings", "fix_meaning:NONE", **named).stderr
+    printed = run("schema", "print", CONVMEMORY_SEARCH_TYPOS="true", **named).stdout
+    assert '"public".halfvec' in printed
+    assert "messages_by_letters" in printed
+
+
 def test_search_recalls(run, memory):
     with_search = ("--user", "maria", "--recall", "--language", "english")
     memory.save_messages("c", ["what is due when?", "the budget, on Friday"], user_id="maria")

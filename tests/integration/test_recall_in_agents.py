@@ -94,6 +94,19 @@ async def test_beside_a_checkpointer(memory, ask):
     assert blocks(model.prompts[1]) == [model.prompts[1][2]]
 
 
+async def test_the_block_is_made_as_the_options_say(memory, ask):
+    model = Player()
+    options = {"rewrite": lambda _: "trams", "neighbours": 1, "roles": ["ai"]}
+    await ask(
+        create_agent(model, [], middleware=[remembers(memory, recall=1, recall_options=options)]),
+        "and the sea?",
+    )
+
+    [block] = blocks(model.prompts[0])
+    assert "Enjoy the trams!" in block.text
+    assert "We go to Lisbon" in block.text, "beside it"
+
+
 async def test_recall_needs_search_and_a_number(make_memory, memory):
     with pytest.raises(ConfigurationError, match="CONVMEMORY_SEARCH"):
         remembers(await make_memory(), recall=5)

@@ -178,6 +178,110 @@ async def test_languages_and_code(make_memory, schema, search, text, query, find
         assert hits[0].highlights, "what was found is shown"
 
 
+GERMAN = [
+    "Wir haben letzten Sommer in einem Ferienhaus an der Ostsee gewohnt.",
+    "Schön! Wie waren die Fahrräder, die ihr gemietet habt?",
+    "Die waren großartig, nur meine Schwester ist gestürzt.",
+    "Hat sie sich verletzt?",
+    "Das Knie war geschwollen, der Arzt hat es geröntgt.",
+    "Der Straßenverkehr dort ist übrigens ruhig.",
+]
+JAPANESE = [
+    "来週の金曜日に京都へ出張します。",
+    "ホテルは予約しましたか。",
+    "はい、京都駅の近くのホテルを予約しました。",
+    "新幹線の切符はどうしますか。",
+    "切符はスマートフォンで買います。",
+    "東京に戻ったら報告書を書いてください。",
+]
+CODE = [
+    "Why does `df.groupby('user_id').agg(...)` raise KeyError?",
+    "The column is called userId: rename it with df.rename(columns={'userId': 'user_id'}).",
+    "Traceback: psycopg.errors.UniqueViolation in src/app/models.py line 42",
+    "Use INSERT ... ON CONFLICT DO NOTHING, and set max_retries=3 in HttpClient.fetchAll().",
+    "And what about Error 0x80070005 on C++ builds?",
+]
+
+
+@pytest.mark.parametrize(
+    ("search", "said_before", "query", "seqs"),
+    [
+        ("german", GERMAN, "Fahrrad", [2]),  # the umlaut of the plural
+        ("german", GERMAN, "fahrrader", [2]),  # typed without it
+        ("german", GERMAN, "gemietete Fahrräder", [2]),
+        ("german", GERMAN, "Stürze", []),  # a strong verb has another stem
+        ("german", GERMAN, "gestürzt Schwester", [3]),
+        ("german", GERMAN, "verletzt", [4]),
+        ("german", GERMAN, "Ferienh", [1]),  # the beginning of a compound
+        ("german", GERMAN, "strassenverkehr", [6]),  # ß as ss
+        ("german", GERMAN, '"an der Ostsee"', [1]),
+        ("german", GERMAN, "und das der die", []),
+        ("simple", JAPANESE, "京都", [1, 3]),
+        ("simple", JAPANESE, "ホテル 予約", [2, 3]),
+        ("simple", JAPANESE, "京都駅", [3]),
+        ("simple", JAPANESE, "切符", [4, 5]),
+        ("simple", JAPANESE, "京都 -ホテル", [1]),
+        ("simple", JAPANESE, "スマートフォン", [5]),
+        ("simple", JAPANESE, "大阪", []),
+        ("simple", JAPANESE, "報告書", [6]),
+        ("simple", CODE, "KeyError", [1]),
+        ("simple", CODE, "user_id", [1, 2]),
+        ("simple", CODE, "userId", [2]),
+        ("simple", CODE, "UniqueViolation", [3]),  # a part of a name
+        ("simple", CODE, "errors.uniqueviolation", [3]),
+        ("simple", CODE, "psycopg", [3]),
+        ("simple", CODE, "models.py", [3]),
+        ("simple", CODE, "app/models.py", [3]),
+        ("simple", CODE, "src/app/models.py", [3]),
+        ("simple", CODE, "errors.py", []),
+        ("simple", CODE, '"ON CONFLICT"', [4]),
+        ("simple", CODE, "max_retries", [4]),
+        ("simple", CODE, "fetchAll", [4]),
+        ("simple", CODE, "0x80070005", [5]),
+    ],
+)
+def test_what_people_look_for_in_german_japanese_and_code(search_of, search, said_before, query, seqs):
+    hits = search_of(search, said_before).messages(query)
+
+    assert sorted(hit.seq for hit in hits) == seqs
+    assert all(hit.highlights for hit in hits)
+
+
+@pytest.mark.parametrize(
+    ("search", "said_before", "question", "seq"),
+    [
+        ("german", GERMAN, "Was hat der Arzt mit dem Knie gemacht?", 5),
+        ("german", GERMAN, "Wo haben wir im Sommer gewohnt?", 1),
+        ("simple", JAPANESE, "どのホテルを予約したのですか", 3),
+        ("simple", JAPANESE, "新幹線の切符", 4),
+        ("simple", CODE, "how did we mend the UniqueViolation in models.py?", 3),
+        ("simple", CODE, "what was the answer to KeyError of df.groupby?", 1),
+    ],
+)
+def test_questions_in_german_japanese_and_of_code_are_recalled(search_of, search, said_before, question, seq):
+    assert search_of(search, said_before).recall(question)[0].seq == seq
+
+
+@pytest.fixture(scope="module")
+def search_of(database_url):
+    """The search of a user who said some sentences; each memory is made once."""
+    made = {}
+
+    def of(search, sentences):
+        if search not in made:
+            made[search] = ConversationMemory.from_url(
+                database_url, db_schema=f"t_languages_{search}", search=search
+            ).open()
+            made[search].init_schema()
+        mine = made[search].for_user(sentences[0])
+        mine.save_messages("c", sentences, idempotency_key="once")
+        return mine.search
+
+    yield of
+    for memory in made.values():
+        memory.close()
+
+
 async def test_what_was_stored_in_another_language_is_found_where_that_is_named_as_well(make_memory, schema):
     memory = await make_memory(search="english")
     await said(memory, "ana", "a", "he was running")

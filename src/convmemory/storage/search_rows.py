@@ -117,9 +117,10 @@ def page_of(
     found = [row for row in rows if row.place is not None]
     sought = [_run(part.text) for part in parts if part.kind == "pairs" and part.sign > 0]
     alike = [part.alike.lower() for part in parts if typos and part.alike is not None]
+    plain = [part.text.lower() for part in parts if part.sign > 0 and part.kind != "pairs"]
     more = found[limit - 1].cursor() if len(found) > limit else None
     return Page[SearchHit].built(
-        items=tuple(_hit(row, sought, alike) for row in found[:limit]), next_cursor=more
+        items=tuple(_hit(row, sought, alike, plain) for row in found[:limit]), next_cursor=more
     )
 
 
@@ -129,8 +130,8 @@ def _run(query: str) -> str:
     return first + "".join(pair[1:] for pair in others)
 
 
-def _hit(row: Row, sought: Sequence[str], alike: Sequence[str]) -> SearchHit:
-    snippet, highlights = snippet_of(row.marked or "", sought, alike)
+def _hit(row: Row, sought: Sequence[str], alike: Sequence[str], plain: Sequence[str]) -> SearchHit:
+    snippet, highlights = snippet_of(row.marked or "", sought, alike, plain)
     row_id, seq, role, *_, created, _, _, _ = row.message
     return SearchHit.built(
         conversation_id=row.name,
@@ -147,18 +148,20 @@ def _hit(row: Row, sought: Sequence[str], alike: Sequence[str]) -> SearchHit:
 
 
 def snippet_of(
-    marked: str, sought: Sequence[str] = (), alike: Sequence[str] = ()
+    marked: str, sought: Sequence[str] = (), alike: Sequence[str] = (), plain: Sequence[str] = ()
 ) -> tuple[str, tuple[tuple[int, int], ...]]:
     """The part of a text where the words found stand closest to its beginning, and where in it they are, from and to.
 
     ``marked`` has them between marks; runs of scripts without spaces are ``sought`` in it, and words that may be written a little
-    differently are ``alike``.
+    differently are ``alike``. ``plain`` words are marked where there is no mark: inside of names and paths PostgreSQL sees none.
     """
     text, spans = _unmarked(marked)
     for run in sought:
         spans += _places(text, run)
     for word in alike:
         spans += _places(_lower(text), word) or _likest(_lower(text), word)
+    for word in () if spans else plain:
+        spans += _places(_lower(text), word)
     spans = _merged(spans)
     start = 0 if not spans or spans[0][1] <= _SNIPPET else _word_at(text, spans[0][0] - _BEFORE)
     end = len(text) if len(text) <= start + _SNIPPET else _word_end(text, start + _SNIPPET, start)

@@ -167,6 +167,18 @@ CREATE FUNCTION {schema}.words_of_v1(p_user text, p_config text) RETURNS text LA
         p_config OPERATOR(pg_catalog.||) '/' OPERATOR(pg_catalog.||) p_user, 'UTF8')), 'base64'), 6) OPERATOR(pg_catalog.||) p_config
 $$;
 
+-- The parts of names and paths in a text (psycopg.errors.UniqueViolation, src/app/models.py), which PostgreSQL takes for one word: as words,
+-- '' where there are none. (What it calls is named in full.)
+CREATE FUNCTION {schema}.parts_v1(p_text text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+BEGIN
+    IF p_text OPERATOR(pg_catalog.!~) '[[:alnum:]_][./:\\@#?=&]+[[:alpha:]_]' THEN
+        RETURN '';
+    END IF;
+    RETURN (SELECT coalesce(pg_catalog.string_agg(pg_catalog.regexp_replace(m.name[1], '[^[:alnum:]_]+', ' ', 'g'), ' / '), '')
+            FROM pg_catalog.regexp_matches(p_text, '([[:alnum:]_]+(?:[./:\\@#?=&]+[[:alnum:]_]+)+)', 'g') AS m (name)
+            WHERE m.name[1] OPERATOR(pg_catalog.~) '[[:alpha:]]');
+END $$;
+
 -- The words of a text, each with its owner's six characters in front: so a user's words lie side by side in the index, apart from
 -- everybody else's, and looking for one touches no others. Scripts that are written without spaces are taken in pairs of characters,
 -- the last of a run alone as well. Of a text the first 50,000 characters: PostgreSQL takes no vector above a megabyte.
@@ -186,7 +198,8 @@ BEGIN
                    pg_catalog.unnest(pg_catalog.string_to_array(r.run[1], NULL)) WITH ORDINALITY AS a (a, n)) AS c;
         said := pg_catalog.regexp_replace(said, '[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]+', ' ', 'g');
     END IF;
-    found := pg_catalog.to_tsvector(pg_catalog.substr(p_words_of, 7)::pg_catalog.regconfig, said);
+    found := pg_catalog.to_tsvector(pg_catalog.substr(p_words_of, 7)::pg_catalog.regconfig,
+        pg_catalog.concat(said, E'\n', {schema}.parts_v1(said)));
     IF pg_catalog.octet_length(said) OPERATOR(pg_catalog.>) 2000 THEN -- nobody looks for what is longer than a word can be
         found := pg_catalog.ts_delete(found, ARRAY(
             SELECT w.lexeme FROM pg_catalog.unnest(found) AS w
@@ -1407,14 +1420,16 @@ BEGIN
             FOR one IN
                 SELECT CASE p_kinds[n]
                     WHEN 'word' THEN phraseto_tsquery(p_configs[k]::regconfig, p_texts[n])
+                        || phraseto_tsquery(p_configs[k]::regconfig, {schema}.parts_v1(p_texts[n]))
                     WHEN 'pairs' THEN p_texts[n]::tsquery
                     WHEN 'start' THEN phraseto_tsquery(p_configs[k]::regconfig, p_texts[n])
-                        || nullif(concat(nullif(phraseto_tsquery('simple', p_texts[n])::text, ''), ':*'), ':*')::tsquery
+                        || phraseto_tsquery(p_configs[k]::regconfig, {schema}.parts_v1(p_texts[n])) || nullif(concat(nullif(phraseto_tsquery('simple', p_texts[n])::text, ''), ':*'), ':*')::tsquery
                     END
                 WHERE p_kinds[n] <> 'text'
                 UNION ALL
                 SELECT concat('''', replace(w.lexeme, '\', '\\'), '''')::tsquery
-                FROM (SELECT v.lexeme, v.positions[1] AS first FROM unnest(to_tsvector(p_configs[k]::regconfig, p_texts[n])) AS v
+                FROM (SELECT v.lexeme, v.positions[1] AS first FROM unnest(to_tsvector(
+                          p_configs[k]::regconfig, concat(p_texts[n], E'\n', {schema}.parts_v1(p_texts[n])))) AS v
                       ORDER BY first LIMIT 100) AS w
                 WHERE octet_length(w.lexeme) <= 255 AND strpos(w.lexeme, '''') = 0 AND p_kinds[n] = 'text'
             LOOP
