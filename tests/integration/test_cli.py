@@ -712,9 +712,8 @@ def test_search_embeds_with_a_model_of_the_callers(run, memory, database_url):
     named = {"CONVMEMORY_SEARCH": "english", "CONVMEMORY_SEARCH_VECTORS": "meaning"}
     with_model = ("search", "--embed", "--embeddings", "fix_meaning:MODEL")
 
-    assert "search_vectors: is not made yet" in run("check", **named).stdout.replace(
-        "search_vectors is", "search_vectors: is"
-    )
+    said = json.loads(run("check", "--json", **named).stdout)["postgres"]["figures"]["search_vectors"]
+    assert said == "is not made yet: run `convmemory init`"
     assert run(*with_model, **named).exit_code == 1
     assert "vectors" in run("init", **named).stdout
     done = run(*with_model, "--user", "maria", **named)
