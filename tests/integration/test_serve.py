@@ -17,6 +17,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+import convmemory
 from convmemory import ConversationMemory
 from convmemory.cli import app
 from convmemory.cli.serve import kept_at
@@ -203,6 +204,27 @@ def test_ones_own_agent_answers_and_the_page_can_be_left_out(tmp_path, named):
     assert (server.told["token"], server.told["page"]) == (None, None)
 
 
+def test_its_model_makes_titles_too(tmp_path, named):
+    (tmp_path / "langchain_fireworks.py").write_text(
+        "from langchain_core.language_models import FakeListChatModel\n"
+        "class ChatFireworks(FakeListChatModel):\n"
+        "    def __init__(self, model, **more):\n"
+        "        super().__init__(responses=['Thirty days.', 'Days off'])\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(Path(convmemory.__file__).parents[1])])
+    options = ("--model", "fireworks:m", "--titles", "--no-viewer")
+    with served(tmp_path, *options, PYTHONPATH=path, **named) as server:
+        said = server.client.post("/v1/chat", json={"message": "How many?"}, headers=server.bearer).json()
+        for _ in range(200):
+            [found] = server.client.get("/v1/conversations", headers=server.bearer).json()["items"]
+            if found["title_source"] == "model":
+                break
+            time.sleep(0.05)
+
+    assert said["reply"] == "Thirty days."
+    assert (found["title"], found["title_source"]) == ("Days off", "model")
+
+
 def run(*options, **environment):
     return CliRunner().invoke(app, ["serve", *options], env=environment)
 
@@ -219,6 +241,7 @@ def test_a_port_that_is_taken_is_told_with_what_to_do():
 def test_what_cannot_be_is_told_before_anything_is_started(tmp_path):
     wrong = [
         (("--demo", "--model", "a:b"), 2, "give one of them"),
+        (("--titles",), 2, "--titles: which model"),
         (("--demo", "--embedded", str(tmp_path)), 2, "servers of its own"),
         (("--redis-url", "redis://127.0.0.1:1"), 2, "name a database as well"),
         (("--port", "0", "--database-url", "postgresql://a@127.0.0.1:1/a"), 1, "is it running"),

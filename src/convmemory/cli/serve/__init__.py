@@ -38,6 +38,9 @@ def serve(
             help="Your chain, agent or async generator answers, or a function of the memory that makes one.",
         ),
     ] = None,
+    titles: Annotated[
+        bool, Option("--titles", help="The model of --model makes titles of conversations as well.")
+    ] = False,
     viewer: Annotated[bool, Option("--viewer/--no-viewer", help="The page, or the routes alone.")] = True,
     drain: Annotated[
         float,
@@ -77,6 +80,8 @@ def serve(
     """
     if sum((demo, model is not None, runnable is not None)) > 1:
         raise BadParameter("--demo, --model and --runnable: give one of them")
+    if titles and model is None:
+        raise BadParameter("--titles: which model makes them is said by --model")
     place = Place(database_url, redis_url, embedded, schema, language)
     if demo and place != Place(None, None, None, None):
         raise BadParameter("--demo has servers of its own: leave out those that say which")
@@ -91,6 +96,7 @@ def serve(
             demo=demo,
             model=model,
             runnable=runnable,
+            titles=titles,
             viewer=viewer,
             drain=drain,
             as_json=as_json,

@@ -50,6 +50,7 @@ class Plan:
     demo: bool
     model: str | None
     runnable: str | None
+    titles: bool
     viewer: bool
     drain: float
     as_json: bool
@@ -67,8 +68,10 @@ def run(plan: Plan) -> None:
     door = Door(token_of_environment(), plan.user)
     with _listening(plan) as listening, _servers(plan) as (settings, where):
         redis = convmemory.AsyncRedisStore(settings=settings) if settings.redis_conninfo() else None
-        memory = convmemory.AsyncConversationMemory(convmemory.AsyncPostgresStore(settings=settings), redis)
-        answers = _answers(plan, memory)
+        model = None if plan.model is None else choose_model(plan.model)
+        durable = convmemory.AsyncPostgresStore(settings=settings)
+        memory = convmemory.AsyncConversationMemory(durable, redis, titles=model if plan.titles else None)
+        answers = _answers(plan, memory) if model is None else model
         app = application(memory, door, answers, viewer=plan.viewer, drain=plan.drain)
         _log_to_stderr()
         _tell(plan, door, listening, where, chats=answers is not None)
@@ -127,13 +130,11 @@ def _is_named() -> bool:
 
 
 def _answers(plan: Plan, memory: convmemory.AsyncConversationMemory) -> Any:
-    """Who answers, if anybody."""
+    """Who answers where that is no model of a provider, if anybody."""
     if plan.demo:
         from convmemory.cli.serve.script import answer  # noqa: PLC0415 - the demo's own
 
         return answer
-    if plan.model is not None:
-        return choose_model(plan.model)
     if plan.runnable is None:
         return None
     found = named_object("--runnable", plan.runnable)

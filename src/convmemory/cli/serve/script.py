@@ -97,18 +97,21 @@ def _usage(given: list[BaseMessage], told: str) -> UsageMetadata:
 
 
 def seed(mine: UserMemory) -> None:
-    """Store some conversations of the last days, one of them long."""
+    """Store some conversations of the last days, one of them long, one pinned and one archived."""
     now = datetime.now(UTC)
-    for days, title, questions in (
-        (30, "A year of questions", ("",)),
-        (6, None, ("Where can I park?",)),
-        (2, None, ("I need a new laptop. Which are there?",)),
-        (0, None, ("What is our vacation policy?", "How do I request it?")),
-    ):
+    talks: list[tuple[int, str | None, tuple[str, ...], dict[str, Any]]] = [
+        (90, "Parking, before the move", ("Where can I park?",), {"archived": True}),
+        (30, "A year of questions", ("",), {}),
+        (6, None, ("Where can I park?",), {"pinned": True}),
+        (2, None, ("I need a new laptop. Which are there?",), {}),
+        (0, None, ("What is our vacation policy?", "How do I request it?"), {}),
+    ]
+    for days, title, questions, marks in talks:
         begun = now - timedelta(days=days, hours=1)
         drafts = _long(begun) if questions == ("",) else _turns(questions, begun)
         made = mine.create_conversation(title=title)
         mine.save_messages(made, list(drafts))
+        mine.update_conversation(made, **marks)
 
 
 def _turns(questions: tuple[str, ...], begun: datetime) -> Iterator[Draft]:
