@@ -361,6 +361,7 @@ class Readers(Journals):
             return
         silent = not self.has("a full read tells" if full else "a miss tells")
         n = s if silent else self.trim(self.tell(s, at, r.told.stamp, shown), at, r.ents)
+        n = self.found_again(n, r.told.new)
         yield f"r{i} returns {shown}{', tells' * (not silent)}", self._returned(n, i, at, r.log)
 
     def _returned(self, s: State, i: int, at: int, log: Log, more: int = 0) -> State:

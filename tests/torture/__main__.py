@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from torture import crew, report
-from torture.faults import KINDS
+from torture.faults import KINDS, OF_JOURNALS
 from torture.mutants import MUTANTS
 from torture.prove import CONTROLS, prove
 from torture.run import Plan, run
@@ -24,12 +24,21 @@ def main() -> int:
     options = _parser().parse_args()
     if options.prove:
         return _prove(options.prove.split(","), options.seed)
-    kinds = tuple(options.only.split(",")) if options.only else tuple(KINDS)
+    usual = tuple(kind for kind in KINDS if options.journals or kind not in OF_JOURNALS)
+    kinds = tuple(options.only.split(",")) if options.only else usual
     if unknown := set(kinds) - set(KINDS) - {"none"}:
         sys.exit(f"--only: no such fault: {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
     kinds = tuple(kind for kind in kinds if kind != "none")
     variant = "naive" if options.naive else options.mutant or "library"
-    plan = Plan(options.seconds, options.seed, options.mode, kinds, variant, keep=options.keep)
+    plan = Plan(
+        options.seconds,
+        options.seed,
+        options.mode,
+        kinds,
+        variant,
+        keep=options.keep,
+        journals=options.journals,
+    )
     crew.warm()
     outcome = run(plan)
     rows = report.impacts(outcome.faults, outcome.attempts)
@@ -63,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
         "--mode", choices=("sync", "async"), default="sync", help="colour of the library (sync)"
     )
     parser.add_argument("--only", metavar="KIND,KIND", help=f"only these faults, or none: {', '.join(KINDS)}")
+    parser.add_argument(
+        "--journals", action="store_true", help="some write to journals, and some do while PostgreSQL is away"
+    )
     parser.add_argument(
         "--naive", action="store_true", help="a naive write-through cache in the library's place"
     )

@@ -16,6 +16,9 @@ unseen    a write committed and not yet acknowledged was seen by a read that cou
           one: only where every read that saw it failed to tell the window;
 hidden    a write acknowledged by a writer who could not reach Redis, and therefore marked, was not seen by a reader
           who could: only within ``LOOK`` seconds, in which every process looks for marks;
+lost with its writer
+          an append that a journal had acknowledged is not stored, because Redis lost it and the process that wrote it was killed;
+waiting   a write that waits in a journal was not seen through another cache, without Redis, or after Redis had lost it;
 apart     the same where writer and reader have different caches, or the writer has none: what one of them is told, the
           other finds marked. Nor does what was shown through one cache bind the other. Who reaches Redis through a name
           that led to a copy of it for a while had two;
@@ -36,6 +39,7 @@ from math import inf
 
 from convmemory.windows.trust import OLDEST_LOOK
 from torture.records import OK, Event, Fault, History, Read, Write
+from torture.shown import Shown
 from torture.truth import Timeline, timelines
 from torture.verdict import Judgement, Verdict
 
@@ -50,7 +54,7 @@ def judge(
 ) -> Verdict:
     """Decide over one run that began at ``began`` and is over: nobody writes any more."""
     truth, leaks = timelines(events)
-    judgement = Judgement(faults, began)
+    judgement = Judgement(faults, began, ended=history.ended)
     over = max((attempt.end for attempt in history.attempts), default=began)
     for kind, text in [
         *leaks,
@@ -122,11 +126,14 @@ class _Conversation:
         self._acknowledged: list[tuple[int, Write]] = []
         self._shown: list[tuple[int, Read]] = []
         self._earliest: list[float] = []
+        self._journals = False
         self._shown_at: dict[str, int] = {}
 
     def follow(self, writes: Sequence[Write], reads: Sequence[Read]) -> None:
         """Go through beginnings and ends in order of time."""
         self._earliest = _earliest(self._timeline, writes)
+        self._journals = any(write.journals for write in writes)
+        self._shows = Shown(self._timeline, writes)
         for begins, operation in _moments(writes, reads):
             if begins:
                 self._floors[id(operation)] = Floor(self._floor.acknowledged, dict(self._shown_at))
@@ -140,6 +147,8 @@ class _Conversation:
         if write.do == "append":
             self._appended(write, floor)
             return
+        if self._journals:
+            self._must_stay_away(write)
         # which of the wipes it was is not known: at least the first one after what was acknowledged before it
         wipes = self._timeline.wipes
         at = bisect_left(wipes, floor.acknowledged + 1)
@@ -148,9 +157,22 @@ class _Conversation:
         else:
             self._accuse("lost", write.end, f"an acknowledged {write.do} was never committed")
 
+    def _must_stay_away(self, wipe: Write) -> None:
+        """What was acknowledged before a clear or a delete began is not stored again after it."""
+        states = self._timeline.states
+        wipes = (at for at in self._timeline.wipes if wipe.begin <= states[at].at <= wipe.end)
+        last = max((at for at in wipes if states[at].lost == inf), default=len(states))
+        for _, write in self._acknowledged:
+            for token in write.tokens if write.end < wipe.begin else ():
+                if self._timeline.stored[token][-1] > last:
+                    self._accuse("leaked", wipe.end, f"{token} was stored again after a {wipe.do}")
+
     def _appended(self, write: Write, floor: Floor) -> None:
         stored = self._timeline.stored
         missing = [token for token in write.tokens if token not in stored]
+        if missing and write.pending and self._judgement.lost_with_writer(write):
+            self._judgement.excuse("lost with its writer")
+            return
         if missing:
             self._accuse("lost", write.end, f"acknowledged and not stored: {', '.join(missing)}")
             return
@@ -162,9 +184,27 @@ class _Conversation:
         state = self._timeline.states[at]
         if tuple(state.life[state.length - len(write.tokens) : state.length]) != write.tokens:
             self._accuse("disorder", write.end, f"a batch is torn or out of order: {write.tokens}")
-        if at <= floor.acknowledged:
+        if at <= floor.acknowledged and not (self._journals and self._may_stand_before(write, at)):
             self._accuse("disorder", write.end, f"{write.tokens[0]} stands before what preceded it")
         self._acknowledge(at, write)
+
+    def _may_stand_before(self, write: Write, at: int) -> bool:
+        """Whether all that it stands before waited in a journal, and either was elsewhere, or Redis lost it meanwhile."""
+        before = [(n, w) for n, w in self._acknowledged if n >= at and w.end < write.begin]
+        return all(
+            w.pending
+            and (
+                w.cache != write.cache
+                or w.marked
+                or write.marked
+                or self._led_elsewhere(w, write)
+                or self._judgement.may_have_lost(w.begin, self._stored_at(n))
+            )
+            for n, w in before
+        )
+
+    def _stored_at(self, state: int) -> float:
+        return self._timeline.states[state].at
 
     def _acknowledge(self, state: int, write: Write) -> None:
         self._acknowledged.append((state, write))
@@ -176,6 +216,11 @@ class _Conversation:
         floor = self._floors[id(read)]
         matching = self._timeline.matching(read.want, read.saw)
         states = [state for state in matching if self._earliest[state] <= read.end]
+        if not states and self._journals and not any("|" in token for token in read.saw):
+            wrong = self._joined(read)
+            if wrong:
+                self._accuse(wrong[0], read.end, f"{read.reader} was shown {_brief(read.saw)}: {wrong[1]}")
+            return
         if not states:
             self._senseless(read)
             return
@@ -235,23 +280,44 @@ class _Conversation:
 
     def _unexcused(self, read: Read, state: int) -> tuple[list[Write], Sequence[Write | Read]]:
         """The acknowledged writes that a read of this state misses, and what nothing excuses it from knowing."""
-        missed = [w for at, w in self._acknowledged if at > state and w.end < read.begin]
+        missed = [(at, w) for at, w in self._acknowledged if at > state and w.end < read.begin]
         if missed:
-            return missed, [w for w in missed if not self._hidden(w, read)]
+            return [w for _, w in missed], [w for at, w in missed if not self._hidden(w, read, at)]
         before = self._before(read, state)
-        return missed, [r for r in before if not (r.dark or self._led_elsewhere(r, read))]
+        return [], [
+            r for r in before if not (r.dark or self._led_elsewhere(r, read) or self._waited(r, read))
+        ]
 
     def _before(self, read: Read, state: int) -> list[Read]:
         """The reads that were shown more, and were over when this one began."""
         return [r for at, r in self._shown if at > state and r.end < read.begin and r.cache == read.cache]
 
-    def _hidden(self, write: Write, read: Read) -> bool:
-        """Whether the write was marked so shortly before that a look may not have come across it yet."""
-        age = read.begin - write.end
-        elsewhere = write.marked or write.cache != read.cache or self._led_elsewhere(write, read)
-        return elsewhere and age <= LOOK + self._judgement.during("postgres", write.end, read.begin)
+    def _hidden(self, write: Write, read: Read, state: int) -> bool:
+        """Whether the write was marked so shortly before that a look may not have come across it yet.
 
-    def _led_elsewhere(self, before: Write | Read, read: Read) -> bool:
+        What waits in a journal is owed to the others once it is stored, and to nobody while Redis has lost it.
+        """
+        elsewhere = write.marked or write.cache != read.cache or self._led_elsewhere(write, read)
+        since = write.end
+        if write.pending:
+            since = max(since, self._stored_at(state))
+            elsewhere = elsewhere or read.dark or self._judgement.may_have_lost(write.begin, since)
+        return elsewhere and read.begin - since <= LOOK + self._judgement.during(
+            "postgres", since, read.begin
+        )
+
+    def _waited(self, before: Read, read: Read) -> bool:
+        """Whether what the one was shown may have waited in a journal that Redis lost, or that the other could not reach."""
+        return self._journals and (read.dark or self._judgement.may_have_lost(before.begin, read.end))
+
+    def _joined(self, read: Read) -> tuple[str, str] | None:
+        """What is wrong with a read that shows no state that was, as a window with what waits beside it may."""
+        owed = [
+            (at, w) for at, w in self._acknowledged if w.end < read.begin and not self._hidden(w, read, at)
+        ]
+        return self._shows.wrong(read, owed, self._judgement)
+
+    def _led_elsewhere(self, before: Write | Read, read: Write | Read) -> bool:
         """Whether one of the two may have been led to a copy of the Redis of the other."""
         far = before.far or read.far
         return far and self._judgement.during("copy", before.begin, read.end) > 0
@@ -273,6 +339,10 @@ def _earliest(timeline: Timeline, writes: Sequence[Write]) -> list[float]:
     nobody knows: one whose connection broke may have made two.
     """
     begun = [state.at for state in timeline.states]
+    for write in writes:
+        for token in write.tokens if write.journals else ():  # it may have been shown before it was stored
+            for state in timeline.stored.get(token, ()):
+                begun[state] = 0.0
     for write in writes:
         for token in write.tokens:
             for state in timeline.stored.get(token, ()):

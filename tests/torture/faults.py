@@ -21,8 +21,10 @@ from torture.outages import (
     kill_backend,
     kill_postgres,
     kill_redis,
+    outlast_journals,
     part_postgres,
     part_redis,
+    restart_redis,
     rewind_redis,
     stop_postgres,
     stop_redis,
@@ -49,6 +51,7 @@ def _evict(policy: str) -> Callable[[Scene], None]:
                 scene.rest(0.02, 0.08)
         finally:
             scene.ask_redis("CONFIG", "SET", "maxmemory", "0")
+            scene.ask_redis("CONFIG", "SET", "maxmemory-policy", "noeviction")
 
     return act
 
@@ -58,7 +61,8 @@ def expire(scene: Scene) -> None:
     until = time.monotonic() + 1.0
     while time.monotonic() < until:
         keys = list(
-            scene.ask_redis("SCAN", "0", "MATCH", f"{scene.prefix}*history:*", "COUNT", "1000") or [0, []]
+            scene.ask_redis("SCAN", "0", "MATCH", f"{scene.prefix}*history:*:recent", "COUNT", "1000")
+            or [0, []]
         )[1]
         for key in scene.chance.sample(keys, min(len(keys), 12)):
             scene.ask_redis("PEXPIRE", key, str(scene.chance.randint(1, 20)))
@@ -132,6 +136,10 @@ def follow(scene: Scene) -> None:
     scene.succession.mend()
 
 
+OF_JOURNALS = {"outage", "restart-redis"}
+"""Faults that only writers to journals have to live with; the others live through worse."""
+LOSES = {"kill-redis", "rewind-redis", "flush", "evict-lru", "evict-random", "copy-redis", "fail-over"}
+"""Faults in which Redis may lose what it has acknowledged."""
 _AFTER = {fail_over: mend, promote: follow}
 
 
@@ -169,5 +177,7 @@ KINDS = {
         _kind("jump-clock", "worker", jump_clock),
         _kind("fail-over", "sentinel", fail_over, REDIS),
         _kind("promote", "succession", promote, POSTGRES),
+        _kind("outage", "server", outlast_journals, POSTGRES),
+        _kind("restart-redis", "server", restart_redis, REDIS),
     )
 }

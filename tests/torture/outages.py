@@ -39,6 +39,19 @@ def stop_postgres(scene: Scene) -> None:
         scene.rest(2.2, 2.4)
 
 
+def outlast_journals(scene: Scene) -> None:
+    """SIGSTOP for longer than a journal has room for what the busiest conversations are told."""
+    with scene.postgres.stopped():
+        scene.rest(6.0, 8.0)
+
+
+def restart_redis(scene: Scene) -> None:
+    """kill -9; it comes back with everything that it had acknowledged."""
+    scene.redis.kill()
+    scene.rest(0.0, 0.3)
+    scene.redis.start()
+
+
 def kill_redis(scene: Scene) -> None:
     """kill -9; it comes back empty, as without persistence."""
     scene.redis.kill()

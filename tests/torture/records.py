@@ -31,6 +31,9 @@ class Write:
     marked: bool = False  # Redis could not be told, so the write was marked instead
     cache: str = ""  # whom the writer tells; every other cache has a mark left for it
     far: bool = False  # the writer reaches Redis through a proxy, which may lead elsewhere
+    pending: bool = False  # acknowledged by Redis, and stored in a moment
+    journals: bool = False  # its writer may have had Redis take it, whatever it was told
+    worker: str = ""
 
 
 @dataclass(slots=True)
@@ -107,6 +110,8 @@ class History:
     attempts: list[Attempt] = field(default_factory=list)
     surprises: list[tuple[float, str]] = field(default_factory=list)
     farewells: list[dict[str, int]] = field(default_factory=list)
+    ended: set[str] = field(default_factory=set)
+    """Workers that came to their end, and were not killed."""
 
 
 def collect(lines: Iterable[str]) -> History:
@@ -132,6 +137,7 @@ def _begin(
         if tokens:
             batches[tokens] = write
     write.begin = min(write.begin, note["at"])
+    write.journals = write.journals or note.get("journals", False)
     begun[note["op"]] = write
 
 
@@ -142,6 +148,8 @@ def _end(
     if note["how"] == OK and note["at"] < write.end:
         write.end, write.how, write.marked = note["at"], OK, note["marked"]
         write.cache, write.far = note.get("cache", ""), note.get("far", False)
+        if note.get("pending"):
+            write.pending, write.worker = True, note["op"].partition(".")[0]
     elif note["how"] == MISSING and write.how == UNKNOWN:
         write.how = MISSING
     worker = note["op"].partition(".")[0]
@@ -180,6 +188,7 @@ def _surprise(history: History, _begun: Any, _batches: Any, note: dict[str, Any]
 
 def _farewell(history: History, _begun: Any, _batches: Any, note: dict[str, Any]) -> None:
     history.farewells.append(note["counters"])
+    history.ended.add(note.get("by", ""))
 
 
 _TAKE = {

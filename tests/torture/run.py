@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from convmemory import PostgresStore, Settings
+from convmemory import ConversationMemory, PostgresStore, Settings
+from convmemory._sync.tiered import TieredStore
 from fix_proxy import Proxy
 from torture import audit
 from torture.checker import Verdict, judge
@@ -61,10 +62,14 @@ class Plan:
     wiping: float = 0.02
     pace: float = 1.0
     keep: str = ""
+    journals: bool = False
 
 
 BARE, ELSEWHERE = 4, 7
 """Which worker has no Redis, and which one keeps its windows apart from the others'."""
+JOURNAL, OUTAGES = {"durability": "journal"}, {"journal": "outage"}
+DURABILITY: tuple[dict[str, Any], ...] = (JOURNAL, {}, JOURNAL, OUTAGES, {}, {}, JOURNAL, JOURNAL, OUTAGES)
+"""How each worker writes where journals are allowed: to them, to PostgreSQL, or to them while that is away."""
 
 
 @dataclass
@@ -176,7 +181,17 @@ class Stage:
             time.sleep(_calm(seconds))
             schedule.play(seconds - 2 * _calm(seconds))
             time.sleep(_calm(seconds))
+        if self.plan.journals:
+            self._drain(schema)
         return self._judge(schema, crew, schedule, began)
+
+    def _drain(self, schema: str) -> None:
+        """Store what the journals of workers that were killed hold."""
+        for cache in ("", "elsewhere:"):
+            settings = SETTINGS | {"db_schema": schema, "key_prefix": f"{schema}:{cache}"}
+            memory = ConversationMemory.from_url(self._database, self.redis.url, **settings)
+            with memory:
+                TieredStore(memory.postgres, memory.redis).swept(anyway=True)
 
     def _prepare(self, schema: str) -> None:
         PostgresStore(self._database, Settings(db_schema=schema)).init_schema()
@@ -216,9 +231,11 @@ class Stage:
                 wiping=self.plan.wiping,
                 cache=caches[number],
                 far=place is far,
+                journals=self.plan.journals,
                 slots=COLD if self.succession else Job.slots,
                 settings=SETTINGS
                 | {"db_schema": schema, "key_prefix": f"{schema}:{caches[number]}"}
+                | (DURABILITY[number % len(DURABILITY)] if self.plan.journals and place[1] else {})
                 | self.plan.settings,
             )
             for number, place in enumerate(places)

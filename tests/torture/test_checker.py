@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -58,11 +59,23 @@ class Story:
         stored: bool = True,
         cache: str = "",
         far: bool = False,
+        pending: bool = False,
+        worker: str = "",
     ) -> None:
         if stored:
             self.commit(*tokens)
         end = at[1] if how == OK else float("inf")
-        self.history.writes.append(Write("append", "c", tokens, at[0], end, how, marked, cache, far))
+        self.history.writes.append(
+            Write("append", "c", tokens, at[0], end, how, marked, cache, far, pending, pending, worker)
+        )
+
+    def journal(self, *tokens: str, at: tuple[float, float], worker: str = "", cache: str = "") -> None:
+        """An append that Redis takes; PostgreSQL has it when it is ``drained``, or never."""
+        self.append(*tokens, at=at, stored=False, pending=True, worker=worker, cache=cache)
+
+    def drained(self, *tokens: str, at: float) -> None:
+        self.commit(*tokens)
+        self.events[-len(tokens) - 1 :] = [replace(e, at=at) for e in self.events[-len(tokens) - 1 :]]
 
     def go_back(self, kept: int, at: float) -> None:
         """A replica takes over that has the first ``kept`` transactions, each of one message."""
@@ -97,6 +110,7 @@ def story() -> Story:
     return Story()
 
 
+FLUSHED = Fault("flush", 4, 5)
 REDIS_AWAY = Fault("stop-redis", 0, 10, frozenset({"redis"}))
 
 
@@ -526,3 +540,85 @@ def test_an_emptied_conversation_can_come_back(story):
     story.go_back(1, at=4)
     story.read("1h", at=(6, 7))
     assert (story.found(), story.excused()) == ([], {"gone": 1})
+
+
+def test_what_waits_in_a_journal_is_shown_before_it_is_stored(story: Story) -> None:
+    story.append("1h", at=(1, 2))
+    story.journal("2a", at=(3, 4))
+    story.read("1h", "2a", at=(5, 6))
+    story.drained("2a", at=7)
+    assert story.found() == []
+
+
+def test_a_read_through_the_same_redis_that_lacks_what_waits_is_stale(story: Story) -> None:
+    story.append("1h", at=(1, 2))
+    story.journal("2a", at=(3, 4))
+    story.read("1h", at=(5, 6))
+    story.drained("2a", at=7)
+    assert story.found() == ["stale"]
+
+
+def test_a_read_through_another_cache_owes_it_once_it_is_stored(story: Story) -> None:
+    story.append("1h", at=(1, 2))
+    story.journal("2a", at=(3, 4))
+    story.read("1h", at=(5, 6), cache="elsewhere:")
+    story.drained("2a", at=7)
+    story.read("1h", at=(7.5, 7.6), cache="elsewhere:")
+    assert story.found() == []
+    story.read("1h", at=(7 + LOOK + 0.1, 9), cache="elsewhere:")
+    assert story.found() == ["stale"]
+
+
+def test_a_write_from_elsewhere_may_stand_before_what_waits_and_no_other(story: Story) -> None:
+    story.append("1h", at=(1, 2))
+    story.journal("2a", at=(3, 4))
+    story.append("3h", at=(5, 6), cache="none")
+    story.read("1h", "2a", at=(6.5, 6.6))
+    story.drained("2a", at=7)
+    assert story.found() == []
+    other = Story()
+    other.append("1h", at=(1, 2))
+    other.journal("2a", at=(3, 4))
+    other.append("3h", at=(5, 6))
+    other.drained("2a", at=7)
+    assert other.found() == ["disorder"]
+
+
+def test_what_a_journal_acknowledged_and_nobody_stored_is_lost(story: Story) -> None:
+    story.journal("1h", at=(1, 2), worker="a")
+    assert story.found() == ["lost"]
+    story.faults.append(replace(FLUSHED))
+    story.history.ended.add("a")  # it went on, and should have sent it again
+    assert story.found() == ["lost"]
+
+
+def test_unless_redis_lost_it_and_its_writer_was_killed(story: Story) -> None:
+    story.journal("1h", at=(1, 2), worker="a")
+    story.faults.append(FLUSHED)
+    assert story.found() == []
+    assert story.excused() == {"lost with its writer": 1}
+
+
+def test_what_redis_lost_may_stand_where_it_was_sent_again(story: Story) -> None:
+    story.faults.append(FLUSHED)
+    story.journal("1h", at=(1, 2), worker="a")
+    story.append("2h", at=(5, 6))
+    story.read("2h", at=(6.5, 6.6))
+    story.drained("1h", at=7)
+    assert story.found() == []
+
+
+def test_what_waits_and_is_shown_twice_is_doubled(story: Story) -> None:
+    story.append("1h", at=(1, 2))
+    story.journal("2a", at=(3, 4))
+    story.read("1h", "2a", "2a", at=(5, 6))
+    story.drained("2a", at=7)
+    assert story.found() == ["doubled"]
+
+
+def test_an_entry_that_comes_back_after_a_delete_has_leaked(story: Story) -> None:
+    story.journal("1h", at=(1, 2))
+    story.drained("1h", at=3)
+    story.delete(at=(4, 5), written=4.5)
+    story.drained("1h", at=6)
+    assert "leaked" in story.found()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
-from torture.records import Fault
+from torture.faults import LOSES
+from torture.records import Fault, Write
 
 LINGER = 2.0
 """Seconds that a fault is felt after its end: a breaker has to notice, a pool to connect anew."""
@@ -44,6 +46,7 @@ class Judgement:
     faults: Sequence[Fault]
     began: float
     verdict: Verdict = field(default_factory=Verdict)
+    ended: Collection[str] = ()
 
     def accuse(self, kind: str, at: float, text: str) -> None:
         """Note a broken promise that showed at a moment."""
@@ -52,6 +55,17 @@ class Judgement:
     def excuse(self, kind: str) -> None:
         """Note what the documentation excepts from the promise."""
         self.verdict.excused[kind] += 1
+
+    def may_have_lost(self, begin: float, end: float) -> bool:
+        """Whether Redis may have lost something in this span that it had acknowledged."""
+        return any(
+            fault.kind in LOSES and fault.begin <= end and begin <= fault.end + LINGER
+            for fault in self.faults
+        )
+
+    def lost_with_writer(self, write: Write) -> bool:
+        """Whether the process that wrote this was killed, and Redis may have lost it."""
+        return write.worker not in self.ended and self.may_have_lost(write.begin, inf)
 
     def during(self, tier: str, begin: float, end: float) -> float:
         """For how many seconds a fault of the tier was felt in this span; more than 0 if at all."""

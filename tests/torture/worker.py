@@ -69,7 +69,7 @@ def _blocking(job: Job, log: Log, stopping: threading.Event) -> None:
             pass
         for thread in threads:
             thread.join(15)
-        _farewell(memory, log)
+        _farewell(memory, job, log)
 
 
 async def _awaited(job: Job, log: Log, stopping: threading.Event) -> None:
@@ -77,7 +77,7 @@ async def _awaited(job: Job, log: Log, stopping: threading.Event) -> None:
     await _opened(memory, asyncio.sleep)
     async with memory:
         await asyncio.gather(*(Lane(job, number, memory, log).run(stopping) for number in range(LANES)))
-        _farewell(memory, log)
+        _farewell(memory, job, log)
 
 
 def _redis(job: Job, mode: str) -> Any:
@@ -94,9 +94,9 @@ async def _opened(memory: Any, rest: Any) -> None:
             await rest(0.2)
 
 
-def _farewell(memory: Any, log: Log) -> None:
+def _farewell(memory: Any, job: Job, log: Log) -> None:
     if memory.redis is not None:
-        log.note("bye", counters=memory.redis.health.figures())
+        log.note("bye", by=job.name, counters=memory.redis.health.figures())
 
 
 def drive(coroutine: Coroutine[Any, Any, None]) -> None:

@@ -54,6 +54,7 @@ class Job:
     epoch: float = 10.0
     variant: str = "library"
     wiping: float = 0.02
+    journals: bool = False
     cache: str = ""
     far: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
@@ -130,7 +131,9 @@ class Lane:
         if named and not conversation.wiped:  # where nothing is cleared, what was acknowledged is there
             sent = [*self._stored.get(conversation.label, ()), *messages]
         while again:
-            outcome = await self._write("append", conversation, tokens, lambda: add(history, sent))
+            outcome = await self._write(
+                "append", conversation, tokens, lambda: self._add(conversation, history, sent)
+            )
             if outcome == OK:
                 if named and self._random.random() < OVERLAP:
                     self._stored[conversation.label] = messages
@@ -139,6 +142,14 @@ class Lane:
                 return
             again -= 1
             await self._rest(self._random.uniform(0, 0.3))
+
+    async def _add(self, conversation: Conversation, history: Any, sent: list[BaseMessage]) -> bool:
+        """Store messages; whether they wait in Redis for PostgreSQL."""
+        if not self._job.journals:
+            await add(history, sent)
+            return False
+        stored = await self._memory.save_messages(conversation.id, sent, user_id=conversation.user)
+        return any(seq is None for seq in stored.seqs)
 
     def _batch(
         self, conversation: Conversation, shape: str, named: bool
@@ -160,18 +171,20 @@ class Lane:
         self._count += 1
         health = self._health
         marks, dark = health.counters.dirty_marks, health.open
-        op, begin, how = f"{self._name}-{self._count}", now(), UNKNOWN
-        self._log.note("begin", op=op, do=do, conv=conversation.label, tokens=tokens, at=begin)
+        op, begin, how, pending = f"{self._name}-{self._count}", now(), UNKNOWN, None
+        may = {"journals": True} if self._job.journals else {}
+        self._log.note("begin", op=op, do=do, conv=conversation.label, tokens=tokens, at=begin, **may)
         try:
-            await self._perhaps_cut(call)
-            how = OK
+            pending, how = await self._perhaps_cut(call), OK
         except ConversationNotFound:
             how = MISSING
         except (StorageUnavailable, TimeoutError):
             pass
         end = now()
         marked = dark or health.open or health.counters.dirty_marks > marks
-        facts = {"from": begin, "cache": self._job.cache, "far": self._job.far}
+        facts = {"from": begin, "cache": self._job.cache, "far": self._job.far} | may
+        if how == OK and pending is True:
+            facts["pending"] = True
         self._log.note("end", op=op, at=end, how=how, marked=marked, **facts)
         if how == UNKNOWN:
             await self._rest(PAUSE)
