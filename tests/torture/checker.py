@@ -18,6 +18,8 @@ hidden    a write acknowledged by a writer who could not reach Redis, and theref
           who could: only within ``LOOK`` seconds, in which every process looks for marks;
 lost with its writer
           an append that a journal had acknowledged is not stored, because Redis lost it and the process that wrote it was killed;
+gone with a delete
+          so is one that waited when its conversation was cleared or deleted, or was appended before that was told;
 waiting   a write that waits in a journal was not seen through another cache, without Redis, or after Redis had lost it;
 apart     the same where writer and reader have different caches, or the writer has none: what one of them is told, the
           other finds marked. Nor does what was shown through one cache bind the other. Who reaches Redis through a name
@@ -53,7 +55,8 @@ def judge(
     history: History, events: Sequence[Event], faults: Sequence[Fault] = (), began: float = 0.0
 ) -> Verdict:
     """Decide over one run that began at ``began`` and is over: nobody writes any more."""
-    truth, leaks = timelines(events)
+    batches = {write.tokens[-1] for write in history.writes if write.journals and write.tokens}
+    truth, leaks = timelines(events, batches)
     judgement = Judgement(faults, began, ended=history.ended)
     over = max((attempt.end for attempt in history.attempts), default=began)
     for kind, text in [
@@ -170,6 +173,9 @@ class _Conversation:
     def _appended(self, write: Write, floor: Floor) -> None:
         stored = self._timeline.stored
         missing = [token for token in write.tokens if token not in stored]
+        if missing and self._went_with_a_delete(write):
+            self._judgement.excuse("gone with a delete")
+            return
         if missing and write.pending and self._judgement.lost_with_writer(write):
             self._judgement.excuse("lost with its writer")
             return
@@ -187,6 +193,10 @@ class _Conversation:
         if at <= floor.acknowledged and not (self._journals and self._may_stand_before(write, at)):
             self._accuse("disorder", write.end, f"{write.tokens[0]} stands before what preceded it")
         self._acknowledge(at, write)
+
+    def _went_with_a_delete(self, write: Write) -> bool:
+        """Whether the conversation was cleared or deleted before what waited was stored, or a look before it was appended."""
+        return write.pending and self._shows.may_be_gone(write, self._judgement)
 
     def _may_stand_before(self, write: Write, at: int) -> bool:
         """Whether all that it stands before waited in a journal, and either was elsewhere, or Redis lost it meanwhile."""

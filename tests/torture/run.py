@@ -188,7 +188,7 @@ class Stage:
     def _drain(self, schema: str) -> None:
         """Store what the journals of workers that were killed hold."""
         for cache in ("", "elsewhere:"):
-            settings = SETTINGS | {"db_schema": schema, "key_prefix": f"{schema}:{cache}"}
+            settings = SETTINGS | JOURNAL | {"db_schema": schema, "key_prefix": f"{schema}:{cache}"}
             memory = ConversationMemory.from_url(self._database, self.redis.url, **settings)
             with memory:
                 TieredStore(memory.postgres, memory.redis).swept(anyway=True)

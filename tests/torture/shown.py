@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from convmemory.windows.trust import OLDEST_LOOK
 from torture.records import OK, Read, Write
 from torture.truth import Timeline
 from torture.verdict import Judgement
@@ -26,7 +27,8 @@ class Shown:
         stored = self._timeline.stored
         for token in saw:
             write = self._writes.get(token)
-            if write is None or (token not in stored and not judgement.lost_with_writer(write)):
+            gone = write and (judgement.lost_with_writer(write) or self.may_be_gone(write, judgement))
+            if token not in stored and not gone:
                 return "phantom", f"{token} was never committed"
         places = {token: stored[token][-1] for token in saw if token in stored}
         wiped = max((at for at, write in owed if write.do != "append"), default=0)
@@ -35,13 +37,20 @@ class Shown:
             return "leaked", f"{back[:3]} had been taken away"
         return self._short(read, owed, places) or self._disordered(read, judgement)
 
+    def may_be_gone(self, write: Write, judgement: Judgement) -> bool:
+        """Whether a clear or a delete was committed after this write began, or a look before."""
+        since = write.begin - OLDEST_LOOK
+        since -= judgement.during("postgres", since, write.begin)
+        return any(self._timeline.states[at].at >= since for at in self._timeline.wipes)
+
     def _short(
         self, read: Read, owed: Sequence[tuple[int, Write]], places: dict[str, int]
     ) -> tuple[str, str] | None:
         """A window shows the newest: what is owed is there, or older than all that is."""
         oldest = min(places.values(), default=0)
         last_wipe = max((at for at in self._timeline.wipes), default=0)
-        full = read.want is None or len(read.saw) < read.want
+        cut = bool(read.saw) and (len(read.saw) >= (read.want or 0) or read.saw[0].endswith("h"))
+        full = read.want is None or not cut
         for at, write in owed:
             if (
                 write.do != "append"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from math import inf
@@ -63,6 +63,8 @@ class Timeline:
     empty: list[int] = field(default_factory=lambda: [0])
     wipes: list[int] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
+    batches: Collection[str] = ()
+    """The last tokens of writes that a journal may have taken: one transaction stores several, one after the other."""
     _alive: set[str] = field(default_factory=set)  # the tokens of the life that goes on
     _after: list[_Place] = field(
         default_factory=lambda: [_Place(0, 0, 0)]
@@ -122,6 +124,8 @@ class Timeline:
             self._alive = set(life)
         for event in stored:
             self._store(life, event)
+            if event is not stored[-1] and life[-1] in self.batches:
+                self._add(State(life, len(life), at=at))
         if stored or removed:
             self._add(State(life, len(life), at=at))
 
@@ -147,7 +151,9 @@ class Timeline:
             self.empty.append(at)
 
 
-def timelines(events: Iterable[Event]) -> tuple[dict[str, Timeline], list[tuple[str, str]]]:
+def timelines(
+    events: Iterable[Event], batches: Collection[str] = ()
+) -> tuple[dict[str, Timeline], list[tuple[str, str]]]:
     """The timeline of every conversation by its label, and messages that stand in somebody else's."""
     rows: dict[str, list[Event]] = defaultdict(list)
     for event in events:
@@ -158,12 +164,12 @@ def timelines(events: Iterable[Event]) -> tuple[dict[str, Timeline], list[tuple[
         labels = {event.text.partition("|")[0] for event in mine if event.what == "i"}
         leaks += [("leaked", f"one conversation stores the messages of {sorted(labels)}")] * (len(labels) > 1)
         if labels:
-            found[min(labels)] = _timeline(mine)
+            found[min(labels)] = _timeline(mine, batches)
     return found, leaks
 
 
-def _timeline(events: Iterable[Event]) -> Timeline:
-    timeline = Timeline()
+def _timeline(events: Iterable[Event], batches: Collection[str]) -> Timeline:
+    timeline = Timeline(batches=batches)
     for transaction in _transactions(events):
         timeline.go_on(transaction)
     return timeline

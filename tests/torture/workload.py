@@ -135,13 +135,18 @@ class Lane:
                 "append", conversation, tokens, lambda: self._add(conversation, history, sent)
             )
             if outcome == OK:
-                if named and self._random.random() < OVERLAP:
+                if named and not self._waits and self._random.random() < OVERLAP:
                     self._stored[conversation.label] = messages
                 else:
                     self._stored.pop(conversation.label, None)
                 return
             again -= 1
             await self._rest(self._random.uniform(0, 0.3))
+
+    @property
+    def _waits(self) -> bool:
+        """Whether what this worker writes may wait in a journal: what was stored long before is found when it is drained."""
+        return bool({"durability", "journal"} & self._job.settings.keys())
 
     async def _add(self, conversation: Conversation, history: Any, sent: list[BaseMessage]) -> bool:
         """Store messages; whether they wait in Redis for PostgreSQL."""
