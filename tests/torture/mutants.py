@@ -1,4 +1,4 @@
-"""The eleven traps that hand-made copies of this cache fall into, each put back into our own code.
+"""The traps that hand-made copies of this cache fall into, and then those of its journals, each put back into our own code.
 
 A mutant changes the text of a script or of a statement, or what a blocking store does around the scripts. Each is caught by the same
 checker that the library itself must pass; a checker that lets one through is of no use.
@@ -6,16 +6,30 @@ checker that the library itself must pass; a checker that lets one through is of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import convmemory._sync.journal_scripts
 
 import convmemory._sync.redis_store
 import convmemory._sync.statements
 from convmemory._sync.tiered import TieredStore
 from convmemory.storage.redis_keys import Keys
-from convmemory.storage.sql_and_lua import lua, sql
+from convmemory.storage.sql_and_lua import lua, migrations, sql
 from torture import naive
+from torture.journal_traps import (
+    ANY_LIFE,
+    BY_COUNT,
+    NO_ROW_IDS,
+    NOT_SHOWN,
+    TOLD_LATER,
+    CommitForgets,
+    MissForgets,
+    NothingRemembered,
+    TrimsFirst,
+)
 from torture.traps import (
     ANY_HISTORY,
     ANY_SERVER,
@@ -45,6 +59,8 @@ class Mutant:
     settings: Mapping[str, Any] = field(default_factory=dict)
     cluster: bool = False
     wiping: float = 0.02
+    journals: bool = False
+    functions: Changes = field(default_factory=dict)
 
     def rewritten(self) -> dict[str, str]:
         """The scripts as this mutant has them.
@@ -58,17 +74,32 @@ class Mutant:
         """The statements as this mutant has them; errors as ``rewritten``."""
         return {name: _rewritten(name, sql(name), changes) for name, changes in self.statements.items()}
 
+    def remade(self) -> dict[str, str]:
+        """The functions of the schema as this mutant has them; errors as ``rewritten``."""
+        return {name: _rewritten(name, _function(name), changes) for name, changes in self.functions.items()}
+
 
 def install(name: str) -> None:
     """Make this process run the mutant."""
     mutant = MUTANTS[name]
     texts, statements = mutant.rewritten(), mutant.restated()
     convmemory._sync.redis_store.lua = lambda script: texts.get(script) or lua(script)
+    convmemory._sync.journal_scripts.lua = convmemory._sync.redis_store.lua
     convmemory._sync.statements.statement = lambda name: statements.get(name) or sql(name)
     if mutant.store is not None:
         naive.use(mutant.store)
     if mutant.keys is not None:
         Keys.window = mutant.keys
+
+
+def _function(name: str) -> str:
+    text = "".join(migration.sql for migration in migrations())
+    found = re.search(
+        rf"^CREATE FUNCTION \{{schema\}}\.{name}\(.*?^END \$\$;$", text, re.DOTALL | re.MULTILINE
+    )
+    if found is None:
+        raise LookupError(f"there is no function {name} any more")
+    return found[0].replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1)
 
 
 def _rewritten(name: str, text: str, changes: Sequence[tuple[str, str]]) -> str:
@@ -115,5 +146,50 @@ MUTANTS = {
         "11: windows outlive the messages that a promoted replica never had",
         ("promote",),
         statements=ANY_HISTORY,
+    ),
+    "trim-first": Mutant(
+        "12: an entry leaves its journal before PostgreSQL has it",
+        ("kill-worker", "crash-worker"),
+        store=TrimsFirst,
+        journals=True,
+    ),
+    "trim-by-count": Mutant(
+        "13: who drains takes as many entries out as it stored, whichever they are",
+        scripts=BY_COUNT,
+        journals=True,
+    ),
+    "told-later": Mutant(
+        "14: entries leave their journal, and the window is not told of them",
+        scripts=TOLD_LATER,
+        journals=True,
+    ),
+    "not-shown": Mutant(
+        "15: a window is served without what waits beside it", scripts=NOT_SHOWN, journals=True
+    ),
+    "miss-forgets": Mutant(
+        "16: a window is filled without what waits",
+        ("expire", "forget-caches"),
+        store=MissForgets,
+        journals=True,
+    ),
+    "commit-forgets": Mutant(
+        "17: a write to PostgreSQL goes past what waits: the answer before the question",
+        store=CommitForgets,
+        journals=True,
+    ),
+    "not-remembered": Mutant(
+        "18: what Redis loses before it is stored nobody sends again",
+        ("flush",),
+        store=NothingRemembered,
+        journals=True,
+    ),
+    "no-life": Mutant(
+        "19: what waited is stored though its conversation was cleared meanwhile",
+        functions=ANY_LIFE,
+        wiping=0.3,
+        journals=True,
+    ),
+    "no-row-ids": Mutant(
+        "20: an entry that is stored by two is there twice", functions=NO_ROW_IDS, journals=True
     ),
 }

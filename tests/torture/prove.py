@@ -13,7 +13,7 @@ from torture.run import PROMOTE, Plan, Stage, scratch
 from torture.sentinel import cluster
 from torture.servers import running
 from torture.succession import succession
-from torture.variants import LIBRARY, NAIVE
+from torture.variants import JOURNALS, LIBRARY, NAIVE
 
 ROUND = 2.5
 """Seconds the workers work before the checker looks."""
@@ -24,6 +24,7 @@ COLD = 3
 """Rounds in a row in which Redis must have served next to nothing before it is called useless."""
 CONTROLS = {
     LIBRARY: Mutant("itself, on a cluster", settings={"session_ttl_minutes": 0.02}, cluster=True, wiping=0.2),
+    JOURNALS: Mutant("itself, writing to journals", ("flush", "kill-worker", "expire"), journals=True),
     NAIVE: Mutant("the naive write-through cache"),
 }
 """Beside the mutants: what must not be caught in so many rounds, and what everybody writes first."""
@@ -42,7 +43,7 @@ class Catch:
     @property
     def right(self) -> bool:
         """Whether it had to be caught, or had not."""
-        return bool(self.kind) == (self.variant != LIBRARY)
+        return bool(self.kind) == (self.variant not in {LIBRARY, JOURNALS})
 
     def __str__(self) -> str:
         found = f"{self.kind or 'none':8}{self.seconds:6.2f} s"
@@ -63,6 +64,7 @@ def prove(names: Sequence[str], seed: int) -> Iterator[Catch]:
                 settings=dict(mutant.settings),
                 wiping=mutant.wiping,
                 pace=0.15,
+                journals=mutant.journals,
             )
             with ExitStack() as stack:
                 hot, address = redis, ""
@@ -94,6 +96,6 @@ def _caught(mutant: Mutant, plan: Plan, stage: Stage) -> Catch:
                 seconds = number * plan.seconds + violation.at
                 return Catch(plan.variant, mutant.what, seconds, violation.kind, violation.text)
         surprise = surprise or ("surprise" in found and found["surprise"].text) or ""
-        if plan.variant == LIBRARY and not cold:
+        if plan.variant in {LIBRARY, JOURNALS} and not cold:
             break
     return Catch(plan.variant, mutant.what, (number + 1) * plan.seconds, text=surprise)

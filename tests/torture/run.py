@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from psycopg import sql
+
 from convmemory import ConversationMemory, PostgresStore, Settings
 from convmemory._sync.tiered import TieredStore
 from fix_proxy import Proxy
@@ -21,6 +23,7 @@ from torture import audit
 from torture.checker import Verdict, judge
 from torture.crew import Crew
 from torture.faults import KINDS
+from torture.mutants import MUTANTS
 from torture.records import Attempt, Event, Fault, collect
 from torture.scene import Scene
 from torture.schedule import Schedule
@@ -200,6 +203,10 @@ class Stage:
             return
         with self.postgres.connect() as conn:
             audit.install(conn, schema)
+            for function in (
+                MUTANTS[self.plan.variant].remade().values() if self.plan.variant in MUTANTS else ()
+            ):
+                conn.execute(sql.SQL(function).format(schema=sql.Identifier(schema)))
 
     @property
     def _database(self) -> str:

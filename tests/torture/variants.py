@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torture import mutants, naive
 
-LIBRARY, NAIVE = "library", "naive"
+LIBRARY, JOURNALS, NAIVE = "library", "journals", "naive"
 
 
 def install(variant: str) -> None:
-    """Make this process run a variant; the library itself needs nothing."""
+    """Make this process run a variant; the library itself, with journals or without, needs nothing."""
     if variant == NAIVE:
         naive.install()
-    elif variant != LIBRARY:
+    elif variant not in {LIBRARY, JOURNALS}:
         mutants.install(variant)

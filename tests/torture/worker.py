@@ -8,12 +8,13 @@ import random
 import signal
 import threading
 from collections.abc import Coroutine
+from contextlib import AsyncExitStack, closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import time_machine
 
-from convmemory import AsyncConversationMemory, ConversationMemory, StorageUnavailable
+from convmemory import AsyncConversationMemory, ConfigurationError, ConversationMemory, StorageUnavailable
 from fix_memory import Awaited
 from torture import clients, crash, variants
 from torture.workload import Job, Lane, Log, blocking_sleep
@@ -57,7 +58,7 @@ class Clock:
 def _blocking(job: Job, log: Log, stopping: threading.Event) -> None:
     memory = ConversationMemory.from_url(job.postgres, _redis(job, "sync"), **job.settings)
     drive(_opened(Awaited(memory), blocking_sleep))
-    with memory:
+    with closing(memory):
         lanes = [Lane(job, number, Awaited(memory), log) for number in range(LANES)]
         threads = [
             threading.Thread(target=lambda lane=lane: drive(lane.run(stopping)), daemon=True)
@@ -75,7 +76,8 @@ def _blocking(job: Job, log: Log, stopping: threading.Event) -> None:
 async def _awaited(job: Job, log: Log, stopping: threading.Event) -> None:
     memory = AsyncConversationMemory.from_url(job.postgres, _redis(job, "async"), **job.settings)
     await _opened(memory, asyncio.sleep)
-    async with memory:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(memory.close)
         await asyncio.gather(*(Lane(job, number, memory, log).run(stopping) for number in range(LANES)))
         _farewell(memory, job, log)
 
@@ -86,11 +88,11 @@ def _redis(job: Job, mode: str) -> Any:
 
 
 async def _opened(memory: Any, rest: Any) -> None:
-    """Open a memory, as a service does that is started while PostgreSQL is away: again and again."""
+    """Open a memory, as a service does that is started while a server is away, or is set to lose things: again and again."""
     while True:
         try:
             return await memory.open()
-        except StorageUnavailable:
+        except (StorageUnavailable, ConfigurationError):
             await rest(0.2)
 
 
