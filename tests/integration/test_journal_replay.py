@@ -15,7 +15,7 @@ from fix_memory import every, until
 
 FILE = os.environ.get("CONVMEMORY_TEST_CONVERSATIONS")
 SESSION = re.compile(r"session_(\d+)")
-OUTAGE = {"journal": "outage", "journal_ack": "memory"}
+OUTAGE = {"journal": "outage", "journal_ack": "memory", "pool_timeout": 0.5}
 
 
 def conversations():
