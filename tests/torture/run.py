@@ -19,7 +19,7 @@ from psycopg import sql
 from convmemory import ConversationMemory, PostgresStore, Settings
 from convmemory._sync.tiered import TieredStore
 from fix_proxy import Proxy
-from torture import audit
+from torture import audit, clients
 from torture.checker import Verdict, judge
 from torture.crew import Crew
 from torture.faults import KINDS
@@ -190,9 +190,10 @@ class Stage:
 
     def _drain(self, schema: str) -> None:
         """Store what the journals of workers that were killed hold."""
+        redis = clients.redis_tier(self.address or self.redis.url, "sync", SETTINGS["redis_timeout"])
         for cache in ("", "elsewhere:"):
             settings = SETTINGS | JOURNAL | {"db_schema": schema, "key_prefix": f"{schema}:{cache}"}
-            memory = ConversationMemory.from_url(self._database, self.redis.url, **settings)
+            memory = ConversationMemory.from_url(self._database, redis, **settings)
             with memory:
                 TieredStore(memory.postgres, memory.redis).swept(anyway=True)
 

@@ -59,7 +59,7 @@ class SentinelSet:
     """Primary, replica and three Sentinels."""
 
     def __init__(self, directory: Path) -> None:
-        self._pair = [Hot(directory / f"redis{n}") for n in range(2)]
+        self._pair = [Hot(directory / f"redis{n}", "--appendonly", "yes") for n in range(2)]
         self._sentinels: list[Sentinel] = []
         self._directory = directory
 
