@@ -14,6 +14,8 @@ from model.hot import HeldRun, Hot
 from model.world import HARD, World
 
 MakeWorld = Callable[..., World]
+CLOCKS = ("tiered", "lookout", "reading", "journaling", "journal_scripts", "draining")
+SLEEPERS = ("prober", "draining")
 AGES = 600_000
 
 
@@ -35,7 +37,7 @@ def make_world(
     loop = asyncio.new_event_loop()
     worlds: list[World] = []
 
-    def make(hot: Hot | None = None, **about: object) -> World:
+    def make(hot: Hot | None = None, kind: type[World] = World, **about: object) -> World:
         prefix = f"t{uuid4().hex[:12]}:"
         settings = Settings(
             db_schema=model_schema,
@@ -45,12 +47,12 @@ def make_world(
             pool_max=2,
         )
         hot = hot or HeldRun(request.getfixturevalue("redis_url"), prefix, **about)
-        world = World(loop, database_url, settings, hot)
+        world = kind(loop, database_url, settings, hot)
         worlds.append(world)
-        for module in ("tiered", "reading", "journaling"):
+        for module in CLOCKS:
             monkeypatch.setattr(f"convmemory._async.{module}.time", world)
-        monkeypatch.setattr("convmemory._async.lookout.time", world)
-        monkeypatch.setattr("convmemory._async.prober.asleep", world.asleep)
+        for module in SLEEPERS:
+            monkeypatch.setattr(f"convmemory._async.{module}.asleep", world.asleep)
         monkeypatch.setattr("convmemory.windows.telling.LEASE", AGES)
         return world
 

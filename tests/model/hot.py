@@ -76,17 +76,19 @@ class Hot:
         await self.client.aclose()
         self.eye.close()
 
-    async def script(self, command: str, script: str, key: str, arguments: Sequence[Any]) -> Any:
+    async def script(self, command: str, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run a script the library asked for by its digest or its text."""
         text = self.texts[self.names[script]]
         return await self.client.execute_command(
-            command, text if command == "EVAL" else _digest(text), 1, key, *arguments
+            command, text if command == "EVAL" else _digest(text), len(keys), *keys, *arguments
         )
 
     # What happened, and what the model says should have
 
     def happened(self, what: str, key: str, arguments: Sequence[Any], answer: Any, now: float) -> None:
         """Note a command that was carried out, and hold its answer against the model's."""
+        if what.startswith("journal"):
+            self._changed(key, self.shadows.get(key, Shadow()), Shadow())
         if not what.startswith("window"):
             return
         before = self.shadows.get(key, Shadow())

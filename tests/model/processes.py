@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +93,7 @@ class Process:
         trust.named([cache])
         ticket = trust.begin(self.world.now)
         assert ticket is not None
-        trust.looked(ticket, {cache.name: self.world.registered(cache.name)})
+        trust.looked(ticket, {cache.name: self.world.registered(cache.name)}, **self.world.looked)
         self.doubts = False
 
     def missed(self) -> None:
@@ -114,11 +114,20 @@ class GatedRedis:
     def __init__(self, process: Process) -> None:
         self._process = process
 
-    async def execute_command(self, command: str, script: str, _keys: int, key: str, *arguments: Any) -> Any:
-        hot = self._process.world.hot
+    async def execute_command(self, command: str, script: str, count: int, *words: Any) -> Any:
+        hot, keys, arguments = self._process.world.hot, words[:count], words[count:]
         return await self.ask(
-            hot.names[script], [key], arguments, lambda: hot.script(command, script, key, arguments)
+            hot.names[script], keys, arguments, lambda: hot.script(command, script, keys, arguments)
         )
+
+    async def set(self, *_: Any, **__: Any) -> bool:
+        """Nobody else sweeps."""
+        return True
+
+    async def scan_iter(self, *, match: str, count: int) -> AsyncIterator[bytes]:
+        """Names of keys, found at one stroke."""
+        for name in self._process.world.hot.eye.scan_iter(match=match, count=count):
+            yield name
 
     def pipeline(self, *, transaction: bool) -> GatedPipeline:
         assert not transaction
@@ -126,7 +135,8 @@ class GatedRedis:
 
     async def info(self, section: str) -> Any:
         async def call() -> dict[str, str]:
-            return {"redis_version": "0", "master_replid": self._process.world.hot.run}
+            run = self._process.world.hot.run
+            return {"redis_version": "0", "master_replid": run, "maxmemory_policy": "noeviction"}
 
         return await self.ask(f"info {section}", [], (), call)
 
@@ -137,7 +147,7 @@ class GatedRedis:
         async def call() -> list[Any]:
             said = []
             for text, key, servers in drops:
-                answer = await hot.script("EVAL", text, key, servers)
+                answer = await hot.script("EVAL", text, [key], servers)
                 hot.happened(DROP, key, servers, answer, self._process.world.now)
                 said.append(answer)
             return said

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, LiteralString
+from typing import Any, ClassVar, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
@@ -45,6 +45,10 @@ FROM conversations c LEFT JOIN messages m USING (conversation_id) WHERE conversa
 class World:
     """Everything there is: two conversations, two users, three processes, one of either server, and the truth."""
 
+    postgres = GatedPostgres
+    looked: ClassVar[Mapping[str, bool]] = {}
+    """What a look brings beside eras."""
+
     def __init__(
         self, loop: asyncio.AbstractEventLoop, database_url: str, settings: Settings, hot: Hot
     ) -> None:
@@ -61,7 +65,8 @@ class World:
             database_url, autocommit=True, options=f"-c search_path={settings.db_schema}"
         )
         [[self.installation]] = self._eye.execute("SELECT id::text FROM installation").fetchall()
-        self._stores = [GatedPostgres(database_url, settings) for _ in range(3)]
+        self.url = database_url
+        self._stores = [self.postgres(database_url, settings) for _ in range(3)]
         for store in self._stores:
             loop.run_until_complete(store.open())
         self.settle(HERE)
