@@ -25,7 +25,7 @@ from model.ledger import PromiseBroken
 from model.machine import OWNER, STRANGER
 from model.processes import GatedPostgres, Play, Process
 from model.stage import Actor, Order, playing
-from model.world import FAR, HARD, HERE, KEPT, World
+from model.world import FAR, HARD, KEPT, World
 
 WANTS = (2, KEPT, KEPT, None)
 MOST_CALLS, STEPS = 4, 30
