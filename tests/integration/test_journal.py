@@ -561,3 +561,26 @@ async def test_operators_see_what_waits_and_what_was_refused(memory, make_memory
     assert await operator.waiting() == []
     assert await operator.refused() == []
     assert (await memory.check()).postgres.figures["journal_refused"] == 0
+
+
+async def test_a_stranger_who_drains_stores_what_waits_as_its_writers(memory, database):
+    """A read by whoever has the conversation's id drains it before it is told that there is none."""
+    key = await row_of(memory)
+    await memory.save_message("c", "assistant", "two", user_id="ana")
+
+    with pytest.raises(ConversationNotFound):
+        await memory.get_messages(str(key.uuid), user_id="eve")
+    await memory._store.drained(ConversationKey(key.uuid, "eve"))
+
+    assert stored(database) == ["one", "two"]
+    assert await shown(memory) == ["one", "two"]
+
+
+async def test_a_redis_that_does_not_answer_when_it_is_asked_what_it_keeps_is_an_error_of_ours(
+    schema, make_memory, redis_proxy, undrained, caplog
+):
+    with down(redis_proxy):
+        memory = await make_memory(redis=redis_proxy.url, redis_timeout=0.2, **SAID)
+
+    assert "whether writes may wait in Redis is not known yet" in caplog.text
+    assert not (await memory.save_message("c", "user", "one", user_id="ana")).pending

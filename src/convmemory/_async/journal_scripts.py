@@ -151,8 +151,9 @@ class AsyncJournalScripts:
         now = time.monotonic()
         if anew or now - self._checked >= CHECK_EVERY:
             ack = self.settings.journal_ack
-            memory = await self._info("memory")
-            persistence = await self._info("persistence") if ack != "memory" else []
+            async with self._calls.to("info"):
+                memory = await self._info("memory")
+                persistence = await self._info("persistence") if ack != "memory" else []
             fsync = await self._fsync() if ack in {"always", "everysec", "replica"} else None
             why = unkept(ack, memory, persistence, fsync)
             if ack == "replica" and hasattr(self._client, "PRIMARIES"):

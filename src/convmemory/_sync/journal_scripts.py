@@ -150,8 +150,9 @@ class JournalScripts:
         now = time.monotonic()
         if anew or now - self._checked >= CHECK_EVERY:
             ack = self.settings.journal_ack
-            memory = self._info("memory")
-            persistence = self._info("persistence") if ack != "memory" else []
+            with self._calls.to("info"):
+                memory = self._info("memory")
+                persistence = self._info("persistence") if ack != "memory" else []
             fsync = self._fsync() if ack in {"always", "everysec", "replica"} else None
             why = unkept(ack, memory, persistence, fsync)
             if ack == "replica" and hasattr(self._client, "PRIMARIES"):

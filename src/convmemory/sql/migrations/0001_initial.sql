@@ -724,8 +724,8 @@ END $$;
 
 -- Store what waits in the journal of a conversation, in its order, and with it what a caller writes now: all in one transaction.
 -- p_entries is a JSON array of entries as store_entry_v1 takes them, each with its id (e). One with a life (l) waited in the journal: it
--- is passed over where the conversation has another life, is not there or is another user's; what PostgreSQL refuses of it for what is
--- in it, and what is so old that nobody knows any more what was removed since (a: when it was accepted), goes to journal_refused, and the
+-- is passed over where the conversation has another life, is not there or is not its user's (u), whoever drains; what PostgreSQL refuses of
+-- it for what is in it, and what is so old that nobody knows any more what was removed since (a: when it was accepted), goes to journal_refused, and the
 -- rest goes on. One without a life is the caller's own: make says whether it may make the conversation, and sent whether it was
 -- sent before. p_own names the caches that the caller tells, and has the word 'journal'.
 -- Returns a row an entry, in order: its id, verdict ('stored', 'removed': all of it was, 'gone': of another life, 'refused'), and what
@@ -758,12 +758,13 @@ BEGIN
         said := NULL;
         why := NULL;
         verdict := 'gone';
-        IF c.life::text = one ->> 'l' AND c.user_id = p_user THEN
+        IF c.life::text = one ->> 'l' AND c.user_id = one ->> 'u' THEN
             BEGIN
                 IF (one ->> 'a')::timestamptz < now() - interval '30 days' THEN
                     why := 'it waited for more than 30 days: what was removed since is not known any more';
                 ELSE
-                    SELECT * INTO said FROM {schema}.store_entry_v1(p_conversation, p_user, one, p_own, false, false, p_search);
+                    SELECT * INTO said
+                    FROM {schema}.store_entry_v1(p_conversation, one ->> 'u', one, p_own, false, false, p_search);
                     verdict := CASE WHEN FOUND THEN 'stored' ELSE 'removed' END;
                     latest := coalesce(said.stamp, latest);
                 END IF;
