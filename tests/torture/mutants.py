@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import convmemory._sync.journal_scripts
-
 import convmemory._sync.redis_store
 import convmemory._sync.statements
 from convmemory._sync.tiered import TieredStore
