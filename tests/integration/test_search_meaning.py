@@ -154,6 +154,37 @@ async def test_what_is_gone_is_meant_no_more(memory, database, vectors):
     assert database.execute("SELECT count(*) FROM embedded").fetchone() == (0,)
 
 
+async def test_what_goes_is_looked_up_also_by_a_plan_that_was_made_for_an_empty_table(
+    memory, database, schema_name
+):
+    read = f"""SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables
+               WHERE schemaname = '{schema_name}' AND relname IN ('vectors', 'embedded') ORDER BY relname"""
+    database.execute("VACUUM ANALYZE vectors")
+    for _ in range(7):  # from the sixth time on a plan is kept
+        await memory.save_messages("a", ["x", "y"], user_id="ana")
+        for change in (
+            "UPDATE messages SET content = 'z'",
+            "DELETE FROM messages",
+            "DELETE FROM conversations",
+        ):
+            database.execute(change)
+    await memory.save_messages("a", CAR, user_id="ana")
+    await memory.save_messages("b", [f"song {n}" for n in range(300)], user_id="bob")
+    assert await memory.search.embed() == 306
+
+    with database.transaction():
+        before = database.execute(read).fetchall()
+        for change in (
+            "UPDATE messages SET content = 'z' WHERE content = 'of sixpence'",
+            "DELETE FROM messages WHERE content = 'quite so'",
+            "DELETE FROM conversations WHERE user_id = 'ana'",
+        ):
+            database.execute(change)
+        after = database.execute(read).fetchall()
+    assert sum(b - a for (a,), (b,) in zip(before, after, strict=True)) < 30
+    assert await memory.search.embed() == 0
+
+
 async def test_a_large_conversation_that_is_being_taken_away_is_found_no_more(memory, database):
     await memory.save_messages("a", CAR, user_id="ana")
     await memory.search.embed()

@@ -28,7 +28,11 @@ CREATE TABLE {schema}.embedded (
 -- What messages meant goes with them, and with what they said, in the same transaction: whoever may delete those need not be granted
 -- anything here.
 CREATE FUNCTION {schema}.vectors_gone() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off -- also where it was planned for an empty table
+AS $$
+DECLARE
+    one record;
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         DELETE FROM {schema}.vectors;
@@ -36,18 +40,20 @@ BEGIN
     ELSIF TG_LEVEL = 'ROW' THEN -- another owner
         UPDATE {schema}.vectors AS v SET user_id = NEW.user_id WHERE v.conversation_id = NEW.conversation_id;
     ELSIF TG_TABLE_NAME = 'conversations' THEN
-        DELETE FROM {schema}.embedded AS e USING gone AS g WHERE e.conversation_id = g.conversation_id;
+        DELETE FROM {schema}.embedded AS e WHERE e.conversation_id = ANY (ARRAY(SELECT g.conversation_id FROM gone AS g));
     ELSIF TG_OP = 'DELETE' THEN
-        DELETE FROM {schema}.vectors AS v USING gone AS g WHERE v.conversation_id = g.conversation_id AND v.seq = g.seq;
+        FOR one IN SELECT g.conversation_id, array_agg(g.seq) AS seqs FROM gone AS g GROUP BY g.conversation_id LOOP
+            DELETE FROM {schema}.vectors AS v WHERE v.conversation_id = one.conversation_id AND v.seq = ANY (one.seqs);
+        END LOOP;
     ELSE
-        WITH other AS (
-            SELECT g.conversation_id, g.seq FROM gone AS g JOIN came AS c ON c.conversation_id = g.conversation_id AND c.seq = g.seq
-            WHERE (g.content, g.keys, g.created_at) IS DISTINCT FROM (c.content, c.keys, c.created_at)
-        ), taken AS (
-            DELETE FROM {schema}.vectors AS v USING other AS o WHERE v.conversation_id = o.conversation_id AND v.seq = o.seq
-        )
-        DELETE FROM {schema}.embedded AS e USING (SELECT DISTINCT o.conversation_id FROM other AS o) AS o
-        WHERE e.conversation_id = o.conversation_id;
+        FOR one IN
+            SELECT g.conversation_id, array_agg(g.seq) AS seqs
+            FROM gone AS g JOIN came AS c ON c.conversation_id = g.conversation_id AND c.seq = g.seq
+            WHERE (g.content, g.keys, g.created_at) IS DISTINCT FROM (c.content, c.keys, c.created_at) GROUP BY g.conversation_id
+        LOOP
+            DELETE FROM {schema}.vectors AS v WHERE v.conversation_id = one.conversation_id AND v.seq = ANY (one.seqs);
+            DELETE FROM {schema}.embedded AS e WHERE e.conversation_id = one.conversation_id;
+        END LOOP;
     END IF;
     RETURN NULL;
 END $$;
