@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from types import EllipsisType
 from typing import Any, Final
 
@@ -32,7 +31,7 @@ from convmemory.arguments import (
 from convmemory.chains.lost_input import listen_to_chains, said_in
 from convmemory.chains.recorder import RECORDER
 from convmemory.chains.steps import Step, step_of
-from convmemory.chains.turn import Run, Told, Turn
+from convmemory.chains.turn import Reported, Run, Told, Turn
 from convmemory.drafts import drafts_of
 from convmemory.errors import AsyncOnly, ConfigurationError, InvalidArgument
 from convmemory.models import Draft, Telemetry
@@ -182,11 +181,8 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         if not told.drafts:
             return None
         there = turn is not None and turn.there
-        try:
+        with Reported(self._report):
             batch = store.append(self._key, told.drafts, dept_id=self._dept_id, since=since, must_exist=there)
-        except Exception as error:
-            self._report(error)
-            raise
         if turn is not None:
             turn.there = True
         told.settle()
@@ -206,13 +202,10 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         if not told.drafts:
             return None
         there = turn is not None and turn.there
-        try:
+        with Reported(self._report):
             batch = await store.append(
                 self._key, told.drafts, dept_id=self._dept_id, since=since, must_exist=there
             )
-        except Exception as error:
-            self._report(error)
-            raise
         if turn is not None:
             turn.there = True
         told.settle()
@@ -239,7 +232,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         """
         store = self._sync("astore_turn()")
         if turn.changes:
-            with self._reported():
+            with Reported(self._report):
                 store.revise(self._key, turn.changes)
             turn.changes = []
         turn.settle(self._append(store, told, turn, turn.said_since))
@@ -250,7 +243,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
             await run_in_executor(None, self.store_turn, turn, told)
             return
         if turn.changes:
-            with self._reported():
+            with Reported(self._report):
                 await self._awaited.revise(self._key, turn.changes)
             turn.changes = []
         turn.settle(await self._aappend(self._awaited, told, turn, turn.said_since))
@@ -343,14 +336,6 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         if store is not None:
             store.postgres.health.counters.failed_writes += 1
         self._report(refused or InvalidArgument("output", _NOT_FOUND))
-
-    @contextmanager
-    def _reported(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            self._report(error)
-            raise
 
     def _report(self, error: Exception) -> None:
         logger.error("messages of conversation %s were not stored: %s", self._key.known, error)

@@ -177,10 +177,10 @@ class Draft(Value):
         set_at_once(draft, "__pydantic_private__", None)
         return draft
 
-    @property
-    def is_bare(self) -> bool:
-        """Whether it was made by ``bare``: then nothing but the message needs to be looked at."""
-        return self.model_fields_set is _ONLY_MESSAGE
+
+def is_bare(draft: Draft) -> bool:
+    """Whether a draft was made by ``Draft.bare``: then nothing but its message needs to be looked at."""
+    return draft.model_fields_set is _ONLY_MESSAGE
 
 
 class Message(Value):

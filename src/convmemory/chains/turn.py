@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -175,3 +175,20 @@ class Told:
         """They are stored: what they were told is not told again."""
         if self.run is not None:
             self.run.told = max(self.run.told, self.upto)
+
+
+class Reported:
+    """Around a write that is told of where it fails; no generator, whose making every append would feel."""
+
+    __slots__ = ("_report",)
+
+    def __init__(self, report: Callable[[Exception], None]) -> None:
+        self._report = report
+
+    def __enter__(self) -> None:
+        """Begin to write."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Report what it failed with, which is raised all the same."""
+        if isinstance(error, Exception):
+            self._report(error)

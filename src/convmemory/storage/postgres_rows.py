@@ -15,7 +15,7 @@ from convmemory.encoding.same_words import says_the_same
 from convmemory.encoding.storable_text import clean_json, clean_text
 from convmemory.errors import InvalidArgument
 from convmemory.ids import ConversationKey, message_key, new_row_id, other_row_id, repeat_key
-from convmemory.models import SCORES, Appended, Conversation, Draft, Message, RetrievedContext
+from convmemory.models import SCORES, Appended, Conversation, Draft, Message, RetrievedContext, is_bare
 from convmemory.settings import Settings
 from convmemory.storage.titles import title_from
 from convmemory.value_fields import checked_metadata
@@ -64,7 +64,7 @@ class Batch:
         """What is known of the messages beside what they say: mostly nothing."""
         drafts = self.drafts
         for draft, encoded in self._pairs():
-            if not draft.is_bare or encoded.facts is not None or encoded.tokens is not None:
+            if not is_bare(draft) or encoded.facts is not None or encoded.tokens is not None:
                 break
         else:
             return _NOTHING_KNOWN
