@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from contextlib import contextmanager
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -584,3 +585,58 @@ async def test_a_redis_that_does_not_answer_when_it_is_asked_what_it_keeps_is_an
 
     assert "whether writes may wait in Redis is not known yet" in caplog.text
     assert not (await memory.save_message("c", "user", "one", user_id="ana")).pending
+
+
+async def test_a_write_that_no_replica_has_is_committed(
+    schema, make_memory, undrained, monkeypatch, database
+):
+    memory = await make_memory(durability="journal", journal_ack="memory")
+    for colour, name in (("_async", "Async"), ("_sync", "")):  # there is no replica here, and no file
+        monkeypatch.setattr(f"convmemory.{colour}.journal_scripts.{name}JournalScripts._waits", True)
+    await memory.save_message("c", "user", "one", user_id="ana")
+    await memory.get_history("c", user_id="ana")
+
+    assert (await memory.save_message("c", "user", "two", user_id="ana")).seq == 2
+    assert stored(database) == ["one", "two"]
+    assert not memory.redis.health.open
+    assert await waiting(memory) == 0
+    assert memory.redis.remembered.figures()["declined"] == {"absent": 1, "no answer": 1}
+
+
+async def test_what_waits_keeps_a_conversation_from_being_pruned(memory, database):
+    database.execute("UPDATE conversations SET updated_at = now() - interval '90 days'")
+    await memory.get_history("c", user_id="ana")
+    assert (await memory.save_message("c", "user", "two", user_id="ana")).pending
+
+    await memory.retention.prune(older_than=timedelta(days=30))
+    assert stored(database) == ["one", "two"]
+
+
+async def test_an_erased_users_words_are_nowhere(memory, database, keyspace):
+    await memory.save_message("c", "user", "secret", user_id="ana")
+    await memory.retention.erase_user("ana")
+
+    assert stored(database) == []
+    assert [name for name in keyspace.names() if name.endswith(b":journal")] == []
+    assert not memory.redis.remembered
+
+
+async def test_an_outage_beyond_the_bounds_is_told(memory, monkeypatch):
+    for colour in ("_async", "_sync"):
+        monkeypatch.setattr(
+            f"convmemory.{colour}.journal_scripts._MOST", dict.fromkeys((False, True), (2, 10_000, 0))
+        )
+    for _ in range(2):
+        assert (await memory.save_message("c", "user", "x", user_id="ana")).pending
+    plain(memory).remembered.bytes = 64_000_000
+    assert not (await memory.save_message("c", "user", "x", user_id="ana")).pending
+    assert memory.redis.remembered.figures()["declined"]["too much is remembered"] == 1
+
+
+async def test_nothing_is_accepted_where_nothing_was_stored_for_long(memory, keyspace):
+    assert (await memory.save_message("c", "user", "two", user_id="ana")).pending
+    keyspace.client.hset(memory.redis.keys.journal((await row_of(memory)).uuid), "o", 1)
+
+    assert not (await memory.save_message("c", "user", "three", user_id="ana")).pending
+    assert memory.redis.remembered.figures()["declined"]["old"] == 1
+    assert await shown(memory) == ["one", "two", "three"]

@@ -268,6 +268,8 @@ class AsyncTieredStore(AsyncReading):
 
         ``None``, and nothing done, where there is none, or where it was spoken in at ``before`` or later.
         """
+        if before is not None:
+            await self.drained(key)  # what waits was said since
         found, standing, gone = await self._changed(
             key, lambda own: self.postgres.erase_conversation(key, before=before, own=own), drains=False
         )

@@ -14,6 +14,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from convmemory._sync.homes import Homes
 from convmemory._sync.redis_calls import RedisCalls
 from convmemory._sync.redis_connections import RedisHome
+from convmemory.errors import StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.journal.conditions import CHECK_EVERY, too_full, unkept
 from convmemory.journal.entries import Entry
@@ -21,7 +22,7 @@ from convmemory.journal.remembered import SWEEP_EVERY, Remembered
 from convmemory.settings import Settings
 from convmemory.storage.redis_keys import Keys
 from convmemory.storage.sql_and_lua import lua
-from convmemory.tiers.driver_errors import refused
+from convmemory.tiers.driver_errors import REDIS, refused
 from convmemory.windows.snapshots import ELSEWHERE, Reply, Snapshot, Written, parse_reply
 from convmemory.windows.telling import asked, filled_with, written_to
 from convmemory.windows.trust import Standing
@@ -69,11 +70,17 @@ class JournalScripts:
     def accept(
         self, key: ConversationKey, entry: Entry, standing: Standing, *, away: bool
     ) -> tuple[str, str, Sequence[bytes]]:
-        """Have an entry wait: ``accepted``, or why not, with the life of the window or what waits already."""
+        """Have an entry wait: ``accepted``, or why not, with the life of the window or what waits already.
+
+        Raises:
+            StorageUnavailable: Nobody answered in time, or no replica has it: it may wait all the same.
+        """
         entries, most, age = _MOST[away]
         about = (key.user_id, entry.life, entry.id, OUTLIVES, entries, most, age, entry.text)
-        wait = self.settings.journal_ack == "replica"
-        said, *more = self._beside("journal_append", key.uuid, *about, *standing.eras, wait=wait)
+        told = self._beside("journal_append", key.uuid, *about, *standing.eras, wait=self._waits)
+        (said, *more), replicas = told if self._waits else (told, 1)
+        if said == b"accepted" and not replicas:
+            raise StorageUnavailable(REDIS, "journal_append", "no replica has it in time")
         verdict = said.decode()
         if verdict == "life":
             return verdict, more[0].decode(), ()
@@ -113,28 +120,28 @@ class JournalScripts:
             return self.tell(key, snapshot.stamp)
         return self._told("journal_fill", self.keys.window(key.uuid), life, *about)
 
-    def _beside(self, script: str, conversation: UUID, *arguments: Any, wait: bool = False) -> Any:
-        """Run a script on the window and the journal of a conversation; ``wait`` until a replica has what it wrote.
+    @property
+    def _waits(self) -> bool:
+        """Whether a replica must have what was accepted."""
+        return self.settings.journal_ack == "replica"
 
-        Raises:
-            StorageUnavailable: Nobody answered in time; or no replica did, and the script has done its work all the same.
-        """
+    def _beside(self, script: str, conversation: UUID, *arguments: Any, wait: bool = False) -> Any:
+        """Run a script on the window and the journal of a conversation; with ``wait``, what it said and how many replicas have it."""
         names = (self.keys.window(conversation), self.keys.journal(conversation))
         with self._calls.to(script) as home:
             digest = self._digests.get(script) or self._digest(script)
             if wait:
-                return self._awaited(home, ("EVAL", lua(script), 2, *names, *arguments))
+                run = ("EVAL", lua(script), 2, *names, *arguments)
+                return home.clients.execute_all([run, ("WAIT", 1, self._patience)])
             try:
                 return home.clients.execute("EVALSHA", digest, 2, *names, *arguments)
             except NoScriptError:
                 return home.clients.execute("EVAL", lua(script), 2, *names, *arguments)
 
-    def _awaited(self, home: RedisHome, command: tuple[Any, ...]) -> Any:
-        wait = ("WAIT", 1, max(1, round(self.settings.redis_timeout * 500)))
-        said, replicas = home.clients.execute_all([command, wait])
-        if said[0] == b"accepted" and not replicas:
-            raise OSError("no replica has it")
-        return said
+    @property
+    def _patience(self) -> int:
+        """Milliseconds that a replica may take: less than the command may."""
+        return max(1, round(self.settings.redis_timeout * 500))
 
     @property
     def declines(self) -> list[str]:

@@ -267,6 +267,8 @@ class TieredStore(Reading):
 
         ``None``, and nothing done, where there is none, or where it was spoken in at ``before`` or later.
         """
+        if before is not None:
+            self.drained(key)  # what waits was said since
         found, standing, gone = self._changed(
             key, lambda own: self.postgres.erase_conversation(key, before=before, own=own), drains=False
         )
