@@ -110,7 +110,7 @@ class Journaling:
         standing = self._accepts(redis)
         if standing is None:
             return _Said()
-        life, entry = remembered.life(key.uuid), write.entry()
+        life = remembered.life(key.uuid)
         for _ in range(_STEPS):
             entry = write.entry(life)
             try:
