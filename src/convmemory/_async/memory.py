@@ -32,7 +32,7 @@ from convmemory.arguments import (
     refuse_parts,
 )
 from convmemory.chains.run_config import factory_conversation, factory_fields, run_config
-from convmemory.errors import StorageError
+from convmemory.errors import ConfigurationError, StorageError
 from convmemory.history import TieredChatMessageHistory, WriteErrorHook, listen_where_chains_are
 from convmemory.ids import checked_id
 from convmemory.models import Check, Telemetry, TierReport
@@ -152,7 +152,11 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         if self.postgres.installation is not None:  # else the schema is not there yet
             await self._store.hot()
         if self.settings.journals:
-            await self._store.begin_journaling()
+            try:
+                await self._store.begin_journaling()
+            except ConfigurationError:
+                await self.close()
+                raise
         return self
 
     async def close(self) -> None:

@@ -79,7 +79,7 @@ class AsyncReading(AsyncDraining):
             await self.postgres.settle(key)
         reply = NOT_ASKED if standing is None else await self._look(redis, key, asked, standing)
         if reply.snapshot is not None:
-            return reply.snapshot
+            return reply.snapshot if turns is not None else reply.snapshot.newest(want, hard)
         redis.health.counters.misses += 1
         keep = max(want, redis.settings.window_messages)
         if away is not None:  # whoever asked again would wait as long again

@@ -33,7 +33,7 @@ from convmemory.arguments import (
     refuse_parts,
 )
 from convmemory.chains.run_config import factory_conversation, factory_fields, run_config
-from convmemory.errors import StorageError
+from convmemory.errors import ConfigurationError, StorageError
 from convmemory.history import TieredChatMessageHistory, WriteErrorHook, listen_where_chains_are
 from convmemory.ids import checked_id
 from convmemory.models import Check, Telemetry, TierReport
@@ -153,7 +153,11 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         if self.postgres.installation is not None:  # else the schema is not there yet
             self._store.hot()
         if self.settings.journals:
-            self._store.begin_journaling()
+            try:
+                self._store.begin_journaling()
+            except ConfigurationError:
+                self.close()
+                raise
         return self
 
     def close(self) -> None:

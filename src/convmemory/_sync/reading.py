@@ -78,7 +78,7 @@ class Reading(Draining):
             self.postgres.settle(key)
         reply = NOT_ASKED if standing is None else self._look(redis, key, asked, standing)
         if reply.snapshot is not None:
-            return reply.snapshot
+            return reply.snapshot if turns is not None else reply.snapshot.newest(want, hard)
         redis.health.counters.misses += 1
         keep = max(want, redis.settings.window_messages)
         if away is not None:  # whoever asked again would wait as long again
