@@ -751,6 +751,7 @@ BEGIN
     latest := c.stamp;
     FOR one IN SELECT x.e FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS x (e, place) ORDER BY x.place LOOP
         IF one ->> 'l' IS NULL THEN
+            CONTINUE WHEN c.user_id <> p_user AND c.user_id <> ''; -- somebody else's
             RETURN QUERY SELECT one ->> 'e', 'stored', a.* FROM {schema}.store_entry_v1(
                 p_conversation, p_user, one, p_own, (one ->> 'make')::boolean, NOT (one ->> 'sent')::boolean, p_search) AS a;
             CONTINUE;
