@@ -923,6 +923,8 @@ def test_what_waits_is_listed_and_drained(
     assert json.loads(run("journal", "drain", "--json").stdout) == {"entries": 0}
     assert run("journal", "list").stdout == "0 conversations have writes that wait\n"
     assert run("journal", "refused").stdout == "0 entries were refused\n"
+    assert run("journal", "forbid").stdout == "0 entries stored; no write waits any more\n"
+    assert json.loads(run("journal", "forbid", "--json").stdout) == {"entries": 0}
 
     database.execute(
         "INSERT INTO journal_refused (conversation_id, entry, user_id, cause, written) VALUES (%s, 'e', 'ana', 'it is no JSON', %s)",

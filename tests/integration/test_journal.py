@@ -640,3 +640,21 @@ async def test_nothing_is_accepted_where_nothing_was_stored_for_long(memory, key
     assert not (await memory.save_message("c", "user", "three", user_id="ana")).pending
     assert memory.redis.remembered.figures()["declined"]["old"] == 1
     assert await shown(memory) == ["one", "two", "three"]
+
+
+async def test_once_no_process_wants_it_nothing_waits_any_more(memory, make_memory, database):
+    other = await make_memory()
+    assert await shown(other) == ["one"]
+    assert (await memory.save_message("c", "user", "two", user_id="ana")).pending
+
+    assert await other.journals.forbid() == 1
+
+    assert database.execute("SELECT journals FROM installation").fetchone() == (False,)
+    plain(other).trust.lost()
+    assert await shown(other) == ["one", "two"]
+    assert not other._store.journals
+    assert (await other.save_message("c", "user", "three", user_id="ana")).seq == 3
+    plain(memory).trust.lost()  # which has the setting, and looks
+    await shown(memory)
+    assert (await memory.save_message("c", "user", "four", user_id="ana")).pending
+    assert await shown(other) == ["one", "two", "three", "four"]

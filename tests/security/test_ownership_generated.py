@@ -94,6 +94,7 @@ NEEDS_NONE = {
     "journals.waiting": "an operator's: whose writes wait, and none of their words",
     "journals.drain": "an operator's: stores what was accepted from those whose it is",
     "journals.refused": "an operator's, as above",
+    "journals.forbid": "an operator's, as above",
     "operator.list_conversations": "an operator's: everybody's, and out of a user's reach; tested below",
     "operator.iter_conversations": "as above",
     "operator.count_conversations": "as above",

@@ -47,6 +47,19 @@ class AsyncJournals:
         """
         return await self._store.swept(anyway=True)
 
+    async def forbid(self) -> int:
+        """Have no write wait any more, once no process has the settings for it; how many entries were stored first.
+
+        From then on every call costs what it did before. A process that still has ``durability="journal"`` or ``journal="outage"``
+        allows it again at its next look.
+
+        Raises:
+            StorageUnavailable: A tier is out of reach, or PostgreSQL is too busy to: ask again.
+        """
+        count = await self.drain()
+        await self._store.postgres.allow_journals(allowed=False)
+        return count + await self.drain()  # what was accepted in between
+
     async def refused(self, limit: int = 100) -> list[Refused]:
         """Entries that PostgreSQL refused for what is in them, the newest first; the table ``journal_refused`` has them whole."""
         rows = await self._store.postgres.refused_entries(checked_limit("limit", limit))

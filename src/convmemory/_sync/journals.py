@@ -46,6 +46,19 @@ class Journals:
         """
         return self._store.swept(anyway=True)
 
+    def forbid(self) -> int:
+        """Have no write wait any more, once no process has the settings for it; how many entries were stored first.
+
+        From then on every call costs what it did before. A process that still has ``durability="journal"`` or ``journal="outage"``
+        allows it again at its next look.
+
+        Raises:
+            StorageUnavailable: A tier is out of reach, or PostgreSQL is too busy to: ask again.
+        """
+        count = self.drain()
+        self._store.postgres.allow_journals(allowed=False)
+        return count + self.drain()  # what was accepted in between
+
     def refused(self, limit: int = 100) -> list[Refused]:
         """Entries that PostgreSQL refused for what is in them, the newest first; the table ``journal_refused`` has them whole."""
         rows = self._store.postgres.refused_entries(checked_limit("limit", limit))

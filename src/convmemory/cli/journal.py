@@ -82,6 +82,35 @@ def drain(
 
 
 @app.command(cls=Command)
+def forbid(
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+    embedded: Embedded = None,
+    schema: SchemaName = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Store what waits, and have no write wait any more.
+
+    For when no application has `CONVMEMORY_DURABILITY=journal` or `CONVMEMORY_JOURNAL=outage` any more: whoever has allows it again within
+    a second. With `--json` it prints an object with `entries`, how many were stored.
+
+    For example:
+
+    ```
+    convmemory journal forbid
+    ```
+    """
+    with Place(database_url, redis_url, embedded, schema).memory() as memory:
+        count = memory.journals.forbid()
+    echo(
+        json.dumps({"entries": count})
+        if as_json
+        else f"{_counted(count, 'entry', 'entries')} stored; no write waits any more"
+    )
+
+
+@app.command(cls=Command)
 def refused(
     limit: Annotated[
         int, Option("--limit", "-n", metavar="N", min=1, max=10_000, help="At most so many.")
