@@ -74,6 +74,12 @@ async def test_what_has_the_word_itself_comes_first_and_is_not_told_twice(memory
     assert [hit.seq for hit in (*page, *rest)] == [2, 1, 1]
 
 
+async def test_words_that_only_share_some_letters_are_not_alike(memory):
+    await memory.save_messages("b", ["cats amplify pinging", "something, someone, nothing"], user_id="bob")
+
+    assert await found(memory, "camping", "bob") == []
+
+
 async def test_what_is_alike_is_marked_in_the_snippet(memory):
     [hit] = await memory.search.messages("register", user_id="ana")
     assert [hit.snippet[a:b] for a, b in hit.highlights] == ["register"]

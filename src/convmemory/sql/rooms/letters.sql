@@ -24,11 +24,11 @@ RETURNS TABLE (conversation_id uuid, seq bigint, created_at timestamptz)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    word CONSTANT text := lower(p_word);
+    sought CONSTANT text := lower(p_word);
     size CONSTANT integer := length(p_word);
     threes text[] := {extension}.show_trgm(p_word);
-    inner_ones CONSTANT text[] := ARRAY(SELECT t FROM unnest(threes) AS t WHERE strpos(word, t) > 0); -- those of other scripts are hashed
-    letters CONSTANT text[] := ARRAY(SELECT l FROM unnest(string_to_array(word, NULL)) AS l ORDER BY l);
+    inner_ones CONSTANT text[] := ARRAY(SELECT t FROM unnest(threes) AS t WHERE strpos(sought, t) > 0); -- those of other scripts are hashed
+    letters CONSTANT text[] := ARRAY(SELECT l FROM unnest(string_to_array(sought, NULL)) AS l ORDER BY l);
     least_of_them integer := size - 3; -- what one wrong letter leaves, or two that changed places
 BEGIN
     IF size < 3 OR cardinality(threes) = 0 THEN
@@ -56,10 +56,12 @@ BEGIN
         SELECT o.created_at, lower(left(o.content, 5000)) AS said FROM {schema}.messages AS o
         WHERE o.conversation_id = s.conversation_id AND o.seq = s.seq
           AND (SELECT c.user_id = p_user FROM {schema}.conversations AS c WHERE c.conversation_id = s.conversation_id) OFFSET 0) AS m
-    WHERE s.threes >= least_of_them AND (strpos(m.said, word) > 0 OR size >= 5 AND EXISTS (
+    WHERE s.threes >= least_of_them AND (strpos(m.said, sought) > 0 OR size >= 5
+        AND {extension}.strict_word_similarity(sought, m.said) > 0.19 -- sooner told than the words by themselves
+        AND EXISTS (
         SELECT FROM regexp_split_to_table(m.said, '[^[:alnum:]]+') AS w (word)
         WHERE length(w.word) BETWEEN size - 2 AND size + 2
-          AND ({extension}.similarity(w.word, word) >= 0.4
-               OR length(w.word) = size AND {extension}.similarity(w.word, word) > 0.1
+          AND ({extension}.similarity(w.word, sought) >= 0.4
+               OR length(w.word) = size AND {extension}.similarity(w.word, sought) > 0.1
                   AND ARRAY(SELECT l FROM unnest(string_to_array(w.word, NULL)) AS l ORDER BY l) = letters)));
 END $$;
