@@ -139,7 +139,7 @@ _WORDS: Final = {
     "list_everybodys": "list conversations",
     "count_conversations": "count conversations",
     "find_conversation": "read the conversation",
-    "first_turn": "read a first turn, to make a title of it",
+    "first_turn": "read a first turn to make a title of it",
     "entitle_conversation": "give the conversation a title",
     "old_conversations": "look for conversations to delete",
     "owner": "look whose conversation it is",

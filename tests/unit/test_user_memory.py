@@ -23,6 +23,7 @@ PROCESS_WIDE = {
     "init_schema": "of the database",
     "check": "of the process",
     "for_user": "is how one comes here",
+    "journals": "an operator's",
     "operator": "an operator's",
     "retention": "an operator's",
     "history_factory": "is told the user by the run",

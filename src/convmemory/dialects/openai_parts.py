@@ -111,7 +111,7 @@ def _plain_image(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_part(role: str, part: Any) -> bool:
-    if not isinstance(part, dict) or part.get("type") not in _PARTS.get(role, _TEXT):
+    if not isinstance(part, dict) or str(part.get("type")) not in _PARTS.get(role, _TEXT):
         return False
     return _CHECKS[part["type"]](part.get(part["type"]))
 

@@ -19,7 +19,11 @@ from convmemory.encoding.tool_blocks import (
     trace,
 )
 
-_THOUGHTS: Final = frozenset({"reasoning", "redacted_thinking", "thinking"})
+_THOUGHTS: Final = (  # no set: a provider's type may be anything, a list too
+    "reasoning",
+    "redacted_thinking",
+    "thinking",
+)
 _NOT_PLAIN: Final = (ChatMessage, RemoveMessage, ToolMessage)
 _RAW_CALLS: Final = "tool_calls"
 """In ``additional_kwargs``: the calls once more, which an adapter sends where it finds no others."""
@@ -102,9 +106,15 @@ def _goes_on(step: _Step, message: BaseMessage) -> bool:
     """Whether a message only adds to calls of which none is answered."""
     if not step.pending or step.results or not isinstance(message, AIMessage):
         return False
+    if any(_has_fields(caller) != _has_fields(message) for caller in step.callers):
+        return False  # as one message, calls that only a block tells of would be lost beside those in fields
     content = message.content
     said = [] if isinstance(content, str) else [b for b in content if trace(b) is None and not is_blank(b)]
     return not said and not (isinstance(content, str) and content)
+
+
+def _has_fields(message: BaseMessage) -> bool:
+    return isinstance(message, AIMessage) and bool(message.tool_calls or message.invalid_tool_calls)
 
 
 def _file_results(

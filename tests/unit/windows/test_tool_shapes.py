@@ -248,7 +248,7 @@ def test_a_turn_begins_where_the_rows_say_it_does():
     batch = prepare(key, [Draft(m) for m in talk])
     alone = prepare(key, [Draft(talk[2])])
 
-    assert (batch.parameters()["human"], batch.parameters()["roles"]) == (1, '{"human","ai","tool"}')
+    assert (batch.parameters()["human"], batch.parameters()["roles"]) == (1, "{human,ai,tool}")
     assert (alone.parameters()["human"], alone.title()) == (0, None)
 
 
@@ -327,6 +327,21 @@ def test_anybody_may_call():
 
     assert for_prompt([message]) == []
     assert for_prompt([message, of_tool("1")]) == [message, of_tool("1")]
+
+
+def test_calls_that_only_a_block_tells_of_are_not_lost_beside_those_in_fields():
+    in_fields = SHAPES["anthropic"].calls("2", text="", with_fields=True)
+    in_a_block = AIMessage([{"functionCall": {"name": "1", "args": {}}}])
+    found = for_prompt([in_fields, in_a_block, SHAPES["anthropic"].results("1", "2")])
+
+    assert pairing_errors(found) == []
+    assert [name for message in found for name in call_ids(message)] == ["2", "1"]
+
+
+def test_a_block_whose_type_is_no_word_is_no_thought():
+    said = HumanMessage([{"type": []}, {"type": "tool_use"}, {"type": "text", "text": "q"}])
+
+    assert said.content[0] in for_prompt([said])[0].content
 
 
 # all of it, mixed

@@ -47,7 +47,7 @@ class MessagesShown(BaseModel):
 def _thoughts(said: Any) -> Iterator[str]:
     if isinstance(said.content, list):
         for block in said.content:
-            if isinstance(block, dict) and block.get("type") in {"reasoning", "thinking"}:
+            if isinstance(block, dict) and block.get("type") in ("reasoning", "thinking"):
                 thought = block.get("reasoning") or block.get("thinking")
                 if isinstance(thought, str):
                     yield thought
