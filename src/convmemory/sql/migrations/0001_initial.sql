@@ -35,7 +35,7 @@ CREATE TABLE {schema}.conversations (
     last_human_seq  bigint NOT NULL DEFAULT 0,              -- position of the newest human message: where its turn starts
     last_seq        bigint NOT NULL DEFAULT 0,              -- the newest seq that was given: none is given twice
     metadata        jsonb NOT NULL DEFAULT '{{}}'
-) WITH (fillfactor = 50); -- most updates change no indexed column, and find room on their own page
+) WITH (fillfactor = 70); -- most updates change no indexed column, and find room on their own page
 
 -- Serves list_conversations.sql, which sorts what is of one minute. With updated_at itself in it every append would write to
 -- each index of the table.
@@ -556,8 +556,10 @@ BEGIN
         EXIT WHEN FOUND;
         SELECT * INTO c FROM {schema}.conversations WHERE conversation_id = p_conversation FOR NO KEY UPDATE;
         EXIT WHEN FOUND OR NOT p_make;
-        INSERT INTO {schema}.conversations (conversation_id, user_id, external_id, dept_id)
-        VALUES (p_conversation, p_user, p_external, p_dept) ON CONFLICT DO NOTHING;
+        -- with its title at once: a row that grew afterwards would find its page full, and take every other one's place to change in
+        INSERT INTO {schema}.conversations (conversation_id, user_id, external_id, dept_id, title, title_source)
+        VALUES (p_conversation, p_user, p_external, p_dept, p_title, CASE WHEN p_title IS NULL THEN 'none' ELSE 'auto' END)
+        ON CONFLICT DO NOTHING;
         made := FOUND;
     END LOOP;
 
