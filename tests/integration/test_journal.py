@@ -305,7 +305,6 @@ async def test_what_redis_lost_its_writer_sends_again(memory, database, keyspace
     await memory.save_message("c", "assistant", "two", user_id="ana")
     keyspace.client.delete(memory.redis.keys.journal((await row_of(memory)).uuid))
 
-    assert await shown(memory) == ["one"]
     assert await drained(memory) == 1
     assert stored(database) == ["one", "two"]
     assert await shown(memory) == ["one", "two"]
@@ -658,3 +657,18 @@ async def test_once_no_process_wants_it_nothing_waits_any_more(memory, make_memo
     await shown(memory)
     assert (await memory.save_message("c", "user", "four", user_id="ana")).pending
     assert await shown(other) == ["one", "two", "three", "four"]
+
+
+async def test_a_window_whose_journal_was_lost_alone_is_none(memory, database, keyspace):
+    await memory.save_message("c", "assistant", "two", user_id="ana")
+    key = await row_of(memory)
+    accepted = memory.redis.remembered.of(key.uuid)
+    await memory.postgres.store_entries(key, accepted, memory.redis.trust.standing.own)
+    memory.redis.remembered.forget(key.uuid, [entry.id for entry in accepted])
+    keyspace.client.unlink(keyspace.keys.journal(key.uuid))  # before whoever stored it has told the window
+
+    assert await shown(memory) == stored(database) == ["one", "two"]
+    await memory.save_message("c", "user", "three", user_id="ana")
+    assert await drained(memory) == 1
+    assert await shown(memory) == stored(database) == ["one", "two", "three"]
+    assert not keyspace.client.hexists(keyspace.window(key.uuid), "waits")

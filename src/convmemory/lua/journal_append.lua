@@ -12,7 +12,7 @@
 -- ARGV[9..] server, era, ...  what the servers the caller means call themselves, each with the era of its windows
 -- returns  {'accepted', entries in the journal};  {'life', life}: the conversation has this one, and nothing was accepted.  Nor was it
 --          with {'elsewhere'} (this is none of those servers), {'foreign'} (the window is another user's) and, each with the fields and values
---          of the journal, {'absent'} (no window of my era, or of a conversation that is not there), {'full'} and {'old'}
+--          of the journal, {'absent'} (no window of my era, one of a conversation that is not there, or one whose journal was lost), {'full'} and {'old'}
 -- A command that arrives twice finds its entry; what PostgreSQL has stored meanwhile it finds by the ids of its rows.
 local run = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 local era
@@ -23,7 +23,7 @@ if not era then
   return {'elsewhere'}
 end
 local key, id, entry = KEYS[2], ARGV[3], ARGV[8]
-local held = redis.pcall('HMGET', KEYS[1], 'owner', 'era', 'stamp', 'life')
+local held = redis.pcall('HMGET', KEYS[1], 'owner', 'era', 'stamp', 'life', 'waits')
 if held.err then
   if not string.find(held.err, 'WRONGTYPE', 1, true) then return held end
   held = {}
@@ -31,7 +31,7 @@ end
 if held[1] and held[1] ~= ARGV[1] and held[3] then
   return {'foreign'}
 end
-if not held[4] or held[4] == '' or held[2] ~= era then
+if not held[4] or held[4] == '' or held[2] ~= era or (held[5] and redis.call('EXISTS', key) == 0) then
   return {'absent', redis.call('HGETALL', key)}
 end
 if held[4] ~= ARGV[2] then
@@ -54,5 +54,6 @@ if tonumber(ARGV[7]) > 0 and now - since > tonumber(ARGV[7]) then
   return {'old', redis.call('HGETALL', key)}
 end
 redis.call('HSET', key, id, entry, 'n', number, 'b', bytes, 'o', since)
+redis.call('HSET', KEYS[1], 'waits', 1) -- so that a window whose journal was lost alone is none
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return {'accepted', count + 1}

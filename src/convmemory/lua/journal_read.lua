@@ -15,6 +15,10 @@ if #journal > 0 then
   asked[4] = ARGV[1]
 end
 local reply = window_read({KEYS[1]}, asked)
+if reply[1] == 'hit' and #journal == 0 and redis.call('HGET', KEYS[1], 'waits') then
+  redis.call('DEL', KEYS[1]) -- the journal that it knows of was lost: what was in it may be stored, and is not shown
+  reply = window_read({KEYS[1]}, asked)
+end
 if reply.err then
   return reply
 end

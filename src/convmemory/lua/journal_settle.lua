@@ -15,8 +15,17 @@ for i = 2, #ARGV do
     told[#told + 1] = ARGV[i]
   end
 end
+local there = redis.call('EXISTS', KEYS[2]) == 1
 local said = window_publish({KEYS[1]}, told)
 if said ~= 'elsewhere' and type(said) == 'string' then
   journal_trim({KEYS[2]}, ids)
+  if redis.call('TYPE', KEYS[1]).ok == 'hash' and redis.call('HGET', KEYS[1], 'waits') and redis.call('EXISTS', KEYS[2]) == 0 then
+    if there then
+      redis.call('HDEL', KEYS[1], 'waits')
+    else -- the journal that the window knows of was lost, with more perhaps than these
+      redis.call('DEL', KEYS[1])
+      said = 'dropped'
+    end
+  end
 end
 return said
