@@ -55,6 +55,17 @@ def test_the_library_keeps_its_promise(mode: str, tmp_path: Path) -> None:
     assert (run.returncode, run.stderr) == (0, "")
 
 
+def test_it_does_with_writers_to_journals(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    kinds = "flush,kill-worker,restart-redis,kill-backend"
+    run = torture("--seconds", "8", "--journals", "--only", kinds, "--json", str(file))
+    found = report(run, file)
+    assert found["first"] == []
+    assert found["failures"] == []
+    assert found["operations"]["append"] > 50
+    assert run.returncode == 0
+
+
 def test_the_naive_cache_breaks_it_within_seconds(tmp_path: Path) -> None:
     file = tmp_path / "report.json"
     run = torture("--seconds", "3", "--only", "none", "--naive", "--json", str(file))
