@@ -456,6 +456,7 @@ async def test_in_an_outage_turns_go_on(schema, make_memory, postgres_proxy, dat
         postgres_proxy.url,
         journal="outage",
         journal_ack="memory",
+        redis_timeout=5,  # a process that loses Redis in an outage of PostgreSQL may believe no window
         statement_timeout=1,
         pool_timeout=1,
         connect_timeout=1,

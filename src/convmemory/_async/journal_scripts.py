@@ -16,13 +16,13 @@ from convmemory._async.redis_connections import AsyncRedisHome
 from convmemory.errors import StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.journal.conditions import CHECK_EVERY, too_full, unkept
-from convmemory.journal.entries import Entry
+from convmemory.journal.entries import Entry, parse_reply_beside
 from convmemory.journal.remembered import SWEEP_EVERY, Remembered
 from convmemory.settings import Settings
 from convmemory.storage.redis_keys import Keys
 from convmemory.storage.sql_and_lua import lua
 from convmemory.tiers.driver_errors import REDIS, refused
-from convmemory.windows.snapshots import ELSEWHERE, Reply, Snapshot, Written, parse_reply
+from convmemory.windows.snapshots import ELSEWHERE, Reply, Snapshot, Written
 from convmemory.windows.telling import asked, filled_with, written_to
 from convmemory.windows.trust import Standing
 
@@ -97,11 +97,7 @@ class AsyncJournalScripts:
     ) -> Reply:
         """As ``read_window``, with what waits beside it: ``Reply.life`` and ``Reply.waiting``."""
         about = asked(key, want, hard, self._ttl, token, standing)
-        said, *more = await self._beside("journal_read", key.uuid, OUTLIVES, *about)
-        reply = parse_reply(said)
-        if not more:
-            return reply
-        return Reply(reply.verdict, reply.snapshot, reply.token, reply.era, more[0].decode(), more[1])
+        return parse_reply_beside(await self._beside("journal_read", key.uuid, OUTLIVES, *about))
 
     async def settle(
         self, key: ConversationKey, written: Written, standing: Standing, ids: Sequence[str]

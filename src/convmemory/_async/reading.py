@@ -9,7 +9,7 @@ from convmemory._async.draining import AsyncDraining
 from convmemory._async.redis_store import AsyncRedisStore
 from convmemory.errors import ConversationNotFound, StorageError, StorageUnavailable
 from convmemory.ids import ConversationKey
-from convmemory.journal.entries import with_waiting, without_rows
+from convmemory.journal.entries import without_rows
 from convmemory.models import Message
 from convmemory.tiers.otel import traced
 from convmemory.windows.snapshots import ELSEWHERE, NO_CONVERSATION, NOT_ASKED, Reply, Snapshot
@@ -146,7 +146,7 @@ class AsyncReading(AsyncDraining):
         """Ask for the window; a Redis that is away, or is another than was meant, has none."""
         try:
             if standing.journal:
-                reply = with_waiting(await redis.read_beside(key, *asked, redis.reader(), standing))
+                reply = await redis.read_beside(key, *asked, redis.reader(), standing)
             else:
                 reply = await redis.read_window(key, *asked, redis.reader(), standing)
         except StorageError:

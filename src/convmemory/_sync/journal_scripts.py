@@ -17,13 +17,13 @@ from convmemory._sync.redis_connections import RedisHome
 from convmemory.errors import StorageUnavailable
 from convmemory.ids import ConversationKey
 from convmemory.journal.conditions import CHECK_EVERY, too_full, unkept
-from convmemory.journal.entries import Entry
+from convmemory.journal.entries import Entry, parse_reply_beside
 from convmemory.journal.remembered import SWEEP_EVERY, Remembered
 from convmemory.settings import Settings
 from convmemory.storage.redis_keys import Keys
 from convmemory.storage.sql_and_lua import lua
 from convmemory.tiers.driver_errors import REDIS, refused
-from convmemory.windows.snapshots import ELSEWHERE, Reply, Snapshot, Written, parse_reply
+from convmemory.windows.snapshots import ELSEWHERE, Reply, Snapshot, Written
 from convmemory.windows.telling import asked, filled_with, written_to
 from convmemory.windows.trust import Standing
 
@@ -98,11 +98,7 @@ class JournalScripts:
     ) -> Reply:
         """As ``read_window``, with what waits beside it: ``Reply.life`` and ``Reply.waiting``."""
         about = asked(key, want, hard, self._ttl, token, standing)
-        said, *more = self._beside("journal_read", key.uuid, OUTLIVES, *about)
-        reply = parse_reply(said)
-        if not more:
-            return reply
-        return Reply(reply.verdict, reply.snapshot, reply.token, reply.era, more[0].decode(), more[1])
+        return parse_reply_beside(self._beside("journal_read", key.uuid, OUTLIVES, *about))
 
     def settle(self, key: ConversationKey, written: Written, standing: Standing, ids: Sequence[str]) -> str:
         """As ``publish``, and let go of the entries that are stored by it."""

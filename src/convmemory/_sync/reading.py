@@ -10,7 +10,7 @@ from convmemory._sync.draining import Draining
 from convmemory._sync.redis_store import RedisStore
 from convmemory.errors import ConversationNotFound, StorageError, StorageUnavailable
 from convmemory.ids import ConversationKey
-from convmemory.journal.entries import with_waiting, without_rows
+from convmemory.journal.entries import without_rows
 from convmemory.models import Message
 from convmemory.tiers.otel import traced
 from convmemory.windows.snapshots import ELSEWHERE, NO_CONVERSATION, NOT_ASKED, Reply, Snapshot
@@ -145,7 +145,7 @@ class Reading(Draining):
         """Ask for the window; a Redis that is away, or is another than was meant, has none."""
         try:
             if standing.journal:
-                reply = with_waiting(redis.read_beside(key, *asked, redis.reader(), standing))
+                reply = redis.read_beside(key, *asked, redis.reader(), standing)
             else:
                 reply = redis.read_window(key, *asked, redis.reader(), standing)
         except StorageError:

@@ -13,7 +13,7 @@ from convmemory.encoding.codec import pack_row, unpack
 from convmemory.encoding.same_words import says_the_same
 from convmemory.ids import ConversationKey, new_row_id, other_row_id
 from convmemory.storage.postgres_rows import Batch, StoredBatch
-from convmemory.windows.snapshots import Reply, Snapshot, Written
+from convmemory.windows.snapshots import Reply, Snapshot, Written, parse_reply
 
 FORMAT: Final = 1
 """Of an entry. A release reads its own and the one before, and leaves others to whoever wrote them."""
@@ -168,7 +168,7 @@ def _apart(entry: bytes) -> tuple[bytes, str]:
 
 def without_rows(snapshot: Snapshot) -> Snapshot:
     """A window as it is served, where nothing waits beside it."""
-    entries = [_apart(entry)[0] for entry in snapshot.entries]
+    entries = [one[:-_ROW] if one[-_ROW : 1 - _ROW] == b"\0" else one for one in snapshot.entries]
     return Snapshot(snapshot.stamp, snapshot.last_seq, snapshot.human_seq, entries, snapshot.gaps)
 
 
@@ -196,15 +196,18 @@ def joined(window: Snapshot, waiting: Sequence[Entry]) -> Snapshot:
     return Snapshot(window.stamp, window.last_seq + pending, human, entries, window.gaps, pending)
 
 
-def with_waiting(reply: Reply) -> Reply:
-    """The answer of a read beside which a journal lies: the window that was hit, and what waits behind it in the same life."""
-    if reply.snapshot is None:
-        return reply
-    waiting = (
-        [entry for entry in entries_in(reply.waiting) if entry.life == reply.life] if reply.waiting else []
-    )
-    snapshot = joined(reply.snapshot, waiting) if waiting else without_rows(reply.snapshot)
-    return Reply(reply.verdict, snapshot, reply.token, reply.era, reply.life, reply.waiting)
+def parse_reply_beside(raw: Sequence[Any]) -> Reply:
+    """Read the answer of ``journal_read.lua``: the window that was hit, and what waits behind it in the same life."""
+    said, *more = raw
+    if not more:
+        return parse_reply(said)
+    life, waiting = more[0].decode(), more[1]
+    if said[0] != b"hit":
+        reply = parse_reply(said)
+        return Reply(reply.verdict, None, reply.token, reply.era, life, waiting)
+    window = Snapshot(said[1].decode(), int(said[2]), int(said[3]), said[5:], int(said[4]))
+    behind = [entry for entry in entries_in(waiting) if entry.life == life] if waiting else None
+    return Reply("hit", joined(window, behind) if behind else without_rows(window), "", "", life, waiting)
 
 
 def _is_shown(row: Row, shown: Mapping[str, bytes]) -> bool:
