@@ -11,7 +11,10 @@ from contextlib import contextmanager
 import pytest
 import redis
 import redis.asyncio
+import redis.asyncio.retry
+import redis.retry
 from langchain_core.messages import HumanMessage
+from redis.backoff import NoBackoff
 
 from convmemory import AsyncRedisStore, ConfigurationError, RedisStore
 from fix_memory import Awaited
@@ -197,6 +200,34 @@ async def test_a_full_server_costs_no_turn_and_serves_again_when_it_takes_writes
 def test_a_client_that_decodes_is_refused(store, client):
     with pytest.raises(ConfigurationError, match="leave decode_responses out"):
         store(client())
+
+
+async def test_no_late_reply_of_a_ready_client_is_the_next_commands(schema, make_memory, colour, sentinels):
+    """redis-py's own blocking connections to a primary go on after a time-out, where the client does not try again for it."""
+    library = redis.asyncio if colour == "awaited" else redis
+    limits = {"socket_timeout": 0.3, "socket_connect_timeout": 0.3}
+    asked = library.Sentinel(
+        [("127.0.0.1", one.port) for one in sentinels._sentinels], sentinel_kwargs=limits, **limits
+    )
+    retry = library.retry.Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
+    client = asked.master_for(SERVICE, retry=retry)
+    memory = await make_memory(redis=client)
+    await write_and_cache(memory)
+    assert await all_their_own(memory) == [True] * len(NAMES)
+
+    for _ in range(3):
+        with stopped([sentinels.primary()]):
+            said = await memory.get_history(NAMES[0], user_id=NAMES[0])
+            assert said == [HumanMessage(f"of {NAMES[0]}")]
+        await asyncio.sleep(0.1)  # the reply comes now
+        for name in (*NAMES[1:], *NAMES):
+            assert await memory.get_history(name, user_id=name) == [HumanMessage(f"of {name}")]
+        await until_back(memory)
+    await memory.close()
+    for ours in (client, *asked.sentinels):
+        closed = ours.aclose() if colour == "awaited" else ours.close()
+        if colour == "awaited":
+            await closed
 
 
 async def test_ready_clients_of_both_kinds_are_taken_and_left_open(

@@ -7,7 +7,7 @@ import codecs
 import copy
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, signature
 from typing import Any, Final, Protocol
 
 import redis as redis_client
@@ -51,12 +51,17 @@ def _names_itself() -> dict[str, Any]:
 _NAMED: Final = _names_itself()
 
 
-class PrimaryConnection(sentinels.SentinelManagedConnection):
-    """A connection that ends with the reply it waited for in vain; redis-py's own would hand that to the next command."""
+class EndsWithItsReply:
+    """A connection that ends with the reply it waited for in vain: else the next command, maybe of another user, is given that."""
 
     def read_response(self, *arguments: Any, **named: Any) -> Any:
-        """Read a reply, and hang up if that fails, as every other connection of redis-py does."""
-        return super().read_response(*arguments, **{"disconnect_on_error": True, **named})
+        """Read a reply, and hang up if that fails, as nearly every connection of redis-py does."""
+        read: Any = super().read_response  # type: ignore[misc]  # what this is mixed into has it
+        return read(*arguments, **{"disconnect_on_error": True, **named})
+
+
+class PrimaryConnection(EndsWithItsReply, sentinels.SentinelManagedConnection):
+    """The connection to a primary."""
 
 
 class SecurePrimaryConnection(PrimaryConnection, SSLConnection):
@@ -113,7 +118,8 @@ class RedisHome:
 class GivenClient:
     """A caller's own client. In another place than the first it was used in, one of the same options stands in for it.
 
-    redis-py minds processes itself, and event loops not at all.
+    redis-py minds processes itself, and event loops not at all. One stands in everywhere for a client whose connections go on
+    after a reply that did not come in time, as those to a primary do that Sentinels name: it would be the next command's.
     """
 
     def __init__(self, client: Any) -> None:
@@ -126,7 +132,8 @@ class GivenClient:
         place = here()
         if not self._used:
             self._used, self._first = True, place
-        return OwnClient(self._given) if place is self._first else Twin(self._given)
+        own = place is self._first and not _goes_on_without(self._given)
+        return OwnClient(self._given) if own else Twin(self._given)
 
 
 class ThroughClient:
@@ -202,8 +209,36 @@ def _connections(client: Any) -> list[Any]:
     return [one for pool in pools for name in names for one in getattr(pool, name, ())]
 
 
+def _goes_on_without(client: Any) -> bool:
+    """Whether a connection of this client goes on where a reply did not come."""
+    kind = getattr(getattr(client, "connection_pool", None), "connection_class", None)
+    if not isinstance(kind, type) or issubclass(kind, EndsWithItsReply):
+        return False
+    wants = signature(kind.read_response).parameters.get("disconnect_on_error")  # type: ignore[attr-defined]
+    return wants is not None and wants.default is False
+
+
+def _twin_of_sentinels(client: Any, pool: Any) -> Any:
+    own = ("connection_pool",)
+    kind = type(pool.connection_class.__name__, (EndsWithItsReply, pool.connection_class), {})
+    twin = copy.copy(client)
+    twin.connection = None
+    twin.connection_pool = type(pool)(
+        pool.service_name,
+        pool.sentinel_manager,
+        is_master=pool.is_master,
+        check_connection=pool.check_connection,
+        max_connections=pool.max_connections,
+        **{name: value for name, value in pool.connection_kwargs.items() if name not in own},
+        connection_class=kind,
+    )
+    return twin
+
+
 def _twin(client: Any) -> Any:
     pool: Any = getattr(client, "connection_pool", None)
+    if _goes_on_without(client) and hasattr(pool, "sentinel_manager"):
+        return _twin_of_sentinels(client, pool)
     if type(pool) not in {connections.ConnectionPool, connections.BlockingConnectionPool}:
         raise ConfigurationError(
             "redis: this client belongs to another event loop (or process), and one like it cannot be made: "
