@@ -94,10 +94,10 @@ class Served:
         )
 
 
-def caller(served: Served, current_user: CurrentUser) -> Callable[..., AsyncUserMemory]:
+def caller(served: Served, current_user: CurrentUser) -> Callable[..., Any]:
     """A dependency that gives the memory of the user ``current_user`` names."""
 
-    def mine(user_id: Any = Depends(current_user)) -> AsyncUserMemory:  # noqa: B008 - how FastAPI is told
+    async def mine(user_id: Any = Depends(current_user)) -> AsyncUserMemory:  # noqa: B008 - how FastAPI is told
         if not isinstance(user_id, str) or not user_id:
             raise HTTPException(401, "who is asking is not known", {"WWW-Authenticate": "Bearer"})
         return served.for_user(user_id)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Response
 
 from convmemory._async.user_memory import AsyncUserMemory
-from convmemory.api.bodies import Changes, ConversationFound, Conversations, NewConversation
+from convmemory.api.bodies import Changes, ConversationFound, Conversations, NewConversation, written
 from convmemory.api.etags import matching, names, tag_of
 from convmemory.api.filters import Counted, Cursor, OrderAsked, filters
 from convmemory.api.problems import responses
@@ -21,7 +21,7 @@ def add_conversations(router: APIRouter, caller: Callable[..., Any]) -> None:
 
     which = Depends(filters("false"))
 
-    @router.get("/conversations", responses=responses(401, 422, 503))
+    @router.get("/conversations", response_model=Conversations, responses=responses(401, 422, 503))
     async def list_conversations(
         *,
         mine: AsyncUserMemory = mine_of,
@@ -30,13 +30,15 @@ def add_conversations(router: APIRouter, caller: Callable[..., Any]) -> None:
         order: OrderAsked = "updated",
         where: dict[str, Any] = which,
         count: Counted = False,
-    ) -> Conversations:
+    ) -> Response:
         """The user's conversations, the one spoken in last first; those put away only where they are asked for."""
         page = await mine.list_user_conversations(limit, cursor=cursor, order=order, **where)
-        return Conversations(
-            items=[ConversationFound.of(one) for one in page],
-            next_cursor=page.next_cursor,
-            count=await mine.count_conversations(**where) if count else None,
+        return written(
+            Conversations.model_construct(
+                items=[ConversationFound.of(one) for one in page],
+                next_cursor=page.next_cursor,
+                count=await mine.count_conversations(**where) if count else None,
+            )
         )
 
     @router.post("/conversations", status_code=201, responses=responses(401, 404, 409, 413, 422, 503))

@@ -87,7 +87,7 @@ def create_operator_router(memory: Memory, *, current_operator: CurrentUser) -> 
 
 
 def _known(current_operator: CurrentUser) -> Any:
-    def known(operator: Any = Depends(current_operator)) -> None:  # noqa: B008 - how FastAPI is told
+    async def known(operator: Any = Depends(current_operator)) -> None:  # noqa: B008 - how FastAPI is told
         if not isinstance(operator, str) or not operator:
             raise HTTPException(401, "who is asking is not known", {"WWW-Authenticate": "Bearer"})
 

@@ -23,7 +23,7 @@ def filters(whether_archived: Whether) -> Any:
         whether_archived: Which are listed where a request says nothing of it.
     """
 
-    def asked(
+    async def asked(  # one that is not awaited would be run in a thread, which takes longer
         *,
         archived: Annotated[
             Whether, Query(description="only those put away, those that are not, or all")

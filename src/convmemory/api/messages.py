@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Query
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Response
 
 from convmemory._async.user_memory import AsyncUserMemory
-from convmemory.api.bodies import LastPlace, MessageFound, Messages, NewMessage, Notes, Removed
+from convmemory.api.bodies import LastPlace, MessageFound, Messages, NewMessage, Notes, Removed, written
 from convmemory.api.etags import matching
 from convmemory.api.problems import responses
 from convmemory.drafts import draft_of
@@ -23,17 +23,21 @@ def add_messages(router: APIRouter, caller: Callable[..., Any], roles: Collectio
     mine_of = Depends(caller)
     _add_changes(router, mine_of, Depends(matching(caller)), roles)
 
-    @router.get("/conversations/{conversation_id}/messages", responses=responses(401, 404, 422, 503))
+    @router.get(
+        "/conversations/{conversation_id}/messages",
+        response_model=Messages,
+        responses=responses(401, 404, 422, 503),
+    )
     async def list_messages(
         conversation_id: str,
         mine: AsyncUserMemory = mine_of,
         limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
         before: Place = None,
         after: Place = None,
-    ) -> Messages:
+    ) -> Response:
         """A page of messages, oldest first: the newest ones, those `before` a `seq`, or those `after` one."""
         found = await mine.get_messages(conversation_id, limit=limit, before=before, after=after)
-        return Messages(items=[MessageFound.of(message) for message in found])
+        return written(Messages.model_construct(items=[MessageFound.of(message) for message in found]))
 
     @router.post(
         "/conversations/{conversation_id}/messages",
