@@ -84,7 +84,9 @@ class AsyncRedisLines:
         try:
             async with alimit(self._seconds):
                 await line.send_packed_command(
-                    [_pack(tuple(one)) for one in commands] if _pack else line.pack_commands(commands)
+                    [b"".join([_pack(tuple(one)) for one in commands])]
+                    if _pack
+                    else line.pack_commands(commands)
                 )
                 while len(replies) < len(commands):
                     try:

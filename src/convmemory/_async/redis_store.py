@@ -14,17 +14,12 @@ from uuid import UUID
 from pydantic import SecretStr
 from redis.exceptions import NoScriptError, ResponseError
 
+from convmemory._async.given_client import AsyncGivenClient, connections_of, given_client
 from convmemory._async.homes import AsyncHomes
 from convmemory._async.journal_scripts import AsyncJournalScripts
 from convmemory._async.prober import AsyncProber
 from convmemory._async.redis_calls import FULL, AsyncRedisCalls
-from convmemory._async.redis_connections import (
-    AsyncGivenClient,
-    AsyncRedisHome,
-    AsyncRedisLink,
-    connections_of,
-    given_client,
-)
+from convmemory._async.redis_connections import AsyncRedisHome, AsyncRedisLink
 from convmemory.encoding.storable_text import clean_json
 from convmemory.errors import ConfigurationError, StorageError, in_words
 from convmemory.ids import ConversationKey, new_row_id, session_handle

@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import codecs
-import copy
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from inspect import iscoroutinefunction, signature
 from typing import Any, Final, Protocol
 
 import redis as redis_client
@@ -27,7 +25,7 @@ from convmemory.storage.redis_urls import CLUSTER, SERVER, RedisPlace, called, n
 from convmemory.tiers.driver_errors import describe
 from convmemory.tiers.socket_checks import KEEPALIVE
 from convmemory.tiers.turns import Turns
-from convmemory.tiers.waiting import here, sever
+from convmemory.tiers.waiting import sever
 
 # typed in one of the driver's colours only
 _parse_url: Any = connections.parse_url
@@ -115,27 +113,6 @@ class RedisHome:
         """Touch nothing: another process goes on with these connections, and is asked for by name in its own."""
 
 
-class GivenClient:
-    """A caller's own client. In another place than the first it was used in, one of the same options stands in for it.
-
-    redis-py minds processes itself, and event loops not at all. One stands in everywhere for a client whose connections go on
-    after a reply that did not come in time, as those to a primary do that Sentinels name: it would be the next command's.
-    """
-
-    def __init__(self, client: Any) -> None:
-        self._given = client
-        self._first: Any = None
-        self._used = False
-
-    def here(self) -> RedisClients:
-        """The client itself where it was first used, and a twin of it everywhere else."""
-        place = here()
-        if not self._used:
-            self._used, self._first = True, place
-        own = place is self._first and not _goes_on_without(self._given)
-        return OwnClient(self._given) if own else Twin(self._given)
-
-
 class ThroughClient:
     """Commands that go through a client of redis-py, whichever kind it is."""
 
@@ -156,104 +133,12 @@ class ThroughClient:
             return replies
 
 
-class OwnClient(ThroughClient):
-    """The client that was given, which its owner closes."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def client(self) -> Any:
-        """The client."""
-        return self._client
-
-    def close(self) -> None:
-        """Leave it open: it is its owner's."""
-
-    def connections(self) -> list[Any]:
-        """None: they are its owner's."""
-        return []
-
-
-class Twin(ThroughClient):
-    """A client like one that belongs to another event loop, with connections of its own."""
-
-    def __init__(self, client: Any) -> None:
-        self._like = client
-        self._client: Any = None
-
-    def client(self) -> Any:
-        """The twin.
-
-        Raises:
-            ConfigurationError: Of this kind of client none can be made.
-        """
-        if self._client is None:
-            self._client = _twin(self._like)
-        return self._client
-
-    def close(self) -> None:
-        """Close the twin's connections."""
-        if self._client is not None:
-            self._client.connection_pool.disconnect()
-
-    def connections(self) -> list[Any]:
-        """The twin's connections."""
-        return _connections(self._client)
-
-
-def _connections(client: Any) -> list[Any]:
+def connections_held(client: Any) -> list[Any]:
     """What a client holds, in its pool or in those of a cluster's nodes; redis-py has no name for it."""
     nodes = getattr(client, "nodes_manager", None)
     pools = [getattr(client, "connection_pool", None)] if nodes is None else nodes.nodes_cache.values()
     names = ("_available_connections", "_in_use_connections", "_connections")
     return [one for pool in pools for name in names for one in getattr(pool, name, ())]
-
-
-def _goes_on_without(client: Any) -> bool:
-    """Whether a connection of this client goes on where a reply did not come."""
-    kind = getattr(getattr(client, "connection_pool", None), "connection_class", None)
-    if not isinstance(kind, type) or issubclass(kind, EndsWithItsReply):
-        return False
-    wants = signature(kind.read_response).parameters.get("disconnect_on_error")  # type: ignore[attr-defined]
-    return wants is not None and wants.default is False
-
-
-def _twin_of_sentinels(client: Any, pool: Any) -> Any:
-    own = ("connection_pool",)
-    kind = type(pool.connection_class.__name__, (EndsWithItsReply, pool.connection_class), {})
-    twin = copy.copy(client)
-    twin.connection = None
-    twin.connection_pool = type(pool)(
-        pool.service_name,
-        pool.sentinel_manager,
-        is_master=pool.is_master,
-        check_connection=pool.check_connection,
-        max_connections=pool.max_connections,
-        **{name: value for name, value in pool.connection_kwargs.items() if name not in own},
-        connection_class=kind,
-    )
-    return twin
-
-
-def _twin(client: Any) -> Any:
-    pool: Any = getattr(client, "connection_pool", None)
-    if _goes_on_without(client) and hasattr(pool, "sentinel_manager"):
-        return _twin_of_sentinels(client, pool)
-    if type(pool) not in {connections.ConnectionPool, connections.BlockingConnectionPool}:
-        raise ConfigurationError(
-            "redis: this client belongs to another event loop (or process), and one like it cannot be made: "
-            "give the memory a URL instead, or use it in the event loop it was first used in"
-        )
-    bounds = {"timeout": pool.timeout} if hasattr(pool, "timeout") else {}
-    twin = copy.copy(client)
-    twin.connection = None
-    twin.connection_pool = type(pool)(
-        connection_class=pool.connection_class,
-        max_connections=pool.max_connections,
-        **bounds,
-        **pool.connection_kwargs,
-    )
-    return twin
 
 
 class RedisLink(ThroughClient):
@@ -308,7 +193,7 @@ class RedisLink(ThroughClient):
     def connections(self) -> list[Any]:
         """The connections of the client and of those it asks for the primary."""
         own = self._lines.connections if self._lines is not None else []
-        return own + [one for client in (self._client, *self._sentinels) for one in _connections(client)]
+        return own + [one for client in (self._client, *self._sentinels) for one in connections_held(client)]
 
     def _cluster(self) -> Any:
         nodes = [_ClusterNode(host, port) for host, port in self._place.hosts]
@@ -338,7 +223,7 @@ def redis_from_url(url: str, settings: Settings) -> redis_client.Redis:
     try:
         client = redis_client.Redis.from_url(url, **options)
         pool = client.connection_pool
-        pool.connection_kwargs = _of_bytes(pool.connection_kwargs)
+        pool.connection_kwargs = of_bytes(pool.connection_kwargs)
         pool.connection_class(**pool.connection_kwargs)  # an option it does not know is found here
     except ConfigurationError:
         raise
@@ -361,44 +246,14 @@ def _bounds(settings: Settings) -> dict[str, Any]:
 
 def _said(place: RedisPlace) -> dict[str, Any]:
     """User, password, database and options of the URL, as arguments of redis-py."""
-    said = _of_bytes(_parse_url(place.url))
+    said = of_bytes(_parse_url(place.url))
     if said.pop("connection_class", None) is not None:
         said["ssl"] = True
     elsewhere = {"host", "port", "db"} if place.kind == CLUSTER else {"host", "port"}
     return {name: value for name, value in said.items() if name not in elsewhere}
 
 
-def given_client(client: Any) -> Any:
-    """A caller's own client, if it is one of this colour that hands out bytes: what is stored is not always text.
-
-    Raises:
-        ConfigurationError: It is of the other colour, no client at all, or decodes replies.
-    """
-    ask = getattr(client, "execute_command", None)
-    fits = callable(getattr(client, "pipeline", None)) and callable(ask)
-    if not fits or iscoroutinefunction(ask) != iscoroutinefunction(redis_client.Redis.execute_command):
-        raise ConfigurationError(
-            "redis: must be a URL, or a client of redis-py: an awaited one for a store that is awaited, a blocking one for"
-            f" one that blocks; {_named(type(client))} does not fit here"
-        )
-    if encoder := getattr(client, "get_encoder", None):
-        _of_bytes({"decode_responses": encoder().decode_responses, "encoding": encoder().encoding})
-    return client
-
-
-def _named(kind: type) -> str:
-    return f"{kind.__module__.partition('.client')[0]}.{kind.__qualname__}"
-
-
-def connections_of(client: Any, settings: Settings) -> int:
-    """How many calls may be under way at once on a caller's own client: no more than it has connections for."""
-    most = getattr(getattr(client, "connection_pool", None), "max_connections", None)
-    return (
-        min(settings.redis_pool_max, most) if isinstance(most, int) and most > 0 else settings.redis_pool_max
-    )
-
-
-def _of_bytes(said: Mapping[str, Any]) -> dict[str, Any]:
+def of_bytes(said: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a client without those that change nothing about the bytes it hands out.
 
     Raises:

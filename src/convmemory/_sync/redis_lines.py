@@ -85,7 +85,9 @@ class RedisLines:
         try:
             with limit(self._seconds):
                 line.send_packed_command(
-                    [_pack(tuple(one)) for one in commands] if _pack else line.pack_commands(commands)
+                    [b"".join([_pack(tuple(one)) for one in commands])]
+                    if _pack
+                    else line.pack_commands(commands)
                 )
                 while len(replies) < len(commands):
                     try:

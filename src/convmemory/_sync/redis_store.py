@@ -15,17 +15,12 @@ from uuid import UUID
 from pydantic import SecretStr
 from redis.exceptions import NoScriptError, ResponseError
 
+from convmemory._sync.given_client import GivenClient, connections_of, given_client
 from convmemory._sync.homes import Homes
 from convmemory._sync.journal_scripts import JournalScripts
 from convmemory._sync.prober import Prober
 from convmemory._sync.redis_calls import FULL, RedisCalls
-from convmemory._sync.redis_connections import (
-    GivenClient,
-    RedisHome,
-    RedisLink,
-    connections_of,
-    given_client,
-)
+from convmemory._sync.redis_connections import RedisHome, RedisLink
 from convmemory.encoding.storable_text import clean_json
 from convmemory.errors import ConfigurationError, StorageError, in_words
 from convmemory.ids import ConversationKey, new_row_id, session_handle
