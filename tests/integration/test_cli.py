@@ -794,7 +794,7 @@ def test_chat_keeps_what_is_said_and_goes_on(run, memory, provider):
     ("provider", "kind", "raised", "status"),  # LangChain keeps a provider that it has found
     [
         ("together", "ChatTogether", "KeyboardInterrupt", 130),
-        ("groq", "ChatGroq", "ConnectionError('away')", 1),
+        ("perplexity", "ChatPerplexity", "ConnectionError('away')", 1),
     ],
 )
 def test_chat_keeps_what_came_of_an_answer_that_broke_off(
