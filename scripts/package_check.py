@@ -47,7 +47,7 @@ print(json.dumps({
     "distributions": packages_distributions()["convmemory"],
     "typed": package.joinpath("py.typed").is_file(),
     "texts": sorted(
-        [f"{folder}/{one.name}" for folder in ("sql", "sql/from_0_1", "sql/migrations", "lua")
+        [f"{folder}/{one.name}" for folder in ("sql", "sql/from_0_1", "sql/migrations", "sql/rooms", "lua")
          for one in package.joinpath(folder).iterdir() if one.is_file()]
     ),
 }))
