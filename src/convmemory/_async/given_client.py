@@ -97,7 +97,6 @@ def _goes_on_without(client: Any) -> bool:
 
 
 def _twin_of_sentinels(client: Any, pool: Any) -> Any:
-    own = ("connection_pool",)
     kind = type(pool.connection_class.__name__, (AsyncEndsWithItsReply, pool.connection_class), {})
     twin = copy.copy(client)
     twin.connection = None
@@ -107,7 +106,7 @@ def _twin_of_sentinels(client: Any, pool: Any) -> Any:
         is_master=pool.is_master,
         check_connection=pool.check_connection,
         max_connections=pool.max_connections,
-        **{name: value for name, value in pool.connection_kwargs.items() if name not in own},
+        **{name: value for name, value in pool.connection_kwargs.items() if name != "connection_pool"},
         connection_class=kind,
     )
     return twin

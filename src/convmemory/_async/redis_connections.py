@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, Final, Protocol
@@ -112,12 +113,12 @@ class AsyncRedisHome:
         """Touch nothing: another process goes on with these connections, and is asked for by name in its own."""
 
 
-class AsyncThroughClient:
+class AsyncThroughClient(ABC):
     """Commands that go through a client of redis-py, whichever kind it is."""
 
+    @abstractmethod
     def client(self) -> Any:
         """The client."""
-        raise NotImplementedError
 
     async def execute(self, *command: Any) -> Any:
         """Send a command and return its reply."""
