@@ -265,10 +265,11 @@ class Proxy:
             for link in self._links:
                 link.forgotten = True
 
-    def lead_to(self, url: str) -> None:
-        """Lead to another server from now on, as a name does whose address was changed."""
+    def lead_to(self, url: str, *, cut: bool = True) -> None:
+        """Lead to another server from now on, as a name does whose address was changed; open connections may live on."""
         self._pointed_at(url)
-        self.reset_all()
+        if cut:
+            self.reset_all()
 
     def reset_all(self) -> None:
         """Reset every open connection, and return once they are gone."""

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from functools import partial
 
 import pytest
 from redis import Redis
@@ -128,3 +129,30 @@ def test_threads_share_no_connection_at_a_time(redis_proxy, key_prefix):
     assert len(link.connections()) <= 8
     link.close()
     assert link.connections() == []
+
+
+async def test_of_idle_connections_that_went_silent_one_is_waited_for(line, redis_proxy):
+    """A firewall forgets them without a word, all of them; new ones go through."""
+    redis_proxy.latency, redis_proxy.mode = 0.05, "latency"
+    ping = partial(line.link.execute, "PING")
+    await asyncio.gather(*(ping() if line.awaited else asyncio.to_thread(ping) for _ in range(6)))
+    redis_proxy.mode = "pass"
+    began = time.monotonic()
+    await line.execute("PING")
+    held = len(line.connections())
+    redis_proxy.forget_all()
+    with pytest.raises(TooLate):
+        await line.execute("PING")
+    await line.doubt(began)
+
+    assert held >= 2
+    assert line.connections() == []
+    assert await line.execute("PING") in (b"PONG", True)
+
+
+async def test_what_was_heard_of_since_is_not_doubted(line):
+    began = time.monotonic()
+    await line.execute("PING")
+    held = line.connections()
+    await line.doubt(began)
+    assert line.connections() == held

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from math import inf
 from typing import Final
 
 from convmemory._async.postgres_store import AsyncPostgresStore
@@ -133,6 +134,8 @@ class AsyncLookout:
 
     async def _named(self) -> tuple[Cache, ...]:
         """Ask the servers who they are; what they were before is no cache of this process any more."""
+        if self._trust.former:  # idle connections may still lead there
+            await self._redis.here().clients.doubt(inf)
         caches = await self._redis.caches()
         former = {cache.name for cache in self._trust.former} - {cache.name for cache in caches}
         if former:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from math import inf
 from types import TracebackType
 from typing import Final, NoReturn
+
+from redis.exceptions import TimeoutError as TooLate
 
 from convmemory._async.homes import AsyncHomes
 from convmemory._async.redis_connections import AsyncRedisHome
 from convmemory.errors import StorageUnavailable, in_words
 from convmemory.tiers.breaker import TierHealth
-from convmemory.tiers.driver_errors import REDIS, busy, describe, refused, translated, wrong_type
+from convmemory.tiers.driver_errors import REDIS, busy, describe, read_only, refused, translated, wrong_type
 from convmemory.tiers.socket_checks import Deserted
 from convmemory.tiers.turns import Busy
 from convmemory.tiers.waiting import aheeded
@@ -109,7 +112,7 @@ class AsyncRedisCalls:
 class AsyncRedisCall:
     """One call; see ``AsyncRedisCalls.to``."""
 
-    __slots__ = ("_anyway", "_began", "_calls", "_heeded", "_operation", "_turns")
+    __slots__ = ("_anyway", "_began", "_calls", "_heeded", "_home", "_operation")
 
     def __init__(self, calls: AsyncRedisCalls, operation: str, *, anyway: bool) -> None:
         self._calls = calls
@@ -123,7 +126,7 @@ class AsyncRedisCall:
         if not (closed or self._anyway) and home.prober.refuses():
             calls.refuse(self._operation)
         self._heeded.__enter__()
-        self._turns = home.turns
+        self._home = home
         try:
             await home.turns.begin()
         except Busy as busy:
@@ -138,12 +141,20 @@ class AsyncRedisCall:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._turns.end()
+        self._home.turns.end()
         if error is None:  # nearly always
             self._calls.heard(self._operation, None)
         else:
+            await self._doubt(error)
             translated(REDIS, self._operation, heard=self._heard).failed(error, self._began)
         self._heeded.__exit__(kind, error, trace)
+
+    async def _doubt(self, error: BaseException) -> None:
+        """Use no idle connection that may be like this one: forgotten by a firewall, or to a server that is no primary any more."""
+        if isinstance(error, TooLate):
+            await self._home.clients.doubt(self._began)
+        elif read_only(error):
+            await self._home.clients.doubt(inf)
 
     def _heard(self, error: BaseException | None) -> None:
         self._calls.heard(self._operation, error)

@@ -77,7 +77,7 @@ class AsyncRedisStore(AsyncJournalScripts):
         if client is None and url is None:
             raise ConfigurationError("REDIS_HOST: empty, so there is no Redis to connect to")
         self._url = SecretStr(url or "")
-        self._given = None if url is not None else AsyncGivenClient(given_client(client))
+        self._given = None if url is not None else AsyncGivenClient(given_client(client), self.settings)
         self._most = (  # and a link says what is wrong with a URL
             connections_of(client, self.settings) if url is None else AsyncRedisLink(url, self.settings).most
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import copy
 from inspect import iscoroutinefunction, signature
-from typing import Any
+from typing import Any, Final
 
 import redis as redis_client
+import redis.cluster as clusters
 import redis.connection as connections
 
 from convmemory._sync.redis_connections import (
@@ -15,43 +16,58 @@ from convmemory._sync.redis_connections import (
     RedisClients,
     ThroughClient,
     connections_held,
+    hang_up_idle,
     of_bytes,
+    once_more,
 )
 from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
 from convmemory.tiers.waiting import here
 
+_PLAIN: Final = (connections.ConnectionPool, connections.BlockingConnectionPool)
+_ALONE: Final = ("connection", "single_connection_client", "_single_connection_client")
+"""Where a client of redis-py keeps a connection that all its commands share, and says so."""
+_PATIENT: Final = ("connection_pool", "retry", "retry_on_error", "retry_on_timeout")
+_TIME_OUTS: Final = ("socket_timeout", "socket_connect_timeout")
+_UNSAID: Final = signature(redis_client.Redis.__init__).parameters
+"""What a client has that was told nothing."""
+
 
 class GivenClient:
-    """A caller's own client. In another place than the first it was used in, one of the same options stands in for it.
+    """A caller's own client. Nearly everywhere one of the same options stands in for it, with connections of this place alone.
 
-    redis-py minds processes itself, and event loops not at all. One stands in everywhere for a client whose connections go on
-    after a reply that did not come in time, as those to a primary do that Sentinels name: it would be the next command's.
+    Left as it is, a client may share its only connection with every forked process, or be of another event loop; it may go on
+    after a reply that did not come in time, which the next command is given then; wait as long as it likes, and try again as often.
+    Of a cluster's, and of one with a pool of the caller's own class, none can be made: it serves where it was first used.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, settings: Settings) -> None:
         self._given = client
+        self._settings = settings
         self._first: Any = None
         self._used = False
 
     def here(self) -> RedisClients:
-        """The client itself where it was first used, and a twin of it everywhere else."""
+        """A twin of the client, or the client itself where it was first used and none can be made."""
         place = here()
         if not self._used:
             self._used, self._first = True, place
-        own = place is self._first and not _goes_on_without(self._given)
-        return OwnClient(self._given) if own else Twin(self._given)
+        own = place is self._first and not _has_twins(self._given)
+        return OwnClient(self._given) if own else Twin(self._given, self._settings)
 
 
 class OwnClient(ThroughClient):
     """The client that was given, which its owner closes."""
 
     def __init__(self, client: Any) -> None:
-        self._client = client
+        self._client = _of_its_pool(client)
 
     def client(self) -> Any:
         """The client."""
         return self._client
+
+    def doubt(self, since: float) -> None:
+        """Leave its connections alone: they are its owner's."""
 
     def close(self) -> None:
         """Leave it open: it is its owner's."""
@@ -62,10 +78,11 @@ class OwnClient(ThroughClient):
 
 
 class Twin(ThroughClient):
-    """A client like one that belongs to another event loop, with connections of its own."""
+    """A client like the one that was given, with connections of its own."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, settings: Settings) -> None:
         self._like = client
+        self._settings = settings
         self._client: Any = None
 
     def client(self) -> Any:
@@ -75,8 +92,12 @@ class Twin(ThroughClient):
             ConfigurationError: Of this kind of client none can be made.
         """
         if self._client is None:
-            self._client = _twin(self._like)
+            self._client = _twin(self._like, self._settings)
         return self._client
+
+    def doubt(self, since: float) -> None:  # noqa: ARG002 - redis-py does not say when it heard of them
+        """Hang up on the twin's idle connections."""
+        hang_up_idle(self._client)
 
     def close(self) -> None:
         """Close the twin's connections."""
@@ -97,41 +118,66 @@ def _goes_on_without(client: Any) -> bool:
     return wants is not None and wants.default is False
 
 
-def _twin_of_sentinels(client: Any, pool: Any) -> Any:
-    kind = type(pool.connection_class.__name__, (EndsWithItsReply, pool.connection_class), {})
-    twin = copy.copy(client)
-    twin.connection = None
-    twin.connection_pool = type(pool)(
+def _has_twins(client: Any) -> bool:
+    """Whether one like this client can be made anywhere: there is all that it takes to connect."""
+    pool = getattr(client, "connection_pool", None)
+    return type(pool) in _PLAIN or (_goes_on_without(client) and hasattr(pool, "sentinel_manager"))
+
+
+def _of_its_pool(client: Any, pool: Any = None) -> Any:
+    """The client, or one like it over another pool; no command goes over a connection that it keeps to itself."""
+    alone = any(getattr(client, name, None) for name in _ALONE)
+    if pool is None and not alone:
+        return client
+    found = copy.copy(client)
+    found.auto_close_connection_pool = (
+        False  # not when it is collected: the pool is its owner's, or closed by name
+    )
+    if pool is not None:
+        found.connection_pool = pool
+    for name in _ALONE:
+        if hasattr(found, name):
+            setattr(found, name, None if name == "connection" else False)
+    return found
+
+
+def _bounded(pool: Any, settings: Settings) -> dict[str, Any]:
+    """What its connections are made with: its own time-outs where it has said any, and no more than a second attempt."""
+    said = {name: value for name, value in pool.connection_kwargs.items() if name not in _PATIENT}
+    for name in _TIME_OUTS:
+        if said.get(name) in {None, _UNSAID[name].default}:
+            said[name] = settings.redis_timeout
+    return said | {"retry": once_more()}
+
+
+def _twin_of_sentinels(pool: Any, options: dict[str, Any]) -> Any:
+    return type(pool)(
         pool.service_name,
         pool.sentinel_manager,
         is_master=pool.is_master,
         check_connection=pool.check_connection,
         max_connections=pool.max_connections,
-        **{name: value for name, value in pool.connection_kwargs.items() if name != "connection_pool"},
-        connection_class=kind,
+        **options,
+        connection_class=type(pool.connection_class.__name__, (EndsWithItsReply, pool.connection_class), {}),
     )
-    return twin
 
 
-def _twin(client: Any) -> Any:
+def _twin(client: Any, settings: Settings) -> Any:
     pool: Any = getattr(client, "connection_pool", None)
-    if _goes_on_without(client) and hasattr(pool, "sentinel_manager"):
-        return _twin_of_sentinels(client, pool)
-    if type(pool) not in {connections.ConnectionPool, connections.BlockingConnectionPool}:
+    if not _has_twins(client):
         raise ConfigurationError(
             "redis: this client belongs to another event loop (or process), and one like it cannot be made: "
             "give the memory a URL instead, or use it in the event loop it was first used in"
         )
-    bounds = {"timeout": pool.timeout} if hasattr(pool, "timeout") else {}
-    twin = copy.copy(client)
-    twin.connection = None
-    twin.connection_pool = type(pool)(
-        connection_class=pool.connection_class,
-        max_connections=pool.max_connections,
-        **bounds,
-        **pool.connection_kwargs,
+    options = _bounded(pool, settings)
+    if hasattr(pool, "sentinel_manager"):
+        return _of_its_pool(client, _twin_of_sentinels(pool, options))
+    return _of_its_pool(
+        client,
+        connections.ConnectionPool(
+            connection_class=pool.connection_class, max_connections=pool.max_connections, **options
+        ),
     )
-    return twin
 
 
 def given_client(client: Any) -> Any:
@@ -141,7 +187,7 @@ def given_client(client: Any) -> Any:
         ConfigurationError: It is of the other colour, no client at all, or decodes replies.
     """
     ask = getattr(client, "execute_command", None)
-    fits = callable(getattr(client, "pipeline", None)) and callable(ask)
+    fits = isinstance(client, (redis_client.Redis, clusters.RedisCluster))  # others raise errors of their own
     if not fits or iscoroutinefunction(ask) != iscoroutinefunction(redis_client.Redis.execute_command):
         raise ConfigurationError(
             "redis: must be a URL, or a client of redis-py: an awaited one for a store that is awaited, a blocking one for"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from math import inf
 from typing import Final
 
 from convmemory._sync.postgres_store import PostgresStore
@@ -134,6 +135,8 @@ class Lookout:
 
     def _named(self) -> tuple[Cache, ...]:
         """Ask the servers who they are; what they were before is no cache of this process any more."""
+        if self._trust.former:  # idle connections may still lead there
+            self._redis.here().clients.doubt(inf)
         caches = self._redis.caches()
         former = {cache.name for cache in self._trust.former} - {cache.name for cache in caches}
         if former:

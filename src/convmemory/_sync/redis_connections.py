@@ -6,6 +6,7 @@ from __future__ import annotations
 import codecs
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final, Protocol
 
@@ -79,6 +80,9 @@ class RedisClients(Protocol):
     def execute_all(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one trip and return their replies."""
 
+    def doubt(self, since: float) -> None:
+        """Hang up on idle connections that were not heard of since then, where they are this place's own."""
+
     def close(self) -> None:
         """Close what was made for this place."""
 
@@ -142,6 +146,14 @@ def connections_held(client: Any) -> list[Any]:
     return [one for pool in pools for name in names for one in getattr(pool, name, ())]
 
 
+def hang_up_idle(client: Any) -> None:
+    """Close what a client keeps ready for its next commands; it connects anew."""
+    pool = getattr(client, "connection_pool", None)
+    if pool is not None:
+        with suppress(redis.exceptions.RedisError, OSError):
+            pool.disconnect(inuse_connections=False)
+
+
 class RedisLink(ThroughClient):
     """A client made when it is first asked for, and closed with all that it opened.
 
@@ -177,6 +189,12 @@ class RedisLink(ThroughClient):
         if self._lines is not None:
             return self._lines.execute_all(commands)
         return super().execute_all(commands)
+
+    def doubt(self, since: float) -> None:
+        """Hang up on idle connections that were not heard of since then; a cluster's client does it by itself."""
+        if self._lines is not None:
+            self._lines.doubt(since)
+        hang_up_idle(self._client)
 
     def close(self) -> None:
         """Close every connection that was made; the client may be used again, and then makes new ones."""
@@ -241,8 +259,13 @@ def _bounds(settings: Settings) -> dict[str, Any]:
         "socket_keepalive": True,
         "socket_keepalive_options": KEEPALIVE,
         "max_connections": settings.redis_pool_max + _SPARE,
-        "retry": Retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
+        "retry": once_more(),
     }
+
+
+def once_more() -> Retry:
+    """Try once more, and at once, where a connection was cut: every command may be repeated."""
+    return Retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,))
 
 
 def _said(place: RedisPlace) -> dict[str, Any]:

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from math import inf
 from typing import Any, TypeAlias
 
 from redis.exceptions import ConnectionError as Broken
-from redis.exceptions import ResponseError
+from redis.exceptions import ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as TooLate
 
+from convmemory.tiers.driver_errors import read_only
 from convmemory.tiers.waiting import forsake, limit, whole
 
 Command: TypeAlias = Sequence[Any]
@@ -29,15 +32,16 @@ class RedisLines:
 
     Two fifths of what a small command costs its caller is the client's way to a connection and back. All that is used here is
     public as well: a connection packs a command, sends it, and reads the reply. Whoever calls sees to how many call at
-    once. Every command may be repeated: where a connection was cut the others are given up with it, and the command is
-    sent once more.
+    once. Every command may be repeated: where a connection was cut, or leads to a server that is no primary any more, the
+    others are given up with it, and the command is sent once more.
     """
 
     def __init__(self, pool: Any) -> None:
         self._kind = pool.connection_class
         self._seconds: float | None = pool.connection_kwargs.get("socket_timeout")
         self._options = whole(pool.connection_kwargs)
-        self._ready: list[Any] = []
+        self._ready: list[tuple[float, Any]] = []
+        """Each with when it was heard of last."""
         self._made: set[Any] = set()
         weakref.finalize(self, forsake, self._made, pool)  # a program may end without closing anything
 
@@ -62,6 +66,18 @@ class RedisLines:
         for line in self.connections:
             self._give_up(line)
 
+    def doubt(self, since: float) -> None:
+        """Hang up on those that wait for their next use and were not heard of since then."""
+        fresh = []
+        while self._ready:
+            with suppress(IndexError):  # another thread was faster, and it is that one's now
+                heard, line = self._ready.pop()
+                if heard > since:
+                    fresh.append((heard, line))
+                else:
+                    self._give_up(line)
+        self._ready.extend(reversed(fresh))
+
     @property
     def connections(self) -> list[Any]:
         """All that there are, in use or not."""
@@ -70,15 +86,13 @@ class RedisLines:
     def _send(self, commands: Sequence[Command]) -> list[Any]:
         try:
             return self._once(commands)
-        except Broken:
-            while self._ready:
-                with suppress(IndexError):  # another thread was faster, and it is that one's now
-                    self._give_up(self._ready.pop())
+        except (Broken, ReadOnlyError):
+            self.doubt(inf)
         return self._once(commands)
 
     def _once(self, commands: Sequence[Command]) -> list[Any]:
         try:
-            line = self._ready.pop()
+            _, line = self._ready.pop()
         except IndexError:  # the usual way of asking, since another thread may be faster
             line = self._new()
         replies: list[Any] = []
@@ -93,6 +107,8 @@ class RedisLines:
                     try:
                         replies.append(line.read_response())
                     except ResponseError as error:
+                        if read_only(error):
+                            raise ReadOnlyError(*error.args) from error
                         replies.append(error)
         except TimeoutError:
             self._give_up(line)
@@ -100,7 +116,7 @@ class RedisLines:
         except BaseException:
             self._give_up(line)
             raise
-        self._ready.append(line)
+        self._ready.append((time.monotonic(), line))
         return replies
 
     def _new(self) -> Any:

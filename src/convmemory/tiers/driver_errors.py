@@ -117,7 +117,7 @@ class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "a
         if why := _kept_waiting(error):
             return StorageUnavailable(self._tier, self._operation, why)
         again = isinstance(error, (*_AGAIN, *_REDIS_AGAIN)) and not _plan_of_another(error)
-        if again or (self._tier == REDIS and _tripped(error)):
+        if again or read_only(error) or (self._tier == REDIS and _tripped(error)):
             return StorageUnavailable(self._tier, self._operation, describe(error))
         if isinstance(error, (psycopg.Error, redis.exceptions.RedisError)):
             return StorageError(self._tier, self._operation, describe(error))
@@ -192,6 +192,13 @@ def _reason(error: BaseException | None) -> str | None:
             return error.strerror
         error = error.__cause__ or error.__context__
     return None
+
+
+def read_only(error: BaseException | None) -> bool:
+    """Whether Redis answered that it takes no writes: it is no primary, or not any more. Redis 6.2 says so inside what a script says."""
+    if isinstance(error, redis.exceptions.ReadOnlyError):
+        return True
+    return isinstance(error, redis.exceptions.ResponseError) and "-READONLY " in str(error)
 
 
 def wrong_type(error: BaseException | None) -> bool:

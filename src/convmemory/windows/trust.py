@@ -12,6 +12,8 @@ LOOK_EVERY: Final = 0.5
 """Seconds after which a process that serves windows looks again for marks others left."""
 OLDEST_LOOK: Final = 1.0
 """Seconds a look vouches for, counted from where it began: while one caller looks, others are served until then."""
+_ABANDONED: Final = 5.0
+"""Seconds after which another caller looks as well: the event loop of the one who does may stand still."""
 _PATIENCE: Final = 30.0
 """Seconds between two attempts to register, at most."""
 NAMELESS: Final = (
@@ -88,6 +90,7 @@ class Trust:
     _nameless: bool = False
     _losses: int = 0
     _busy: bool = False
+    _since: float = float("-inf")
     _left_off: Ticket | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -142,9 +145,10 @@ class Trust:
             return None
         with self._lock:
             due = not self.trusted or now - self._began >= LOOK_EVERY
-            if self._busy or not due or now < self._not_before or self.off:
+            busy = self._busy and now - self._since < _ABANDONED
+            if busy or not due or now < self._not_before or self.off:
                 return None
-            self._busy = True
+            self._busy, self._since = True, now
             left_off, self._left_off = self._left_off, None
             if left_off is not None and left_off[:2] == (self._losses, self.caches):
                 return left_off
@@ -153,7 +157,10 @@ class Trust:
     def looked(self, ticket: Ticket, eras: Mapping[str, str], *, journals: bool = False) -> None:
         """Every mark there was when the look began is drained: trust, unless Redis was lost since."""
         with self._lock:
-            self._busy, self._refused, self.journals = False, 0, journals
+            self._busy, self._refused = False, 0
+            if self.trusted and ticket.began < self._began:  # another caller has looked since
+                return
+            self.journals = journals
             if ticket.losses == self._losses and self.caches:
                 self.standing = self._standing_in(eras)
                 self.trusted, self._began = True, ticket.began

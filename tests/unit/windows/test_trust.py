@@ -146,6 +146,20 @@ def test_a_look_that_was_cancelled_counts_for_nothing(trust):
     assert trust.begin(500.0) is not None  # and nobody waits for one that is gone
 
 
+def test_a_look_that_stands_still_is_not_waited_for(trust):
+    """As in an event loop that somebody stopped in the middle of it, and may go on with."""
+    first = trust.begin(100.0)
+    assert trust.begin(104.9) is None
+    second = trust.begin(105.0)
+    assert trust.begin(105.1) is None
+    trust.looked(second, {CACHE.name: "a later era"})
+    trust.looked(first, ERAS)  # what it found is older than what is known
+
+    assert trust.standing.eras == ("server", "a later era")
+    assert not trust.serves(105.0 + OLDEST_LOOK)
+    assert trust.serves(105.0)
+
+
 def test_of_many_threads_one_draws_the_ticket(trust):
     barrier = threading.Barrier(8)
 
