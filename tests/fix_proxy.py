@@ -32,6 +32,7 @@ MODES = {
     "blackhole": "connections are accepted and nothing goes through",
     "drop_replies": "requests go through, replies vanish",
     "cut_reply": "the next reply is lost and its connection reset; then as pass",
+    "late": "what is asked, and who connects, goes through once the mode is another one, whoever has given up meanwhile",
     "cut_request": "requests lose their last bytes, and then their connection",
     "refuse": "new connections are refused, open ones live on",
 }
@@ -176,6 +177,8 @@ class Link:
             self._proxy.traffic.requests += self._requests.feed(data)
             self._proxy.traffic.sent += len(data)
         self._proxy.wait()
+        while self._proxy.mode == "late" and not self._over:
+            time.sleep(0.01)
         return not self.forgotten and self._proxy.mode not in {"blackhole", "cut_request"}
 
     def _reply(self, data: bytes) -> bool:

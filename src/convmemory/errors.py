@@ -129,6 +129,7 @@ _WORDS: Final = {
     # statements
     "annotate_message": "note something of a message",
     "append": "save messages",
+    "append_in_life": "save messages",
     "clear_conversation": "clear the conversation",
     "create_conversation": "create the conversation",
     "delete_conversation": "delete the conversation",

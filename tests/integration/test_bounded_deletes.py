@@ -23,7 +23,7 @@ END $$;
 """
 TABLES = (
     *("conversations", "messages", "message_documents", "documents", "loose_documents"),
-    "removed_rows",
+    *("removed_rows", "journal_refused"),
 )
 NEWEST = "what nobody takes away"
 
@@ -152,7 +152,7 @@ async def test_many_messages_of_a_few_documents_each_go_in_bites(memory, taken, 
     await memory.save_messages("c", said, **ANA)
     await memory.delete_conversation("c", **ANA)
 
-    assert [left(table) for table in TABLES] == [0] * 6
+    assert [left(table) for table in TABLES] == [0] * 7
     assert max(taken(table)[1] for table in TABLES) <= MOST
 
 
@@ -169,3 +169,33 @@ async def test_what_is_known_of_removed_messages_goes_in_bites_with_their_conver
 
     assert (left("conversations"), left("removed_rows")) == (1, 0)
     assert taken("removed_rows") == (MANY, MOST)
+
+
+@pytest.mark.parametrize("said", ["hi", None])
+@pytest.mark.parametrize("verb", ["clear", "delete_conversation"])
+async def test_what_was_refused_is_seen_by_nobody_and_goes_in_bites(
+    memory, taken, left, database, verb, said
+):
+    await memory.create_conversation(conversation_id="d", **ANA)
+    if said:
+        await memory.save_message("d", "user", said, **ANA)
+    database.execute(
+        "INSERT INTO journal_refused (conversation_id, entry, user_id, cause, written)"
+        " SELECT conversation_id, n, 'ana', 'no JSON', jsonb_build_object('l', life, 'rows', '[]'::jsonb)"
+        " FROM conversations, generate_series(1, %s) AS n WHERE external_id = 'd'",
+        [MANY],
+    )
+    assert len(await memory.postgres.refused_entries(100)) == MANY
+    await getattr(memory.postgres, verb if verb != "clear" else "clear_conversation")(
+        conversation_key("d", "ana")
+    )
+    assert await memory.postgres.refused_entries(100) == []
+    assert left("journal_refused") == MANY
+    await memory.save_message("d", "user", "anew", **ANA)
+
+    more = True
+    while more:
+        _, more = await memory.postgres.sweep()
+    assert left("journal_refused") == 0
+    assert taken("journal_refused") == (MANY, MOST)
+    assert [message.content for message in await memory.get_messages("d", **ANA)] == ["anew"]

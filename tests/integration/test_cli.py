@@ -927,8 +927,10 @@ def test_what_waits_is_listed_and_drained(
     assert json.loads(run("journal", "forbid", "--json").stdout) == {"entries": 0}
 
     database.execute(
-        "INSERT INTO journal_refused (conversation_id, entry, user_id, cause, written) VALUES (%s, 'e', 'ana', 'it is no JSON', %s)",
-        [row.uuid, json.dumps({"rows": [{"c": "secret"}]})],
+        "INSERT INTO journal_refused (conversation_id, entry, user_id, cause, written)"
+        " SELECT conversation_id, 'e', 'ana', 'it is no JSON', %s::jsonb || jsonb_build_object('l', life) FROM conversations"
+        " WHERE conversation_id = %s",
+        [json.dumps({"rows": [{"c": "secret"}]}), row.uuid],
     )
     refused = run("journal", "refused")
     assert f"{row.uuid}  ana  1 message: it is no JSON\n1 entry was refused\n" in refused.stdout

@@ -361,6 +361,31 @@ async def test_an_append_that_nobody_answered_is_stored_once(memory, database, m
     assert await waiting(memory) == 0
 
 
+async def test_an_append_that_nobody_answered_and_somebody_popped_is_no_error(
+    memory, make_memory, database, monkeypatch
+):
+    other = await make_memory()
+    kind = type(plain(memory))
+    accept, key = kind.accept, await row_of(memory)
+    error = StorageUnavailable("Redis", "journal_append", "no answer")
+
+    async def popped(self, *arguments, **named):
+        await accept(self, *arguments, **named)
+        assert (await other._store.pop(key)).content == "two"
+        raise error
+
+    def popped_at_once(self, *arguments, **named):
+        accept(self, *arguments, **named)
+        assert other.blocking._store.pop(key).content == "two"
+        raise error
+
+    monkeypatch.setattr(kind, "accept", popped if asyncio.iscoroutinefunction(accept) else popped_at_once)
+    assert (await memory.save_message("c", "assistant", "two", user_id="ana")).pending
+
+    assert stored(database) == ["one"]
+    assert await shown(memory) == ["one"]
+
+
 async def test_a_late_append_is_shown_once_beside_the_window_that_has_it(memory):
     key = await row_of(memory)
     await memory.save_message("c", "assistant", "two", user_id="ana")
@@ -673,3 +698,41 @@ async def test_a_window_whose_journal_was_lost_alone_is_none(memory, database, k
     assert await drained(memory) == 1
     assert await shown(memory) == stored(database) == ["one", "two", "three"]
     assert not keyspace.client.hexists(keyspace.window(key.uuid), "waits")
+
+
+OUTAGE = {
+    "journal": "outage",
+    "journal_ack": "memory",
+    "redis_timeout": 5,
+    "statement_timeout": 0.3,
+    "pool_timeout": 0.3,
+    "connect_timeout": 0.3,
+}
+
+
+@pytest.mark.parametrize("meanwhile", ["clear", "delete_conversation", "pop", "made anew"])
+async def test_a_statement_that_comes_late_brings_nothing_back(
+    schema, make_memory, postgres_proxy, database, undrained, meanwhile
+):
+    memory, other = await make_memory(postgres_proxy.url, **OUTAGE), await make_memory()
+    for word in ("one", "two"):
+        await memory.save_message("c", "user", word, user_id="ana")
+        assert await shown(memory) == (["one", "two"] if word == "two" else ["one"])
+    postgres_proxy.mode = "late"
+    assert (await memory.save_message("c", "user", "late", user_id="ana")).pending
+
+    if meanwhile == "pop":
+        assert (await other._store.pop(await row_of(other))).content == "late"
+    elif meanwhile == "made anew":
+        await other.delete_conversation("c", user_id="ana")
+        await other.save_message("c", "user", "anew", user_id="ana")
+    else:
+        await getattr(other, meanwhile)("c", user_id="ana")
+    left = stored(database)
+    postgres_proxy.mode = "pass"
+    await asyncio.sleep(0.3)  # it arrives
+
+    assert stored(database) == left == {"pop": ["one", "two"], "made anew": ["anew"]}.get(meanwhile, [])
+    await until(lambda: not memory.postgres.health.open)
+    await drained(memory)
+    assert stored(database) == left

@@ -47,6 +47,7 @@ SELECT ('00000000-0000-0000-0000-' || lpad(n::text, 12, '0'))::uuid, 'ana', CASE
 INSERT INTO {s}.conversations (conversation_id, user_id, last_seq, last_human_seq, updated_at)
 SELECT CASE n WHEN 1 THEN '00000000-0000-0000-0000-000000000003' ELSE gen_random_uuid() END, 'bob', 10, 9,
        now() - n * interval '20 seconds' FROM generate_series(1, {conversations}) AS n;
+UPDATE {s}.conversations SET life = conversation_id WHERE conversation_id < '00000000-0000-0000-0000-000000000004';
 INSERT INTO {s}.messages (conversation_id, seq, id, role, content, body, words_of)
 SELECT conversation_id, n, md5(conversation_id || '/' || n)::uuid, CASE n % 2 WHEN 1 THEN 'human' ELSE 'ai' END,
        CASE n % 5 WHEN 3 THEN 'word n' || n ELSE repeat('word ', 40) END, '{{}}',
@@ -227,6 +228,13 @@ CASES: dict[str, list[Case]] = {
     ],
     "allow_journals": [Case({"allowed": True})],
     "append": list(batches()),
+    "append_in_life": [
+        Case(
+            {**case.parameters, "life": case.parameters["conversation"], "rows": case.parameters["ids"]},
+            case.most,
+        )
+        for case in batches()
+    ],
     "clear_conversation": each(400, own=["a"], batch=100),
     "clear_marks": [Case(MARKS, 150)],
     "count_marks": [Case(most=20_500)],

@@ -101,7 +101,7 @@ class AwayPostgres(GatedPostgres):
         if getattr(world, "away", False):
             name = next(name for name, text in self._statements.items() if text is query)
             await playing().stop(name)
-            if name in {"append", "store_entries"} and len(world.delayed) < 2:
+            if name in {"append", "append_in_life", "store_entries"} and len(world.delayed) < 2:
                 world.delayed.append(lambda: self._late(query, parameters))
             raise psycopg.OperationalError("away")
         return await super()._send(home, query, parameters, fetch=fetch, **more)

@@ -47,6 +47,16 @@ class _Said:
     lost: bool = False
 
 
+@dataclass(slots=True)
+class _Tried:
+    """What PostgreSQL was sent and did not answer, and may carry out whenever it likes: within one ``life``.
+
+    ``None``: nothing was sent; ``""``: in whichever it finds, so that a journal must not take it as well.
+    """
+
+    life: str | None = None
+
+
 class AsyncJournaling:
     """What the two tiers do where writes may wait: the store of both has it, and the verbs it leans on."""
 
@@ -89,28 +99,31 @@ class AsyncJournaling:
         postgres_rows.refuse_large(self.postgres.settings, batch.drafts, batch.encoded)
         since = since if idempotency_key is None else postgres_rows.SAME_CALL
         write = Write(key, batch, since, dept_id, not (key.named_only or must_exist))
-        said = _Said()
+        said, tried = _Said(), _Tried()
         if settings.durability == "journal" or (settings.journals and away):
             said = await self._accepted(redis, write, away=away)
         if said.entry is None:
             try:
-                return await self._committed(redis, write, said)
+                return await self._committed(redis, write, said, tried)
             except StorageUnavailable as error:
-                if error.tier != POSTGRES or not settings.journals or said.lost:
+                if error.tier != POSTGRES or not settings.journals or said.lost or tried.life == "":
                     raise
-                said = await self._accepted(redis, write, away=True)
+                said = await self._accepted(redis, write, away=True, within=tried.life)
                 if said.entry is None:
                     raise
         return write.pending(said.entry.accepted)
 
-    async def _accepted(self, redis: AsyncRedisStore, write: Write, *, away: bool) -> _Said:
+    async def _accepted(
+        self, redis: AsyncRedisStore, write: Write, *, away: bool, within: str | None = None
+    ) -> _Said:
+        """Have a batch wait; ``within`` a life and in no other, where PostgreSQL was sent it in that one."""
         key, remembered = write.key, redis.remembered
         mine = remembered.of(key.uuid)
         standing = await self._accepts(redis)
         if standing is None:
             return _Said()
-        life = remembered.life(key.uuid)
-        for _ in range(_STEPS):
+        life = within or remembered.life(key.uuid)
+        for _ in range(1 if within else _STEPS):
             entry = write.entry(life)
             try:
                 verdict, told, waiting = await redis.accept(key, entry, standing, away=away)
@@ -149,22 +162,55 @@ class AsyncJournaling:
             return None
         return standing
 
-    async def _committed(self, redis: AsyncRedisStore, write: Write, said: _Said) -> StoredBatch:
-        """Store what waits and then the batch, in one statement; tell the window, and let go of what waited."""
+    async def _committed(
+        self, redis: AsyncRedisStore, write: Write, said: _Said, tried: _Tried
+    ) -> StoredBatch:
+        """Store what waits and then the batch, in one statement; tell the window, and let go of what waited.
+
+        Where the journal takes it if nobody answers, the statement says in which life of the conversation it was meant: it may be
+        carried out after that. One that has ended meanwhile is said no more.
+        """
         key = write.key
         standing, pending = await self._before(redis, key, said)
+        if redis.settings.journals and not said.lost and (life := redis.remembered.life(key.uuid)):
+            tried.life = life
+            batch = await self._sent(redis, write, said, standing, pending, life)
+            if batch is not None:
+                return batch
+            redis.remembered.learn(key.uuid, "")
+        tried.life = ""
+        batch = await self._sent(redis, write, said, standing, pending)
+        if batch is None:
+            raise ConversationNotFound(key.name)
+        return batch
+
+    async def _sent(  # noqa: PLR0917 - what a write knows when it goes to PostgreSQL
+        self,
+        redis: AsyncRedisStore,
+        write: Write,
+        said: _Said,
+        standing: Standing,
+        pending: Sequence[Entry],
+        life: str = "",
+    ) -> StoredBatch | None:
+        """The statement; ``None`` where the conversation has another ``life``, or is not there."""
+        key, about = write.key, (write.key, write.batch, write.dept_id, write.since)
         if not (pending or said.lost):
-            batch, written = await self.postgres.append_batch(
-                key, write.batch, write.dept_id, write.since, make=write.make, own=standing.own
-            )
+            if life:
+                found = await self.postgres.append_in_life(*about, life=life, own=standing.own)
+                if found is None:
+                    return None
+            else:
+                found = await self.postgres.append_batch(*about, make=write.make, own=standing.own)
+            batch, written = found
             await self._publish(key, told_with_rows(batch, written), standing, ())
             return batch
-        own = write.entry(sent=said.lost)
+        own = write.entry(sent=said.lost, within=life)
         done = await self._stored(redis, key, [*pending, own], standing)
         await self._publish(key, done.written, standing, [entry.id for entry in pending])
         if done.own is None:
             if own.id not in done.verdicts:
-                raise ConversationNotFound(key.name)
+                return None
             return write.pending(own.accepted)  # it was stored, and somebody has removed it
         *row, kept = done.own
         if len(kept) < len(write.batch.ids):

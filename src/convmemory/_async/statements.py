@@ -29,13 +29,14 @@ from convmemory.tiers.waiting import aheeded, aload
 
 _ANEW: Final = 1.0
 """Seconds to wait for a connection after a statement that nobody answered: a server that is there takes a new one at once."""
-_BRIEF: Final = frozenset({"append"})
+_BRIEF: Final = frozenset({"append", "append_in_life"})
 """Statements that answer with a few numbers, and come so often that a new cursor for each would be felt."""
 _LOCKS: Final = frozenset(
     f"{verb}_conversation" for verb in ("clear", "create", "delete", "erase", "update")
 ) | {
     "annotate_message",
     "append",
+    "append_in_life",
     "index_conversation",
     "key_message",
     "pop_message",

@@ -50,6 +50,38 @@ class JournalStatements(Statements):
         own: Sequence[str],
     ) -> tuple[StoredBatch, Written]:
         """Store a batch that has its row ids; see ``append``."""
+        found = self._run("append", self._to_append(key, batch, dept_id, since, make=make, own=own))
+        if not found:
+            raise ConversationNotFound(key.name)
+        return batch.outcome(key, found[0])
+
+    def append_in_life(
+        self,
+        key: ConversationKey,
+        batch: Batch,
+        dept_id: str | None,
+        since: int | None,
+        *,
+        life: str,
+        own: Sequence[str],
+    ) -> tuple[StoredBatch, Written] | None:
+        """As ``append_batch``, in one life of the conversation; ``None``, and nothing done, where it may have none of it."""
+        parameters = self._to_append(key, batch, dept_id, since, make=False, own=own)
+        parameters["life"] = life
+        parameters["rows"] = array(batch.all_ids(since))
+        found = self._run("append_in_life", parameters)
+        return batch.outcome(key, found[0]) if found else None
+
+    def _to_append(
+        self,
+        key: ConversationKey,
+        batch: Batch,
+        dept_id: str | None,
+        since: int | None,
+        *,
+        make: bool,
+        own: Sequence[str],
+    ) -> dict[str, Any]:
         parameters = batch.parameters()
         parameters["conversation"] = key.uuid
         parameters["user_id"] = key.user_id
@@ -59,10 +91,7 @@ class JournalStatements(Statements):
         parameters["own"] = postgres_rows.array(own)
         parameters["make"] = make
         parameters["search"] = self.settings.search_configuration
-        found = self._run("append", parameters)
-        if not found:
-            raise ConversationNotFound(key.name)
-        return batch.outcome(key, found[0])
+        return parameters
 
     def read_window_rows(self, key: ConversationKey, want: int, hard: int) -> tuple[Snapshot, str]:
         """As ``read_window``, with the row of each message behind it, and the conversation's life."""

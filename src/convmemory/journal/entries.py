@@ -57,8 +57,11 @@ class Write:
     dept_id: str | None
     make: bool
 
-    def entry(self, life: str = "", *, sent: bool = False) -> Entry:
-        """The batch as an entry that is accepted now in a life; without one as the caller's own, ``sent`` before or not."""
+    def entry(self, life: str = "", *, sent: bool = False, within: str = "") -> Entry:
+        """The batch as an entry that is accepted now in a life.
+
+        Without one as the caller's own, ``sent`` before or not, and stored ``within`` a life, if that is named, or not at all.
+        """
         now, id_ = datetime.now(UTC), new_row_id()
         columns = self.batch.parameters()
         contexts: dict[int, list[Any]] = {}
@@ -100,7 +103,7 @@ class Write:
             "rows": rows,
         }
         if not life:
-            said |= {"make": self.make, "sent": sent}
+            said |= {"make": self.make, "sent": sent} | ({"in": within} if within else {})
         text = json.dumps(
             {name: value for name, value in said.items() if value is not None}, ensure_ascii=False
         )

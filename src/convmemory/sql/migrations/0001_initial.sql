@@ -724,15 +724,26 @@ BEGIN
         (p_entry ->> 's')::bigint, p_own, p_make, p_search) AS a;
 END $$;
 
+-- Whether a conversation has still this life, and none of these rows was removed one by one: what a write may be sent under that a journal
+-- takes where nobody answers. It may be carried out long after that, and must bring nothing back.
+CREATE FUNCTION {schema}.still_v1(p_conversation uuid, p_life uuid, p_ids uuid[]) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM FROM {schema}.conversations AS c
+    WHERE c.conversation_id = p_conversation AND c.life = p_life FOR NO KEY UPDATE; -- so that the next statement sees what it waited for
+    RETURN FOUND AND NOT EXISTS (
+        SELECT FROM {schema}.removed_rows AS g WHERE g.conversation_id = p_conversation AND g.id = ANY (p_ids));
+END $$;
+
 -- Store what waits in the journal of a conversation, in its order, and with it what a caller writes now: all in one transaction.
 -- p_entries is a JSON array of entries as store_entry_v1 takes them, each with its id (e). One with a life (l) waited in the journal: it
 -- is passed over where the conversation has another life, is not there or is not its user's (u), whoever drains; what PostgreSQL refuses of
 -- it for what is in it, and what is so old that nobody knows any more what was removed since (a: when it was accepted), goes to journal_refused, and the
--- rest goes on. One without a life is the caller's own: make says whether it may make the conversation, and sent whether it was
--- sent before. p_own names the caches that the caller tells, and has the word 'journal'.
--- Returns a row an entry, in order: its id, verdict ('stored', 'removed': all of it was, 'gone': of another life, 'refused'), and what
+-- rest goes on. One without a life is the caller's own: make says whether it may make the conversation, sent whether it was
+-- sent before, and in, where it has that, in which life it is stored or not at all (still_v1). p_own names the caches that the caller tells, and has the word 'journal'.
+-- Returns a row an entry, in order: its id, verdict ('stored', 'removed': all of it was, one that was sent before too, 'gone': of another life, 'refused'), and what
 -- store_entry_v1 returns; stamp is the conversation's after it, NULL where there is none. No row for the caller's own where it is
--- somebody else's conversation, or was not made.
+-- somebody else's conversation, was not made, or has another life than it says.
 CREATE FUNCTION {schema}.store_v1(p_conversation uuid, p_user text, p_entries jsonb, p_own text[], p_search text)
 RETURNS TABLE (
     entry text, verdict text, stamp uuid, before uuid, version bigint, last_seq bigint, last_human_seq bigint, stored integer,
@@ -754,8 +765,14 @@ BEGIN
     FOR one IN SELECT x.e FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS x (e, place) ORDER BY x.place LOOP
         IF one ->> 'l' IS NULL THEN
             CONTINUE WHEN c.user_id <> p_user AND c.user_id <> ''; -- somebody else's
+            CONTINUE WHEN one ? 'in' AND NOT {schema}.still_v1(p_conversation, (one ->> 'in')::uuid, ARRAY(
+                SELECT i.id::uuid FROM jsonb_array_elements(one -> 'rows') AS x (r)
+                CROSS JOIN LATERAL (VALUES (x.r ->> 'i'), (x.r ->> 'o')) AS i (id)));
             RETURN QUERY SELECT one ->> 'e', 'stored', a.* FROM {schema}.store_entry_v1(
                 p_conversation, p_user, one, p_own, (one ->> 'make')::boolean, NOT (one ->> 'sent')::boolean, p_search) AS a;
+            CONTINUE WHEN FOUND OR NOT (one ->> 'sent')::boolean OR c.user_id IS DISTINCT FROM p_user;
+            RETURN QUERY SELECT one ->> 'e', 'removed', latest, NULL::uuid, NULL::bigint, NULL::bigint, NULL::bigint, 0,
+                                NULL::bigint[], NULL::integer[];
             CONTINUE;
         END IF;
         said := NULL;
@@ -777,7 +794,7 @@ BEGIN
             IF why IS NOT NULL THEN
                 verdict := 'refused';
                 INSERT INTO {schema}.journal_refused AS r (conversation_id, entry, user_id, cause, written)
-                VALUES (p_conversation, one ->> 'e', p_user, why, one) ON CONFLICT (conversation_id, entry) DO NOTHING;
+                VALUES (p_conversation, one ->> 'e', one ->> 'u', why, one) ON CONFLICT (conversation_id, entry) DO NOTHING;
             END IF;
         END IF;
         IF verdict = 'stored' THEN
@@ -882,6 +899,13 @@ BEGIN
         GET DIAGNOSTICS others = ROW_COUNT;
         lowest := CASE WHEN others = p_batch THEN 1 ELSE 0 END; -- its row stays until they are gone
     END IF;
+    IF lowest = 0 THEN
+        DELETE FROM {schema}.journal_refused AS r WHERE r.ctid = ANY (ARRAY(
+            SELECT o.ctid FROM {schema}.journal_refused AS o
+            WHERE o.conversation_id = c.conversation_id AND o.written ->> 'l' IS DISTINCT FROM c.life::text LIMIT p_batch));
+        GET DIAGNOSTICS others = ROW_COUNT;
+        lowest := CASE WHEN others = p_batch THEN 1 ELSE 0 END;
+    END IF;
     more := lowest > 0;
     IF NOT more AND c.user_id = '' THEN
         DELETE FROM {schema}.conversations AS o WHERE o.conversation_id = c.conversation_id;
@@ -908,7 +932,7 @@ BEGIN
 END $$;
 
 -- Whether a conversation is too large to be taken away in one transaction: by its messages, by what was retrieved for them, or by what is
--- known of removed ones.
+-- known of removed ones and of entries that were refused.
 CREATE FUNCTION {schema}.large_v1(p_conversation uuid, p_user text, p_messages bigint, p_batch bigint) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -918,7 +942,9 @@ BEGIN
           AND (SELECT c.user_id = p_user FROM {schema}.conversations AS c WHERE c.conversation_id = p_conversation)
         ORDER BY x.conversation_id, x.seq, x.position OFFSET p_batch LIMIT 1) IS NOT NULL OR (
         SELECT true FROM {schema}.removed_rows AS r WHERE r.conversation_id = p_conversation
-        ORDER BY r.conversation_id, r.id OFFSET p_batch LIMIT 1) IS NOT NULL;
+        ORDER BY r.conversation_id, r.id OFFSET p_batch LIMIT 1) IS NOT NULL OR (
+        SELECT true FROM {schema}.journal_refused AS j WHERE j.conversation_id = p_conversation
+        ORDER BY j.conversation_id, j.entry OFFSET p_batch LIMIT 1) IS NOT NULL;
 END $$;
 
 -- Take away documents of one user that messages have let go of, where no other message has them. Whoever refers to one of them at
@@ -973,24 +999,25 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c {schema}.conversations;
     large boolean;
+    last bigint;
 BEGIN
     SELECT * INTO c FROM {schema}.hold_v1(p_conversation, p_user);
     IF NOT FOUND THEN
         RETURN;
     END IF;
     large := c.left_over > 0 OR {schema}.large_v1(p_conversation, p_user, c.last_seq - c.gaps, p_batch);
+    last := CASE WHEN large THEN greatest(c.last_seq, 1) ELSE c.last_seq END; -- for sweep_v1 to see, where all that there was is refused
     UPDATE {schema}.conversations AS now_
-    SET stamp = gen_random_uuid(), life = gen_random_uuid(), version = now_.version + 1, gaps = now_.last_seq,
-        cleared = now_.last_seq, last_human_seq = 0, updated_at = now(),
-        left_over = CASE WHEN large THEN now_.last_seq ELSE 0 END,
+    SET stamp = gen_random_uuid(), life = gen_random_uuid(), version = now_.version + 1, last_seq = last, gaps = last,
+        cleared = last, last_human_seq = 0, updated_at = now(), left_over = CASE WHEN large THEN last ELSE 0 END,
         title = CASE WHEN now_.title_source = 'user' THEN now_.title END, -- any other tells what is deleted
         title_source = CASE WHEN now_.title_source = 'user' THEN 'user' ELSE 'none' END
     WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
     IF NOT large THEN
         DELETE FROM {schema}.message_documents AS x WHERE x.conversation_id = p_conversation;
         DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation;
+        DELETE FROM {schema}.journal_refused AS r WHERE r.conversation_id = p_conversation;
     END IF;
-    DELETE FROM {schema}.journal_refused AS r WHERE r.conversation_id = p_conversation;
     PERFORM {schema}.mark_others_v1(p_conversation, p_own);
     RETURN QUERY SELECT c.stamp::text, large, {schema}.left_behind_v1(p_user);
 END $$;
@@ -1005,6 +1032,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c {schema}.conversations;
     large boolean;
+    last bigint;
 BEGIN
     PERFORM {schema}.begin_change_v1(p_conversation);
     SELECT * INTO c FROM {schema}.conversations WHERE conversation_id = p_conversation AND user_id = p_user FOR UPDATE;
@@ -1013,13 +1041,13 @@ BEGIN
     END IF;
     large := c.left_over > 0 OR {schema}.large_v1(p_conversation, p_user, c.last_seq - c.gaps, p_batch);
     IF large THEN
+        last := greatest(c.last_seq, 1);
         UPDATE {schema}.conversations AS now_ SET
             user_id = '', external_id = NULL, dept_id = NULL, title = NULL, title_source = 'none', archived = false,
             pinned = false, metadata = '{{}}',
-            stamp = gen_random_uuid(), life = gen_random_uuid(), version = 0, gaps = c.last_seq, cleared = c.last_seq, last_human_seq = 0,
-            left_over = c.last_seq
+            stamp = gen_random_uuid(), life = gen_random_uuid(), version = 0, last_seq = last, gaps = last, cleared = last,
+            last_human_seq = 0, left_over = last
         WHERE now_.conversation_id = p_conversation;
-        DELETE FROM {schema}.journal_refused AS r WHERE r.conversation_id = p_conversation;
     ELSE
         DELETE FROM {schema}.conversations AS now_ WHERE now_.conversation_id = p_conversation;
     END IF;
