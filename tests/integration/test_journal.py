@@ -23,6 +23,8 @@ from convmemory.ids import ConversationKey
 from convmemory.journal.entries import Entry
 from convmemory.windows.trust import NOWHERE
 from fix_memory import add, read, until
+from fix_servers import same_binaries
+from torture.servers import Hot
 
 SAID = {"durability": "journal", "journal_ack": "memory"}
 
@@ -42,6 +44,16 @@ async def memory(schema, make_memory, undrained):
     await made.save_message("c", "user", "one", user_id="ana")
     await made.get_history("c", user_id="ana")
     return made
+
+
+@pytest.fixture(scope="module")
+def another_redis(tmp_path_factory):
+    """The URL of a second server."""
+    with same_binaries():
+        server = Hot(tmp_path_factory.mktemp("another") / "redis", "--appendonly", "yes")
+        server.start()
+    yield server.url
+    server.end()
 
 
 async def waiting(memory, name="c", user="ana"):
@@ -546,6 +558,33 @@ async def told(history, turn):
         history.store_turn(turn, pending)
     else:
         await history.astore_turn(turn, pending)
+
+
+async def test_a_process_that_is_led_to_another_redis_shows_what_it_accepted_first(
+    schema, make_memory, redis_proxy, redis_url, database, undrained, another_redis
+):
+    memory = await make_memory(redis=redis_proxy.url, **SAID)
+    other = await make_memory(redis=another_redis, **SAID)
+    for one in (memory, other):
+        await one.save_message("c", "user", "one", user_id="ana")
+        await shown(one)
+    said = ["one", "one"]
+    await shown(memory)
+    assert (await memory.save_message("c", "user", "two", user_id="ana")).pending
+    await shown(other)  # which has a window there, and knows of nothing that waits
+
+    redis_proxy.lead_to(another_redis)
+    plain(memory).trust.renamed(0.0)
+    assert await shown(memory) == [*said, "two"]
+    assert not memory.redis.remembered
+
+    assert (await memory.save_message("c", "user", "three", user_id="ana")).pending
+    redis_proxy.lead_to(redis_url)
+    plain(memory).trust.renamed(0.0)
+    assert (await memory.save_message("c", "user", "four", user_id="ana")).seq == 5
+    assert stored(database) == [*said, "two", "three", "four"]
+    plain(other).trust.lost()  # and looks, as it does twice a second
+    assert await shown(memory) == await shown(other) == [*said, "two", "three", "four"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")

@@ -122,6 +122,9 @@ class AsyncJournaling:
         standing = await self._accepts(redis)
         if standing is None:
             return _Said()
+        if remembered.apart(key.uuid, standing.names):
+            remembered.declined["some are elsewhere"] += 1
+            return _Said(mine=mine)
         life = within or remembered.life(key.uuid)
         for _ in range(1 if within else _STEPS):
             entry = write.entry(life)
@@ -135,7 +138,7 @@ class AsyncJournaling:
             life = told
             remembered.learn(key.uuid, life)
         if verdict == "accepted":
-            remembered.add(key, entry)
+            remembered.add(key, entry, standing.names)
             redis.health.counters.accepted += 1
             self.wake()
             return _Said(entry)

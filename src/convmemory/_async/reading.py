@@ -77,6 +77,8 @@ class AsyncReading(AsyncDraining):
             standing, away = await self._lookout.to_read()
         if key.external_id is not None:
             await self.postgres.settle(key)
+        if standing is not None and standing.journal and redis.remembered.apart(key.uuid, standing.names):
+            await self.drained(key)  # beside no window here: what this process accepted on another server
         reply = NOT_ASKED if standing is None else await self._look(redis, key, asked, standing)
         if reply.snapshot is not None:
             return reply.snapshot if turns is not None else reply.snapshot.newest(want, hard)

@@ -121,6 +121,9 @@ class Journaling:
         standing = self._accepts(redis)
         if standing is None:
             return _Said()
+        if remembered.apart(key.uuid, standing.names):
+            remembered.declined["some are elsewhere"] += 1
+            return _Said(mine=mine)
         life = within or remembered.life(key.uuid)
         for _ in range(1 if within else _STEPS):
             entry = write.entry(life)
@@ -134,7 +137,7 @@ class Journaling:
             life = told
             remembered.learn(key.uuid, life)
         if verdict == "accepted":
-            remembered.add(key, entry)
+            remembered.add(key, entry, standing.names)
             redis.health.counters.accepted += 1
             self.wake()
             return _Said(entry)

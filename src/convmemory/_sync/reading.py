@@ -76,6 +76,8 @@ class Reading(Draining):
             standing, away = self._lookout.to_read()
         if key.external_id is not None:
             self.postgres.settle(key)
+        if standing is not None and standing.journal and redis.remembered.apart(key.uuid, standing.names):
+            self.drained(key)  # beside no window here: what this process accepted on another server
         reply = NOT_ASKED if standing is None else self._look(redis, key, asked, standing)
         if reply.snapshot is not None:
             return reply.snapshot if turns is not None else reply.snapshot.newest(want, hard)

@@ -29,6 +29,7 @@ class Remembered:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._mine: dict[UUID, tuple[ConversationKey, dict[str, Entry]]] = {}
+        self._where: dict[UUID, tuple[str, ...]] = {}
         self._lives: OrderedDict[UUID, str] = OrderedDict()
         self._swept = float("-inf")
         self.bytes = 0
@@ -44,9 +45,10 @@ class Remembered:
         """Whether this process remembers as much as it should."""
         return self.bytes >= MOST_BYTES
 
-    def add(self, key: ConversationKey, entry: Entry) -> None:
-        """Remember an entry that was accepted."""
+    def add(self, key: ConversationKey, entry: Entry, where: tuple[str, ...] = ()) -> None:
+        """Remember an entry that was accepted, in which caches."""
         with self._lock:
+            self._where.setdefault(key.uuid, where)
             self._mine.setdefault(key.uuid, (key, {}))[1][entry.id] = entry
             self.bytes += len(entry.text)
 
@@ -56,6 +58,10 @@ class Remembered:
             return []
         with self._lock:
             return list(self._mine.get(conversation, (None, {}))[1].values())
+
+    def apart(self, conversation: UUID, where: tuple[str, ...]) -> bool:
+        """Whether something of a conversation was accepted elsewhere, so that no window here has it beside it."""
+        return bool(self._mine) and self._where.get(conversation, where) != where
 
     def conversations(self) -> list[ConversationKey]:
         """The conversations there are entries of."""
@@ -71,6 +77,7 @@ class Remembered:
                     self.bytes -= len(entry.text)
             if not mine:
                 self._mine.pop(conversation, None)
+                self._where.pop(conversation, None)
 
     def life(self, conversation: UUID) -> str:
         """The life of a conversation as it was read last; ``""`` where it was not."""
