@@ -350,6 +350,40 @@ async def test_a_message_of_an_id_is_stored_and_shown_once_however_often_it_is_g
     assert stored(database) == ["one", "two", "other words"]
 
 
+async def test_an_old_message_that_is_sent_again_with_new_ones_is_shown_once(memory, database, make_memory):
+    old = AIMessage("old", id="old")
+    await memory.save_messages("c", [old, *(HumanMessage(str(n)) for n in range(20))], user_id="ana")
+    await drained(memory)
+    assert await shown(memory) == ["14", "15", "16", "17", "18", "19"]
+    new = AIMessage("new", id="new")
+    assert (await memory.save_messages("c", [old, new], user_id="ana")).messages[0].pending
+
+    reader = await make_memory()
+    assert await shown(reader) == ["15", "16", "17", "18", "19", "new"]
+    assert await waiting(memory) == 0
+    assert await shown(memory) == ["15", "16", "17", "18", "19", "new"]
+    assert stored(database).count("old") == 1
+
+
+async def test_while_postgresql_is_away_it_is_shown_once_more_until_it_is_stored(
+    schema, make_memory, postgres_proxy, database
+):
+    memory = await make_memory(postgres_proxy.url, **OUTAGE)
+    old = AIMessage("old", id="old")
+    await memory.save_messages("c", [old, *(HumanMessage(str(n)) for n in range(20))], user_id="ana")
+    await shown(memory)
+    with down(postgres_proxy):
+        assert (
+            (await memory.save_messages("c", [old, AIMessage("new", id="new")], user_id="ana"))
+            .messages[0]
+            .pending
+        )
+        assert await shown(memory) == ["16", "17", "18", "19", "old", "new"]
+    await until(lambda: not memory.redis.remembered)
+    assert await shown(memory) == ["15", "16", "17", "18", "19", "new"]
+    assert stored(database).count("old") == 1
+
+
 async def test_an_append_that_nobody_answered_is_stored_once(memory, database, monkeypatch):
     kind = type(plain(memory))
     accept = kind.accept

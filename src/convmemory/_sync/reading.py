@@ -76,8 +76,6 @@ class Reading(Draining):
             standing, away = self._lookout.to_read()
         if key.external_id is not None:
             self.postgres.settle(key)
-        if standing is not None and standing.journal and redis.remembered.apart(key.uuid, standing.names):
-            self.drained(key)  # beside no window here: what this process accepted on another server
         reply = NOT_ASKED if standing is None else self._look(redis, key, asked, standing)
         if reply.snapshot is not None:
             return reply.snapshot if turns is not None else reply.snapshot.newest(want, hard)
@@ -145,16 +143,43 @@ class Reading(Draining):
         standing: Standing,
     ) -> Reply:
         """Ask for the window; a Redis that is away, or is another than was meant, has none."""
+        if standing.journal:
+            return self._look_beside(redis, key, asked, standing)
         try:
-            if standing.journal:
-                reply = redis.read_beside(key, *asked, redis.reader(), standing)
-            else:
-                reply = redis.read_window(key, *asked, redis.reader(), standing)
+            reply = redis.read_window(key, *asked, redis.reader(), standing)
         except StorageError:
             return NOT_ASKED
         if reply.verdict == ELSEWHERE:
             redis.trust.renamed(time.monotonic())
             return NOT_ASKED
+        redis.health.counters.hits += reply.snapshot is not None
+        return reply
+
+    def _look_beside(
+        self, redis: RedisStore, key: ConversationKey, asked: tuple[int, int], standing: Standing
+    ) -> Reply:
+        """Ask for the window and what waits beside it, once what waits is stored where a window does not tell what that is.
+
+        What this process accepted on another server lies beside none here. And where one may show twice what PostgreSQL
+        has, it says so; while PostgreSQL is away it is shown as it is.
+        """
+        if redis.remembered.apart(key.uuid, standing.names):
+            self.drained(key)
+        reply = NOT_ASKED
+        for last in (False, True):
+            try:
+                reply = redis.read_beside(key, *asked, redis.reader(), standing)
+            except StorageError:
+                return NOT_ASKED
+            if reply.verdict == ELSEWHERE:
+                redis.trust.renamed(time.monotonic())
+                return NOT_ASKED
+            if last or reply.snapshot is None or not reply.snapshot.doubtful:
+                break
+            try:
+                self.drained(key)
+            except StorageUnavailable:
+                break
         redis.health.counters.hits += reply.snapshot is not None
         if reply.life:
             redis.remembered.learn(key.uuid, reply.life)

@@ -12,7 +12,7 @@ from uuid import UUID
 from convmemory.encoding.codec import pack_row, unpack
 from convmemory.encoding.same_words import says_the_same
 from convmemory.ids import ConversationKey, new_row_id, other_row_id
-from convmemory.storage.postgres_rows import Batch, StoredBatch
+from convmemory.storage.postgres_rows import SAME_CALL, Batch, StoredBatch
 from convmemory.windows.snapshots import Reply, Snapshot, Written, parse_reply
 
 FORMAT: Final = 1
@@ -36,7 +36,8 @@ class Row:
 class Entry:
     """What one write brought: ``text`` is all of it, as it lies in the journal and goes to PostgreSQL.
 
-    ``life`` is the conversation's in which it was accepted, ``""`` for what a caller writes at this moment.
+    ``life`` is the conversation's in which it was accepted, ``""`` for what a caller writes at this moment. ``since`` is
+    the newest place that was given when what it says began, where that is known: what is older is none of it.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Entry:
     text: str
     rows: tuple[Row, ...]
     accepted: float = 0.0
+    since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class Write:
         text = json.dumps(
             {name: value for name, value in said.items() if value is not None}, ensure_ascii=False
         )
-        return Entry(id_, life, self.key.user_id, text, tuple(found), now.timestamp())
+        return Entry(id_, life, self.key.user_id, text, tuple(found), now.timestamp(), self.since)
 
     def pending(self, accepted: float) -> StoredBatch:
         """What the caller of an accepted write is told: no places yet."""
@@ -142,7 +144,8 @@ def _entry(text: str) -> Entry | None:
     rows = tuple(
         Row(r["i"], r.get("o", ""), r["r"] == "human", pack_row(r["b"], r["c"])) for r in said["rows"]
     )
-    return Entry(said["e"], said["l"], said["u"], text, rows, datetime.fromisoformat(said["a"]).timestamp())
+    moment = datetime.fromisoformat(said["a"]).timestamp()
+    return Entry(said["e"], said["l"], said["u"], text, rows, moment, said.get("s"))
 
 
 def in_order(waiting: Sequence[Entry], mine: Sequence[Entry]) -> list[Entry]:
@@ -179,24 +182,31 @@ def joined(window: Snapshot, waiting: Sequence[Entry]) -> Snapshot:
     """A window, and behind it what waits in its journal, without what the window shows.
 
     An append without an answer may arrive after its writer has stored it otherwise, and a message of a LangChain id may be
-    given twice: each is shown once.
+    given twice: each is shown once. Where PostgreSQL may have it further back than this window reaches it is shown, and the
+    snapshot ``doubtful``.
     """
     entries: list[bytes] = []
-    shown: dict[str, bytes] = {}
-    for entry in window.entries:
+    shown: dict[str, tuple[bytes, int]] = {}
+    for place, entry in enumerate(window.entries, window.first_seq):
         packed, row_id = _apart(entry)
         entries.append(packed)
-        shown[row_id] = packed
-    pending, human = len(entries), window.human_seq
-    for row in (row for one in waiting for row in one.rows):
-        if _is_shown(row, shown):
-            continue
-        entries.append(row.packed)
-        shown[row.other if row.id in shown else row.id] = row.packed
-        if row.human:
-            human = window.last_seq + len(entries) - pending
-    pending = len(entries) - pending
-    return Snapshot(window.stamp, window.last_seq + pending, human, entries, window.gaps, pending)
+        shown[row_id] = packed, place
+    before, human, doubtful = len(entries), window.human_seq, False
+    for one in waiting:
+        for row in one.rows:
+            is_shown = _is_shown(row, one.since, window, shown)
+            if is_shown:
+                continue
+            doubtful = doubtful or is_shown is None
+            entries.append(row.packed)
+            place = window.last_seq + len(entries) - before
+            shown[row.other if row.id in shown else row.id] = row.packed, place + window.gaps
+            if row.human:
+                human = place
+    pending = len(entries) - before
+    return Snapshot(
+        window.stamp, window.last_seq + pending, human, entries, window.gaps, pending, doubtful=doubtful
+    )
 
 
 def parse_reply_beside(raw: Sequence[Any]) -> Reply:
@@ -213,13 +223,24 @@ def parse_reply_beside(raw: Sequence[Any]) -> Reply:
     return Reply("hit", joined(window, behind) if behind else without_rows(window), "", "", life, waiting)
 
 
-def _is_shown(row: Row, shown: Mapping[str, bytes]) -> bool:
+def _is_shown(
+    row: Row, since: int | None, window: Snapshot, shown: Mapping[str, tuple[bytes, int]]
+) -> bool | None:
+    """Whether a message that waits is there already, as ``append_v1`` will decide it; ``None`` where this window does not tell.
+
+    A place is at least the seq of its message, and greater by no more than the gaps.
+    """
     if row.other and row.other in shown:
         return True
-    there = shown.get(row.id)
-    if there is None or not row.other or there == row.packed:
-        return there is not None
-    return says_the_same(unpack(there), unpack(row.packed))
+    began = max(since or 0, 0)
+    if (there := shown.get(row.id)) is not None:
+        packed, place = there
+        if not row.other or since == SAME_CALL:
+            return True
+        if place > began and (packed == row.packed or says_the_same(unpack(packed), unpack(row.packed))):
+            return True if place - window.gaps > began else None
+    hidden = 0 if window.whole else window.first_seq - 1
+    return None if row.other and hidden > began else False
 
 
 @dataclass(frozen=True, slots=True)

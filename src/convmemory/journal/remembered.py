@@ -45,10 +45,11 @@ class Remembered:
         """Whether this process remembers as much as it should."""
         return self.bytes >= MOST_BYTES
 
-    def add(self, key: ConversationKey, entry: Entry, where: tuple[str, ...] = ()) -> None:
+    def add(self, key: ConversationKey, entry: Entry, where: tuple[str, ...] | None = None) -> None:
         """Remember an entry that was accepted, in which caches."""
         with self._lock:
-            self._where.setdefault(key.uuid, where)
+            if where is not None:
+                self._where.setdefault(key.uuid, where)
             self._mine.setdefault(key.uuid, (key, {}))[1][entry.id] = entry
             self.bytes += len(entry.text)
 

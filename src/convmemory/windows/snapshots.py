@@ -32,6 +32,8 @@ class Snapshot:
     gaps: int = 0
     pending: int = 0
     """How many of the newest wait for PostgreSQL: the places they have here, it may give to others."""
+    doubtful: bool = False
+    """Whether one of those may be stored already, further back than this window reaches."""
 
     @property
     def since(self) -> int:

@@ -109,6 +109,44 @@ def test_what_the_window_shows_is_not_shown_again():
     assert texts(joined(derived, [other])) == ["2"]
 
 
+@pytest.mark.parametrize(
+    ("since", "gaps", "shown", "doubtful"),
+    [
+        (
+            None,
+            0,
+            ["8", "9", "7", "new"],
+            True,
+        ),  # "7" may be there, and so may "new": the window does not reach back
+        (3, 0, ["8", "9", "7", "new"], True),
+        (7, 0, ["8", "9", "7", "new"], False),  # what comes before is none of it
+        (8, 0, ["8", "9", "7", "8", "new"], False),  # nor is the one that the window shows
+        (7, 2, ["8", "9", "7", "8", "new"], True),  # which may be the sixth
+        (-1, 0, ["8", "9", "7", "new"], True),
+    ],
+)
+def test_a_message_that_was_given_before_is_doubtful_where_the_window_does_not_reach_back(
+    since, gaps, shown, doubtful
+):
+    eight, nine = entry(AIMessage("8", id="m8")).rows[0], entry(HumanMessage("9")).rows[0]
+    seen = Snapshot("s", 9, 9, [with_row(row.packed, row.id) for row in (eight, nine)], gaps)
+    said = entry(AIMessage("7", id="m7"), AIMessage("8", id="m8"), AIMessage("new", id="n"), since=since)
+
+    found = joined(seen, [said])
+    assert (texts(found), found.doubtful) == (shown, doubtful)
+    assert not joined(seen, [entry(HumanMessage("7")), entry(AIMessage("8"))]).doubtful
+    whole = Snapshot("s", 9, 9, seen.entries, 7)
+    assert joined(whole, [said]).doubtful == (since in {3, 7})
+
+
+def test_what_is_sent_again_under_one_key_is_the_same_whatever_it_says():
+    row = entry(AIMessage("8", id="m8")).rows[0]
+    seen = Snapshot("s", 1, 0, [with_row(row.packed, row.id)])
+
+    assert texts(joined(seen, [entry(AIMessage("other", id="m8"), since=-1)])) == ["8"]
+    assert texts(joined(seen, [entry(AIMessage("other", id="m8"))])) == ["8", "other"]
+
+
 def test_a_window_from_before_journals_is_taken_as_it_is():
     plain = Snapshot("s", 1, 1, [pack(encode(HumanMessage("1")))])
 
