@@ -79,6 +79,8 @@ class AsyncJournalScripts:
         told = await self._beside("journal_append", key.uuid, *about, *standing.eras, wait=self._waits)
         (said, *more), replicas = told if self._waits else (told, 1)
         if said == b"accepted" and not replicas:
+            self._unkept, self._checked = "no replica had the last write in time", time.monotonic()
+            self._complain(self._unkept)
             raise StorageUnavailable(REDIS, "journal_append", "no replica has it in time")
         verdict = said.decode()
         if verdict == "life":
@@ -157,17 +159,23 @@ class AsyncJournalScripts:
             async with self._calls.to("info"):
                 memory = await self._info("memory")
                 persistence = await self._info("persistence") if ack != "memory" else []
-            fsync = await self._fsync() if ack in {"always", "everysec", "replica"} else None
-            why = unkept(ack, memory, persistence, fsync)
+                replication = await self._info("replication") if ack == "replica" else []
+            fsync = None if ack == "memory" else await self._fsync()
+            why = unkept(ack, memory, persistence, fsync, replication)
             if ack == "replica" and hasattr(self._client, "PRIMARIES"):
                 why = "journal_ack='replica' is for one server and its replicas, not for a cluster: set 'always'"
             self.is_full = why is None and too_full(memory)
             self._unkept = "Redis is nearly full" if self.is_full else why
             self._checked = now
-            if why and why not in self._complained:
-                self._complained.add(why)
-                logger.warning("no write waits in Redis any more: %s", why)
+            if why:
+                self._complain(why)
         return self._unkept
+
+    def _complain(self, why: str) -> None:
+        """Say so in the log, once."""
+        if why not in self._complained:
+            self._complained.add(why)
+            logger.warning("no write waits in Redis any more: %s", why)
 
     async def _fsync(self) -> str | None:
         """When the server writes its append-only file through; ``None`` where it may not be asked."""

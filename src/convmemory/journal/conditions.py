@@ -13,12 +13,16 @@ Info = Mapping[str, Any]
 
 
 def unkept(
-    ack: str, memory: Sequence[Info | None], persistence: Sequence[Info | None], fsync: str | None
+    ack: str,
+    memory: Sequence[Info | None],
+    persistence: Sequence[Info | None],
+    fsync: str | None,
+    replication: Sequence[Info | None] = (),
 ) -> str | None:
     """Why these servers do not keep what ``ack`` promises; ``None`` where they do.
 
     ``memory`` and ``persistence`` are what each server's ``INFO`` says, ``None`` where it may not be asked; ``fsync`` is its
-    ``appendfsync``, ``None`` where that may not be asked.
+    ``appendfsync``, ``None`` where that may not be asked. ``replication`` tells of the replicas that follow.
     """
     for info in memory:
         policy = None if info is None else info.get("maxmemory_policy")
@@ -26,8 +30,13 @@ def unkept(
             return "Redis does not say what it evicts (INFO memory): allow INFO to its user"
         if policy != "noeviction" and not str(policy).startswith("volatile-"):
             return f"Redis evicts keys that have no time to live (maxmemory-policy {policy}): set noeviction or volatile-lru"
-    if ack == "memory":
-        return None
+    why = None if ack == "memory" else _unwritten(ack, persistence, fsync)
+    if why is None and ack == "replica" and not any(map(_followed, replication)):
+        return "no replica follows this Redis, which journal_ack='replica' needs: start one, or set 'always'"
+    return why
+
+
+def _unwritten(ack: str, persistence: Sequence[Info | None], fsync: str | None) -> str | None:
     if any(info is None or not int(info.get("aof_enabled", 0)) for info in persistence):
         return f"Redis keeps no append-only file, which journal_ack={ack!r} needs: set appendonly yes, or journal_ack='memory'"
     if fsync == "no" or (ack == "always" and fsync != "always"):
@@ -35,6 +44,13 @@ def unkept(
         found = "does not say its appendfsync (CONFIG GET)" if fsync is None else f"has appendfsync {fsync}"
         return f"Redis {found}, and journal_ack={ack!r} needs {wanted}"
     return None
+
+
+def _followed(info: Info | None) -> bool:
+    replicas = [
+        value for name, value in (info or {}).items() if name.startswith("slave") and name[5:].isdigit()
+    ]
+    return any(isinstance(one, Mapping) and one.get("state") == "online" for one in replicas)
 
 
 def too_full(memory: Sequence[Info | None]) -> bool:

@@ -21,7 +21,15 @@ FILE, NONE = {"aof_enabled": 1}, {"aof_enabled": 0}
     ],
 )
 def test_these_keep_what_they_are_given(ack, memory, persistence, fsync):
-    assert unkept(ack, memory, persistence, fsync) is None
+    assert unkept(ack, memory, persistence, fsync, [{"slave0": {"state": "online"}}]) is None
+
+
+@pytest.mark.parametrize(
+    "told",
+    [[], [None], [{"connected_slaves": 0}], [{"slave0": {"state": "wait_bgsave"}}], [{"slave_x": "online"}]],
+)
+def test_a_server_that_no_replica_follows_does_not(told):
+    assert "no replica follows" in unkept("replica", [KEEPS], [FILE], "everysec", told)
 
 
 @pytest.mark.parametrize(
