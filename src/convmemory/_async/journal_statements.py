@@ -62,12 +62,16 @@ class AsyncJournalStatements(AsyncStatements):
         since: int | None,
         *,
         life: str,
+        rows: Sequence[str],
         own: Sequence[str],
     ) -> tuple[StoredBatch, Written] | None:
-        """As ``append_batch``, in one life of the conversation; ``None``, and nothing done, where it may have none of it."""
+        """As ``append_batch``, in one life of the conversation.
+
+        ``None``, and nothing done, where it has another, or one of the ``rows`` that the batch may have was removed.
+        """
         parameters = self._to_append(key, batch, dept_id, since, make=False, own=own)
         parameters["life"] = life
-        parameters["rows"] = array(batch.all_ids(since))
+        parameters["rows"] = array(rows)
         found = await self._run("append_in_life", parameters)
         return batch.outcome(key, found[0]) if found else None
 

@@ -200,7 +200,9 @@ class AsyncJournaling:
         key, about = write.key, (write.key, write.batch, write.dept_id, write.since)
         if not (pending or said.lost):
             if life:
-                found = await self.postgres.append_in_life(*about, life=life, own=standing.own)
+                found = await self.postgres.append_in_life(
+                    *about, life=life, rows=write.rows(), own=standing.own
+                )
                 if found is None:
                     return None
             else:

@@ -197,7 +197,7 @@ class Journaling:
         key, about = write.key, (write.key, write.batch, write.dept_id, write.since)
         if not (pending or said.lost):
             if life:
-                found = self.postgres.append_in_life(*about, life=life, own=standing.own)
+                found = self.postgres.append_in_life(*about, life=life, rows=write.rows(), own=standing.own)
                 if found is None:
                     return None
             else:

@@ -111,6 +111,16 @@ class Write:
         )
         return Entry(id_, life, self.key.user_id, text, tuple(found), now.timestamp(), self.since)
 
+    def rows(self) -> list[str]:
+        """The ids of all rows that its messages may have, those included that PostgreSQL makes where one is another message's."""
+        batch, known = self.batch, set(self.batch.known)
+        pairs = zip(batch.ids, batch.encoded, strict=True)
+        return batch.ids + [
+            other_row_id(row, self.since, one.role, one.content, one.body)
+            for row, one in pairs
+            if row in known
+        ]
+
     def pending(self, accepted: float) -> StoredBatch:
         """What the caller of an accepted write is told: no places yet."""
         moment = round(accepted * _MICROSECOND)

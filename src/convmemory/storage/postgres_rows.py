@@ -77,14 +77,6 @@ class Batch:
             "contexts": _contexts(drafts),
         }
 
-    def all_ids(self, since: int | None) -> list[str]:
-        """The ids of all rows that its messages may have, those included that PostgreSQL makes where one is another message's."""
-        known = set(self.known)
-        pairs = zip(self.ids, self.encoded, strict=True)
-        return self.ids + [
-            other_row_id(row, since, one.role, one.content, one.body) for row, one in pairs if row in known
-        ]
-
     def title(self) -> str | None:
         """An automatic title: from the first human message that has text."""
         for draft, encoded in self._pairs():
