@@ -8,7 +8,8 @@ from convmemory import AsyncConversationMemory, ConversationMemory, InvalidArgum
 
 fastapi = pytest.importorskip("fastapi", reason="not installed beside the package alone")
 import httpx  # noqa: E402 - comes with the tests of fastapi
-from fastapi import Depends, FastAPI, Header, HTTPException  # noqa: E402
+from fastapi import Depends, FastAPI, Header, HTTPException, Security  # noqa: E402
+from fastapi.security import SecurityScopes  # noqa: E402
 from starlette.exceptions import HTTPException as StarletteError  # noqa: E402
 
 from convmemory.api import create_operator_router, create_router  # noqa: E402
@@ -476,6 +477,66 @@ async def test_a_filter_that_is_none_is_refused(client, where):
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     for wrong in ({"archived": None}, {"pinned": "perhaps"}):
         assert (await client.patch("/conversations/c", json=wrong)).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        ("/conversations", {"limit": "0"}),
+        ("/conversations", {"limit": "many"}),
+        ("/conversations", {"count": "perhaps", "pinned": "yes"}),
+        ("/conversations/c/messages", {"before": "-1", "after": "1e9999"}),
+        ("/conversations/c/messages", {"limit": ""}),
+    ],
+)
+async def test_what_is_wrong_behind_the_question_mark_is_named_and_not_repeated(client, path, wrong):
+    await client.post("/conversations", json={"id": "c"})
+
+    answer = await client.get(path, params=wrong)
+    stranger = await client.get(path, params=wrong, headers={"x-user": ""})
+
+    assert (answer.status_code, stranger.status_code) == (422, 401)
+    told = answer.json()["errors"]
+    assert [one["loc"] for one in told] == [["query", name] for name in wrong]
+    assert all(set(one) == {"loc", "msg", "type"} for one in told)
+    if all(value for value in wrong.values()):
+        assert not any(value in one["msg"] for one in told for value in wrong.values() if len(value) > 3)
+
+
+async def test_names_that_a_route_does_not_know_are_not_looked_at_and_of_two_the_last_counts(client):
+    for name in "abc":
+        await client.post("/conversations", json={"id": name})
+
+    listed = await client.get("/conversations?limit=1&_=17&limit=2&x[]=%ff&")
+
+    assert [one["id"] for one in listed.json()["items"]] == ["c", "b"]
+
+
+@pytest.mark.parametrize("path", ["/conversations", "/conversations/c/messages"])
+async def test_a_login_of_any_kind_of_dependency_is_asked_as_fastapi_does(make_app, path):
+    await (await make_app()).post("/conversations", json={"id": "c"})
+    told = []
+
+    async def connection():
+        told.append("opened")
+        yield "connection"
+        told.append("closed")
+
+    def name_of(scopes: SecurityScopes, given: str = Depends(connection), x_user: str = Header(default="")):
+        told.append((given, scopes.scopes))
+        return x_user
+
+    def user_of(name: str = Security(name_of, scopes=["chats"])):
+        return name
+
+    app = FastAPI()
+    app.include_router(create_router(make_app.memories[0], current_user=user_of))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as asking:
+        assert (await asking.get(path, headers=as_user("ada"))).status_code == 200
+        assert told == ["opened", ("connection", ["chats"]), "closed"]
+        assert (await asking.get(path)).status_code == 401
+        app.dependency_overrides[name_of] = lambda: "ada"
+        assert (await asking.get(path)).status_code == 200
 
 
 def current_operator(x_user: str = Header(default="")) -> str:

@@ -20,6 +20,8 @@ BYTES = {"read": (380, 2_800), "append to Redis": (1_350, 40), "append to Postgr
 """Sent and received, with messages of 400 bytes."""
 COMMANDS = {"read": 4, "append": 10}
 """Of Redis, the script itself included."""
+OVER_HTTP = {"list": 520, "page": 820}
+"""Function calls that a list of 20 conversations and a page of 50 messages take more than the verb and an empty route do."""
 
 
 def turn():
@@ -90,6 +92,63 @@ async def test_how_many_functions_an_awaited_turn_calls(database_url, redis_url,
 
         assert await cost(history.aget_messages) <= CALLS["read awaited"]
         assert await cost(lambda: history.aadd_messages(said.pop())) <= CALLS["append awaited"]
+
+
+@pytest.mark.no_cover
+async def test_how_many_functions_http_adds_to_a_list_and_to_a_page(
+    database_url, redis_url, schema, key_prefix
+):
+    fastapi = pytest.importorskip("fastapi", reason="not installed beside the package alone")
+    httpx = pytest.importorskip("httpx", reason="comes with the tests of fastapi")
+    from convmemory.api import create_router
+
+    async def current_user(x_user: str = fastapi.Header()):
+        return x_user
+
+    settings = {"db_schema": schema, "key_prefix": key_prefix, "pool_max": 1}
+    async with AsyncConversationMemory.from_url(database_url, redis_url, **settings) as memory:
+        mine = memory.for_user("ana")
+        for name in range(20):
+            await mine.save_messages(f"c{name}", turn() * (25 if name == 19 else 1))
+        memory.redis.trust._began = float("inf")
+        app = fastapi.FastAPI()
+
+        @app.get("/nothing")
+        async def nothing(user: str = fastapi.Depends(current_user)):
+            return fastapi.Response(user)
+
+        app.include_router(create_router(memory, current_user=current_user))
+        counted = Counter()
+
+        def count(_frame, event, _argument):
+            counted[event] += event in {"call", "c_call"}
+
+        async def cost(work):
+            for _ in range(8):
+                await work()
+            counted.clear()
+            sys.setprofile(count)
+            try:
+                for _ in range(20):
+                    await work()
+            finally:
+                sys.setprofile(None)
+            return sum(counted.values()) / 20
+
+        asked = {"base_url": "http://api", "headers": {"x-user": "ana"}}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), **asked) as client:
+            empty = await cost(lambda: client.get("/nothing"))
+            found = {
+                "list": await cost(lambda: client.get("/conversations"))
+                - await cost(mine.list_user_conversations),
+                "page": await cost(lambda: client.get("/conversations/c19/messages"))
+                - await cost(lambda: mine.get_messages("c19")),
+            }
+            assert len((await client.get("/conversations")).json()["items"]) == 20
+            assert len((await client.get("/conversations/c19/messages")).json()["items"]) == 50
+
+    over = {what: calls - empty for what, calls in found.items()}
+    assert {what: calls for what, calls in over.items() if calls > OVER_HTTP[what]} == {}, over
 
 
 def test_how_many_bytes_a_turn_puts_on_the_wire(postgres_proxy, redis_proxy, schema, key_prefix):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
 
 from convmemory.encoding.storable_text import clean_json
 from convmemory.models import Conversation, Message, RetrievedContext
+from convmemory.value_fields import Value
 
 Metadata = Annotated[
     dict[str, Any], Field(description="anything JSON can hold", examples=[{"channel": "web"}])
@@ -18,9 +21,13 @@ Metadata = Annotated[
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 
 
-def written(body: BaseModel) -> Response:
-    """An answer as it is sent: FastAPI would look at every value of it once more, which takes longer than to find them."""
-    return Response(body.model_dump_json(), media_type="application/json")
+def written(found: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    """An answer of what ``message_found`` and the like tell, as it is sent.
+
+    What is stored was looked at when it was; FastAPI would look at each value of it once more, which takes longer than to
+    find it. OpenAPI has the form of it from the route's ``response_model``.
+    """
+    return Response(to_json(found, inf_nan_mode="strings"), headers=headers, media_type="application/json")
 
 
 class Body(BaseModel):
@@ -114,7 +121,7 @@ class SessionChanges(Body):
     metadata: Metadata | None = None
 
 
-class MessageFound(BaseModel):
+class MessageFound(Value):
     """A stored message."""
 
     id: UUID
@@ -141,24 +148,7 @@ class MessageFound(BaseModel):
     @classmethod
     def of(cls, stored: Message) -> Self:
         """A stored message as a client sees it."""
-        said = stored.message
-        return cls.model_construct(  # what is stored was looked at once
-            id=stored.id,
-            conversation_id=stored.conversation_id,
-            seq=stored.seq,
-            pending=stored.pending,
-            role=stored.role,
-            openai_role=stored.openai_role,
-            content=stored.content,
-            tool_calls=[clean_json(call) for call in getattr(said, "tool_calls", None) or ()],
-            tool_call_id=getattr(said, "tool_call_id", None),
-            tokens_used=stored.tokens_used,
-            latency_ms=stored.latency_ms,
-            created_at=stored.created_at,
-            metadata=dict(stored.metadata),
-            facts=dict(stored.facts),
-            contexts=list(stored.contexts),
-        )
+        return cls.built(**message_found(stored))
 
 
 class Messages(BaseModel):
@@ -167,7 +157,7 @@ class Messages(BaseModel):
     items: list[MessageFound]
 
 
-class ConversationFound(BaseModel):
+class ConversationFound(Value):
     """A conversation, and its messages where it was asked for alone."""
 
     id: str = Field(examples=["vacation"])
@@ -187,12 +177,7 @@ class ConversationFound(BaseModel):
     @classmethod
     def of(cls, found: Conversation) -> Self:
         """A conversation as its owner sees it."""
-        stored = found.messages
-        known = vars(found) | {
-            "metadata": dict(found.metadata),
-            "messages": None if stored is None else [MessageFound.of(message) for message in stored],
-        }
-        return cls.model_construct(**{name: known[name] for name in cls.model_fields})
+        return cls.built(**conversation_found(found))
 
 
 class Conversations(BaseModel):
@@ -215,3 +200,50 @@ class EverybodysConversations(BaseModel):
     items: list[ConversationOwned]
     next_cursor: str | None
     count: int | None = Field(default=None, description="on all pages, where it was asked for")
+
+
+def message_found(stored: Message) -> dict[str, Any]:
+    """The fields of a ``MessageFound``."""
+    # most call no tool and answer none, and need not be decoded to tell
+    said = stored.message if "tool_call" in stored.body else None
+    return {
+        "id": stored.id,
+        "conversation_id": stored.conversation_id,
+        "seq": stored.seq,
+        "pending": stored.pending,
+        "role": stored.role,
+        "openai_role": stored.openai_role,
+        "content": stored.content,
+        "tool_calls": [clean_json(call) for call in getattr(said, "tool_calls", None) or ()] if said else [],
+        "tool_call_id": getattr(said, "tool_call_id", None) if said else None,
+        "tokens_used": stored.tokens_used,
+        "latency_ms": stored.latency_ms,
+        "created_at": stored.created_at,
+        "metadata": stored.metadata,
+        "facts": stored.facts,
+        "contexts": list(stored.contexts),
+    }
+
+
+def conversation_found(found: Conversation) -> dict[str, Any]:
+    """The fields of a ``ConversationFound``."""
+    return {
+        "id": found.id,
+        "uuid": found.uuid,
+        "dept_id": found.dept_id,
+        "title": found.title,
+        "title_source": found.title_source,
+        "archived": found.archived,
+        "pinned": found.pinned,
+        "message_count": found.message_count,
+        "version": found.version,
+        "created_at": found.created_at,
+        "updated_at": found.updated_at,
+        "metadata": found.metadata,
+        "messages": None if found.messages is None else [message_found(one) for one in found.messages],
+    }
+
+
+def owned_found(found: Conversation) -> dict[str, Any]:
+    """The fields of a ``ConversationOwned``."""
+    return {**conversation_found(found), "user_id": found.user_id}

@@ -5,41 +5,49 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from convmemory._async.user_memory import AsyncUserMemory
-from convmemory.api.bodies import Changes, ConversationFound, Conversations, NewConversation, written
+from convmemory.api.bodies import (
+    Changes,
+    ConversationFound,
+    Conversations,
+    NewConversation,
+    conversation_found,
+    written,
+)
 from convmemory.api.etags import matching, names, tag_of
-from convmemory.api.filters import Counted, Cursor, OrderAsked, filters
+from convmemory.api.filters import Listed
 from convmemory.api.problems import responses
 
 
-def add_conversations(router: APIRouter, caller: Callable[..., Any]) -> None:
-    """Add the routes to a router whose requests are the caller's."""
+def add_list(router: APIRouter, caller: Callable[..., Any]) -> None:
+    """Add the list to a router whose requests are the caller's."""
     mine_of = Depends(caller)
-    _add_changes(router, mine_of, Depends(matching(caller)))
 
-    which = Depends(filters("false"))
-
-    @router.get("/conversations", response_model=Conversations, responses=responses(401, 422, 503))
-    async def list_conversations(
-        *,
-        mine: AsyncUserMemory = mine_of,
-        limit: Annotated[int, Query(ge=1, le=100)] = 20,
-        cursor: Cursor = None,
-        order: OrderAsked = "updated",
-        where: dict[str, Any] = which,
-        count: Counted = False,
-    ) -> Response:
+    @router.get(
+        "/conversations",
+        response_model=Conversations,
+        responses=responses(401, 422, 503),
+        openapi_extra=Listed.described(),
+    )
+    async def list_conversations(request: Request, mine: AsyncUserMemory = mine_of) -> Response:
         """The user's conversations, the one spoken in last first; those put away only where they are asked for."""
-        page = await mine.list_user_conversations(limit, cursor=cursor, order=order, **where)
+        asked = Listed.of(request)
+        where = asked.where()
+        page = await mine.list_user_conversations(**asked.page(), **where)
         return written(
-            Conversations.model_construct(
-                items=[ConversationFound.of(one) for one in page],
-                next_cursor=page.next_cursor,
-                count=await mine.count_conversations(**where) if count else None,
-            )
+            {
+                "items": [conversation_found(one) for one in page],
+                "next_cursor": page.next_cursor,
+                "count": await mine.count_conversations(**where) if asked.count else None,
+            }
         )
+
+
+def add_conversations(router: APIRouter, caller: Callable[..., Any]) -> None:
+    """Add the other routes to a router whose requests are the caller's."""
+    mine_of = Depends(caller)
 
     @router.post("/conversations", status_code=201, responses=responses(401, 404, 409, 413, 422, 503))
     async def create_conversation(
@@ -58,22 +66,22 @@ def add_conversations(router: APIRouter, caller: Callable[..., Any]) -> None:
     )
     async def get_conversation(
         conversation_id: str,
-        response: Response,
         mine: AsyncUserMemory = mine_of,
         messages: Annotated[
             int,
             Query(ge=0, le=10_000, description="the newest so many; earlier ones are pages of `/messages`"),
         ] = 1_000,
         if_none_match: Annotated[str | None, Header()] = None,
-    ) -> ConversationFound | Response:
+    ) -> Response:
         """One conversation with its messages, oldest first."""
         if if_none_match is not None:
             tag = tag_of(await mine.get_conversation(conversation_id))
             if names(if_none_match, tag):
                 return Response(status_code=304, headers={"ETag": tag})
         found = await mine.get_conversation(conversation_id, messages=messages or False)
-        response.headers["ETag"] = tag_of(found)
-        return ConversationFound.of(found)
+        return written(conversation_found(found), {"ETag": tag_of(found)})
+
+    _add_changes(router, mine_of, Depends(matching(caller)))
 
 
 def _add_changes(router: APIRouter, mine_of: Any, unchanged: Any) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
-from convmemory.api.bodies import ConversationOwned, EverybodysConversations, MessageFound, Messages
+from convmemory.api.bodies import (
+    ConversationOwned,
+    EverybodysConversations,
+    Messages,
+    message_found,
+    owned_found,
+    written,
+)
 from convmemory.api.callers import CurrentUser, Memory, Served
-from convmemory.api.filters import Counted, Cursor, OrderAsked, filters
+from convmemory.api.filters import ListedOfAll
 from convmemory.api.problems import ProblemRoute, responses
+from convmemory.api.queries import Pages
 from convmemory.errors import ConversationNotFound, InvalidArgument
 from convmemory.models import Conversation
-
-Place = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 
 
 def create_operator_router(memory: Memory, *, current_operator: CurrentUser) -> APIRouter:
@@ -42,46 +48,48 @@ def create_operator_router(memory: Memory, *, current_operator: CurrentUser) -> 
         generate_unique_id_function=lambda route: route.name,
         dependencies=[Depends(_known(current_operator))],
     )
-    which = Depends(filters("all"))
 
-    @router.get("/conversations", responses=responses(401, 403, 422, 503))
-    async def list_everybodys_conversations(
-        *,
-        limit: Annotated[int, Query(ge=1, le=100)] = 20,
-        cursor: Cursor = None,
-        order: OrderAsked = "updated",
-        user_id: Annotated[
-            str | None, Query(min_length=1, max_length=255, description="only this user's")
-        ] = None,
-        where: dict[str, Any] = which,
-        count: Counted = False,
-    ) -> EverybodysConversations:
+    @router.get(
+        "/conversations",
+        response_model=EverybodysConversations,
+        responses=responses(401, 403, 422, 503),
+        openapi_extra=ListedOfAll.described(),
+    )
+    async def list_everybodys_conversations(request: Request) -> Response:
         """Everybody's conversations, the one changed last first."""
-        operator = served.memory.operator
-        page = await operator.list_conversations(limit, cursor=cursor, order=order, user_id=user_id, **where)
-        return EverybodysConversations(
-            items=[ConversationOwned.of(one) for one in page],
-            next_cursor=page.next_cursor,
-            count=await operator.count_conversations(user_id=user_id, **where) if count else None,
+        operator, asked = served.memory.operator, ListedOfAll.of(request)
+        where = asked.where()
+        page = await operator.list_conversations(**asked.page(), **where)
+        return written(
+            {
+                "items": [owned_found(one) for one in page],
+                "next_cursor": page.next_cursor,
+                "count": await operator.count_conversations(**where) if asked.count else None,
+            }
         )
 
-    @router.get("/conversations/{conversation_id}", responses=responses(401, 403, 404, 422, 503))
-    async def get_anybodys_conversation(conversation_id: UUID) -> ConversationOwned:
+    @router.get(
+        "/conversations/{conversation_id}",
+        response_model=ConversationOwned,
+        responses=responses(401, 403, 404, 422, 503),
+    )
+    async def get_anybodys_conversation(conversation_id: UUID) -> Response:
         """The conversation of a `uuid`, whoever's it is."""
-        return ConversationOwned.of(await _found(served, conversation_id))
+        return written(owned_found(await _found(served, conversation_id)))
 
-    @router.get("/conversations/{conversation_id}/messages", responses=responses(401, 403, 404, 422, 503))
-    async def list_anybodys_messages(
-        conversation_id: UUID,
-        limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
-        before: Place = None,
-        after: Place = None,
-    ) -> Messages:
+    @router.get(
+        "/conversations/{conversation_id}/messages",
+        response_model=Messages,
+        responses=responses(401, 403, 404, 422, 503),
+        openapi_extra=Pages.described(),
+    )
+    async def list_anybodys_messages(conversation_id: UUID, request: Request) -> Response:
         """A page of its messages, oldest first: the newest ones, those `before` a `seq`, or those `after` one."""
+        asked = Pages.of(request)
         found = await _found(served, conversation_id)
         mine = served.for_user(found.user_id)
-        stored = await mine.get_messages(found, limit=limit, before=before, after=after)
-        return Messages(items=[MessageFound.of(message) for message in stored])
+        stored = await mine.get_messages(found, **asked.model_dump())
+        return written({"items": [message_found(message) for message in stored]})
 
     return router
 

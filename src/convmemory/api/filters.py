@@ -4,64 +4,70 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import HTTPException, Query
+from fastapi import HTTPException
+from pydantic import Field
 
+from convmemory.api.queries import Query
 from convmemory.storage.conversation_lists import Order
 
-Cursor = Annotated[str | None, Query(description="the `next_cursor` of the page before")]
-Counted = Annotated[bool, Query(description="whether to count what all pages have")]
 Whether = Literal["true", "false", "all"]
 FLAGS = {"true": True, "false": False, "all": None}
 
 
-def filters(whether_archived: Whether) -> Any:
-    """A dependency that gives the filters of a list as its verb takes them.
+class Listed(Query):
+    """Which page of a list, and of what; those put away only where they are asked for."""
 
-    Args:
-        whether_archived: Which are listed where a request says nothing of it.
-    """
+    limit: int = Field(default=20, ge=1, le=100)
+    cursor: str | None = Field(default=None, description="the `next_cursor` of the page before")
+    order: Order = Field(
+        default="updated",
+        description="the one changed last first (`updated`), or the one begun last (`created`)",
+    )
+    count: bool = Field(default=False, description="whether to count what all pages have")
+    archived: Whether = Field(default="false", description="only those put away, those that are not, or all")
+    pinned: Whether = Field(default="all", description="only those pinned, those that are not, or all")
+    dept_id: str | None = Field(
+        default=None, min_length=1, max_length=255, description="only of this department"
+    )
+    since: datetime | None = Field(
+        default=None, description="only last changed from then on; with a time zone"
+    )
+    until: datetime | None = Field(
+        default=None, description="only last changed before then; with a time zone"
+    )
+    metadata: str | None = Field(
+        default=None,
+        description="only whose metadata contains this JSON object",
+        examples=['{"channel": "web"}'],
+    )
 
-    async def asked(  # one that is not awaited would be run in a thread, which takes longer
-        *,
-        archived: Annotated[
-            Whether, Query(description="only those put away, those that are not, or all")
-        ] = whether_archived,
-        pinned: Annotated[
-            Whether, Query(description="only those pinned, those that are not, or all")
-        ] = "all",
-        dept_id: Annotated[
-            str | None, Query(min_length=1, max_length=255, description="only of this department")
-        ] = None,
-        since: Annotated[
-            datetime | None, Query(description="only last changed from then on; with a time zone")
-        ] = None,
-        until: Annotated[
-            datetime | None, Query(description="only last changed before then; with a time zone")
-        ] = None,
-        metadata: Annotated[
-            str | None,
-            Query(
-                description="only whose metadata contains this JSON object", examples=['{"channel": "web"}']
-            ),
-        ] = None,
-    ) -> dict[str, Any]:
+    def page(self) -> dict[str, Any]:
+        """Which page, as the verb that lists takes it."""
+        return {"limit": self.limit, "cursor": self.cursor, "order": self.order}
+
+    def where(self) -> dict[str, Any]:
+        """Of what, as the verbs that list and count take it."""
         return {
-            "archived": FLAGS[archived],
-            "pinned": FLAGS[pinned],
-            "dept_id": dept_id,
-            "since": since,
-            "until": until,
-            "metadata": None if metadata is None else _object(metadata),
+            "archived": FLAGS[self.archived],
+            "pinned": FLAGS[self.pinned],
+            "dept_id": self.dept_id,
+            "since": self.since,
+            "until": self.until,
+            "metadata": None if self.metadata is None else _object(self.metadata),
         }
 
-    return asked
 
+class ListedOfAll(Listed):
+    """The same for operators, who are shown those put away as well."""
 
-OrderAsked = Annotated[
-    Order, Query(description="the one changed last first (`updated`), or the one begun last (`created`)")
-]
+    archived: Whether = Field(default="all", description="only those put away, those that are not, or all")
+    user_id: str | None = Field(default=None, min_length=1, max_length=255, description="only this user's")
+
+    def where(self) -> dict[str, Any]:
+        """Of what, and whose."""
+        return {"user_id": self.user_id, **super().where()}
 
 
 def _object(text: str) -> dict[str, Any]:

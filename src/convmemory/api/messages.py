@@ -6,38 +6,47 @@ from collections.abc import Callable, Collection
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Query, Response
+from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
 
 from convmemory._async.user_memory import AsyncUserMemory
-from convmemory.api.bodies import LastPlace, MessageFound, Messages, NewMessage, Notes, Removed, written
+from convmemory.api.bodies import (
+    LastPlace,
+    MessageFound,
+    Messages,
+    NewMessage,
+    Notes,
+    Removed,
+    message_found,
+    written,
+)
 from convmemory.api.etags import matching
 from convmemory.api.problems import responses
+from convmemory.api.queries import Pages
 from convmemory.drafts import draft_of
 from convmemory.errors import MessageNotFound
 
-Place = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
 
-
-def add_messages(router: APIRouter, caller: Callable[..., Any], roles: Collection[str]) -> None:
-    """Add the routes to a router whose requests are the caller's, who may write in these roles."""
+def add_pages(router: APIRouter, caller: Callable[..., Any]) -> None:
+    """Add the pages to a router whose requests are the caller's."""
     mine_of = Depends(caller)
-    _add_changes(router, mine_of, Depends(matching(caller)), roles)
 
     @router.get(
         "/conversations/{conversation_id}/messages",
         response_model=Messages,
         responses=responses(401, 404, 422, 503),
+        openapi_extra=Pages.described(),
     )
     async def list_messages(
-        conversation_id: str,
-        mine: AsyncUserMemory = mine_of,
-        limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
-        before: Place = None,
-        after: Place = None,
+        conversation_id: str, request: Request, mine: AsyncUserMemory = mine_of
     ) -> Response:
         """A page of messages, oldest first: the newest ones, those `before` a `seq`, or those `after` one."""
-        found = await mine.get_messages(conversation_id, limit=limit, before=before, after=after)
-        return written(Messages.model_construct(items=[MessageFound.of(message) for message in found]))
+        found = await mine.get_messages(conversation_id, **Pages.of(request).model_dump())
+        return written({"items": [message_found(message) for message in found]})
+
+
+def add_messages(router: APIRouter, caller: Callable[..., Any], roles: Collection[str]) -> None:
+    """Add the other routes to a router whose requests are the caller's, who may write in these roles."""
+    mine_of = Depends(caller)
 
     @router.post(
         "/conversations/{conversation_id}/messages",
@@ -59,6 +68,8 @@ def add_messages(router: APIRouter, caller: Callable[..., Any], roles: Collectio
             conversation_id, said.role, said.content, idempotency_key=idempotency_key, **said.known()
         )
         return MessageFound.of(stored)
+
+    _add_changes(router, mine_of, Depends(matching(caller)), roles)
 
 
 def _add_changes(router: APIRouter, mine_of: Any, unchanged: Any, roles: Collection[str]) -> None:

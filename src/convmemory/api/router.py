@@ -7,9 +7,9 @@ from collections.abc import Collection
 from fastapi import APIRouter
 
 from convmemory.api.callers import CurrentUser, Memory, Served, caller
-from convmemory.api.conversations import add_conversations
+from convmemory.api.conversations import add_conversations, add_list
 from convmemory.api.health import add_health
-from convmemory.api.messages import add_messages
+from convmemory.api.messages import add_messages, add_pages
 from convmemory.api.problems import ProblemRoute
 from convmemory.api.searches import add_search
 from convmemory.api.sessions import add_sessions
@@ -46,6 +46,8 @@ def create_router(
     bounded = type("BoundedRoute", (ProblemRoute,), {"most": max_body})
     router = APIRouter(route_class=bounded, generate_unique_id_function=lambda route: route.name)
     mine = caller(served, current_user)
+    add_list(router, mine)  # routes are tried in this order, and these two are asked for most
+    add_pages(router, mine)
     add_conversations(router, mine)
     add_messages(router, mine, frozenset(roles))
     add_search(router, mine)

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from convmemory._async.user_memory import AsyncUserMemory
+from convmemory.api.bodies import written
 from convmemory.api.callers import CurrentUser, Memory, Served, caller
 from convmemory.api.problems import ProblemRoute, responses
+from convmemory.api.queries import Pages
 from convmemory.api.viewer.files import GUARDS, OWN, Files
-from convmemory.api.viewer.shown import MessageShown, MessagesShown
+from convmemory.api.viewer.shown import MessagesShown, message_shown
 from convmemory.errors import InvalidArgument
 
-Place = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
+
+class PagesShown(Pages):
+    """Which page of messages; each is made HTML of."""
+
+    limit: int = Field(default=50, ge=1, le=200)
 
 
 class GuardedRoute(ProblemRoute):
@@ -98,17 +105,16 @@ def _add_page(
 def _add_messages(router: APIRouter, mine: Callable[..., Any]) -> None:
     mine_of = Depends(mine)
 
-    @router.get("/conversations/{conversation_id}/shown", responses=responses(401, 404, 422, 503))
+    @router.get(
+        "/conversations/{conversation_id}/shown",
+        response_model=MessagesShown,
+        responses=responses(401, 404, 422, 503),
+        openapi_extra=PagesShown.described(),
+    )
     async def show_messages(
-        conversation_id: str,
-        *,
-        response: Response,
-        mine: AsyncUserMemory = mine_of,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
-        before: Place = None,
-        after: Place = None,
-    ) -> MessagesShown:
+        conversation_id: str, request: Request, mine: AsyncUserMemory = mine_of
+    ) -> Response:
         """A page of messages as the viewer shows them, oldest first, with Markdown as harmless HTML."""
-        found = await mine.get_messages(conversation_id, limit=limit, before=before, after=after)
-        response.headers["Cache-Control"] = "no-store"
-        return MessagesShown(items=await run_in_threadpool(lambda: [MessageShown.of(one) for one in found]))
+        found = await mine.get_messages(conversation_id, **PagesShown.of(request).model_dump())
+        shown = await run_in_threadpool(lambda: [message_shown(one) for one in found])
+        return written({"items": shown}, {"Cache-Control": "no-store"})

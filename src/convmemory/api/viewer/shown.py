@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
-from convmemory.api.bodies import MessageFound
+from convmemory.api.bodies import MessageFound, message_found
 from convmemory.api.viewer.markdown import html_of
 from convmemory.models import Message
 
@@ -24,24 +24,24 @@ class MessageShown(MessageFound):
     failed: bool = Field(default=False, description="whether the tool failed")
     partial: bool = Field(default=False, description="whether the answer was broken off")
 
-    @classmethod
-    def of(cls, stored: Message) -> Self:
-        """A stored message as the page shows it."""
-        said = stored.message
-        return cls(
-            **MessageFound.of(stored).model_dump(),
-            html=html_of(stored.content) if stored.role in _AS_MARKDOWN and stored.content else None,
-            reasoning="\n".join(_thoughts(said)),
-            tool=getattr(said, "name", None) if stored.role == "tool" else None,
-            failed=getattr(said, "status", None) == "error",
-            partial=bool(getattr(said, "response_metadata", {}).get("partial")),
-        )
-
 
 class MessagesShown(BaseModel):
     """A page of messages, oldest first."""
 
     items: list[MessageShown]
+
+
+def message_shown(stored: Message) -> dict[str, Any]:
+    """The fields of a ``MessageShown``."""
+    said = stored.message
+    return {
+        **message_found(stored),
+        "html": html_of(stored.content) if stored.role in _AS_MARKDOWN and stored.content else None,
+        "reasoning": "\n".join(_thoughts(said)),
+        "tool": getattr(said, "name", None) if stored.role == "tool" else None,
+        "failed": getattr(said, "status", None) == "error",
+        "partial": bool(getattr(said, "response_metadata", {}).get("partial")),
+    }
 
 
 def _thoughts(said: Any) -> Iterator[str]:
