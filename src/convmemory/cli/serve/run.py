@@ -84,6 +84,8 @@ def _listening(plan: Plan) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in plan.host else socket.AF_INET
     try:
         made = socket.create_server((plan.host, plan.port), family=family, backlog=2048)
+        # asyncio sees to it for sockets of its own alone, and without it an answer's body waits 40 ms behind its head
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         hint = "is another server there? --port 0 takes any that is free"
         raise ConfigurationError(
