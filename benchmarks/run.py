@@ -10,6 +10,7 @@
     python benchmarks/run.py storage
     python benchmarks/run.py growth --messages 1000000
     python benchmarks/run.py writes --turns 20000
+    python benchmarks/run.py rest
 
 Servers are started for the run unless DATABASE_URL and REDIS_URL name some. Quote ratios, not microseconds.
 The exit status is 1 when convmemory did not see its own last write.
@@ -32,12 +33,13 @@ from adapters import opened
 from servers import servers
 from timing import finish
 
-PHASES = ("turns", "workers", "cpu", "network", "processes", "bulk", "storage", "growth", "writes")
-ALONE = ("growth", "network", "writes")
+PHASES = ("turns", "workers", "cpu", "network", "processes", "bulk", "storage", "growth", "writes", "rest")
+ALONE = ("growth", "network", "writes", "rest")
 """Those that open what they measure themselves."""
 MEASURED = (
     *("convmemory", "langchain-core", "psycopg", "redis", "hiredis", "langchain-postgres"),
     *("langchain-community", "openai-agents", "SQLAlchemy", "asyncpg"),
+    *("fastapi", "starlette", "uvicorn", "httptools", "uvloop"),
 )
 
 
@@ -48,7 +50,9 @@ def parsed() -> argparse.Namespace:
         "--only", default="", help="adapters whose name contains one of these, comma-separated"
     )
     parser.add_argument("--lengths", type=int, nargs="+", default=[10, 1000, 10_000], help="messages (turns)")
-    parser.add_argument("--rounds", type=int, default=20, help="rounds at 1000 messages (turns)")
+    parser.add_argument(
+        "--rounds", type=int, default=20, help="rounds at 1000 messages (turns); ten times as many (rest)"
+    )
     parser.add_argument("--workers", type=int, nargs="+", help="at once (workers: 16 64; cpu: 1 4 16 64)")
     parser.add_argument(
         "--seconds",
