@@ -150,6 +150,39 @@ async def test_of_idle_connections_that_went_silent_one_is_waited_for(line, redi
     assert await line.execute("PING") in (b"PONG", True)
 
 
+async def test_whoever_is_answered_after_the_end_leaves_no_connection(line, redis_proxy):
+    redis_proxy.latency, redis_proxy.mode = 0.1, "latency"
+    ping = partial(line.link.execute, "PING")
+    calls = [asyncio.create_task(ping() if line.awaited else asyncio.to_thread(ping)) for _ in range(4)]
+    await asyncio.sleep(0.1)
+    await line.close()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert line.connections() == []
+
+
+async def test_an_event_loop_that_is_held_up_is_no_late_answer(redis_proxy):
+    """The answers are there, and unread: an application has a moment of work between two awaits."""
+    line = Line("awaited", redis_proxy.url)
+    for _ in range(2):  # while connecting, and then over connections that are ready
+        calls = [asyncio.create_task(line.execute("PING")) for _ in range(5)]
+        await asyncio.sleep(0)
+        time.sleep(2.5 * QUICK.redis_timeout)  # noqa: ASYNC251 - just that
+        assert await asyncio.gather(*calls) == [await line.execute("PING")] * 5
+    await line.close()
+
+
+async def test_an_event_loop_that_is_held_up_waits_for_no_answer_that_does_not_come(redis_proxy):
+    line = Line("awaited", redis_proxy.url)
+    await line.execute("PING")
+    redis_proxy.mode = "drop_replies"
+    call = asyncio.create_task(line.execute("PING"))
+    await asyncio.sleep(0)
+    time.sleep(1.5 * QUICK.redis_timeout)  # noqa: ASYNC251 - just that
+    with pytest.raises(TooLate):
+        await asyncio.wait_for(call, 20 * QUICK.redis_timeout)
+    await line.close()
+
+
 async def test_what_was_heard_of_since_is_not_doubted(line):
     began = time.monotonic()
     await line.execute("PING")

@@ -169,6 +169,8 @@ def test_a_client_has_as_many_turns_as_it_has_connections(redis_url):
     small = redis.Redis(connection_pool=redis.ConnectionPool(max_connections=7))
     assert RedisStore(small)._most == 7
     assert RedisStore(redis_url)._most == 50
+    few = redis.asyncio.RedisCluster("127.0.0.1", max_connections=8)
+    assert AsyncRedisStore(few)._most == 4  # which are of each node, and a call may need two of one
     assert RedisStore("redis://nowhere?max_connections=3")._most == 3
     assert RedisStore("redis+cluster://nowhere?max_connections=3")._most == 3
 

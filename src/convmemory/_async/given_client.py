@@ -206,6 +206,9 @@ def _named(kind: type) -> str:
 def connections_of(client: Any, settings: Settings) -> int:
     """How many calls may be under way at once on a caller's own client: no more than it has connections for."""
     most = getattr(getattr(client, "connection_pool", None), "max_connections", None)
+    if most is None:  # a cluster's has so many for each node, and asks where keys are while it holds one
+        nodes = getattr(client, "nodes_manager", None)
+        most = (getattr(nodes, "connection_kwargs", {}).get("max_connections") or 0) // 2
     return (
         min(settings.redis_pool_max, most) if isinstance(most, int) and most > 0 else settings.redis_pool_max
     )

@@ -42,6 +42,7 @@ class AsyncRedisLines:
         self._ready: list[tuple[float, Any]] = []
         """Each with when it was heard of last."""
         self._made: set[Any] = set()
+        self._closed = False
         weakref.finalize(self, aforsake, self._made, pool)  # a program may end without closing anything
 
     async def execute(self, *command: Any) -> Any:
@@ -60,7 +61,8 @@ class AsyncRedisLines:
         return replies
 
     async def close(self) -> None:
-        """Hang up; whoever calls again gets new connections."""
+        """Hang up; whoever calls again, or still does, gets a new connection for that call."""
+        self._closed = True
         self._ready.clear()
         for line in self.connections:
             await self._give_up(line)
@@ -116,6 +118,8 @@ class AsyncRedisLines:
             await self._give_up(line)
             raise
         self._ready.append((time.monotonic(), line))
+        if self._closed:  # while this one called
+            await self.doubt(inf)
         return replies
 
     async def _new(self) -> Any:

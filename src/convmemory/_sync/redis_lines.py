@@ -43,6 +43,7 @@ class RedisLines:
         self._ready: list[tuple[float, Any]] = []
         """Each with when it was heard of last."""
         self._made: set[Any] = set()
+        self._closed = False
         weakref.finalize(self, forsake, self._made, pool)  # a program may end without closing anything
 
     def execute(self, *command: Any) -> Any:
@@ -61,7 +62,8 @@ class RedisLines:
         return replies
 
     def close(self) -> None:
-        """Hang up; whoever calls again gets new connections."""
+        """Hang up; whoever calls again, or still does, gets a new connection for that call."""
+        self._closed = True
         self._ready.clear()
         for line in self.connections:
             self._give_up(line)
@@ -117,6 +119,8 @@ class RedisLines:
             self._give_up(line)
             raise
         self._ready.append((time.monotonic(), line))
+        if self._closed:  # while this one called
+            self.doubt(inf)
         return replies
 
     def _new(self) -> Any:

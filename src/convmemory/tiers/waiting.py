@@ -13,6 +13,7 @@ from inspect import isawaitable
 from typing import Any, Final, TypeVar
 
 from convmemory.errors import NotOpen
+from convmemory.tiers.socket_checks import NOTICEABLE
 
 T = TypeVar("T")
 
@@ -224,12 +225,49 @@ def quietly(_name: str) -> None:
     """Nothing: a thread that ends with its program does so without a word."""
 
 
-alimit = asyncio.timeout
+class alimit:  # noqa: N801 - reads as a word: `async with alimit(0.5):`
+    """As ``asyncio.timeout``, which an event loop that somebody holds up ends as well, with the answer there and unread.
+
+    Where the loop itself was late the time begins anew, once.
+    """
+
+    __slots__ = ("_anew", "_before", "_due", "_loop", "_over", "_seconds", "_task")
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+
+    async def __aenter__(self) -> None:
+        self._loop, self._over, self._anew = asyncio.get_running_loop(), False, False
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("only a task can be told that its time is over")
+        self._task, self._before = task, task.cancelling()
+        self._due = self._begin()
+
+    def _begin(self) -> asyncio.TimerHandle | None:
+        if self._seconds is None:
+            return None
+        return self._loop.call_later(self._seconds, self._end, self._loop.time() + self._seconds)
+
+    def _end(self, due: float) -> None:
+        if self._loop.time() - due > NOTICEABLE and not self._anew:
+            self._anew, self._due = True, self._begin()
+            return
+        self._over = True
+        self._task.cancel()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        if self._due is not None:
+            self._due.cancel()
+        if self._over and self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
+            raise TimeoutError from error
 
 
 def awhole(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a connection of redis-py whose calls ``alimit`` bounds: each of its steps for itself would cost a task."""
-    return {**options, "socket_timeout": None}
+    return {**options, "socket_timeout": None, "socket_connect_timeout": None}
 
 
 def limit(_seconds: float | None) -> nullcontext[None]:
