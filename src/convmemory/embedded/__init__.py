@@ -12,6 +12,8 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -105,6 +107,23 @@ class EmbeddedServers:
         lease, self._lease = self._lease, None
         if lease:
             lease.release()
+
+    @contextmanager
+    def postgres_stopped(self) -> Iterator[None]:
+        """Stop PostgreSQL, for all who use these servers, and start it again at the end: to see what an outage does.
+
+        Returns, either time, when that is done, mostly within a second. Blocks.
+
+        Raises:
+            StorageError: PostgreSQL did not end, or did not start again; says the end of its log.
+        """
+        from convmemory.embedded.outage import start_postgres, stop_postgres  # noqa: PLC0415 - not on Windows
+
+        stop_postgres(self.directory)
+        try:
+            yield
+        finally:
+            start_postgres(self.directory, self.processes["supervisor"])
 
     def __enter__(self) -> Self:
         return self

@@ -3,6 +3,7 @@
 It starts the servers, answers every owner that connects to its control socket, and stops them when the last of
 those connections ends: an owner that dies, however it dies, ends its connection by dying. The first owner's
 connection (the descriptor LEASE) is inherited, and so is the locked file that makes this the only supervisor.
+On SIGHUP it starts again what has ended meanwhile: an owner may stop a server to see what comes of that.
 Standard library only, so that it starts fast.
 """
 
@@ -103,6 +104,7 @@ def servers(plan: Plan, runtime: Path) -> Iterator[Running]:
         start("postgres", cluster.server(plan, sockets))
         for server in started:
             server.wait_until_ready(plan.timeout)
+        signal.signal(signal.SIGHUP, lambda *_: start_again(started))
         yield Running(
             postgres_sockets=str(sockets),
             redis_socket=str(redis_socket) if plan.redis_binary else None,
@@ -111,6 +113,14 @@ def servers(plan: Plan, runtime: Path) -> Iterator[Running]:
             description=plan.description,
             processes=processes,
         )
+
+
+def start_again(started: list[ServerProcess]) -> None:
+    """Start those of the servers that have ended, without waiting for them."""
+    for server in started:
+        if server.process.poll() is not None:
+            with suppress(StorageError):  # whoever stopped it waits for it, and says so
+                server.start()
 
 
 def _run(plan: Plan, runtime: Path, running: Running, leases: list[socket.socket]) -> None:
@@ -123,7 +133,7 @@ def _run(plan: Plan, runtime: Path, running: Running, leases: list[socket.socket
                 _say(leases[0], welcome)
                 attend(listener, leases, welcome)
     finally:
-        for stop in (signal.SIGTERM, signal.SIGINT):
+        for stop in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(stop, signal.SIG_IGN)  # already stopping
 
 

@@ -23,6 +23,9 @@ def demo(
     chat: Annotated[
         bool, Option("--chat", help="Talk to the model yourself; an empty line or `exit` ends it.")
     ] = False,
+    journal: Annotated[
+        bool, Option("--journal", help="Stop PostgreSQL in mid-conversation, go on, and start it again.")
+    ] = False,
 ) -> None:
     """See it work: one conversation without memory, with memory, in a second process, after its session ended.
 
@@ -33,10 +36,11 @@ def demo(
 
     ```
     convmemory demo
+    convmemory demo --journal
     convmemory demo --keep ./data
     convmemory demo --chat --model openai:gpt-5-mini
     ```
     """
     from convmemory.cli.demo.play import play  # noqa: PLC0415 - LangChain takes a second that --help need not wait
 
-    play(model, keep, chat=chat)
+    play(model, keep, chat=chat, journal=journal)

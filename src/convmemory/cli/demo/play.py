@@ -8,6 +8,7 @@ from time import perf_counter
 
 from convmemory.cli.demo.chat import converse
 from convmemory.cli.demo.meter import Cost
+from convmemory.cli.demo.outage import outage, settings_for
 from convmemory.cli.demo.script import CONVERSATION, USER
 from convmemory.cli.demo.stage import redis_of, staged
 from convmemory.cli.demo.talk import Talk
@@ -15,23 +16,29 @@ from convmemory.cli.demo.tiers import print_costs, print_tiers
 from convmemory.cli.demo.tour import tour
 from convmemory.cli.screen import command, screen
 from convmemory.embedded import EmbeddedServers
+from convmemory.errors import ConfigurationError
 
 
-def play(model: str | None, keep: Path | None, *, chat: bool) -> None:
-    """Start the servers, play the tour or chat, show what it cost and left, and stop the servers.
+def play(model: str | None, keep: Path | None, *, chat: bool, journal: bool = False) -> None:
+    """Start the servers, play the tour, chat or have an outage, show what it cost and left, and stop the servers.
 
     Raises:
         ConfigurationError: The model cannot be used.
         MissingExtra: There is no PostgreSQL on this machine.
         StorageError: A server did not start.
     """
+    if chat and journal:
+        raise ConfigurationError("--journal: plays a conversation of its own, so leave out --chat")
     talk = Talk(model)
     start = perf_counter()
     with EmbeddedServers.start(keep) as servers:
         started = Cost("start the servers", (perf_counter() - start) * 1000)
         screen.print(f"On {servers.describe()}")
-        with redis_of(servers) as client, staged(servers.database_url, client, talk) as stage:
-            if chat:
+        settings = settings_for(servers, kept=keep is not None) if journal else {}
+        with redis_of(servers) as client, staged(servers.database_url, client, talk, **settings) as stage:
+            if journal:
+                outage(stage, servers)
+            elif chat:
                 converse(stage)
             else:
                 tour(stage, servers.redis_url)

@@ -32,21 +32,22 @@ class Stage:
 
 
 @contextmanager
-def staged(database_url: str, client: Any, talk: Talk) -> Iterator[Stage]:
+def staged(database_url: str, client: Any, talk: Talk, **settings: Any) -> Iterator[Stage]:
     """Set the stage over servers that run: connect, and make the tables if they are not there.
 
     Raises:
+        ConfigurationError: Redis cannot be used as the ``settings`` want.
         StorageUnavailable: PostgreSQL does not answer.
     """
-    settings = Settings(database_url=database_url, redis_host="")
-    store = convmemory.PostgresStore(settings=settings)
-    memory = convmemory.ConversationMemory(store, client and convmemory.RedisStore(client, settings))
+    found = Settings(database_url=database_url, redis_host="", **settings)
+    store = convmemory.PostgresStore(settings=found)
+    memory = convmemory.ConversationMemory(store, client and convmemory.RedisStore(client, found))
     meter = Meter(store, client)
     with meter.time("connect, and make the tables"):
         memory.init_schema()
         memory.open()
     with memory:
-        yield Stage(settings, memory, client, meter, talk)
+        yield Stage(found, memory, client, meter, talk)
 
 
 @contextmanager
