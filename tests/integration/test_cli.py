@@ -26,6 +26,7 @@ from convmemory import (
 )
 from convmemory.__main__ import main
 from convmemory.cli import app
+from convmemory.cli.search import _NONE
 from convmemory.embedded import EmbeddedServers
 from convmemory.embedded.plan import POSTGRES_DATA
 
@@ -221,6 +222,12 @@ def test_check_shows_both_tiers(run, memory):
     assert done.exit_code == 0
     [postgres, redis] = [line.split() for line in done.stdout.splitlines() if " ok " in line]
     assert (postgres[0], redis[0]) == ("PostgreSQL", "Redis")
+    with psycopg.connect(memory.settings.postgres_conninfo()) as connection:
+        assert postgres[2:] == [
+            "version",
+            f"{connection.info.server_version // 10_000}.{connection.info.server_version % 10_000}",
+        ]
+    assert redis[2] == "version"
 
 
 def test_check_fails_when_the_schema_is_missing(run):
@@ -703,6 +710,19 @@ def test_search_indexes_what_was_stored_and_finds_it(run, memory):
     assert "--cursor" in first.stdout
 
 
+def test_an_operator_who_forgot_the_language_does_not_empty_the_index(run, memory):
+    memory.save_message("c", "user", "the budget", user_id="maria")
+    run("search", "--index", "--language", "english")
+
+    assert run("search", "--index").exit_code == 1
+    found = ("search", "budget", "-u", "maria", "--language", "english")
+    assert "the budget" in run(*found).stdout
+    assert run("search", "--index", "--language", "off").exit_code == 0
+    nothing = run(*found)
+    assert (nothing.exit_code, nothing.stdout) == (0, "")
+    assert "search --index" in nothing.stderr
+
+
 def test_search_embeds_with_a_model_of_the_callers(run, memory, database_url):
     with psycopg.connect(database_url, autocommit=True) as admin:
         if not admin.execute("SELECT FROM pg_available_extensions WHERE name = 'vector'").fetchall():
@@ -740,7 +760,7 @@ def test_search_recalls(run, memory):
     assert (first["message"]["seq"], first["score"]) == (1, 1)
     assert "body" not in first["message"]
     nothing = run("search", "quantum", *with_search)
-    assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (0, "", "nothing was found\n")
+    assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (0, "", f"{_NONE}\n")
 
 
 @pytest.mark.parametrize(
@@ -749,6 +769,7 @@ def test_search_recalls(run, memory):
         ((), 2, "QUERY or --index"),
         (("x", "--index"), 2, "QUERY or --index"),
         (("x",), 2, "--user"),
+        (("--index",), 1, "CONVMEMORY_SEARCH: is off, and an index made as it says would be none"),
         (("x", "--user", "maria", "--language", "off"), 1, "is off"),
         (("x", "--user", "maria", "--language", "klingon"), 1, "no text search configuration 'klingon'"),
         (("x", "--user", "maria", "--language", "english", "--cursor", "y"), 1, "cursor"),

@@ -87,17 +87,22 @@ class AsyncCacheRegister(AsyncStatements):
         return found
 
     async def ping(self) -> dict[str, Any]:
-        """Ask the server for a sign of life: how many windows wait to be dropped, and how many caches there are.
+        """Ask the server for a sign of life: its version, how many windows wait to be dropped, and how many caches there are.
 
         And of how many conversations a delete was not finished, which is gone on with; and where writes may wait, how many entries of
         journals were refused.
         """
-        [[dirty, caches, unfinished, loose, refused]] = await self._run("count_marks", {})
+        [[dirty, caches, unfinished, loose, refused, version]] = await self._run("count_marks", {})
         if unfinished:
             await self.sweep()
         if loose:
             await self.sweep_documents()
-        about = {"dirty_windows": dirty, "caches": caches, "unfinished_deletes": unfinished}
+        about = {
+            "version": version,
+            "dirty_windows": dirty,
+            "caches": caches,
+            "unfinished_deletes": unfinished,
+        }
         return about | {"journal_refused": refused} if refused or self.journals else about
 
     async def forget_caches(self, names: Sequence[str] | None = None) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def chat(
     message: Annotated[
-        str | None, Argument(metavar="[MESSAGE]", help="What to say; without it, lines until an empty one.")
+        str | None, Argument(metavar="MESSAGE", help="What to say; without it, lines until an empty one.")
     ] = None,
     *,
     user: Annotated[str, Option("--user", "-u", metavar="USER", help="Who is talking.")],

@@ -110,6 +110,8 @@ def check(
 ) -> None:
     """Say whether this version runs on the schema of a database: status 0 if so, else 1 and what mends it.
 
+    With `--json` it prints an object with `schema`, `version` and `latest`, the one that this version would make.
+
     For example:
 
     ```

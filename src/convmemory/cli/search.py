@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shlex import quote
-from typing import Annotated
+from typing import Annotated, Final
 
 from rich.console import Console
 from rich.text import Text
@@ -13,7 +13,16 @@ from convmemory import ConversationMemory
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName, named_object
 from convmemory.cli.screen import command, harmless, screen
 from convmemory.cli.times import moment
+from convmemory.errors import ConfigurationError
 from convmemory.search_results import Recalled, Recollection, SearchHit
+
+_OFF: Final = (
+    "is off, and an index made as it says would be none; name the language your application has there, or --language off to have"
+    " nothing found any more"
+)
+_NONE: Final = (
+    "nothing was found; what was stored before search was on is found after `convmemory search --index`"
+)
 
 
 def search(
@@ -78,7 +87,7 @@ def search(
     model = None if embeddings is None else named_object("--embeddings", embeddings)
     with Place(database_url, redis_url, embedded, schema, language).memory(model) as memory:
         if index:
-            _index(memory)
+            _index(memory, language)
             return
         if embed:
             _embed(memory, user)
@@ -92,7 +101,7 @@ def search(
     for hit in page:
         _print_hit(hit, as_json=as_json)
     if not page:
-        echo("nothing was found", err=True)
+        echo(_NONE, err=True)
     if page.next_cursor and as_json:
         echo(f"convmemory: there may be more: --cursor {quote(page.next_cursor)}", err=True)
     elif page.next_cursor:
@@ -100,7 +109,9 @@ def search(
         command(f"--cursor {quote(page.next_cursor)}")
 
 
-def _index(memory: ConversationMemory) -> None:
+def _index(memory: ConversationMemory, language: str | None) -> None:
+    if memory.settings.search == "off" != language:
+        raise ConfigurationError(f"{memory.settings.name_of('search')}: {_OFF}")
     with Console(stderr=True, markup=False, highlight=False).status("Indexing ...") as status:
         looked = memory.search.index(progress=lambda so_far: status.update(f"{so_far:,} messages"))
     screen.print(f"looked at {looked:,} messages: they are found as {memory.settings.search!r} says")
@@ -137,7 +148,7 @@ def _print_recalled(found: Recalled, *, as_json: bool) -> None:
     for one in found:
         _print_one(one, as_json=as_json)
     if not len(found):
-        echo("nothing was found", err=True)
+        echo(_NONE, err=True)
 
 
 def _print_one(one: Recollection, *, as_json: bool) -> None:

@@ -10,13 +10,13 @@ from typer import Argument, Exit, Option, Typer, echo
 
 from convmemory.cli.commands import Command, Commands
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
-from convmemory.cli.history import User
 from convmemory.cli.screen import harmless, screen, table
 from convmemory.cli.times import moment
 from convmemory.models import Session
 
 app: Final = Typer(cls=Commands, no_args_is_help=True, help="Look at a user's visits, and end one.")
 
+User = Annotated[str, Option("--user", "-u", metavar="USER", help="Whose sessions.")]
 AsJson = Annotated[bool, Option("--json", help="One JSON object a session, for programs.")]
 
 
