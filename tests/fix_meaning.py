@@ -22,18 +22,18 @@ class Meaning(Embeddings):
         self.broken = False
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        self._tried()
+        self._tried(texts)
         self.documents += texts
         return [self._vector(text) for text in texts]
 
     def embed_query(self, text: str) -> list[float]:
-        self._tried()
+        self._tried([text])
         self.queries.append(text)
         return self._vector(text)
 
-    def _tried(self) -> None:
+    def _tried(self, texts: list[str]) -> None:
         if self.broken:
-            raise RuntimeError("the model is away")
+            raise RuntimeError(f"the model is away, and cannot embed {texts}")
 
     def _vector(self, text: str) -> list[float]:
         vector = [0.01] * self.size

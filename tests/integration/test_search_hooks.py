@@ -75,8 +75,11 @@ async def test_a_question_is_looked_for_in_other_words(memory, colour):
     if colour == "awaited":
         assert (await remembered(memory, "outside?", rewrite=rewrite_later))[0] == 4
     assert set(asked) == {"outside?"}
-    with pytest.raises(InvalidArgument, match="query"):
-        await remembered(memory, "outside?", rewrite=lambda question: [question])
+    for wrong in ([], None):
+        with pytest.raises(InvalidArgument, match=r"^rewrite: must return a text"):
+            await remembered(memory, "outside?", rewrite=lambda *_, wrong=wrong: wrong)
+    with pytest.raises(InvalidArgument, match=r"^query: must be a text"):
+        await remembered(memory, None)
 
 
 async def test_what_was_found_is_put_into_another_order(memory, colour):
@@ -118,7 +121,7 @@ def only_the_last_of_none(question, found):
 
 async def test_a_rerank_that_gives_what_was_not_found_is_told(memory):
     other = await memory.search.recall("rains", user_id="ana")
-    for wrong in (lambda *_: other.items, lambda *_: [7]):
+    for wrong in (lambda *_: other.items, lambda *_: [7], lambda *_: None, lambda *_: 7):
         with pytest.raises(InvalidArgument, match="rerank"):
             await memory.search.recall("Rex", user_id="ana", k=1, rerank=wrong)
 

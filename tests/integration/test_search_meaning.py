@@ -237,7 +237,9 @@ async def test_where_the_model_fails_words_are_left(memory, model, caplog):
     with caplog.at_level(logging.WARNING, "convmemory.search"):
         assert ("a", 1) in await remembered(memory, "the automobile")
     assert "words alone" in caplog.text
-    assert "automobile" not in caplog.text
+    assert "RuntimeError" in caplog.text
+    assert "in embed_query" in caplog.text, "the place in code is told"
+    assert "automobile" not in caplog.text, "though the model's own error quotes it"
     await memory.save_messages("a", ["more"], user_id="ana")
     with pytest.raises(RuntimeError, match="away"):
         await memory.search.embed()
@@ -275,12 +277,16 @@ async def test_a_model_that_gives_no_vectors_is_told(memory, model, wrong):
 
 
 async def test_without_a_model_or_its_tables_words_are_found_and_embed_says_what_is_missing(
-    make_memory, schema, model
+    make_memory, schema, model, caplog
 ):
     memory = await make_memory(search="english", search_vectors="meaning-1", embeddings=model)
     await memory.save_messages("a", CAR, user_id="ana")
 
-    assert await remembered(memory, "automobile") != []
+    for _ in range(2):
+        assert await remembered(memory, "automobile") != []
+    assert await found(memory, "automobile", match="any") != []
+    assert model.queries == [], "nobody's question goes to a model where nothing is compared with it"
+    assert caplog.text.count("words alone are looked for: search_vectors") == 1
     with pytest.raises(
         ConfigurationError, match=r"CONVMEMORY_SEARCH_VECTORS: (needs the extension vector|is not made yet)"
     ):

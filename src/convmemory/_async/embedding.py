@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from traceback import format_tb
 from typing import Final, TypeAlias
 from uuid import UUID
 
@@ -34,14 +35,19 @@ class AsyncEmbedding:
         self._embeddings = embeddings
 
     async def of_query(self, text: str) -> str | None:
-        """What a query means; ``None`` where there is no model, or it fails: then words alone count."""
-        if self._embeddings is None or not text.strip():
+        """What a query means; ``None`` where there is no model, no room for its vectors, or it fails: then words alone count."""
+        if self._embeddings is None or not text.strip() or not await self._postgres.has_vectors():
             return None
         try:
             return vector_text(await self._embeddings.aembed_query(text))
-        except Exception:  # whatever somebody's model raises
+        except Exception as error:  # noqa: BLE001 - whatever somebody's model raises
+            where = "".join(
+                format_tb(error.__traceback__)
+            )  # the places in code: what it says may quote the query
             logger.warning(
-                "the model of embeddings failed, so that words alone are looked for", exc_info=True
+                "the model of embeddings failed, so that words alone are looked for: %s\n%s",
+                type(error).__name__,
+                where,
             )
             return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 from uuid import UUID
@@ -9,14 +10,18 @@ from uuid import UUID
 from convmemory._async.statements import AsyncStatements
 from convmemory.errors import ConfigurationError
 from convmemory.ids import ConversationKey
-from convmemory.storage.rooms import Found, Room, asked_for
+from convmemory.storage.rooms import VECTORS, Found, Room, asked_for
 from convmemory.storage.search_queries import Part
 from convmemory.storage.search_rows import Row
 from convmemory.storage.vectors import LONGEST_TEXT, Unembedded
 
+logger = logging.getLogger("convmemory.search")
+
 
 class AsyncSearchStatements(AsyncStatements):
     """The index of words; the store of PostgreSQL has it beside conversations, messages and caches."""
+
+    _has_vectors: bool | None = None
 
     async def open(self) -> Self:
         """Connect; see that the schema is not newer than this library, and that PostgreSQL knows the languages of ``search``.
@@ -113,6 +118,15 @@ class AsyncSearchStatements(AsyncStatements):
         """What is to be done to have a part of the schema that needs an extension; ``None`` where it is there."""
         found = Found(*(await self._run("find_room", asked_for(room, self.settings.db_schema)))[0])
         return None if found.made else found.lacks(room) or "is not made yet: run `convmemory init`"
+
+    async def has_vectors(self) -> bool:
+        """Whether there are vectors to compare with: else nobody's words go to a model, and the log says once what is to be done."""
+        if not self._has_vectors:
+            lacking = await self.lacking(VECTORS)
+            if lacking and self._has_vectors is None:
+                logger.warning("words alone are looked for: search_vectors %s", lacking)
+            self._has_vectors = lacking is None
+        return self._has_vectors
 
     async def check_search(self) -> None:
         """See that the server has the text search configurations of the settings.

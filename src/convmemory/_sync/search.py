@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from langchain_core.embeddings import Embeddings
@@ -33,7 +33,7 @@ from convmemory.errors import InvalidArgument
 from convmemory.ids import checked_id
 from convmemory.models import Message, Page
 from convmemory.retriever import RecallRetriever
-from convmemory.search_results import Recalled, Recollection, SearchHit
+from convmemory.search_results import Recalled, SearchHit
 from convmemory.storage.search_queries import asked, typed
 from convmemory.storage.search_rows import FIRST_PAGE, page_of, read_cursor, recalled, reordered
 from convmemory.tiers.waiting import hooked
@@ -168,7 +168,7 @@ class Search:
         span = optional_span("half_life", half_life)
         share = checked_share("floor", floor)
         sought = query if rewrite is None else hooked(rewrite, query)
-        parts = asked(sought)
+        parts = asked(sought, "query" if rewrite is None else "rewrite")
         where = self._where(
             user,
             roles=roles,
@@ -185,7 +185,7 @@ class Search:
         vector = self._embedding.of_query(sought)
         rows = self._postgres.search(user, parts, {**where, **how, **FIRST_PAGE}, vector)
         if rerank is not None:
-            best = cast("Iterable[Recollection]", hooked(rerank, query, recalled(rows, None, _none)))
+            best = hooked(rerank, query, recalled(rows, None, _none))
             rows = reordered(rows, best, size)
         return recalled(rows, tokens, _counts(token_counter))
 

@@ -50,7 +50,7 @@ def typed(query: object, *, every: bool = True) -> list[Part]:
     Raises:
         InvalidArgument: It is no text, or longer than 1,000 characters.
     """
-    text = _text(query)
+    text = _text(query, "query")
     if len(text) > LONGEST_QUERY:
         raise InvalidArgument("query", f"must have at most {LONGEST_QUERY:,} characters, has {len(text):,}")
     parts: list[Part] = []
@@ -65,13 +65,13 @@ def typed(query: object, *, every: bool = True) -> list[Part]:
     return parts if any(part.sign > 0 for part in parts) else []
 
 
-def asked(question: object) -> list[Part]:
-    """The parts of a question, or of any text: each word by itself.
+def asked(question: object, named: str = "query") -> list[Part]:
+    """The parts of a question, or of any text: each word by itself. ``named`` is the argument that it comes from.
 
     Raises:
         InvalidArgument: It is no text.
     """
-    text = _text(question)[:LONGEST_QUESTION]
+    text = _text(question, named)[:LONGEST_QUESTION]
     pairs = [pair for run in UNSPACED.findall(text) for pair in _pairs(run)]
     parts = [Part("pairs", f"'{pair}'", MAY) for pair in dict.fromkeys(pairs)][:_MOST_PAIRS]
     words = UNSPACED.sub(" ", text.replace("'", " "))
@@ -84,10 +84,11 @@ def _alike(part: Part, before: int) -> Part:
     return part if word is None else replace(part, alike=word[1])
 
 
-def _text(query: object) -> str:
-    if not isinstance(query, str):
-        raise InvalidArgument("query", f"must be a text, not {type(query).__name__}")
-    return clean_text(query).lstrip()
+def _text(given: object, named: str) -> str:
+    if not isinstance(given, str):
+        must = "must be" if named == "query" else "must return"
+        raise InvalidArgument(named, f"{must} a text, not {type(given).__name__}")
+    return clean_text(given).lstrip()
 
 
 def _parts(text: str, sign: int, *, goes_on: bool) -> list[Part]:

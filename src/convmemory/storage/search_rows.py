@@ -216,12 +216,16 @@ def _word_end(text: str, place: int, start: int) -> int:
     return place if space < 0 else space
 
 
-def reordered(rows: Sequence[Row], best: Iterable[Recollection], most: int) -> list[Row]:
+def reordered(rows: Sequence[Row], best: object, most: int) -> list[Row]:
     """The rows of what was found, in the order a caller's ``rerank`` gave it; those that it left out are gone.
 
     Raises:
-        InvalidArgument: It gave something that was not found.
+        InvalidArgument: It gave something that was not found, or nothing to walk.
     """
+    if not isinstance(best, Iterable):
+        raise InvalidArgument(
+            "rerank", f"must return some of what it was given, in a list, not {type(best).__name__}"
+        )
     groups = {group[0].place: group for group in _groups(rows)}
     places = {(row.name, row.seq): row.place for row in rows if row.found}
     order: dict[int | None, None] = {}
