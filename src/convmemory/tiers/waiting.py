@@ -13,13 +13,14 @@ from inspect import isawaitable
 from typing import Any, Final, TypeVar
 
 from convmemory.errors import NotOpen
-from convmemory.tiers.socket_checks import NOTICEABLE
 
 T = TypeVar("T")
 
 _NO_LOOP: Final = "no event loop of this process runs here: after a fork, call the memory from an asyncio.run() of the new process's own"
 
 _NOTHING: Final = nullcontext()
+_HELD_UP: Final = 0.05
+"""Seconds by which an event loop is late that somebody else's work has held up."""
 
 asleep = asyncio.sleep
 sleep = time.sleep
@@ -250,7 +251,7 @@ class alimit:  # noqa: N801 - reads as a word: `async with alimit(0.5):`
         return self._loop.call_later(self._seconds, self._end, self._loop.time() + self._seconds)
 
     def _end(self, due: float) -> None:
-        if self._loop.time() - due > NOTICEABLE and not self._anew:
+        if self._loop.time() - due > _HELD_UP and not self._anew:
             self._anew, self._due = True, self._begin()
             return
         self._over = True
