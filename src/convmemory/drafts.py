@@ -26,8 +26,10 @@ def drafts_of(messages: Any) -> list[Draft]:
         return [messages]
     if isinstance(messages, Message):
         return [_again(messages)]
-    if not (is_one(messages) or isinstance(messages, tuple)) and isinstance(messages, Iterable):
-        items = list(messages)
+    if not is_one(messages) and isinstance(messages, Iterable):
+        items = (
+            messages if isinstance(messages, tuple) else list(messages)
+        )  # a tuple may be one (role, text) pair
         if any(isinstance(item, (Draft, Message)) for item in items):
             return [draft for item in items for draft in drafts_of(item)]
         messages = items

@@ -192,6 +192,29 @@ async def test_a_message_among_dated_ones_that_has_no_date_is_of_now(ana):
     assert datetime.now(UTC) - found.updated_at < timedelta(seconds=30)
 
 
+async def test_the_tuples_that_values_have_are_stored_as_they_are(ana):
+    told = {"metadata": {"a": 1}, "tokens_used": 3, "latency_ms": 5, "created_at": THEN}
+    await ana.save_message("c", "user", "how long?", **told)
+    await ana.save_message("c", "ai", "a week", contexts=[RetrievedContext("A")], **told)
+    whole = await ana.get_conversation("c", messages=True)
+    assert type(whole.messages) is tuple
+
+    for n, (messages, texts) in enumerate(
+        [
+            (whole.messages, ["how long?", "a week"]),
+            (whole.messages[:1], ["how long?"]),
+            ((Draft("one"), ("ai", "two")), ["one", "two"]),
+            (("user", "one"), ["one"]),
+        ]
+    ):
+        copied = await ana.save_messages(f"copy {n}", messages)
+        assert [m.content for m in copied.messages] == texts
+    [first, second] = await ana.get_messages("copy 0")
+    for one in (first, second):
+        assert (one.metadata, one.tokens_used, one.latency_ms, one.created_at) == tuple(told.values())
+    assert second.contexts == (RetrievedContext("A"),)
+
+
 async def test_windows_are_served_on_after_a_change_that_is_none_of_theirs(ana, memory):
     counters = memory.redis.health.counters
     await ana.save_message("c", "user", "hi")
