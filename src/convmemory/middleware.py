@@ -17,8 +17,9 @@ from langchain_core.runnables.config import run_in_executor
 
 from convmemory._async.memory import AsyncConversationMemory
 from convmemory._sync.memory import ConversationMemory
+from convmemory._sync.search import UserSearch
 from convmemory.agent_turn import AgentTurn
-from convmemory.arguments import Size, checked_limit, checked_telemetry
+from convmemory.arguments import Size, checked_limit, checked_telemetry, history_size
 from convmemory.chains.lost_input import listen_to_chains
 from convmemory.chains.recorder import RECORDER, listen
 from convmemory.chains.run_config import conversation_missing, told_conversation
@@ -28,6 +29,7 @@ from convmemory.errors import AsyncOnly, ConfigurationError, InvalidArgument, Mi
 from convmemory.history import TieredChatMessageHistory
 from convmemory.models import Telemetry
 from convmemory.recalled_block import question_in, shown_before
+from convmemory.retriever import recall_options as checked_options
 from convmemory.search_results import Recalled
 from convmemory.windows.window_size import TokenCounter
 
@@ -104,8 +106,8 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         recall_options: Others of ``search.recall``, such as ``rerank``, ``floor`` or ``neighbours``.
 
     Raises:
-        InvalidArgument: ``memory`` is none, or ``mode`` is neither.
-        ConfigurationError: ``recall`` is asked for, and the setting ``search`` is off.
+        InvalidArgument: ``memory`` is none, ``mode`` is neither, a size is no number of its kind, or ``recall`` has no such option.
+        ConfigurationError: ``recall`` is asked for, and the setting ``search`` is off; ``max_tokens`` without a ``token_counter``.
     """
 
     def __init__(
@@ -142,12 +144,15 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             )  # in turns: one of an agent's may be many messages
         self._window: dict[str, Any] = {"max_messages": max_messages, "max_turns": max_turns}
         self._window |= {"max_tokens": max_tokens, "token_counter": token_counter}
+        history_size(
+            memory.settings, **self._window
+        )  # what cannot be used is told here, and not in somebody's turn
         self._recalls = 0 if recall == 0 else checked_limit("recall", recall, 100)
         if self._recalls and not memory.settings.search_configurations:
             raise ConfigurationError(
                 "recall: needs the setting search (CONVMEMORY_SEARCH), such as 'english'"
             )
-        self._recall_options = dict(recall_options or {})
+        self._recall_options = checked_options(UserSearch.recall, recall_options or {})
         self._saves_partial = save_partial
         self._injects = mode == "window"
         self._telemetry = checked_telemetry(telemetry)

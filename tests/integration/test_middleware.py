@@ -328,6 +328,21 @@ async def test_somebody_elses_conversation_fails_the_turn(memory, ask):
         )
 
 
+@pytest.mark.parametrize(
+    ("size", "why"),
+    [
+        ({"max_tokens": 100}, "token_counter: needed"),
+        ({"max_tokens": 0, "token_counter": len}, "max_tokens"),
+        ({"max_turns": 0}, "max_turns"),
+        ({"max_messages": -1}, "max_messages"),
+        ({"max_messages": "6"}, "max_messages"),
+    ],
+)
+def test_a_size_that_is_none_is_refused_before_there_is_a_turn(blocking_memory, size, why):
+    with pytest.raises((InvalidArgument, ConfigurationError), match=f"^{why}"):
+        ConversationMemoryMiddleware(blocking_memory, **size)
+
+
 def test_a_mode_that_is_none_is_refused(blocking_memory):
     with pytest.raises(InvalidArgument, match="mode"):
         ConversationMemoryMiddleware(blocking_memory, mode="windows")

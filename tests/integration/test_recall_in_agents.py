@@ -115,6 +115,21 @@ async def test_recall_needs_search_and_a_number(make_memory, memory):
             remembers(memory, recall=wrong)
 
 
+async def test_an_option_that_recall_does_not_have_is_told_before_anybody_asks(memory):
+    makers = [
+        lambda **options: remembers(memory, recall=5, recall_options=options),
+        lambda **options: recall_tool(bare(memory), **options),
+        memory.for_user("ana").search.as_retriever,
+    ]
+    for make in makers:
+        make(neighbours=1, floor=0.2)
+        for wrong in ("neighbors", "query", "limit"):
+            with pytest.raises(
+                InvalidArgument, match=rf"^{wrong}: no such option of recall; there are roles, .*neighbours"
+            ):
+                make(**{wrong: 1})
+
+
 async def test_an_agent_looks_up_what_was_said(memory, ask):
     tool = recall_tool(bare(memory))
     model = Player(lines=[call("recall", "1", query="When is the trip to Lisbon?"), AIMessage("In May.")])

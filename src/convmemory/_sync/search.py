@@ -32,7 +32,7 @@ from convmemory.arguments import (
 from convmemory.errors import InvalidArgument
 from convmemory.ids import checked_id
 from convmemory.models import Message, Page
-from convmemory.retriever import RecallRetriever
+from convmemory.retriever import RecallRetriever, recall_options
 from convmemory.search_results import Recalled, SearchHit
 from convmemory.storage.search_queries import asked, typed
 from convmemory.storage.search_rows import FIRST_PAGE, page_of, read_cursor, recalled, reordered
@@ -198,7 +198,8 @@ class Search:
             options: Others of ``recall``, such as ``floor``.
         """
         mine = UserSearch(self, checked_id("user_id", user_id))
-        return RecallRetriever(search=mine, options={"k": checked_limit("k", k, 1_000), **options})
+        more = recall_options(mine.recall, options)
+        return RecallRetriever(search=mine, options={"k": checked_limit("k", k, 1_000), **more})
 
     def set_keys(
         self,
