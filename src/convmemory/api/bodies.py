@@ -177,7 +177,8 @@ class ConversationFound(Value):
     @classmethod
     def of(cls, found: Conversation) -> Self:
         """A conversation as its owner sees it."""
-        return cls.built(**conversation_found(found))
+        said = None if found.messages is None else [MessageFound.of(one) for one in found.messages]
+        return cls.built(**{**conversation_found(found), "messages": said})
 
 
 class Conversations(BaseModel):
