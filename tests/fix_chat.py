@@ -23,13 +23,13 @@ async def open_memory(schema, colour, database_url, redis_url, key_prefix):
     """A function that opens another memory of this colour, as another process would; closed in the end."""
     async with AsyncExitStack() as stack:
 
-        async def opened(redis: Any = redis_url, **settings: Any) -> Any:
+        async def opened(redis: Any = redis_url, postgres: str = database_url, **settings: Any) -> Any:
             told = {"db_schema": schema, "key_prefix": key_prefix, **OPTIONS, **settings}
             if colour == "awaited":
                 return await stack.enter_async_context(
-                    AsyncConversationMemory.from_url(database_url, redis, **told)
+                    AsyncConversationMemory.from_url(postgres, redis, **told)
                 )
-            return stack.enter_context(ConversationMemory.from_url(database_url, redis, **told))
+            return stack.enter_context(ConversationMemory.from_url(postgres, redis, **told))
 
         yield opened
 

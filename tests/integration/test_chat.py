@@ -14,6 +14,7 @@ from langchain_core.runnables.history import RunnableWithMessageHistory  # noqa:
 
 from convmemory import InvalidArgument  # noqa: E402
 from convmemory.api import create_chat_router  # noqa: E402
+from convmemory.api.chat import turns  # noqa: E402
 from convmemory.middleware import ConversationMemoryMiddleware  # noqa: E402
 from fix_chat import events_of, served  # noqa: E402
 from fix_memory import until  # noqa: E402
@@ -514,3 +515,40 @@ async def test_an_edit_in_other_words_than_the_one_on_its_way_is_told_to_wait(ma
     assert (await other).status_code == 409
     gate.set()
     assert (await same).json() == (await first).json()
+
+
+async def test_an_answer_is_stored_though_postgres_was_away_when_it_was_made(
+    make_chat, open_memory, postgres_proxy
+):
+    gate = asyncio.Event()
+    model = Reader(lines=[["half ", gate, "and half"]])
+    client = await make_chat(model, memory=await open_memory(postgres=postgres_proxy.url, pool_timeout=0.3))
+    answer = asyncio.create_task(client.post("/chat", json={"message": "one", "conversation_id": "c"}))
+    await until(lambda: model.prompts)
+    postgres_proxy.mode = "refuse"
+    postgres_proxy.reset_all()
+    gate.set()
+    await asyncio.sleep(1)
+    assert not answer.done()
+    postgres_proxy.mode = "pass"
+
+    assert (await answer).json()["reply"] == "half and half"
+    stored = (await client.get("/conversations/c/messages")).json()["items"]
+    assert [one["content"] for one in stored] == ["one", "half and half"]
+
+
+async def test_an_answer_that_cannot_be_stored_breaks_off_after_all(
+    make_chat, open_memory, postgres_proxy, monkeypatch
+):
+    monkeypatch.setattr(turns, "PATIENCE", 0.5)
+    gate = asyncio.Event()
+    model = Reader(lines=[["half ", gate, "and half"]])
+    client = await make_chat(model, memory=await open_memory(postgres=postgres_proxy.url, pool_timeout=0.3))
+    answer = asyncio.create_task(client.post("/chat", json={"message": "one", "conversation_id": "c"}))
+    await until(lambda: model.prompts)
+    postgres_proxy.mode = "refuse"
+    postgres_proxy.reset_all()
+    gate.set()
+
+    assert (await answer).status_code == 500
+    postgres_proxy.mode = "pass"

@@ -172,6 +172,15 @@ def test_an_answers_body_does_not_wait_until_its_head_has_arrived(demo):
     assert min(taken[1:]) < 0.03  # on a full machine some are late whatever is done
 
 
+def test_a_head_that_does_not_end_is_cut_short(demo):
+    """Whoever has no token could fill the memory with it."""
+    address = urlsplit(demo.told["address"])
+    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        with pytest.raises(OSError):  # noqa: PT011 - reset or broken pipe, whichever comes first
+            connection.sendall((b"X-More: " + b"a" * 1_000_000 + b"\r\n") * 100)
+
+
 def test_the_log_has_routes_and_nothing_of_what_was_said(demo):
     demo.client.put("/v1/conversations/secret-name", headers=demo.bearer)
     demo.client.get("/v1/conversations/secret-name?x=secret-query", headers=demo.bearer)
@@ -205,6 +214,17 @@ def test_it_ends_when_answers_have_come_to_their_end(tmp_path, named, number):
     ) as memory:
         kept = memory.get_messages(conversation["conversation_id"], user_id="ada")
     assert [one.content for one in kept] == ["Hello", "begun done"]
+
+
+def test_there_are_so_many_answers_at_once_as_was_said(tmp_path, named):
+    (tmp_path / "mine.py").write_text(AGENT.replace("\n    ", "\n"))
+    with served(tmp_path, "--runnable", "mine:slow", "--max-runs", "1", **named) as server:
+        body, headers = {"message": "Hello"}, {**server.bearer, "Accept": "text/event-stream"}
+        with server.client.stream("POST", "/v1/chat", json=body, headers=headers) as answer:
+            next(answer.iter_lines())
+            other = server.client.post("/v1/chat", json={"message": "I too"}, headers=server.bearer)
+
+    assert (other.status_code, other.headers["retry-after"]) == (429, "1")
 
 
 def test_ones_own_agent_answers_and_the_page_can_be_left_out(tmp_path, named):

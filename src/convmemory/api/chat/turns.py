@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import dropwhile
 from traceback import format_tb
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from langchain_core.messages import BaseMessage, HumanMessage
@@ -23,13 +24,17 @@ from convmemory.api.chat.runnables import Answerer, ChatTurn, Heard
 from convmemory.api.chat.runs import Busy, Run, Runs
 from convmemory.api.chat.visits import conversation_of, session_of, visited
 from convmemory.arguments import Size, key_of
-from convmemory.errors import ConversationNotFound
+from convmemory.errors import ConversationNotFound, StorageUnavailable
 from convmemory.ids import message_key, new_uuid
 from convmemory.models import Conversation, Draft, Message
 
 logger = logging.getLogger("convmemory.api.chat")
 
 AnyRun: TypeAlias = Run | RunElsewhere
+T = TypeVar("T")
+
+PATIENCE: Final = 30.0
+"""Seconds for which a run asks again where a tier is away: what its model said, or is about to, was paid for."""
 
 
 class StoredRows:
@@ -223,7 +228,7 @@ class Turns:
         mine, found = going.mine, going.begun.conversation_id
         messages = [going.question]
         if not self._answerer.stores:
-            messages = await mine.get_history(going.begun.conversation, self._window)
+            messages = await patiently(lambda: mine.get_history(going.begun.conversation, self._window))
             heard.given(messages)
         config = self._served.run_config(conversation_id=found, user_id=mine.user_id)
         turn = ChatTurn(mine.user_id, found, messages, self._answerer.config(config))
@@ -234,8 +239,8 @@ class Turns:
     async def _stored(self, going: _Going, heard: Heard, *, partial: bool) -> list[Message]:
         """What is stored of the turn, with what the route has to store itself."""
         if not self._answerer.stores and (drafts := heard.drafts(partial=partial)):
-            await going.rows.add(drafts)
-        return await going.rows.turn(going.since)
+            await patiently(lambda: going.rows.add(drafts))  # the same again is known by its ids
+        return await patiently(lambda: going.rows.turn(going.since))
 
     async def _over(self, going: _Going, over: Over) -> Over:
         """The end of a turn, with the whole conversation where the protocol tells it so."""
@@ -302,6 +307,23 @@ class Turns:
                 run.stop()
             await asyncio.wait(late, timeout=seconds)
         await self._relay.drained()
+
+
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """What a call gives, asked again while a tier is away or has no connection to spare; each time after a longer while.
+
+    Raises:
+        StorageUnavailable: It was for all of ``PATIENCE``.
+    """
+    until, pause = time.monotonic() + PATIENCE, 0.2
+    while True:
+        try:
+            return await call()
+        except StorageUnavailable:
+            if time.monotonic() + pause > until:
+                raise
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, 2.0)
 
 
 def _question(asked: Asked, place: Place) -> tuple[BaseMessage, int]:

@@ -46,6 +46,10 @@ def serve(
         float,
         Option(metavar="SECONDS", min=0, max=3600, help="How long answers on their way have at the end."),
     ] = 10.0,
+    max_runs: Annotated[
+        int,
+        Option(metavar="N", min=1, max=10_000, help="How many answers may be on their way at once."),
+    ] = 8,
     language: Annotated[
         str | None,
         Option(
@@ -99,6 +103,7 @@ def serve(
             titles=titles,
             viewer=viewer,
             drain=drain,
+            max_runs=max_runs,
             as_json=as_json,
         )
     )

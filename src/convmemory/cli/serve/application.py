@@ -28,7 +28,13 @@ class Entering(BaseModel):
 
 
 def application(
-    memory: convmemory.AsyncConversationMemory, door: Door, answers: Any, *, viewer: bool, drain: float
+    memory: convmemory.AsyncConversationMemory,
+    door: Door,
+    answers: Any,
+    *,
+    viewer: bool,
+    drain: float,
+    max_runs: int,
 ) -> FastAPI:
     """The application over a memory, which it opens and closes; without ``answers`` it has no chat."""
 
@@ -49,6 +55,7 @@ def application(
                 answers,
                 current_user=door.current_user,
                 protocol=protocol,  # type: ignore[arg-type]  # each is one of them
+                max_runs=max_runs,
                 drain_seconds=drain,
             )
             app.include_router(chat, prefix=prefix, include_in_schema=protocol == "plain")

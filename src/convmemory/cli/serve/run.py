@@ -53,6 +53,7 @@ class Plan:
     titles: bool
     viewer: bool
     drain: float
+    max_runs: int
     as_json: bool
 
 
@@ -72,7 +73,7 @@ def run(plan: Plan) -> None:
         durable = convmemory.AsyncPostgresStore(settings=settings)
         memory = convmemory.AsyncConversationMemory(durable, redis, titles=model if plan.titles else None)
         answers = _answers(plan, memory) if model is None else model
-        app = application(memory, door, answers, viewer=plan.viewer, drain=plan.drain)
+        app = application(memory, door, answers, viewer=plan.viewer, drain=plan.drain, max_runs=plan.max_runs)
         _log_to_stderr()
         _tell(plan, door, listening, where, chats=answers is not None)
         _serve(app, listening, plan.drain)
@@ -185,6 +186,7 @@ def _serve(app: Any, listening: socket.socket, drain: float) -> None:
     config = uvicorn.Config(
         app,
         log_config=None,
+        http="h11",  # which bounds heads to 64 KB; httptools, taken by itself where it is there, does not
         access_log=False,
         lifespan="on",
         server_header=False,
