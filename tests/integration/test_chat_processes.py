@@ -15,7 +15,10 @@ fastapi = pytest.importorskip("fastapi", reason="not installed beside the packag
 pytest.importorskip("langchain", reason="not installed beside the package alone")
 import httpx  # noqa: E402 - comes with the tests of fastapi
 
+from convmemory.api.callers import Served  # noqa: E402
 from convmemory.api.chat import relay  # noqa: E402
+from convmemory.api.chat.runs import Run  # noqa: E402
+from convmemory.ids import new_uuid  # noqa: E402
 from fix_chat import events_of, served  # noqa: E402
 from fix_memory import until  # noqa: E402
 from fix_servers import same_binaries  # noqa: E402
@@ -168,6 +171,18 @@ async def test_an_end_that_redis_did_not_hear_of_is_told_it_when_it_is_back(
     redis_proxy.mode = "pass"
     [name] = [name for name in keyspace.names() if b":run:" in name]
     await until(lambda: keyspace.client.hget(name, "state") == b"finished")
+
+
+async def test_a_run_that_did_not_begin_after_all_is_told_as_broken_off_elsewhere(open_memory):
+    served = [Served.of(await open_memory()) for _ in range(2)]
+    found = await served[0].for_user("ada").create_conversation()
+    one, other = [relay.Relay(each.relay, b"lost") for each in served]
+    begun = Run(new_uuid().hex, "ada", found.uuid, "k")
+    assert await one.begin(begun) is None
+    elsewhere = await other.begin(Run(new_uuid().hex, "ada", found.uuid, "k"))
+    await one.release(begun)
+
+    assert [frame async for frame in elsewhere.follow()] == [b"lost"]
 
 
 async def test_no_key_is_left_without_an_end_and_none_after_it(pair, keyspace):

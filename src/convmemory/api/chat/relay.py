@@ -58,6 +58,8 @@ class RunElsewhere:
                 at, heard = found.last, time.monotonic()
                 yield b"".join(found.frames)
             if found.state:
+                if not at:  # it did not begin after all
+                    yield self._lost
                 return
             if not found.frames:
                 if time.monotonic() - heard > HEARTBEAT:

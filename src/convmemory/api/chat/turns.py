@@ -147,8 +147,7 @@ class Turns:
             self.runs.forget(run)
             raise
         except BaseException:
-            self.runs.forget(run)
-            await self._relay.release(run)
+            await self._let_go(run)
             raise
 
     async def _begin(
@@ -167,8 +166,7 @@ class Turns:
         if place.again:
             stored = await rows.turn(since)
             if _is_answered(stored):
-                self.runs.forget(run)
-                await self._relay.release(run)
+                await self._let_go(run)
                 return replayed(run, speaker, Over(begun, stored))
         if run.answered_before and (elsewhere := await self._relay.begin(run, over=True)) is not None:
             self.runs.forget(run)
@@ -183,6 +181,13 @@ class Turns:
         run.settled.set()
         self._relay.hand_on(run)
         return run
+
+    async def _let_go(self, run: Run) -> None:
+        """Let go of a run that did not begin; here last, since whoever waits for that finds nothing of it elsewhere then."""
+        try:
+            await self._relay.release(run)
+        finally:
+            self.runs.forget(run)
 
     async def _sent_before(self, run: Run, asked: Asked, rows: StoredRows) -> Place | None:
         """The place of a turn that this very request has begun before, here or elsewhere."""
