@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from types import EllipsisType
 from typing import Any, Final, TypeAlias
@@ -13,7 +13,6 @@ from convmemory.environment import PLACES
 from convmemory.errors import ConfigurationError, ConversationNotFound, InvalidArgument
 from convmemory.ids import ConversationKey, checked_id, conversation_key
 from convmemory.models import Conversation, Message, Session, Telemetry
-from convmemory.search_results import Recollection
 from convmemory.settings import Settings
 from convmemory.windows.window_size import TokenCounter, WindowSize
 
@@ -36,14 +35,6 @@ MessageRef: TypeAlias = str | UUID | Message
 
 Size: TypeAlias = int | EllipsisType | None
 """A number of messages, ``None`` for all of them, ``...`` for the default."""
-
-
-Rewrite: TypeAlias = Callable[[str], str | Awaitable[str]]
-"""Says a question in other words; an awaited memory's may be awaited."""
-Rerank: TypeAlias = Callable[
-    [str, Sequence[Recollection]], Iterable[Recollection] | Awaitable[Iterable[Recollection]]
-]
-"""Puts what was found for a question into another order, or leaves some of it out; an awaited memory's may be awaited."""
 
 
 def checked_limit(argument: str, value: object, most: int = MOST) -> int:
@@ -235,7 +226,7 @@ def moment_of(argument: str, value: object) -> datetime:
             return datetime.now(UTC) - value
         except OverflowError:
             raise InvalidArgument(argument, "must not be before the year 1") from None
-    if not isinstance(value, datetime) or value.tzinfo is None:
+    if not isinstance(value, datetime) or value.utcoffset() is None:
         raise InvalidArgument(
             argument, f"must be a timedelta, or a datetime with a time zone, not {_shown(value)}"
         )
@@ -250,7 +241,7 @@ def optional_moment(argument: str, value: object) -> datetime | None:
     Raises:
         InvalidArgument: It is neither.
     """
-    if value is None or (isinstance(value, datetime) and value.tzinfo is not None):
+    if value is None or (isinstance(value, datetime) and value.utcoffset() is not None):
         return value
     return moment_of(argument, value)
 

@@ -17,9 +17,8 @@ from langchain_core.runnables.config import run_in_executor
 
 from convmemory._async.memory import AsyncConversationMemory
 from convmemory._sync.memory import ConversationMemory
-from convmemory._sync.search import UserSearch
 from convmemory.agent_turn import AgentTurn
-from convmemory.arguments import Size, checked_limit, checked_telemetry, history_size
+from convmemory.arguments import Size, checked_telemetry, history_size
 from convmemory.chains.lost_input import listen_to_chains
 from convmemory.chains.recorder import RECORDER, listen
 from convmemory.chains.run_config import conversation_missing, told_conversation
@@ -28,8 +27,7 @@ from convmemory.drafts import drafts_of
 from convmemory.errors import AsyncOnly, ConfigurationError, InvalidArgument, MissingExtra
 from convmemory.history import TieredChatMessageHistory
 from convmemory.models import Telemetry
-from convmemory.recalled_block import question_in, shown_before
-from convmemory.retriever import recall_options as checked_options
+from convmemory.recalled_block import Recalls, nothing_recalled, question_in
 from convmemory.search_results import Recalled
 from convmemory.windows.window_size import TokenCounter
 
@@ -83,7 +81,8 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     """Gives an agent the recent window of its conversation, and stores every turn.
 
     The user's message is stored before the model is called, the rest when the agent is done: one read and
-    two writes a turn. An error of the memory is the agent's error. What a checkpointer keeps is untouched.
+    two writes a turn. An error of the memory is the agent's error, but that of a recall, which is logged: then nothing is
+    recalled. What a checkpointer keeps is untouched.
 
     Args:
         memory: A ``ConversationMemory``, or an ``AsyncConversationMemory`` for ``ainvoke`` and ``astream`` only.
@@ -103,7 +102,7 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             ``response_metadata["partial"]``. No guardrail has seen it.
         recall: Show the model so many messages of the user's past conversations that answer the question, in a marked block before it;
             they are stored nowhere.
-        recall_options: Others of ``search.recall``, such as ``rerank``, ``floor`` or ``neighbours``.
+        recall_options: Others of ``search.recall``, such as ``rerank``, ``floor`` or ``neighbours``; ``max_tokens`` counts what is shown.
 
     Raises:
         InvalidArgument: ``memory`` is none, ``mode`` is neither, a size is no number of its kind, or ``recall`` has no such option.
@@ -144,15 +143,13 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             )  # in turns: one of an agent's may be many messages
         self._window: dict[str, Any] = {"max_messages": max_messages, "max_turns": max_turns}
         self._window |= {"max_tokens": max_tokens, "token_counter": token_counter}
-        history_size(
-            memory.settings, **self._window
-        )  # what cannot be used is told here, and not in somebody's turn
-        self._recalls = 0 if recall == 0 else checked_limit("recall", recall, 100)
-        if self._recalls and not memory.settings.search_configurations:
+        # what cannot be used is told here, and not in somebody's turn
+        history_size(memory.settings, **self._window)
+        self._recalls = Recalls(recall, recall_options or {})
+        if self._recalls.most and not memory.settings.search_configurations:
             raise ConfigurationError(
                 "recall: needs the setting search (CONVMEMORY_SEARCH), such as 'english'"
             )
-        self._recall_options = checked_options(UserSearch.recall, recall_options or {})
         self._saves_partial = save_partial
         self._injects = mode == "window"
         self._telemetry = checked_telemetry(telemetry)
@@ -281,7 +278,8 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             return
         messages = [*window, *request.messages]
         if block is not None:
-            messages.insert(len(window) + question_in(request.messages)[0], block)
+            at = max(question_in(request.messages)[0], 0)  # another middleware may have taken it away
+            messages.insert(len(window) + at, block)
         ours = {id(message) for message in (*window, block)}
         try:
             yield request.override(messages=messages)
@@ -293,31 +291,34 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     def _is_unasked(self, turn: AgentTurn, messages: list[Any]) -> bool:
         """Whether past conversations are still to be asked what the user asks now."""
         at, question = question_in(messages)
-        return bool(self._recalls and at >= 0) and (turn.recalled is None or turn.recalled[0] != question)
+        return bool(self._recalls.most and at >= 0) and (
+            turn.recalled is None or turn.recalled[0] != question
+        )
 
     def _found_by(self, turn: AgentTurn, messages: list[Any]) -> Recalled:
-        return cast("ConversationMemory", self._memory).search.recall(**self._wanted(turn, messages))
+        wanted = self._wanted(turn, messages)
+        try:
+            return cast("ConversationMemory", self._memory).search.recall(**wanted)
+        except Exception as error:  # noqa: BLE001 - see there
+            return nothing_recalled(error)
 
     async def _afound_by(self, turn: AgentTurn, messages: list[Any]) -> Recalled:
         if isinstance(self._memory, AsyncConversationMemory):
-            return await self._memory.search.recall(**self._wanted(turn, messages))
+            wanted = self._wanted(turn, messages)
+            try:
+                return await self._memory.search.recall(**wanted)
+            except Exception as error:  # noqa: BLE001 - see there
+                return nothing_recalled(error)
         return await run_in_executor(None, self._found_by, turn, messages)
 
     def _wanted(self, turn: AgentTurn, messages: list[Any]) -> dict[str, Any]:
-        """A few more than are shown: what the model sees anyway is left out."""
-        seen = len(turn.window) + len(messages)
-        return {
-            **self._recall_options,
-            "query": question_in(messages)[1],
-            "user_id": self._given("user_id"),
-            "k": self._recalls + min(seen, 200),
-        }
+        return self._recalls.asked(messages, self._given("user_id"), len(turn.window))
 
     def _recalled(
         self, turn: AgentTurn, messages: list[Any], found: Recalled
     ) -> tuple[str, BaseMessage | None]:
         window = turn.window if self._injects else []
-        return question_in(messages)[1], shown_before(messages, found, self._recalls, window)
+        return question_in(messages)[1], self._recalls.shown(found, [*window, *messages])
 
     def _told(self, turn: AgentTurn) -> Told:
         return RECORDER.tell(_agent_run(), drafts_of(list(turn.pending.values())), self._telemetry)

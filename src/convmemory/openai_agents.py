@@ -21,6 +21,7 @@ from convmemory.encoding.codec import unpack
 from convmemory.errors import InvalidArgument, MissingExtra
 from convmemory.ids import conversation_key
 from convmemory.models import Draft
+from convmemory.recall_options import checked_options
 from convmemory.recalled_block import WHEN_TO_RECALL, block_of
 
 try:
@@ -56,6 +57,7 @@ def recall_function(
         InvalidArgument: ``mine`` is not the memory of one user.
     """
     checked_limit("k", k, 1_000)
+    options = checked_options(options)
     if not isinstance(mine, AsyncUserMemory):
         raise InvalidArgument(
             "mine",

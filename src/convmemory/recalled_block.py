@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from langchain_core.messages import BaseMessage, HumanMessage
 
+from convmemory.arguments import checked_limit
 from convmemory.encoding.searchable import text_of
+from convmemory.recall_options import checked_options, counts, within
 from convmemory.search_results import Recalled, Recollection
+
+logger = logging.getLogger("convmemory.search")
 
 RECALLED_KEY: Final = "convmemory_recalled"
 """In ``response_metadata`` of the message that shows a model what was recalled."""
@@ -33,16 +38,48 @@ def block_of(found: Iterable[Recollection]) -> str:
     return "\n".join([_BEGIN, _WHAT, *lines, _END]) if lines else NOTHING
 
 
-def shown_before(
-    messages: Sequence[BaseMessage], found: Recalled, most: int, seen: Iterable[BaseMessage]
-) -> HumanMessage | None:
-    """The message that shows at most ``most`` of what was found; ``None`` where the model sees all of it anyway.
+def _unseen(found: Recalled, most: int, seen: Iterable[BaseMessage]) -> Recalled:
+    """At most ``most`` of what was found, without what a model sees anyway, and without what is said by several of it twice."""
+    there = {text_of(message.content) for message in seen}
+    new: list[Recollection] = []
+    for one in found:
+        if len(new) < most and one.content.strip() and one.content not in there:
+            there.add(one.content)
+            new.append(one)
+    for n, one in enumerate(new):
+        beside = []
+        for message in one.beside:
+            if message.content not in there:
+                there.add(message.content)
+                beside.append(message)
+        new[n] = one.model_copy(update={"beside": tuple(beside)})
+    return found.model_copy(update={"items": tuple(new)})
 
-    What stands in ``seen`` or in ``messages`` is not shown once more.
-    """
-    there = {text_of(message.content) for message in (*seen, *messages)}
-    new = [one for one in found if one.content.strip() and one.content not in there][:most]
-    return HumanMessage(block_of(new), response_metadata={RECALLED_KEY: True}) if new else None
+
+class Recalls:
+    """How much is recalled before a turn, and how: ``max_tokens`` of its options is of what is shown, and not of what is found."""
+
+    def __init__(self, most: int, options: Mapping[str, Any]) -> None:
+        self.most = 0 if most == 0 else checked_limit("recall", most, 100)
+        self._options = checked_options(options)
+        self._tokens = self._options.pop("max_tokens", None)
+        self._count = counts(self._options.pop("token_counter", None))
+
+    def asked(self, messages: Sequence[BaseMessage], user_id: str, seen: int) -> dict[str, Any]:
+        """What ``recall`` is given for the question in ``messages``: a few more than are shown, since what is seen anyway is left out."""
+        found = {"k": self.most + min(seen + len(messages), 200), "user_id": user_id}
+        return {**self._options, "query": question_in(messages)[1], **found}
+
+    def shown(self, found: Recalled, seen: Iterable[BaseMessage]) -> HumanMessage | None:
+        """The message that shows a model what was found, and it does not see anyway; ``None`` where that is nothing."""
+        new = within(_unseen(found, self.most, seen), self._tokens, self._count)
+        return HumanMessage(block_of(new), response_metadata={RECALLED_KEY: True}) if len(new) else None
+
+
+def nothing_recalled(error: Exception) -> Recalled:
+    """What a turn goes on with where a search fails, or a hook of it: its own conversation is there."""
+    logger.warning("nothing was recalled, because the search failed: %s", type(error).__name__)
+    return Recalled()
 
 
 def question_in(messages: Sequence[BaseMessage]) -> tuple[int, str]:

@@ -19,8 +19,8 @@ from convmemory._sync.search import UserSearch
 from convmemory._sync.user_memory import UserMemory
 from convmemory.arguments import checked_limit
 from convmemory.errors import ConfigurationError, InvalidArgument
+from convmemory.recall_options import checked_options
 from convmemory.recalled_block import WHEN_TO_RECALL, block_of
-from convmemory.retriever import recall_options
 
 _NO_USER = "user_id: the run does not say; run the agent with config=memory.run_config(conversation_id=..., user_id=...)"
 
@@ -48,7 +48,7 @@ def recall_tool(
         InvalidArgument: ``memory`` is none, or ``recall`` has no such option.
     """
     checked_limit("k", k, 1_000)
-    recall_options(UserSearch.recall, options)
+    options = checked_options(options)
     kinds = (ConversationMemory, AsyncConversationMemory, UserMemory, AsyncUserMemory)
     if not isinstance(memory, kinds):
         raise InvalidArgument(

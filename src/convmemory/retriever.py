@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -11,22 +11,8 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
-from convmemory.errors import AsyncOnly, InvalidArgument
+from convmemory.errors import AsyncOnly
 from convmemory.search_results import Recollection
-
-
-def recall_options(recall: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options for a later ``recall``, of which a misspelt one is told now and not in somebody's turn.
-
-    Raises:
-        InvalidArgument: There is none of that name.
-    """
-    there = inspect.signature(recall).parameters.values()
-    known = [one.name for one in there if one.kind is one.KEYWORD_ONLY and one.name != "user_id"]
-    for name in options:
-        if name not in known:
-            raise InvalidArgument(name, f"no such option of recall; there are {', '.join(known)}")
-    return dict(options)
 
 
 class RecallRetriever(BaseRetriever):

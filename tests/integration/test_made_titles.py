@@ -16,6 +16,8 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
 
 from convmemory import AsyncConversationMemory, ConversationMemory, InvalidArgument
+from convmemory._async import titler as awaited_titler
+from convmemory._sync import titler as blocking_titler
 from fix_memory import add, is_blocking, until
 
 QUESTION, ANSWER = HumanMessage("How many days off do I have?"), AIMessage("Thirty days.")
@@ -358,6 +360,27 @@ async def test_many_are_made_a_few_at_a_time(make_memory, schema, database):
     found = database.execute("SELECT external_id, title FROM conversations").fetchall()
     assert dict(found) == {f"c{n}": f"Title of q{n}" for n in range(25)}
     assert most <= 4
+
+
+async def test_one_that_hangs_takes_nothing_but_titles(make_memory, schema, look, monkeypatch, caplog):
+    for module in (awaited_titler, blocking_titler):
+        monkeypatch.setattr(module, "LONGEST", 0.05)
+    made = Made()
+    made.let.clear()
+    memory = await make_memory(titles=made)
+    ana = memory.for_user("ana")
+    for n in range(30):
+        await ana.save_messages(f"c{n}", [QUESTION, ANSWER])
+    await until(lambda: len(made.shown) >= 4)
+
+    for _ in range(40):  # as many threads as the event loop has, and more
+        assert await asyncio.wait_for(asyncio.to_thread(int), 10) == 0
+    if not hasattr(memory, "blocking"):
+        await quiet(memory)
+        assert "asked for before did not come" in caplog.text
+    assert len(made.shown) <= 8
+    assert look("c0")[:2] == (AUTOMATIC, "auto")
+    made.let.set()
 
 
 async def test_what_cannot_make_a_title_is_refused_at_once(make_memory):

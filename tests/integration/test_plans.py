@@ -20,6 +20,7 @@ from psycopg import sql
 
 from convmemory import PostgresStore, Settings
 from convmemory._sync.postgres_connections import connect
+from convmemory.storage.rooms import LETTERS, asked_for
 from convmemory.storage.sql_and_lua import sql as statement
 
 FOLDER = files("convmemory").joinpath("sql")
@@ -260,7 +261,7 @@ CASES: dict[str, list[Case]] = {
     ],
     "entitle_conversation": each(title="t", source="model", version=0),
     "first_turn": each(A_FEW + 40),
-    "find_room": [Case({"schema": "t_plans", "extension": "vector", "function": "near_v1"}, 600)],
+    "find_room": [Case(asked_for(LETTERS, "t_plans"), 900)],
     "forget_caches": [Case({"names": ["a"]})],
     "get_conversation": each(),
     "index_conversation": each(700, search="english", after=0, batch=20),

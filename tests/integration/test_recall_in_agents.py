@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain.agents.middleware import AgentMiddleware
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
 from convmemory import AsyncOnly, ConfigurationError, InvalidArgument, recall_tool
@@ -107,12 +108,92 @@ async def test_the_block_is_made_as_the_options_say(memory, ask):
     assert "We go to Lisbon" in block.text, "beside it"
 
 
+async def test_a_turn_goes_on_where_the_search_fails(memory, ask, caplog, database, schema):
+    def broken(*_):
+        raise RuntimeError("secret words")
+
+    model = Player()
+    for options in ({"rewrite": broken}, {"rerank": broken}, {"rewrite": lambda _: None}):
+        await ask(
+            create_agent(model, [], middleware=[remembers(memory, recall=5, recall_options=options)]),
+            "when do we go to Lisbon?",
+        )
+    database.execute("ALTER FUNCTION search_v1 RENAME TO search_v0")
+    await ask(create_agent(model, [], middleware=[remembers(memory, recall=5)]), "and to Porto?")
+
+    assert [blocks(prompt) for prompt in model.prompts] == [[]] * 4
+    assert len(await stored(memory)) == 8, "all of what was said"
+    assert caplog.text.count("nothing was recalled, because the search failed: ") == 4
+    assert "secret words" not in caplog.text
+
+
+async def test_a_budget_is_of_what_is_shown_and_not_of_what_the_model_sees_anyway(memory, ask):
+    question = "when do we go to Lisbon, is Lisbon nice, and are the trams of Lisbon good?"
+    model = Player()
+    options = {"max_tokens": 12, "neighbours": 1}
+    agent = create_agent(model, [], middleware=[remembers(memory, recall=3, recall_options=options)])
+    await ask(agent, question)
+
+    [block] = blocks(model.prompts[0])
+    assert "We go to Lisbon in May" in block.text
+    assert question not in block.text
+
+
+async def test_what_the_window_shows_is_no_neighbour_either_and_what_was_said_twice_is_shown_once(
+    memory, ask
+):
+    for name in ("one", "two"):
+        await memory.save_messages(name, ["Porto has wine", "and a river"], user_id="ana")
+    model = Player(lines=[AIMessage("a"), AIMessage("b"), AIMessage("c")])
+    options = {"neighbours": 5, "floor": 0.9}
+    agent = create_agent(
+        model, [], middleware=[remembers(memory, recall=5, recall_options=options, max_turns=1)]
+    )
+    for question in ("Porto wine river?", "the sea?", "wine of Porto has"):
+        await ask(agent, question)
+
+    [block] = blocks(model.prompts[2])
+    lines = block.text.splitlines()[2:-1]
+    assert sum(line.endswith(": Porto has wine") for line in lines) == 1
+    assert not [line for line in lines if line.endswith((": the sea?", ": b", ": wine of Porto has"))]
+
+
+async def test_where_another_middleware_takes_the_question_away_no_call_is_torn_from_its_result(memory, ask):
+    class Answered(AgentMiddleware):
+        def wrap_model_call(self, request, handler):
+            return handler(self.without(request))
+
+        async def awrap_model_call(self, request, handler):
+            return await handler(self.without(request))
+
+        def without(self, request):
+            kept = [message for message in request.messages if message.type != "human"]
+            return request.override(messages=kept) if kept else request
+
+    def look() -> str:
+        """Look."""
+        return "sunny"
+
+    before = [HumanMessage("q"), call("look", "0"), ToolMessage("rainy", tool_call_id="0")]
+    await memory.save_messages("c", before, user_id="ana")
+    model = Player(lines=[call("look", "1"), AIMessage("sunny")])
+    await ask(
+        create_agent(model, [look], middleware=[Answered(), remembers(memory, recall=2)]), "is Lisbon sunny?"
+    )
+
+    assert len(blocks(model.prompts[1])) == 1
+    assert model.invalid == []
+
+
 async def test_recall_needs_search_and_a_number(make_memory, memory):
     with pytest.raises(ConfigurationError, match="CONVMEMORY_SEARCH"):
         remembers(await make_memory(), recall=5)
     for wrong in (-1, 1000, "5"):
         with pytest.raises(InvalidArgument, match="recall"):
             remembers(memory, recall=wrong)
+    for name, wrong in (("floor", 7), ("rerank", "x"), ("user_id", "bob")):
+        with pytest.raises(InvalidArgument, match=f"^{name}: "):
+            remembers(memory, recall=5, recall_options={name: wrong})
 
 
 async def test_an_option_that_recall_does_not_have_is_told_before_anybody_asks(memory):

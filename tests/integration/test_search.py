@@ -1,6 +1,8 @@
 """What a user said is found by its words: at once, by nobody else, and no more when it is gone."""
 
-from datetime import UTC, datetime, timedelta
+import base64
+import json
+from datetime import UTC, datetime, timedelta, tzinfo
 from random import Random
 from threading import Event, Thread
 
@@ -14,7 +16,7 @@ from convmemory import (
     InvalidArgument,
     RetrievedContext,
 )
-from convmemory.storage.search_rows import snippet_of
+from convmemory.storage.snippets import snippet_of
 from fix_memory import every
 
 
@@ -422,6 +424,57 @@ async def test_a_cursor_that_is_none(memory, cursor):
         await memory.search.messages("x", user_id="ana", cursor=cursor)
 
 
+def forged(good, place, value):
+    """A cursor with another value in it."""
+    known = json.loads(base64.urlsafe_b64decode(good))
+    known[place] = value
+    return base64.urlsafe_b64encode(json.dumps(known).encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (0, True),
+        (0, -1),
+        (0, 2**63),
+        (1, "2024-01-01T00:00:00+00:00junk"),
+        (1, "0001-01-01T00:00:00+23:59"),
+        (2, 7),
+        (3, True),
+        (3, -(2**61)),
+        (4, [True, True]),
+        (4, [True, 1]),
+        (4, [2**61, 2**61]),
+        (4, [-5, 1]),
+        (4, 7),
+        (5, float("nan")),
+        (5, float("inf")),
+        (5, 10**400),
+        (5, "0.5"),
+        (6, "9999-12-31T23:59:59-23:59"),
+        (6, None),
+    ],
+)
+async def test_a_cursor_that_was_changed_is_refused(memory, place, value):
+    await said(memory, "ana", "a", *["zebra horse", "horse", "zebra"] * 3)
+    page = await memory.search.messages("zebra horse", user_id="ana", match="any", limit=2)
+
+    with pytest.raises(InvalidArgument, match=r"^cursor: must be the next_cursor"):
+        await memory.search.messages(
+            "zebra horse", user_id="ana", match="any", limit=2, cursor=forged(page.next_cursor, place, value)
+        )
+
+
+async def test_a_cursor_of_brackets_and_one_of_another_user(memory):
+    await said(memory, "ana", "a", *["zebra"] * 5)
+    page = await memory.search.messages("zebra", user_id="ana", limit=2)
+
+    deep = base64.urlsafe_b64encode(b"[" * 100_000).decode()
+    with pytest.raises(InvalidArgument, match=r"^cursor: must be the next_cursor"):
+        await memory.search.messages("zebra", user_id="ana", cursor=deep)
+    assert await found(memory, "zebra", "bob", cursor=page.next_cursor) == []
+
+
 # Odd queries
 
 
@@ -519,6 +572,13 @@ async def test_very_long_queries(memory):
     assert await remembered(memory, query) == [("a", 1)]
 
 
+class Nowhere(tzinfo):
+    """A time zone that is none."""
+
+    def utcoffset(self, _when):
+        return None
+
+
 @pytest.mark.parametrize(
     ("wrong", "argument"),
     [
@@ -528,6 +588,7 @@ async def test_very_long_queries(memory):
         ({"roles": [7]}, "roles"),
         ({"since": "yesterday"}, "since"),
         ({"until": datetime(2024, 1, 1)}, "until"),  # noqa: DTZ001
+        ({"since": datetime(2024, 1, 1, tzinfo=Nowhere())}, "since"),
         ({"match": "some"}, "match"),
         ({"dept_id": ""}, "dept_id"),
         ({"conversation_id": ""}, "conversation_id"),
@@ -550,6 +611,9 @@ async def test_wrong_arguments_of_messages(memory, wrong, argument):
         ({"half_life": timedelta(0)}, "half_life"),
         ({"neighbours": -1}, "neighbours"),
         ({"max_tokens": 0}, "max_tokens"),
+        ({"rewrite": "x"}, "rewrite"),
+        ({"rerank": 7}, "rerank"),
+        ({"max_tokens": 5, "token_counter": 7}, "token_counter"),
     ],
 )
 async def test_wrong_arguments_of_recall(memory, wrong, argument):
@@ -657,6 +721,25 @@ async def test_old_counts_less_only_where_that_is_asked_for(memory):
     assert [name for name, _ in await remembered(memory, "zebra horse", half_life=timedelta(days=30))] == [
         "new"
     ]
+
+
+@pytest.mark.parametrize("half_life", [timedelta(hours=1), timedelta(microseconds=1), timedelta.max])
+async def test_what_is_older_than_any_number_of_half_lives_counts_for_nothing(memory, half_life):
+    long_ago = datetime(1, 1, 3, tzinfo=UTC)
+    await memory.save_message("old", "user", "zebra", user_id="ana", created_at=long_ago)
+    await said(memory, "ana", "new", "zebra")
+
+    found = await remembered(memory, "zebra", half_life=half_life, floor=0)
+    assert sorted(found) == [("new", 1), ("old", 1)]
+
+
+async def test_what_was_found_comes_before_its_neighbours_where_room_is_short(memory):
+    await said(memory, "ana", "a", "zebra", "x" * 40, *["so"] * 8, "zebra", "y" * 40)
+
+    found = await memory.search.recall("zebra", 2, user_id="ana", neighbours=1, max_tokens=14)
+
+    assert sorted(one.seq for one in found) == [1, 11]
+    assert sum(len(one.beside) for one in found) == 1
 
 
 async def test_a_message_is_recalled_whole(memory):

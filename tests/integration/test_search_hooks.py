@@ -1,9 +1,14 @@
 """What a host may do with a search: more that a message is found by, a question in other words, another order of what was found."""
 
+from inspect import signature
+
 import pytest
 from langchain_core.messages import HumanMessage
 
-from convmemory import ConversationNotFound, InvalidArgument, MessageNotFound
+from convmemory import ConversationNotFound, InvalidArgument, MessageNotFound, recall_tool
+from convmemory._async.search import AsyncUserSearch
+from convmemory._sync.search import UserSearch
+from convmemory.recall_options import OPTIONS
 
 SAID = ["Rex ate my shoes", "Oh dear", "He did it again", "The garden is lovely", "It rains", "Good night"]
 
@@ -121,9 +126,31 @@ def only_the_last_of_none(question, found):
 
 async def test_a_rerank_that_gives_what_was_not_found_is_told(memory):
     other = await memory.search.recall("rains", user_id="ana")
-    for wrong in (lambda *_: other.items, lambda *_: [7], lambda *_: None, lambda *_: 7):
+    for wrong in (lambda *_: other.items, lambda *_: [7], lambda *_: None, lambda *_: 7, lambda *_: "x"):
         with pytest.raises(InvalidArgument, match="rerank"):
             await memory.search.recall("Rex", user_id="ana", k=1, rerank=wrong)
+
+
+async def test_an_option_that_recall_does_not_have_is_told_at_once(memory, colour):
+    mine = (memory.blocking if colour == "blocking" else memory).for_user("ana")
+    for make in (mine.search.as_retriever, lambda **options: recall_tool(mine, **options)):
+        for wrong in ("neighbors", "user_id", "query"):
+            with pytest.raises(InvalidArgument, match=f"^{wrong}: no such option of recall"):
+                make(**{wrong: 1})
+        for name, wrong in (
+            ("floor", 7),
+            ("neighbours", 99),
+            ("half_life", 3),
+            ("rerank", "x"),
+            ("roles", "ai"),
+        ):
+            with pytest.raises(InvalidArgument, match=f"^{name}: "):
+                make(**{name: wrong})
+
+
+async def test_the_options_are_those_of_recall():
+    for recall in (UserSearch.recall, AsyncUserSearch.recall):
+        assert set(signature(recall).parameters) - {"self", "query", "k"} == set(OPTIONS)
 
 
 async def test_a_retriever_and_a_tool_take_the_hooks_along(memory, colour):

@@ -264,7 +264,11 @@ async def test_half_life_and_time_count_for_what_is_meant_as_well(memory):
     assert await remembered(memory, "vehicle", half_life=timedelta(days=1)) == [("a", 1)]
 
 
-@pytest.mark.parametrize("wrong", [[], [float("nan")], ["x"], None, 7])
+@pytest.mark.parametrize(
+    "wrong",
+    [[], [float("nan")], ["x"], None, 7, "123", [10**400], [float("inf")], [0.5] * 16_001],
+    ids=range(9),
+)
 async def test_a_model_that_gives_no_vectors_is_told(memory, model, wrong):
     await memory.save_messages("a", ["x"], user_id="ana")
     model.embed_documents = lambda texts: [wrong for _ in texts]
@@ -274,6 +278,50 @@ async def test_a_model_that_gives_no_vectors_is_told(memory, model, wrong):
     model.embed_documents = lambda _: []
     with pytest.raises(InvalidArgument, match="gave 0 vectors for 1 texts"):
         await memory.search.embed()
+
+
+@pytest.mark.parametrize("times", [1e6, 1e-9, 1e300])
+async def test_how_long_a_vector_is_does_not_count(memory, model, times):
+    await memory.save_messages("a", CAR, user_id="ana")
+    embedded, asked = model.embed_documents, model.embed_query
+    model.embed_documents = lambda texts: [[n * times for n in one] for one in embedded(texts)]
+    model.embed_query = lambda text: [n * times for n in asked(text)]
+
+    assert await memory.search.embed() == 6
+    assert await remembered(memory, "my vehicle") == [("a", 1)]
+
+
+async def test_a_vector_that_points_nowhere_takes_no_other_along(memory, model):
+    await memory.save_messages("a", CAR, user_id="ana")
+    await memory.search.embed()
+    embedded, asked = model.embed_documents, model.embed_query
+    model.embed_documents = lambda texts: [[0.0] * len(one) for one in embedded(texts)]
+    await memory.save_messages("b", ["???"], user_id="ana")
+
+    assert await memory.search.embed() == 1
+    assert await memory.search.embed() == 0
+    assert await remembered(memory, "my vehicle") == [("a", 1)]
+    model.embed_query = lambda text: [0.0] * len(asked(text))
+    assert await remembered(memory, "my vehicle") == []
+    assert ("a", 1) in await remembered(memory, "automobile")
+
+
+async def test_another_model_under_the_same_name_is_told_and_takes_nothing_away(
+    memory, make_memory, schema_name
+):
+    await memory.save_messages("a", CAR, user_id="ana")
+    await memory.search.embed()
+    narrow = await make_memory(search="english", search_vectors="meaning-1", embeddings=Meaning(64))
+    await memory.save_messages("b", ["a new automobile"], user_id="ana")
+
+    with pytest.raises(
+        InvalidArgument, match=r"embeddings: gave vectors of other lengths than 512.*'meaning-1'"
+    ):
+        await narrow.search.embed()
+    assert ("a", 1) in await remembered(narrow, "automobile"), "by its word"
+    assert await remembered(narrow, "vehicle") == []
+    assert await memory.search.embed() == 1
+    assert set(await remembered(memory, "vehicle")) == {("a", 1), ("b", 1)}
 
 
 async def test_without_a_model_or_its_tables_words_are_found_and_embed_says_what_is_missing(

@@ -255,7 +255,7 @@ async def test_an_operators_view_is_out_of_a_users_reach(memory, conversation):
 
 TABLES = re.compile(r"\{schema\}\.(?:conversations|messages|message_contexts|\w*documents)\b")
 FUNCTION = re.compile(
-    r"CREATE (?:OR REPLACE )?FUNCTION \{schema\}\.(\w+)\((.*?)\)\s+RETURNS (.*?)\s+LANGUAGE.*?\$\$(.*?)\$\$",
+    r"CREATE (?:OR REPLACE )?FUNCTION \{schema\}\.(\w+)\((.*?)\)\s+RETURNS (.*?)\s+LANGUAGE[^;$]*?(?:\$\$(.*?)\$\$|RETURN [^;]*;)",
     re.DOTALL,
 )
 STATEMENTS = sorted(
@@ -312,7 +312,14 @@ def test_the_statements_and_functions_are_found():
             "store_v1",
             "retrieved_v1",
         ),
-        *("alike_v1", "key_v1", "near_v1", "store_vectors_v1", "to_embed_v1", "without_vector_v1"),
+        *(
+            "alike_v1",
+            "key_v1",
+            "likest_v1",
+            "store_vectors_v1",
+            "to_embed_v1",
+            "without_vector_v1",
+        ),
         *("annotate_v1", "erase_v1", "remove_v1", "replace_v1"),
     } == {name for name, *_ in FUNCTIONS}
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
 from langchain_core.embeddings import Embeddings
-from langchain_core.messages import BaseMessage
 
 from convmemory._async.embedding import AsyncEmbedding, Progress
 from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory.arguments import (
     ConversationRef,
     MessageRef,
-    Rerank,
-    Rewrite,
     checked_limit,
     checked_roles,
     checked_share,
@@ -30,8 +27,9 @@ from convmemory.arguments import (
 )
 from convmemory.errors import InvalidArgument
 from convmemory.ids import checked_id
-from convmemory.models import Message, Page
-from convmemory.retriever import RecallRetriever, recall_options
+from convmemory.models import Page
+from convmemory.recall_options import Rerank, Rewrite, checked_hooks, checked_options, counts, within
+from convmemory.retriever import RecallRetriever
 from convmemory.search_results import Recalled, SearchHit
 from convmemory.storage.search_queries import asked, typed
 from convmemory.storage.search_rows import FIRST_PAGE, page_of, read_cursor, recalled, reordered
@@ -164,6 +162,7 @@ class AsyncSearch:
         if neighbours != 0:
             checked_limit("neighbours", neighbours, 20)
         tokens = None if max_tokens is None else checked_limit("max_tokens", max_tokens, 2**31)
+        checked_hooks(rewrite=rewrite, rerank=rerank, token_counter=token_counter)
         span = optional_span("half_life", half_life)
         share = checked_share("floor", floor)
         sought = query if rewrite is None else await ahooked(rewrite, query)
@@ -184,9 +183,8 @@ class AsyncSearch:
         vector = await self._embedding.of_query(sought)
         rows = await self._postgres.search(user, parts, {**where, **how, **FIRST_PAGE}, vector)
         if rerank is not None:
-            best = await ahooked(rerank, query, recalled(rows, None, _none))
-            rows = reordered(rows, best, size)
-        return recalled(rows, tokens, _counts(token_counter))
+            rows = reordered(rows, await ahooked(rerank, query, recalled(rows)), size)
+        return within(recalled(rows), tokens, counts(token_counter))
 
     def as_retriever(self, *, user_id: str, k: int = 10, **options: Any) -> RecallRetriever:
         """What ``recall`` finds as documents: a LangChain retriever for one user.
@@ -197,8 +195,9 @@ class AsyncSearch:
             options: Others of ``recall``, such as ``floor``.
         """
         mine = AsyncUserSearch(self, checked_id("user_id", user_id))
-        more = recall_options(mine.recall, options)
-        return RecallRetriever(search=mine, options={"k": checked_limit("k", k, 1_000), **more})
+        return RecallRetriever(
+            search=mine, options={"k": checked_limit("k", k, 1_000), **checked_options(options)}
+        )
 
     async def set_keys(
         self,
@@ -293,21 +292,6 @@ class AsyncSearch:
         return key.uuid
 
 
-def _counts(counter: TokenCounter | None) -> Callable[[Message], int]:
-    if counter is None:
-        return lambda message: len(message.content) // 4 + 1
-    count = counter
-    return lambda message: count(_one(message))
-
-
-def _none(message: Message) -> int:  # noqa: ARG001 - nothing is counted
-    return 0
-
-
-def _one(message: Message) -> list[BaseMessage]:
-    return [message.message]
-
-
 class AsyncUserSearch:
     """The same for one user, as ``memory.for_user(user_id).search`` gives it."""
 
@@ -397,4 +381,4 @@ class AsyncUserSearch:
 
     def as_retriever(self, *, k: int = 10, **options: Any) -> RecallRetriever:
         """What ``recall`` finds as documents; see ``AsyncSearch.as_retriever``."""
-        return self._search.as_retriever(user_id=self._user_id, k=k, **options)
+        return self._search.as_retriever(user_id=self._user_id, k=k, **checked_options(options))

@@ -27,6 +27,8 @@ logger = logging.getLogger("convmemory.titles")
 LONGEST: Final = 60.0
 """Seconds within which a title is made, or none is."""
 AT_ONCE: Final = 4
+HANGING: Final = 2 * AT_ONCE
+"""How many are asked for while none of them comes, for which nobody waits any more."""
 WAITING: Final = 1_000
 """Conversations that may wait for a title; what comes when there are more keeps the one it has."""
 _KNOWN: Final = 10_000
@@ -56,6 +58,7 @@ class AsyncTitler:
         self._changes = 0
         self._works: dict[object, tuple[Any, Any]] = {}
         self._lock = threading.Lock()
+        self._asking: list[threading.Thread] = []
         self._process = os.getpid()
 
     def answered(self, key: ConversationKey) -> None:
@@ -67,6 +70,7 @@ class AsyncTitler:
             self._process, self._lock = os.getpid(), threading.Lock()
             self._works.clear()
             self._waiting.clear()
+            self._asking.clear()
         with self._lock:
             if len(self._waiting) >= WAITING:
                 return
@@ -125,6 +129,10 @@ class AsyncTitler:
                 return
 
     async def _made(self, turn: Sequence[BaseMessage]) -> str | None:
+        self._asking = [thread for thread in self._asking if thread.is_alive()]
+        if len(self._asking) >= HANGING:
+            logger.warning("a title was not made: %d asked for before did not come", len(self._asking))
+            return None
         given = for_prompt(list(turn))
         titles = self._titles
         try:
@@ -132,7 +140,7 @@ class AsyncTitler:
                 ask: Callable[[], Any] = partial(titles.ainvoke, title_request(given))
             else:
                 ask = partial(titles, given)
-            return made_title(await asaid(ask, LONGEST))
+            return made_title(await asaid(ask, LONGEST, self._asking.append))
         except Exception as error:  # noqa: BLE001 - whatever a caller's code raises, the conversation has a title
             logger.warning("a title was not made: %s", type(error).__name__)
             return None

@@ -16,12 +16,15 @@ from convmemory.errors import ConfigurationError
 from convmemory.ids import ConversationKey
 from convmemory.storage.rooms import VECTORS
 from convmemory.storage.vectors import vector_text, vector_texts
+from convmemory.tiers.waiting import limit
 
 logger = logging.getLogger("convmemory.search")
 
 _CONVERSATIONS: Final = 500
 _TEXTS: Final = 64
 """How many texts a model is given at once."""
+_LONGEST: Final = 30.0
+"""Seconds for which a search waits for the model; a blocking one waits as long as the model does."""
 _FIRST: Final = UUID(int=0)
 
 Progress: TypeAlias = Callable[[int], object]
@@ -40,7 +43,8 @@ class Embedding:
         if self._embeddings is None or not text.strip() or not self._postgres.has_vectors():
             return None
         try:
-            return vector_text(self._embeddings.embed_query(text))
+            with limit(_LONGEST):
+                return vector_text(self._embeddings.embed_query(text))
         except Exception as error:  # noqa: BLE001 - whatever somebody's model raises
             where = "".join(
                 format_tb(error.__traceback__)

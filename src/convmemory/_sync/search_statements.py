@@ -9,7 +9,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from convmemory._sync.statements import Statements
-from convmemory.errors import ConfigurationError
+from convmemory.errors import ConfigurationError, InvalidArgument
 from convmemory.ids import ConversationKey
 from convmemory.storage.rooms import VECTORS, Found, Room, asked_for
 from convmemory.storage.search_queries import Part
@@ -111,7 +111,14 @@ class SearchStatements(Statements):
             "state": state,
         }
         found = self._run("store_vectors", what)
-        return int(found[0][0]) if found else 0
+        kept = int(found[0][0]) if found else 0
+        if kept < 0:
+            raise InvalidArgument(
+                "embeddings",
+                f"gave vectors of other lengths than {-kept}, as those are that {self.settings.search_model!r} stands for:"
+                f" give the model another name ({self.settings.name_of('search_vectors')})",
+            )
+        return kept
 
     def lacking(self, room: Room) -> str | None:
         """What is to be done to have a part of the schema that needs an extension; ``None`` where it is there."""

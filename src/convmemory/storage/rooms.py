@@ -15,12 +15,17 @@ OLDEST_PGVECTOR: Final = (0, 7)
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """One of them: ``sql/rooms/{name}.sql``, the setting that asks for it, and the function of the migrations that it replaces."""
+    """One of them: ``sql/rooms/{name}.sql``, the setting that asks for it, and the function of the migrations that it replaces.
+
+    ``relation`` and its ``attribute`` are of the extension's making: they go with it.
+    """
 
     name: str
     setting: str
     extension: str
     function: str
+    relation: str
+    attribute: str
 
     @property
     def steps(self) -> list[LiteralString]:
@@ -28,8 +33,8 @@ class Room:
         return sql(f"rooms/{self.name}").split(_STEP)
 
 
-LETTERS: Final = Room("letters", "search_typos", "pg_trgm", "alike_v1")
-VECTORS: Final = Room("vectors", "search_vectors", "vector", "near_v1")
+LETTERS: Final = Room("letters", "search_typos", "pg_trgm", "alike_v1", "messages_by_letters", "letters_v1")
+VECTORS: Final = Room("vectors", "search_vectors", "vector", "near_v1", "vectors", "vector")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,13 @@ class Found:
 
 def asked_for(room: Room, schema: str) -> dict[str, str]:
     """The parameters of ``find_room.sql``."""
-    return {"schema": schema, "extension": room.extension, "function": room.function}
+    return {
+        "schema": schema,
+        "extension": room.extension,
+        "function": room.function,
+        "relation": room.relation,
+        "attribute": room.attribute,
+    }
 
 
 def wanted(settings: Settings) -> list[Room]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from typing import Final, Literal
+from unicodedata import category, normalize
 
 from convmemory.encoding.storable_text import clean_text
 from convmemory.errors import InvalidArgument
@@ -25,10 +26,13 @@ UNSPACED: Final = re.compile(
 """A run of a script that is written without spaces, or nearly so: the same as in ``words_v1`` in PostgreSQL."""
 _WORD: Final = re.compile(r"\W*(\w{3,40})\W*")
 _MOST_ALIKE: Final = 8
-_TYPED: Final = re.compile(r'(?P<not>-?)(?:"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+))')
+_TYPED: Final = re.compile(r'(?P<not>-(?!-)|)(?:"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+))')
+_JOINS: Final = "_./-@:\\&=~"
+"""What a word goes on behind that is being typed; behind other marks it is over (``C++``, ``lisbon?``)."""
 
 Kind = Literal["word", "start", "pairs", "text"]
 MAY, MUST, MUST_NOT = 1, 2, -1
+"""Signs. Below ``MUST_NOT`` are those of more that must not be there: what has the same one must not be there together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +54,14 @@ def typed(query: object, *, every: bool = True) -> list[Part]:
     Raises:
         InvalidArgument: It is no text, or longer than 1,000 characters.
     """
-    text = _text(query, "query")
-    if len(text) > LONGEST_QUERY:
-        raise InvalidArgument("query", f"must have at most {LONGEST_QUERY:,} characters, has {len(text):,}")
+    text = _text(query, "query", LONGEST_QUERY)
     parts: list[Part] = []
     for found in _TYPED.finditer(text):
         phrase, word = found["phrase"], found["word"]
-        sign = MUST_NOT if found["not"] else MUST if every or phrase is not None else MAY
-        goes_on = word is not None and found.end() == len(text) and sign != MUST_NOT
+        sign = MUST_NOT - len(parts) if found["not"] else MUST if every or phrase is not None else MAY
+        goes_on = word is not None and found.end() == len(text) and sign > 0 and _goes_on(word)
         found_by = _parts(word or phrase or "", sign, goes_on=goes_on)
-        if word is not None and sign != MUST_NOT and len(found_by) == 1:
+        if word is not None and sign > 0 and len(found_by) == 1:
             found_by = [_alike(found_by[0], sum(part.alike is not None for part in parts))]
         parts += found_by
     return parts if any(part.sign > 0 for part in parts) else []
@@ -72,8 +74,9 @@ def asked(question: object, named: str = "query") -> list[Part]:
         InvalidArgument: It is no text.
     """
     text = _text(question, named)[:LONGEST_QUESTION]
-    pairs = [pair for run in UNSPACED.findall(text) for pair in _pairs(run)]
-    parts = [Part("pairs", f"'{pair}'", MAY) for pair in dict.fromkeys(pairs)][:_MOST_PAIRS]
+    runs = UNSPACED.findall(text)
+    pairs = [pair for run in runs for pair in (_pairs(run) or [_run(run)])]
+    parts = [Part("pairs", pair, MAY) for pair in dict.fromkeys(pairs)][:_MOST_PAIRS]
     words = UNSPACED.sub(" ", text.replace("'", " "))
     return [Part("text", words, MAY), *parts] if words.strip() else parts
 
@@ -84,11 +87,18 @@ def _alike(part: Part, before: int) -> Part:
     return part if word is None else replace(part, alike=word[1])
 
 
-def _text(given: object, named: str) -> str:
+def _text(given: object, named: str, longest: int | None = None) -> str:
+    """What is asked for, as ``words_v1`` in PostgreSQL writes what was said: in one of the ways in which it can be written."""
     if not isinstance(given, str):
         must = "must be" if named == "query" else "must return"
         raise InvalidArgument(named, f"{must} a text, not {type(given).__name__}")
-    return clean_text(given).lstrip()
+    if longest is not None and len(given) > longest:
+        raise InvalidArgument(named, f"must have at most {longest:,} characters, has {len(given):,}")
+    return normalize("NFKC", clean_text(given[:LONGEST_QUESTION])).lstrip()
+
+
+def _goes_on(word: str) -> bool:
+    return word[-1] in _JOINS or category(word[-1])[0] not in "PS"
 
 
 def _parts(text: str, sign: int, *, goes_on: bool) -> list[Part]:
@@ -110,8 +120,8 @@ def _words(text: str, sign: int, *, goes_on: bool = False) -> list[Part]:
 
 def _run(run: str) -> str:
     """A run as a query: its pairs one behind the other, or all that begins with the one character."""
-    return " <-> ".join(f"'{pair}'" for pair in _pairs(run)) if len(run) > 1 else f"'{run}':*"
+    return " <-> ".join(_pairs(run)) if len(run) > 1 else f"'{run}':*"
 
 
 def _pairs(run: str) -> list[str]:
-    return [run[n : n + 2] for n in range(len(run) - 1)] or [run]
+    return [f"'{run[n : n + 2]}'" for n in range(len(run) - 1)]

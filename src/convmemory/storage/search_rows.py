@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from difflib import get_close_matches
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
@@ -18,11 +16,10 @@ from convmemory.models import Message, Page
 from convmemory.search_results import Recalled, Recollection, SearchHit
 from convmemory.storage.postgres_rows import message_of
 from convmemory.storage.search_queries import Part
+from convmemory.storage.snippets import snippet_of
 
-_BEGIN, _END = "\1", "\2"
-_SNIPPET: Final = 200
-_BEFORE: Final = 60
-_LOOKED_AT: Final = 5_000
+_MOST_WORTH: Final = 2**40
+"""More than any word is worth: a thousand times the logarithm of a number of messages."""
 FIRST_PAGE: Final[dict[str, Any]] = dict.fromkeys(
     ["weights", "middle", "as_of", "score", "told", "last_in", "last_at"]
 )
@@ -92,22 +89,35 @@ def read_cursor(cursor: object) -> dict[str, Any]:
             raise TypeError  # noqa: TRY301 - one answer to whatever is none
         score, told, conversation, seq, weights, middle, as_of = json.loads(base64.urlsafe_b64decode(cursor))
         return {
-            "score": _number(score),
-            "told": datetime.fromisoformat(told),
+            "score": _number(score, 2**62),
+            "told": _moment(told),
             "last_in": UUID(conversation),
-            "last_at": -100 if seq is None else _number(seq),
-            "weights": [None if weight is None else _number(weight) for weight in weights],
-            "middle": None if middle is None else float(middle),
-            "as_of": datetime.fromisoformat(as_of),
+            "last_at": -100 if seq is None else _number(seq, 2**62),
+            "weights": [None if weight is None else _number(weight, _MOST_WORTH) for weight in weights],
+            "middle": None if middle is None else _share(middle),
+            "as_of": _moment(as_of),
         }
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise InvalidArgument("cursor", "must be the next_cursor of a page, unchanged") from error
 
 
-def _number(value: object) -> int:
-    if not isinstance(value, int) or not -(2**62) < value < 2**62:
-        raise ValueError(value)
+def _number(value: object, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < most:
+        raise ValueError
     return value
+
+
+def _share(value: object) -> float:
+    if not isinstance(value, int | float) or not -1 <= value <= 1:
+        raise ValueError
+    return float(value)
+
+
+def _moment(value: str) -> datetime:
+    moment = datetime.fromisoformat(value)
+    if moment.utcoffset() is None:
+        raise ValueError
+    return moment.astimezone(UTC)
 
 
 def page_of(
@@ -116,8 +126,8 @@ def page_of(
     """A page of hits; of rows there is one more where another page comes after. With ``typos`` what is alike is marked as well."""
     found = [row for row in rows if row.place is not None]
     sought = [_run(part.text) for part in parts if part.kind == "pairs" and part.sign > 0]
-    alike = [part.alike.lower() for part in parts if typos and part.alike is not None]
-    plain = [part.text.lower() for part in parts if part.sign > 0 and part.kind != "pairs"]
+    alike = [part.alike for part in parts if typos and part.alike is not None]
+    plain = [part.text for part in parts if part.sign > 0 and part.kind != "pairs"]
     more = found[limit - 1].cursor() if len(found) > limit else None
     return Page[SearchHit].built(
         items=tuple(_hit(row, sought, alike, plain) for row in found[:limit]), next_cursor=more
@@ -147,75 +157,6 @@ def _hit(row: Row, sought: Sequence[str], alike: Sequence[str], plain: Sequence[
     )
 
 
-def snippet_of(
-    marked: str, sought: Sequence[str] = (), alike: Sequence[str] = (), plain: Sequence[str] = ()
-) -> tuple[str, tuple[tuple[int, int], ...]]:
-    """The part of a text where the words found stand closest to its beginning, and where in it they are, from and to.
-
-    ``marked`` has them between marks; runs of scripts without spaces are ``sought`` in it, and words that may be written a little
-    differently are ``alike``. ``plain`` words are marked where there is no mark: inside of names and paths PostgreSQL sees none.
-    """
-    text, spans = _unmarked(marked)
-    for run in sought:
-        spans += _places(text, run)
-    for word in alike:
-        spans += _places(_lower(text), word) or _likest(_lower(text), word)
-    for word in () if spans else plain:
-        spans += _places(_lower(text), word)
-    spans = _merged(spans)
-    start = 0 if not spans or spans[0][1] <= _SNIPPET else _word_at(text, spans[0][0] - _BEFORE)
-    end = len(text) if len(text) <= start + _SNIPPET else _word_end(text, start + _SNIPPET, start)
-    inside = tuple((a - start, min(b, end) - start) for a, b in spans if a >= start and a < end)
-    return text[start:end], inside
-
-
-def _places(text: str, run: str) -> list[tuple[int, int]]:
-    return [(found.start(), found.end()) for found in re.finditer(re.escape(run), text)]
-
-
-def _likest(text: str, word: str) -> list[tuple[int, int]]:
-    """Where the word stands that is likest to one, if any is like it."""
-    words = list(re.finditer(r"\w+", text[:_LOOKED_AT]))
-    like = get_close_matches(word, {found[0] for found in words}, n=1)
-    return [(found.start(), found.end()) for found in words if found[0] in like]
-
-
-def _lower(text: str) -> str:
-    lower = text.lower()
-    return lower if len(lower) == len(text) else text
-
-
-def _unmarked(marked: str) -> tuple[str, list[tuple[int, int]]]:
-    pieces = marked.split(_BEGIN)
-    text, spans = pieces[0], []
-    for piece in pieces[1:]:
-        word, _, rest = piece.partition(_END)
-        spans.append((len(text), len(text) + len(word)))
-        text += word + rest
-    return text, spans
-
-
-def _merged(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
-
-
-def _word_at(text: str, place: int) -> int:
-    """The beginning of the word behind a place, if there is one near."""
-    space = text.find(" ", max(place, 0), max(place, 0) + _BEFORE // 2)
-    return max(place, 0) if space < 0 else space + 1
-
-
-def _word_end(text: str, place: int, start: int) -> int:
-    space = text.rfind(" ", start + _SNIPPET // 2, place + 1)
-    return place if space < 0 else space
-
-
 def reordered(rows: Sequence[Row], best: object, most: int) -> list[Row]:
     """The rows of what was found, in the order a caller's ``rerank`` gave it; those that it left out are gone.
 
@@ -243,37 +184,24 @@ def _groups(rows: Sequence[Row]) -> list[list[Row]]:
     return [list(group) for place, group in groupby(rows, lambda row: row.place) if place is not None]
 
 
-def recalled(rows: Sequence[Row], max_tokens: int | None, count: Callable[[Message], int]) -> Recalled:
-    """What was found, best first, each with its neighbours; a message that was told already is not told again.
-
-    With ``max_tokens`` what fits: the first that does not ends it, and neighbours are left out before what was found is.
-    """
-    below = rows[0].below if rows else 0
-    left = max_tokens
+def recalled(rows: Sequence[Row]) -> Recalled:
+    """What was found, best first, each with its neighbours; a message that was told already is not told again."""
     groups = _groups(rows)
     told = {(row.conversation, row.seq) for group in groups for row in group if row.found}
     kept: list[Recollection] = []
     for group in groups:
         [best] = [row for row in group if row.found]
-        message = message_of(best.name, best.message)
-        if left is not None:
-            left -= count(message)
-            if left < 0:
-                break
         beside: list[Message] = []
         for row in group:
-            if (row.conversation, row.seq) in told:
-                continue
-            neighbour = message_of(row.name, row.message)
-            if left is not None:
-                if count(neighbour) > left:
-                    continue
-                left -= count(neighbour)
-            told.add((row.conversation, row.seq))
-            beside.append(neighbour)
+            if (row.conversation, row.seq) not in told:
+                told.add((row.conversation, row.seq))
+                beside.append(message_of(row.name, row.message))
         kept.append(
             Recollection.built(
-                message=message, title=best.title, score=round(best.share, 6), beside=tuple(beside)
+                message=message_of(best.name, best.message),
+                title=best.title,
+                score=round(best.share, 6),
+                beside=tuple(beside),
             )
         )
-    return Recalled.built(items=tuple(kept), below=below)
+    return Recalled.built(items=tuple(kept), below=rows[0].below if rows else 0)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import hypot, isfinite
 from typing import Any, Final
 
 from convmemory.errors import InvalidArgument
 
 LONGEST_TEXT: Final = 8_000
 """Characters of a message that a model is given."""
+MOST_NUMBERS: Final = 16_000
+"""Dimensions of a vector; pgvector's ``halfvec`` has no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +25,23 @@ class Unembedded:
 
 
 def vector_text(vector: Any) -> str:
-    """A vector as pgvector reads it.
+    """A vector as pgvector reads it, of length 1: what counts is where it points, and a ``halfvec`` has no large numbers.
 
     Raises:
-        InvalidArgument: It is no list of finite numbers.
+        InvalidArgument: It is no list of finite numbers, or too long a one.
     """
     try:
-        numbers = [float(number) for number in vector]
-    except (TypeError, ValueError):
+        numbers = [] if isinstance(vector, str | bytes) else [float(number) for number in vector]
+    except (TypeError, ValueError, OverflowError):
         numbers = []
-    if not numbers or not all(map(isfinite, numbers)):
+    length = hypot(*numbers)
+    if not numbers or not isfinite(length):
         raise InvalidArgument("embeddings", "must give a list of finite numbers for each text")
-    return f"[{','.join(format(number, '.6g') for number in numbers)}]"
+    if len(numbers) > MOST_NUMBERS:
+        raise InvalidArgument(
+            "embeddings", f"must give at most {MOST_NUMBERS:,} numbers for a text, not {len(numbers):,}"
+        )
+    return f"[{','.join(format(number / (length or 1), '.6g') for number in numbers)}]"
 
 
 def vector_texts(vectors: Iterable[Any], messages: Sequence[Unembedded]) -> list[str]:

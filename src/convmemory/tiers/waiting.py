@@ -344,10 +344,34 @@ def over(works: Iterable[threading.Thread], seconds: float) -> None:
         work.join(max(0.0, deadline - time.monotonic()))
 
 
-asaid = aanswer
+async def asaid(ask: Callable[[], Any], seconds: float, asking: Callable[[threading.Thread], object]) -> Any:
+    """What a caller's function says, or whoever it has us await, as ``aanswer``; in a thread of its own, which ``asking`` is told of.
+
+    One that hangs takes neither those of the event loop, which others need, nor keeps the program alive.
+    """
+    loop = asyncio.get_running_loop()
+    answer_: asyncio.Future[Any] = loop.create_future()
+
+    def settle(found: Any, error: Exception | None) -> None:
+        if not answer_.done():
+            answer_.set_result(found) if error is None else answer_.set_exception(error)
+
+    def asked() -> None:
+        found, error = None, None
+        try:
+            found = ask()
+        except Exception as caught:  # noqa: BLE001 - whatever a caller's code raises is for whoever waits
+            error = RuntimeError("StopIteration") if isinstance(caught, StopIteration) else caught
+        with suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(settle, found, error)
+
+    asking(spawn(asked))
+    async with asyncio.timeout(seconds):
+        found = await answer_
+        return await found if isawaitable(found) else found
 
 
-def said(ask: Callable[[], Any], seconds: float) -> Any:
+def said(ask: Callable[[], Any], seconds: float, asking: Callable[[threading.Thread], object]) -> Any:  # noqa: ARG001 - it is asked here
     """What a caller's function says; one that is to be awaited is, in an event loop of its own, for so long."""
     found = ask()
     if not isawaitable(found):

@@ -187,7 +187,7 @@ def test_a_part_that_needs_an_extension_names_where_that_is_and_may_be_made_agai
         assert f"CREATE OR REPLACE FUNCTION {{schema}}.{room.function}" in room.steps[-1], (
             "the last step says it is made"
         )
-        assert all("{extension}" in step or "INDEX" in step for step in room.steps)
+        assert any("{extension}" in step for step in room.steps)
     old = rooms.Found("public", "0.6.2", available=True, made=False)
     assert "0.7 or newer, not 0.6.2" in str(old.lacks(rooms.VECTORS))
     assert old.lacks(rooms.LETTERS) is None

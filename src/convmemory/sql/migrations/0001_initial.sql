@@ -167,29 +167,115 @@ CREATE FUNCTION {schema}.words_of_v1(p_user text, p_config text) RETURNS text LA
         p_config OPERATOR(pg_catalog.||) '/' OPERATOR(pg_catalog.||) p_user, 'UTF8')), 'base64'), 6) OPERATOR(pg_catalog.||) p_config
 $$;
 
--- The parts of names and paths in a text (psycopg.errors.UniqueViolation, src/app/models.py), which PostgreSQL takes for one word: as words,
--- '' where there are none. (What it calls is named in full.)
+-- The parts of names and paths in a text (psycopg.errors.UniqueViolation, src/app/models.py, ~/.bashrc), which PostgreSQL takes for one word,
+-- and the number of a version behind its v: as words, '' where there are none. (What it calls is named in full.)
 CREATE FUNCTION {schema}.parts_v1(p_text text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 BEGIN
-    IF p_text OPERATOR(pg_catalog.!~) '[[:alnum:]_][./:\\@#?=&]+[[:alpha:]_]' THEN
+    IF p_text OPERATOR(pg_catalog.!~) '[./:\\@#?=&][[:alpha:]_]|\m[vV][0-9]+\.[0-9]' THEN
         RETURN '';
     END IF;
-    RETURN (SELECT coalesce(pg_catalog.string_agg(pg_catalog.regexp_replace(m.name[1], '[^[:alnum:]_]+', ' ', 'g'), ' / '), '')
-            FROM pg_catalog.regexp_matches(p_text, '([[:alnum:]_]+(?:[./:\\@#?=&]+[[:alnum:]_]+)+)', 'g') AS m (name)
-            WHERE m.name[1] OPERATOR(pg_catalog.~) '[[:alpha:]]');
+    RETURN pg_catalog.concat_ws(' / ', (
+        SELECT pg_catalog.string_agg(pg_catalog.regexp_replace(m.name[1], '[^[:alnum:]_]+', ' ', 'g'), ' / ')
+        FROM pg_catalog.regexp_matches(p_text, '([[:alnum:]_]*(?:[./:\\@#?=&]+[[:alnum:]_]+)+)', 'g') AS m (name)
+        WHERE m.name[1] OPERATOR(pg_catalog.~) '[./:\\@#?=&][[:alpha:]_]'), (
+        SELECT pg_catalog.string_agg(m.number[1], ' / ')
+        FROM pg_catalog.regexp_matches(p_text, '\m[vV]([0-9]+(?:\.[0-9]+)+)', 'g') AS m (number)));
+END $$;
+
+-- A text as PostgreSQL's parser is given it, with chr(3) wherever it is not to read on. What begins with < it takes for a tag, and leaves out
+-- (vector<int>); it looks for the end of a comment from each <!-- anew, and of a name with underscores, dots or slashes from each of them, which takes
+-- minutes where there are thousands; and of what follows a hyphen it makes a number below zero (ABC-123). (What it calls is named in full.)
+CREATE FUNCTION {schema}.parsed_v1(p_text text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+    said text := p_text;
+BEGIN
+    IF pg_catalog.strpos(said, '<') OPERATOR(pg_catalog.>) 0 THEN
+        said := pg_catalog.replace(said, '<', pg_catalog.concat('<', pg_catalog.chr(3)));
+    END IF;
+    IF said OPERATOR(pg_catalog.~) '[[:alnum:]]-[0-9]' THEN
+        said := pg_catalog.regexp_replace(said, '([[:alnum:]]-)(?=[0-9])', pg_catalog.concat('\1', pg_catalog.chr(3)), 'g');
+    END IF;
+    IF pg_catalog.octet_length(said) OPERATOR(pg_catalog.>) 255 AND said OPERATOR(pg_catalog.~) '[\w./~@:?&=%#+-]{{255}}' THEN
+        said := pg_catalog.regexp_replace(said, '([\w./~@:?&=%#+-]{{255}})', pg_catalog.concat('\1', pg_catalog.chr(3)), 'g');
+    END IF;
+    RETURN said;
+END $$;
+
+-- A text in which the words that a query finds stand between chr(1) and chr(2). Of the first 50,000 characters, and as they are where
+-- one of the first shows it. Without chr(3), which parsed_v1 has put in, it is the text.
+CREATE FUNCTION {schema}.marked_v1(p_config text, p_text text, p_query tsquery) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    marking CONSTANT text := concat('HighlightAll=true, StartSel="', chr(1), '", StopSel="', chr(2), '"');
+    said text := translate(left(p_text, 50000), concat(chr(1), chr(2), chr(3)), '');
+    begun text;
+BEGIN
+    IF getdatabaseencoding() = 'UTF8' AND octet_length(said) <> length(said) THEN
+        said := normalize(said, NFC);
+    END IF;
+    IF p_config IS NULL OR p_query IS NULL THEN
+        RETURN said;
+    END IF;
+    IF length(said) > 4000 THEN -- the words are near the beginning of most, and what is behind them is shown to nobody
+        begun := ts_headline(p_config::regconfig, {schema}.parsed_v1(left(said, 2000)), p_query, marking);
+        IF strpos(begun, chr(1)) BETWEEN 1 AND 1500 THEN
+            RETURN begun || substr(said, 2001);
+        END IF;
+    END IF;
+    RETURN ts_headline(p_config::regconfig, {schema}.parsed_v1(said), p_query, marking);
+END $$;
+
+-- What goes on from a text; nothing where it has no word.
+CREATE FUNCTION {schema}.onward_v1(p_words tsquery) RETURNS tsquery LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN numnode(p_words) = 0 THEN p_words ELSE concat(p_words, ':*')::tsquery END
+$$;
+
+-- What begins as a text ends, behind the words in front of that, which are those of the language: of names and paths it may be a part
+-- (errors.Uniq). Where its letters have accents, which a language may leave out of its words, what begins without them as well.
+CREATE FUNCTION {schema}.begun_v1(p_config text, p_text text) RETURNS tsquery
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    pieces CONSTANT text[] := regexp_match(p_text, '^(.*[^[:alnum:]])?([[:alnum:]]+)[^[:alnum:]]*$');
+    begun tsquery := {schema}.onward_v1(phraseto_tsquery('simple', coalesce(pieces[2], '')));
+    front tsquery;
+BEGIN
+    IF octet_length(pieces[2]) > length(pieces[2]) THEN
+        begun := begun || {schema}.onward_v1(phraseto_tsquery(p_config::regconfig, pieces[2]));
+    END IF;
+    IF pieces[1] IS NOT NULL AND numnode(begun) > 0 THEN
+        front := phraseto_tsquery(p_config::regconfig, regexp_replace(pieces[1], '[^[:alnum:]]+', ' ', 'g'));
+        IF numnode(front) > 0 THEN
+            begun := CASE WHEN numnode(phraseto_tsquery(p_config::regconfig, pieces[2])) = 0 THEN front || (front <-> begun) -- as in state-of
+                          ELSE front <-> begun END;
+        END IF;
+    END IF;
+    RETURN begun;
 END $$;
 
 -- The words of a text, each with its owner's six characters in front: so a user's words lie side by side in the index, apart from
 -- everybody else's, and looking for one touches no others. Scripts that are written without spaces are taken in pairs of characters,
--- the last of a run alone as well. Of a text the first 50,000 characters: PostgreSQL takes no vector above a megabyte.
+-- the last of a run alone as well. Of a text the first 50,000 characters: PostgreSQL takes no vector above a megabyte. What is written
+-- in one way or another (é as one character or two, wide letters and narrow ones) is the same. Nothing that a message says makes it fail, since
+-- an append would, and neither does a configuration that is not there any more.
 -- (What it calls is named in full: it is called under whatever search_path there is.)
 CREATE FUNCTION {schema}.words_v1(p_words_of text, p_text text) RETURNS tsvector
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
-    said text := pg_catalog.translate(pg_catalog.left(p_text, 50000), '''', ' ');
+    config CONSTANT text := pg_catalog.substr(p_words_of, 7);
+    said text := pg_catalog.left(p_text, 50000);
     pairs text := '';
     found tsvector;
 BEGIN
+    IF pg_catalog.strpos(config, '.') OPERATOR(pg_catalog.>) 0 AND NOT EXISTS ( -- those of PostgreSQL itself stay
+        SELECT FROM pg_catalog.pg_ts_config AS c JOIN pg_catalog.pg_namespace AS s ON s.oid OPERATOR(pg_catalog.=) c.cfgnamespace
+        WHERE pg_catalog.concat(s.nspname, '.', c.cfgname) OPERATOR(pg_catalog.=) config AND pg_catalog.has_schema_privilege(s.oid, 'USAGE')) THEN
+        RETURN '';
+    END IF;
+    IF pg_catalog.octet_length(said) OPERATOR(pg_catalog.<>) pg_catalog.length(said)
+       AND pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.=) 'UTF8' THEN
+        said := pg_catalog.left(pg_catalog.normalize(said, 'NFKC'), 50000);
+    END IF;
+    said := pg_catalog.translate(said, '''', ' ');
     IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.=) 'UTF8' AND said OPERATOR(pg_catalog.~) '[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]+' THEN
         SELECT coalesce(pg_catalog.string_agg(pg_catalog.concat(' ''', c.a, c.b, ''':', least(c.n, 16383)), ''), '') INTO pairs
         FROM (SELECT a.a, pg_catalog.lead(a.a) OVER (PARTITION BY r.k ORDER BY a.n) AS b,
@@ -198,8 +284,8 @@ BEGIN
                    pg_catalog.unnest(pg_catalog.string_to_array(r.run[1], NULL)) WITH ORDINALITY AS a (a, n)) AS c;
         said := pg_catalog.regexp_replace(said, '[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]+', ' ', 'g');
     END IF;
-    found := pg_catalog.to_tsvector(pg_catalog.substr(p_words_of, 7)::pg_catalog.regconfig,
-        pg_catalog.concat(said, E'\n', {schema}.parts_v1(said)));
+    found := pg_catalog.to_tsvector(config::pg_catalog.regconfig,
+        {schema}.parsed_v1(pg_catalog.concat(said, E'\n', {schema}.parts_v1(said))));
     IF pg_catalog.octet_length(said) OPERATOR(pg_catalog.>) 2000 THEN -- nobody looks for what is longer than a word can be
         found := pg_catalog.ts_delete(found, ARRAY(
             SELECT w.lexeme FROM pg_catalog.unnest(found) AS w
@@ -1401,7 +1487,7 @@ $$;
 -- Where the query has a vector, half of a message's likeness to it, from 0 to 1, is added to its share of the query's worth.
 -- p_configs: the text search configurations to look in. The parts of the query are p_texts, each with its kind: 'word' (or several, one
 -- behind the other), 'start' (a word that may go on), 'pairs' (a tsquery of pairs of characters), 'text' (each of its words by itself); and
--- its sign: 1 where it counts, 2 where it must be there, -1 where it must not; and in p_alike the word to look for what is alike, or NULL.
+-- its sign: 1 where it counts, 2 where it must be there, below 0 where it must not, those of one number together; and in p_alike the word to look for what is alike, or NULL.
 -- p_model, p_vector: the query's vector as text, and the model whose it is, or NULL. p_direct: only messages with a word of their own in
 -- them, or like enough. p_roles, p_dept, p_archived, p_since, p_until, p_conversation, p_apart (a conversation to leave out): which messages, NULL for all.
 -- p_half_life: seconds in which a message loses half of its score, or NULL. p_floor: the least share of the query's worth, from 0 to 1; of a long
@@ -1430,7 +1516,6 @@ SET enable_nestloop = off -- but where one thing is looked up for each of others
 AS $$
 #variable_conflict use_column
 DECLARE
-    marking CONSTANT text := concat('HighlightAll=true, StartSel="', chr(1), '", StopSel="', chr(2), '"');
     moment CONSTANT timestamptz := coalesce(p_as_of, now());
     spreads CONSTANT boolean := NOT p_direct OR 1 = ANY (p_signs); -- where all must be there, what is beside adds nothing
     queries tsquery[];
@@ -1442,6 +1527,7 @@ DECLARE
     number integer;
     last integer := 0;
     one tsquery;
+    shown tsquery;
     head tsquery;
     total bigint;
 BEGIN
@@ -1449,19 +1535,21 @@ BEGIN
         needed[k] := 0;
         head := NULL;
         FOR n IN 1..cardinality(p_kinds) LOOP
-            FOR one IN
+            FOR one, shown IN
                 SELECT CASE p_kinds[n]
-                    WHEN 'word' THEN phraseto_tsquery(p_configs[k]::regconfig, p_texts[n])
-                        || phraseto_tsquery(p_configs[k]::regconfig, {schema}.parts_v1(p_texts[n]))
                     WHEN 'pairs' THEN p_texts[n]::tsquery
-                    WHEN 'start' THEN phraseto_tsquery(p_configs[k]::regconfig, p_texts[n])
-                        || phraseto_tsquery(p_configs[k]::regconfig, {schema}.parts_v1(p_texts[n])) || nullif(concat(nullif(phraseto_tsquery('simple', p_texts[n])::text, ''), ':*'), ':*')::tsquery
-                    END
+                    WHEN 'word' THEN w.words
+                    WHEN 'start' THEN w.words || w.onward || {schema}.begun_v1(p_configs[k], p_texts[n])
+                    END, CASE WHEN p_kinds[n] = 'start' THEN w.words || w.onward ELSE w.words END
+                FROM (SELECT phraseto_tsquery(p_configs[k]::regconfig, {schema}.parsed_v1(p_texts[n]))
+                          || phraseto_tsquery(p_configs[k]::regconfig, {schema}.parsed_v1({schema}.parts_v1(p_texts[n]))) AS words,
+                      {schema}.onward_v1(phraseto_tsquery('simple', {schema}.parsed_v1(p_texts[n]))) AS onward) AS w
                 WHERE p_kinds[n] <> 'text'
                 UNION ALL
-                SELECT concat('''', replace(w.lexeme, '\', '\\'), '''')::tsquery
+                SELECT concat('''', replace(w.lexeme, '\', '\\'), '''')::tsquery, NULL
                 FROM (SELECT v.lexeme, v.positions[1] AS first FROM unnest(to_tsvector(
-                          p_configs[k]::regconfig, concat(p_texts[n], E'\n', {schema}.parts_v1(p_texts[n])))) AS v
+                          p_configs[k]::regconfig,
+                          {schema}.parsed_v1(concat(p_texts[n], E'\n', {schema}.parts_v1(p_texts[n]))))) AS v
                       ORDER BY first LIMIT 100) AS w
                 WHERE octet_length(w.lexeme) <= 255 AND strpos(w.lexeme, '''') = 0 AND p_kinds[n] = 'text'
             LOOP
@@ -1474,7 +1562,7 @@ BEGIN
                     number := n;
                 END IF;
                 IF p_signs[n] > 0 AND p_kinds[n] <> 'pairs' THEN
-                    head := coalesce(head || one, one);
+                    head := coalesce(head || shown, shown, head);
                 END IF;
                 needed[k] := needed[k] + CASE WHEN p_signs[n] > 1 THEN 1 ELSE 0 END;
                 queries := queries || regexp_replace(one::text, '''([^'']*)''', concat('''',
@@ -1511,7 +1599,8 @@ BEGIN
         WHERE t.word IS NOT NULL AND t.number = ANY (numbers) AND NOT EXISTS ( -- a word that nobody looks for is like none
             SELECT FROM unnest(p_configs) AS k (config) WHERE numnode(plainto_tsquery(k.config::regconfig, t.word)) = 0)
     ), near AS MATERIALIZED (
-        SELECT n.* FROM {schema}.near_v1(p_user, p_model, p_vector, p_middle) AS n
+        SELECT n.* FROM (SELECT p_vector AS vector WHERE p_vector IS NOT NULL) AS v
+        CROSS JOIN LATERAL {schema}.near_v1(p_user, p_model, v.vector, p_middle) AS n
     ), mine AS MATERIALIZED (
         SELECT c.* FROM (
             SELECT e.conversation_id FROM everywhere AS e UNION SELECT n.conversation_id FROM near AS n) AS d
@@ -1521,6 +1610,11 @@ BEGIN
     ), hits AS MATERIALIZED (
         SELECT e.* FROM everywhere AS e JOIN mine AS c ON c.conversation_id = e.conversation_id
         WHERE e.seq > c.cleared OR e.seq = -100
+    ), left_out AS MATERIALIZED (
+        SELECT x.conversation_id, x.seq FROM (
+            SELECT h.conversation_id, h.seq, h.sign, count(DISTINCT h.number) AS parts FROM hits AS h WHERE h.sign < 0 GROUP BY 1, 2, 3) AS x
+        JOIN (SELECT t.sign, count(DISTINCT t.number) AS parts FROM unnest(numbers, signs) AS t (number, sign) GROUP BY 1) AS w
+            ON w.sign = x.sign AND w.parts = x.parts
     ), counted AS (
         SELECT h.number, count(*) AS messages FROM hits AS h
         WHERE h.sign > 0 AND h.seq > 0 AND h.halves = 2 GROUP BY h.number
@@ -1554,12 +1648,12 @@ BEGIN
                s.words * a.left_of_it >= p_floor * w.worth OR s.likeness * a.left_of_it >= p_near AS enough
         FROM scored AS s JOIN mine AS c ON c.conversation_id = s.conversation_id CROSS JOIN whole AS w
         CROSS JOIN LATERAL (SELECT CASE WHEN p_half_life IS NULL THEN 1 ELSE
-            power(0.5, greatest(extract(epoch FROM moment - s.told), 0) / p_half_life) END AS left_of_it OFFSET 0) AS a
+            power(0.5, least(greatest(extract(epoch FROM moment - s.told), 0) / p_half_life, 500)) END AS left_of_it OFFSET 0) AS a
         WHERE (s.config IS NOT NULL OR NOT p_direct OR s.likeness >= p_near) AND s.there >= coalesce(needed[coalesce(s.config, 1)], 0)
           AND (s.seq > c.cleared AND s.seq <= c.last_seq OR s.seq = -100)
           AND (p_dept IS NULL OR c.dept_id = p_dept) AND (p_archived IS NULL OR c.archived = p_archived)
           AND (p_conversation IS NULL OR c.conversation_id = p_conversation) AND (p_apart IS NULL OR c.conversation_id <> p_apart)
-          AND NOT EXISTS (SELECT FROM hits AS x WHERE x.sign < 0 AND x.conversation_id = s.conversation_id AND x.seq = s.seq)
+          AND NOT EXISTS (SELECT FROM left_out AS x WHERE x.conversation_id = s.conversation_id AND x.seq = s.seq)
     ), page AS MATERIALIZED (
         SELECT row_number() OVER () AS place, t.* FROM (
             SELECT b.* FROM (
@@ -1581,9 +1675,7 @@ BEGIN
            least(p.score / w.worth / CASE WHEN n.middle IS NULL THEN 1 ELSE 1.5 END, 1), coalesce(w.weights, '{{}}'), n.middle, moment, u.below,
            p.conversation_id, p.external_id, p.title, m.id, m.seq, m.role, m.content, m.body, m.tokens_used, m.latency_ms,
            coalesce(m.created_at, p.told), m.metadata, m.facts,
-           CASE WHEN p_marked THEN coalesce(ts_headline(p_configs[p.config]::regconfig,
-               translate(coalesce(left(m.content, 50000), p.title), concat(chr(1), chr(2)), ''), heads[p.config], marking),
-               translate(coalesce(left(m.content, 50000), p.title), concat(chr(1), chr(2)), '')) END
+           CASE WHEN p_marked THEN {schema}.marked_v1(p_configs[p.config], coalesce(m.content, p.title), heads[p.config]) END
     FROM under AS u CROSS JOIN whole AS w CROSS JOIN (SELECT max(o.middle) AS middle FROM near AS o) AS n
     LEFT JOIN page AS p ON true
     LEFT JOIN LATERAL (

@@ -1,6 +1,11 @@
 -- Search by what messages mean: made once the setting search_vectors names a model, where the extension vector (0.7 or newer) is there.
 -- {schema} as in the migrations; {extension} is the schema the extension is in. To take it away again: DROP FUNCTION vectors_gone CASCADE,
--- DROP TABLE vectors, embedded, and near_v1 as 0001_initial.sql has it.
+-- DROP TABLE vectors, embedded, and near_v1 as 0001_initial.sql has it. What calls the extension has a body that PostgreSQL knows, so that
+-- the extension may move to another schema.
+
+-- of a time when the extension was there, and was dropped with what is of its types
+DROP FUNCTION IF EXISTS {schema}.vectors_gone() CASCADE;
+DROP TABLE IF EXISTS {schema}.vectors, {schema}.embedded;
 
 -- A vector belongs to a message as it is: another text, other keys, and it is gone (vectors_gone).
 CREATE TABLE {schema}.vectors (
@@ -18,6 +23,15 @@ CREATE INDEX vectors_by_user ON {schema}.vectors (user_id);
 
 ALTER TABLE {schema}.vectors ALTER COLUMN vector SET STORAGE MAIN;
 
+CREATE OR REPLACE FUNCTION {schema}.vector_v1(p_numbers text) RETURNS {extension}.halfvec LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN p_numbers::{extension}.halfvec;
+
+CREATE OR REPLACE FUNCTION {schema}.dimensions_v1(p_one {extension}.halfvec) RETURNS integer LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN {extension}.vector_dims(p_one);
+
+CREATE OR REPLACE FUNCTION {schema}.cosine_v1(p_one {extension}.halfvec, p_other {extension}.halfvec) RETURNS double precision
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE RETURN 1 - (p_one OPERATOR({extension}.<=>) p_other);
+
 -- Conversations of which every message has a vector of that model, as they were under that stamp and in that version.
 CREATE TABLE {schema}.embedded (
     conversation_id uuid PRIMARY KEY,
@@ -27,7 +41,7 @@ CREATE TABLE {schema}.embedded (
 
 -- What messages meant goes with them, and with what they said, in the same transaction: whoever may delete those need not be granted
 -- anything here.
-CREATE FUNCTION {schema}.vectors_gone() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+CREATE OR REPLACE FUNCTION {schema}.vectors_gone() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off -- also where it was planned for an empty table
 AS $$
@@ -72,7 +86,7 @@ FOR EACH STATEMENT EXECUTE FUNCTION {schema}.vectors_gone();
 -- Which messages of a conversation have no vector of a model yet: p_batch of those behind p_after, at most, whatever their role, if they
 -- say something. p_longest: of each so many characters, what else it is found by first. Returns the conversation's state with each,
 -- and its mark, by which store_vectors_v1 sees that it says the same still; one row of NULLs but the state where there are no more.
-CREATE FUNCTION {schema}.without_vector_v1(
+CREATE OR REPLACE FUNCTION {schema}.without_vector_v1(
     p_conversation uuid, p_user text, p_model text, p_after bigint, p_batch integer, p_longest integer
 ) RETURNS TABLE (state text, seq bigint, mark text, said text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -92,8 +106,9 @@ BEGIN
 END $$;
 
 -- Keep vectors, as text, of messages that say what they said when these were made: p_marks as without_vector_v1 gave them. p_state is the
--- conversation's when its first message was looked at, if these are the last ones, else NULL. Returns how many were kept; no row when the conversation is not there.
-CREATE FUNCTION {schema}.store_vectors_v1(
+-- conversation's when its first message was looked at, if these are the last ones, else NULL. Returns how many were kept; with a minus sign how many
+-- dimensions the user's vectors of that model have, where these have others and so are not kept: they cannot be compared. No row when the conversation is not there.
+CREATE OR REPLACE FUNCTION {schema}.store_vectors_v1(
     p_conversation uuid, p_user text, p_model text, p_seqs bigint[], p_marks text[], p_vectors text[], p_state text
 ) RETURNS TABLE (kept bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -104,8 +119,13 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
+    SELECT - {schema}.dimensions_v1(v.vector) INTO kept FROM {schema}.vectors AS v WHERE v.user_id = p_user AND v.model = p_model LIMIT 1;
+    IF EXISTS (SELECT FROM unnest(p_vectors) AS g (vector) WHERE {schema}.dimensions_v1({schema}.vector_v1(g.vector)) <> - kept) THEN
+        RETURN NEXT;
+        RETURN;
+    END IF;
     INSERT INTO {schema}.vectors AS v (conversation_id, seq, created_at, user_id, model, vector)
-    SELECT p_conversation, g.seq, m.created_at, p_user, p_model, g.vector::{extension}.halfvec
+    SELECT p_conversation, g.seq, m.created_at, p_user, p_model, {schema}.vector_v1(g.vector)
     FROM unnest(p_seqs, p_marks, p_vectors) AS g (seq, mark, vector)
     CROSS JOIN LATERAL (
         SELECT o.created_at FROM {schema}.messages AS o
@@ -122,7 +142,7 @@ BEGIN
 END $$;
 
 -- Which conversations may have messages without a vector of a model: the next p_batch behind p_after, of one user or (NULL) of all.
-CREATE FUNCTION {schema}.to_embed_v1(p_user text, p_model text, p_after uuid, p_batch integer)
+CREATE OR REPLACE FUNCTION {schema}.to_embed_v1(p_user text, p_model text, p_after uuid, p_batch integer)
 RETURNS TABLE (conversation_id uuid, user_id text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -147,30 +167,41 @@ END $$;
 -- The messages of one user that are likest to a vector: all of the user's are compared, and none of anybody else's. The likeness is the
 -- cosine, made to run from 0, which is what the user's messages are on average (p_middle, or what is found to be; ten more are taken to have
 -- nothing to do with it, since the average of a few says little), to 1: models differ in what they call far. Those above 0, 2,000 at most.
-CREATE OR REPLACE FUNCTION {schema}.near_v1(p_user text, p_model text, p_vector text, p_middle double precision)
+-- (Vectors of other dimensions are not compared, and those of no length point nowhere.)
+CREATE OR REPLACE FUNCTION {schema}.likest_v1(p_user text, p_model text, p_vector text, p_middle double precision)
 RETURNS TABLE (conversation_id uuid, seq bigint, created_at timestamptz, likeness double precision, middle double precision)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    asked CONSTANT {extension}.halfvec := p_vector::{extension}.halfvec;
+    asked CONSTANT {schema}.vectors.vector%TYPE := {schema}.vector_v1(p_vector);
+    size CONSTANT integer := {schema}.dimensions_v1(asked);
 BEGIN
-    IF asked IS NULL THEN
-        RETURN;
-    END IF;
     RETURN QUERY
     WITH everything AS MATERIALIZED (
-        SELECT v.conversation_id, v.seq, v.created_at, 1 - (v.vector OPERATOR({extension}.<=>) asked) AS cosine
-        FROM {schema}.vectors AS v WHERE v.user_id = p_user AND v.model = p_model
+        SELECT v.conversation_id, v.seq, v.created_at, {schema}.cosine_v1(v.vector, asked) AS cosine
+        FROM {schema}.vectors AS v WHERE v.user_id = p_user AND v.model = p_model AND {schema}.dimensions_v1(v.vector) = size
     ), compared AS MATERIALIZED (
         SELECT e.* FROM (SELECT DISTINCT o.conversation_id FROM everything AS o) AS d
         CROSS JOIN LATERAL (
             SELECT o.conversation_id, o.cleared, o.last_seq FROM {schema}.conversations AS o
             WHERE o.conversation_id = d.conversation_id AND o.user_id = p_user OFFSET 0) AS c
         JOIN everything AS e ON e.conversation_id = c.conversation_id AND e.seq > c.cleared AND e.seq <= c.last_seq
+        WHERE e.cosine <> 'NaN'
     ), average AS MATERIALIZED (
         SELECT coalesce(p_middle, sum(o.cosine) / (count(*) + 10)) AS middle FROM compared AS o
     )
     SELECT o.conversation_id, o.seq, o.created_at, (o.cosine - a.middle) / greatest(1 - a.middle, 0.01), a.middle
     FROM compared AS o CROSS JOIN average AS a
     WHERE o.cosine > a.middle ORDER BY 4 DESC LIMIT 2000;
+END $$;
+
+-- The same where the extension is still there.
+CREATE OR REPLACE FUNCTION {schema}.near_v1(p_user text, p_model text, p_vector text, p_middle double precision)
+RETURNS TABLE (conversation_id uuid, seq bigint, created_at timestamptz, likeness double precision, middle double precision)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF p_vector IS NOT NULL AND EXISTS (
+        SELECT FROM pg_attribute AS a WHERE a.attrelid = to_regclass('{schema}.vectors') AND a.attname = 'vector' AND NOT a.attisdropped) THEN
+        RETURN QUERY SELECT n.* FROM {schema}.likest_v1(p_user, p_model, p_vector, p_middle) AS n;
+    END IF;
 END $$;
