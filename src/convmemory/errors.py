@@ -70,7 +70,7 @@ class ConversationChanged(ConvMemoryError, ValueError):
 
 
 class NotOpen(ConvMemoryError, RuntimeError):
-    """The memory or store was used before ``open()`` or after ``close()``, or where no event loop of this process runs."""
+    """The memory or store was used before ``open()`` or after ``close()``, or where no event loop of asyncio's runs in this process."""
 
 
 class AsyncOnly(ConvMemoryError, RuntimeError):

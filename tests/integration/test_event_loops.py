@@ -126,6 +126,27 @@ def test_a_close_in_one_loop_leaves_nobody_behind_who_did_not_open(make, backend
     assert backends.come_to(0)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda memory: memory.open(),
+        lambda memory: memory.save_message("c", "user", "hello", user_id="ana"),
+        lambda memory: memory.history("c", user_id="ana").aget_messages(),
+        lambda memory: memory.check(),
+        lambda memory: memory.close(),
+    ],
+    ids=["open", "save", "history", "check", "close"],
+)
+def test_an_event_loop_that_is_not_asyncios_is_told_what_to_use(make, call):
+    memory = make()
+    asyncio.run(memory.open())
+
+    with pytest.raises(NotOpen, match=r"asyncio.* under trio use a ConversationMemory, in a thread"):
+        call(memory).send(None)  # as trio begins a coroutine: no loop of asyncio's runs
+
+    asyncio.run(memory.close())
+
+
 def test_asgiref_may_call_it_from_blocking_code(make):
     pytest.importorskip("asgiref", reason="not installed beside the package alone")
     from asgiref.sync import async_to_sync, sync_to_async

@@ -220,7 +220,9 @@ def test_a_coroutine_that_goes_on_in_a_child_is_told_to_begin_a_loop(urls):
             return await asyncio.to_thread(Child(step).result)
 
     said = asyncio.run(parent())
-    assert said.startswith("NotOpen: no event loop of this process runs here")
+    assert said.startswith(
+        "NotOpen: no event loop of asyncio runs here in this process: call the memory from an asyncio.run()"
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

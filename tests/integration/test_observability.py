@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 
+import psycopg
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from opentelemetry.sdk.metrics import MeterProvider
@@ -18,6 +19,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from convmemory import ConversationNotFound, StorageUnavailable
+from convmemory._async.postgres_connections import AsyncBoundedConnection
+from convmemory._sync.postgres_connections import BoundedConnection
 from convmemory.ids import conversation_key
 from convmemory.tiers import otel
 from convmemory.tiers.breaker import FAILURES_TO_OPEN, TierHealth
@@ -46,6 +49,7 @@ def spans(monkeypatch):
 @pytest.fixture
 def measured():
     """A function that returns the metrics as they are now, by name and tier."""
+    gc.collect()  # a tier of the test before is counted for as long as it is there
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
     otel._register(provider.get_meter("test"))
@@ -156,6 +160,32 @@ async def test_an_outage_is_seen_in_the_metrics(schema, make_memory, redis_proxy
     assert after["breakers_open", "Redis"] - before["breakers_open", "Redis"] == 1
     assert after["failures", "Redis"] - before["failures", "Redis"] >= FAILURES_TO_OPEN
     assert after["dirty_marks", "Redis"] - before["dirty_marks", "Redis"] == FAILURES_TO_OPEN
+
+
+@pytest.mark.parametrize("behind", ["a session of its own", "a pooler"])
+async def test_statements_can_be_commented_on_by_what_instruments_the_driver(memory, monkeypatch, behind):
+    seen = []
+
+    def commented(execute):
+        def commented_execute(cursor, query, *arguments, **named):
+            seen.append(query)
+            return execute(cursor, f"{query} /*route='/chat',traceparent='00-ab'*/", *arguments, **named)
+
+        return commented_execute
+
+    for kind in (psycopg.Cursor, psycopg.AsyncCursor, psycopg.ClientCursor, psycopg.AsyncClientCursor):
+        monkeypatch.setattr(kind, "execute", commented(kind.execute))
+    if behind == "a pooler":
+        for kind in (BoundedConnection, AsyncBoundedConnection):
+            monkeypatch.setattr(kind, "shared", True)
+
+    await memory.save_messages("c", TURN, user_id=USER)
+    found = await memory.get_messages("c", user_id=USER)
+
+    assert [message.content for message in found] == [SAID, SAID]
+    assert [one.title for one in await memory.list_user_conversations(USER)] == [SAID]
+    assert {type(query) for query in seen} == {str}
+    assert not any(SAID in query or USER in query for query in seen)
 
 
 def test_what_a_store_counted_stays_when_it_is_gone(measured):

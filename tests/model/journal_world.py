@@ -95,7 +95,7 @@ class AwayPostgres(GatedPostgres):
     """PostgreSQL that may be away: what it is asked then it may still do, later."""
 
     async def _send(
-        self, home: Any, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, **more: Any
+        self, home: Any, query: str, parameters: Mapping[str, Any], *, fetch: bool, **more: Any
     ) -> Sequence[Any]:
         world = self.process.world
         if getattr(world, "away", False):
@@ -106,7 +106,7 @@ class AwayPostgres(GatedPostgres):
             raise psycopg.OperationalError("away")
         return await super()._send(home, query, parameters, fetch=fetch, **more)
 
-    async def _late(self, query: bytes, parameters: Mapping[str, Any]) -> None:
+    async def _late(self, query: str, parameters: Mapping[str, Any]) -> None:
         """The statement is carried out after all, on a connection of its own."""
         url = self.process.world.url
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as conn:

@@ -48,16 +48,15 @@ class Mutant:
                 text = text.replace(old, new)
         return text
 
-    def statement(self, name: str, query: bytes) -> bytes:
+    def statement(self, name: str, text: str) -> str:
         """The statement as this mutant has it."""
-        text = query.decode()
         schema = text.partition('".')[0].rpartition('"')[2]
         mine = [
             (file, old.format(schema=f'"{schema}"'), new.format(schema=f'"{schema}"'))
             for file, old, new in self.edits
             if file == name
         ]
-        return Mutant(self.topic, tuple(mine)).script(name, text).encode()
+        return Mutant(self.topic, tuple(mine)).script(name, text)
 
 
 # Code

@@ -210,7 +210,7 @@ class GatedPostgres(AsyncPostgresStore):
     process: Process
 
     async def _send(
-        self, home: Any, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, **more: Any
+        self, home: Any, query: str, parameters: Mapping[str, Any], *, fetch: bool, **more: Any
     ) -> Sequence[Any]:
         name = next(name for name, text in self._statements.items() if text is query)
         world, actor = self.process.world, playing()
@@ -232,7 +232,7 @@ class GatedPostgres(AsyncPostgresStore):
             self.process.doubts = self.process.doubts and actor.losses != self.process.losses
         return rows
 
-    def _compile(self, name: str) -> bytes:
+    def _compile(self, name: str) -> str:
         query = super()._compile(name)
         self._statements[name] = altered = self.process.world.statement(name, query)
         return altered

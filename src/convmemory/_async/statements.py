@@ -72,7 +72,7 @@ class AsyncStatements:
             )
         self._homes = AsyncHomes(self._new_home, self._forked)
         self._schema = sql.Identifier(self.settings.db_schema)
-        self._statements: dict[str, bytes] = {}
+        self._statements: dict[str, str] = {}
         self.installation: str | None = None
         """Which installation this is: what the first migration drew; ``None`` until somebody has asked."""
         self.former: str | None = None
@@ -235,7 +235,7 @@ class AsyncStatements:
         self,
         error: psycopg.Error,
         home: AsyncPostgresHome | AsyncGivenHome,
-        query: bytes,
+        query: str,
         parameters: Mapping[str, Any],
         *,
         fetch: bool,
@@ -261,7 +261,7 @@ class AsyncStatements:
     async def _send(
         self,
         home: AsyncPostgresHome | AsyncGivenHome,
-        query: bytes,
+        query: str,
         parameters: Mapping[str, Any],
         *,
         fetch: bool,
@@ -304,8 +304,8 @@ class AsyncStatements:
         self.look_open()
         await self._attempt("count_marks", {}, fetch=True, gone=())
 
-    def _compile(self, name: str) -> bytes:
-        query = sql.SQL(statement(name)).format(schema=self._schema).as_bytes(None)
+    def _compile(self, name: str) -> str:
+        query = sql.SQL(statement(name)).format(schema=self._schema).as_string(None)
         self._statements[name] = query
         return query
 

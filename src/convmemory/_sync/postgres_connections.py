@@ -54,7 +54,7 @@ class BoundedConnection(Connection[Any]):
     deadline = 10.0
     limits: Mapping[str, str] = {"statement_timeout": "10000", "lock_timeout": "1000"}
     """What the server is told, in milliseconds."""
-    framed: dict[bytes, bytes]
+    framed: dict[str, str]
     """What is sent for a statement behind a pooler; the same for all connections of a class."""
     doubted = float("-inf")
     """When a server was last found that takes no writes; whoever connected before may be connected to another like it."""
@@ -129,7 +129,7 @@ class BoundedConnection(Connection[Any]):
                 self.execute(statement("shared_settings"), prepare=False)
 
     def run(
-        self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool, brief: bool = False
+        self, query: str, parameters: Mapping[str, Any], *, fetch: bool, brief: bool = False
     ) -> Sequence[Any]:
         """Execute a statement and fetch its rows; ``brief`` ones share one cursor, which is not made anew each time.
 
@@ -164,11 +164,11 @@ class BoundedConnection(Connection[Any]):
         if takes_no_writes(error) or out_of_reach(error):
             self.close()
 
-    def _run_framed(self, query: bytes, parameters: Mapping[str, Any], *, fetch: bool) -> Sequence[Any]:
+    def _run_framed(self, query: str, parameters: Mapping[str, Any], *, fetch: bool) -> Sequence[Any]:
         """Send a statement in a transaction that brings its settings along: one message, one round trip."""
         framed = self.framed.get(query)
         if framed is None:
-            framed = b";\n".join((statement("frame").encode(), query, b"COMMIT"))
+            framed = ";\n".join((statement("frame"), query, "COMMIT"))
             self.framed[query] = framed
         cursor = ClientCursor(self)  # several statements in one message take no parameters on the server
         cursor.execute(framed, {**parameters, **self.limits})

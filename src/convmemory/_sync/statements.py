@@ -73,7 +73,7 @@ class Statements:
             )
         self._homes = Homes(self._new_home, self._forked)
         self._schema = sql.Identifier(self.settings.db_schema)
-        self._statements: dict[str, bytes] = {}
+        self._statements: dict[str, str] = {}
         self.installation: str | None = None
         """Which installation this is: what the first migration drew; ``None`` until somebody has asked."""
         self.former: str | None = None
@@ -231,7 +231,7 @@ class Statements:
         self,
         error: psycopg.Error,
         home: PostgresHome | GivenHome,
-        query: bytes,
+        query: str,
         parameters: Mapping[str, Any],
         *,
         fetch: bool,
@@ -255,7 +255,7 @@ class Statements:
     def _send(
         self,
         home: PostgresHome | GivenHome,
-        query: bytes,
+        query: str,
         parameters: Mapping[str, Any],
         *,
         fetch: bool,
@@ -298,8 +298,8 @@ class Statements:
         self.look_open()
         self._attempt("count_marks", {}, fetch=True, gone=())
 
-    def _compile(self, name: str) -> bytes:
-        query = sql.SQL(statement(name)).format(schema=self._schema).as_bytes(None)
+    def _compile(self, name: str) -> str:
+        query = sql.SQL(statement(name)).format(schema=self._schema).as_string(None)
         self._statements[name] = query
         return query
 

@@ -16,7 +16,10 @@ from convmemory.errors import NotOpen
 
 T = TypeVar("T")
 
-_NO_LOOP: Final = "no event loop of this process runs here: after a fork, call the memory from an asyncio.run() of the new process's own"
+_NO_LOOP: Final = (
+    "no event loop of asyncio runs here in this process: call the memory from an asyncio.run() of the process's own, after a"
+    " fork as well; under trio use a ConversationMemory, in a thread"
+)
 
 _NOTHING: Final = nullcontext()
 _HELD_UP: Final = 0.05
