@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import redis.asyncio
 import redis.exceptions
 
 from convmemory import AsyncPostgresStore, AsyncRedisStore
@@ -108,11 +109,17 @@ class Process:
         return now - (OLDEST_LOOK if any(since is not None for since in looks) else LOOK_EVERY)
 
 
-class GatedRedis:
-    """The client a process's store is given."""
+class GatedRedis(redis.asyncio.Redis):
+    """The client a process's store is given: one of redis-py by its class, and with no connection."""
+
+    get_encoder = None
+    """It hands out bytes."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
+
+    def __del__(self, *_: Any) -> None:
+        """There is nothing to close."""
 
     async def execute_command(self, command: str, script: str, count: int, *words: Any) -> Any:
         hot, keys, arguments = self._process.world.hot, words[:count], words[count:]
