@@ -723,6 +723,28 @@ def test_an_operator_who_forgot_the_language_does_not_empty_the_index(run, memor
     assert "search --index" in nothing.stderr
 
 
+def test_init_says_which_extension_search_asks_for_in_vain(run, database_url, schema_name):
+    wanted = {
+        "CONVMEMORY_SEARCH": "english",
+        "CONVMEMORY_SEARCH_VECTORS": "m",
+        "CONVMEMORY_SEARCH_TYPOS": "true",
+    }
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {schema_name}")
+        try:
+            elsewhere = psycopg.conninfo.make_conninfo(database_url, dbname=schema_name)
+            done = run("init", "--json", DATABASE_URL=elsewhere, **wanted)
+            plain = run("init", DATABASE_URL=elsewhere)
+        finally:
+            admin.execute(f"DROP DATABASE {schema_name} WITH (FORCE)")
+
+    assert (done.exit_code, json.loads(done.stdout)["applied"]) == (0, ["0001_initial"])
+    typos, vectors = done.stderr.splitlines()
+    assert typos.startswith("convmemory: CONVMEMORY_SEARCH_TYPOS needs the extension pg_trgm")
+    assert vectors.startswith("convmemory: CONVMEMORY_SEARCH_VECTORS needs the extension vector")
+    assert (plain.exit_code, plain.stderr) == (0, "")
+
+
 def test_search_embeds_with_a_model_of_the_callers(run, memory, database_url):
     with psycopg.connect(database_url, autocommit=True) as admin:
         if not admin.execute("SELECT FROM pg_available_extensions WHERE name = 'vector'").fetchall():

@@ -55,6 +55,7 @@ def init(
     """
     with Place(database_url, redis_url, embedded, schema).settings(new=True) as settings:
         applied = memory_over(settings).init_schema()
+        _tell_what_search_lacks(settings)
     if as_json:
         echo(
             json.dumps({"schema": settings.db_schema, "version": latest_version(), "applied": list(applied)})
@@ -63,6 +64,18 @@ def init(
     for name in applied:
         echo(f"applied {name}")
     echo(f"schema {settings.db_schema} is current (version {latest_version()})")
+
+
+def _tell_what_search_lacks(settings: Settings) -> None:
+    """Say which of the settings of search ask for an extension that is not there: without a word nobody would know."""
+    rooms = wanted(settings)
+    if not rooms:
+        return
+    with memory_over(settings) as memory:
+        figures = memory.check().postgres.figures
+    for room in rooms:
+        if (said := figures.get(room.setting, "on")) != "on":
+            echo(f"convmemory: {settings.name_of(room.setting)} {said}", err=True)
 
 
 @app.command("print", cls=Command)
