@@ -246,7 +246,12 @@ def redis_from_url(url: str, settings: Settings) -> redis_client.Redis:
     except ConfigurationError:
         raise
     except (TypeError, ValueError, redis.exceptions.RedisError) as error:
-        raise not_a_redis_url(describe(error)) from None
+        why = (
+            "is each option after the '?' one of redis-py's, with a value it reads?"
+            if "?" in url
+            else describe(error)
+        )
+        raise not_a_redis_url(why) from None
     return client
 
 

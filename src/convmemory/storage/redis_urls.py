@@ -58,6 +58,8 @@ def redis_place(url: str) -> RedisPlace:
     scheme, _, rest = url.partition("://")
     transport, _, kind = scheme.partition("+")
     if not kind:
+        if transport not in {"redis", "rediss", "unix"}:
+            raise not_a_redis_url("unknown scheme")
         if transport in {"redis", "rediss"}:
             _path(SERVER, _split(url))  # redis-py takes database 0 for one that is no number
         return RedisPlace(SERVER, url)
