@@ -7,6 +7,8 @@ import contextvars
 import logging
 import os
 import threading
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -381,6 +383,26 @@ async def test_one_that_hangs_takes_nothing_but_titles(make_memory, schema, look
     assert len(made.shown) <= 8
     assert look("c0")[:2] == (AUTOMATIC, "auto")
     made.let.set()
+
+
+async def test_what_another_process_cleared_has_a_title_again_within_a_minute(
+    make_memory, schema, titled, monkeypatch
+):
+    made = Made()
+    memory = await make_memory(titles=made)
+    other = (await make_memory()).for_user("ana")
+    ana = memory.for_user("ana")
+    await ana.save_messages("c", [QUESTION, ANSWER])
+    await titled("model")
+    await quiet(memory)
+    await other.clear("c")
+    made.title = "Made anew"
+
+    later = time.monotonic() + 61
+    for module in (awaited_titler, blocking_titler):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: later))
+    await ana.save_messages("c", [HumanMessage("Another question"), ANSWER])
+    assert await titled("model") == "Made anew"
 
 
 async def test_what_cannot_make_a_title_is_refused_at_once(make_memory):

@@ -92,6 +92,8 @@ SEARCHED: dict[str, Any] = dict.fromkeys(
         "told",
         "last_in",
         "last_at",
+        "shown",
+        "all_shown",
         "middle",
         "model",
         "vector",

@@ -393,6 +393,37 @@ async def test_pages_give_every_hit_once_while_others_write(memory):
         assert len(page) <= 7
 
 
+@pytest.mark.parametrize("change", ["delete", "edit", "key"])
+@pytest.mark.parametrize("limit", [3, 1_000])
+async def test_pages_give_every_hit_once_while_what_stands_beside_them_goes_or_changes(memory, change, limit):
+    await said(memory, "ana", "a", *["zebra", "horse", "zebra horse", "mule"] * 20)
+    messages = await memory.get_messages("a", user_id="ana", limit=100)
+    chance = Random(3)  # noqa: S311 - the same every time
+    everything = {seq for _, seq in await found(memory, "zebra horse", match="any", limit=1_000)}
+    seen, touched, cursor = [], set(), None
+    while True:
+        page = await memory.search.messages(
+            "zebra horse", user_id="ana", match="any", limit=limit, cursor=cursor
+        )
+        seen += [hit.seq for hit in page]
+        if (cursor := page.next_cursor) is None:
+            break
+        for message in chance.sample(messages, 2):
+            touched.add(message.seq)
+            if change == "delete":
+                await memory.delete_messages("a", user_id="ana", ids=[message.id])
+            elif change == "key":
+                await memory.search.set_keys("a", message, "zebra horse", user_id="ana")
+            else:
+                other = HumanMessage(chance.choice(["zebra", "mule", "horse"]))
+                await memory.replace_message("a", message, other, user_id="ana")
+        if change == "delete":
+            messages = await memory.get_messages("a", user_id="ana", limit=100)
+
+    assert len(seen) == len(set(seen)), "none twice"
+    assert everything - touched <= set(seen), "none is missing"
+
+
 def test_pages_give_every_hit_once_while_another_thread_writes(database_url, schema):
     with ConversationMemory.from_url(database_url, db_schema=schema, search="english") as memory:
         memory.save_messages("a", ["zebra", "horse", "zebra horse", "mule"] * 50, user_id="ana")
@@ -453,6 +484,9 @@ def forged(good, place, value):
         (5, "0.5"),
         (6, "9999-12-31T23:59:59-23:59"),
         (6, None),
+        (7, "AAA"),
+        (7, 7),
+        (7, "é"),
     ],
 )
 async def test_a_cursor_that_was_changed_is_refused(memory, place, value):

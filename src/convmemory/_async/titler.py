@@ -32,7 +32,7 @@ HANGING: Final = 2 * AT_ONCE
 WAITING: Final = 1_000
 """Conversations that may wait for a title; what comes when there are more keeps the one it has."""
 _KNOWN: Final = 10_000
-_FOR: Final = 3_600.0
+_FOR: Final = 60.0
 """Of how many conversations, and for how many seconds, it is known that they want no title any more."""
 _TRIES: Final = 5
 _AT_THE_END: Final = 5.0

@@ -110,7 +110,8 @@ class Search:
         how |= {"limit": size + 1, "marked": True, "near": NEAR * FLOOR}
         vector = self._embedding.of_query(query) if match == "any" else None
         rows = self._postgres.search(user, parts, {**where, **how, **page}, vector)
-        return page_of(rows, size, parts, typos=self._postgres.settings.search_typos)
+        shown = (page["shown"] or []) if match == "any" else None
+        return page_of(rows, size, parts, shown, typos=self._postgres.settings.search_typos)
 
     def recall(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,10 +19,13 @@ from convmemory.storage.postgres_rows import message_of
 from convmemory.storage.search_queries import Part
 from convmemory.storage.snippets import snippet_of
 
+_FOUR_BYTES: Final = "I"
 _MOST_WORTH: Final = 2**40
 """More than any word is worth: a thousand times the logarithm of a number of messages."""
+_MOST_SHOWN: Final = 500
+"""Of so many hits on earlier pages a cursor knows that they were shown: it is sent in a URL."""
 FIRST_PAGE: Final[dict[str, Any]] = dict.fromkeys(
-    ["weights", "middle", "as_of", "score", "told", "last_in", "last_at"]
+    ["weights", "middle", "as_of", "score", "told", "last_in", "last_at", "shown", "all_shown"]
 )
 
 
@@ -61,8 +65,16 @@ class Row:
         seq: int | None = self.message[1]
         return seq
 
-    def cursor(self) -> str:
-        """Where the page behind this row begins, with what the ranking was made of, so that it stays the same."""
+    @property
+    def number(self) -> int:
+        """What tells it from other hits, as ``search_v1`` in PostgreSQL has it."""
+        return (
+            int(self.conversation.hex[-8:], 16) + (-100 if self.seq is None else self.seq) * 2654435761
+            & 2**32 - 1
+        )
+
+    def cursor(self, shown: Sequence[int] | None) -> str:
+        """Where the page behind this row begins, with what the ranking was made of, so that it stays the same, and what was shown."""
         place = [
             self.score,
             self.told.isoformat(),
@@ -70,10 +82,12 @@ class Row:
             self.seq,
             self.weights,
             self.middle,
+            self.as_of.isoformat(),
+            None
+            if shown is None
+            else base64.b64encode(array(_FOUR_BYTES, shown[-_MOST_SHOWN:]).tobytes()).decode(),
         ]
-        return base64.urlsafe_b64encode(
-            json.dumps([*place, self.as_of.isoformat()], separators=(",", ":")).encode()
-        ).decode()
+        return base64.urlsafe_b64encode(json.dumps(place, separators=(",", ":")).encode()).decode()
 
 
 def read_cursor(cursor: object) -> dict[str, Any]:
@@ -87,7 +101,9 @@ def read_cursor(cursor: object) -> dict[str, Any]:
     try:
         if not isinstance(cursor, str):
             raise TypeError  # noqa: TRY301 - one answer to whatever is none
-        score, told, conversation, seq, weights, middle, as_of = json.loads(base64.urlsafe_b64decode(cursor))
+        place = json.loads(base64.urlsafe_b64decode(cursor))
+        score, told, conversation, seq, weights, middle, as_of, numbers = place
+        shown = None if numbers is None else array(_FOUR_BYTES, base64.b64decode(numbers)).tolist()
         return {
             "score": _number(score, 2**62),
             "told": _moment(told),
@@ -96,6 +112,8 @@ def read_cursor(cursor: object) -> dict[str, Any]:
             "weights": [None if weight is None else _number(weight, _MOST_WORTH) for weight in weights],
             "middle": None if middle is None else _share(middle),
             "as_of": _moment(as_of),
+            "shown": shown,
+            "all_shown": shown is not None and len(shown) < _MOST_SHOWN,
         }
     except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise InvalidArgument("cursor", "must be the next_cursor of a page, unchanged") from error
@@ -121,14 +139,23 @@ def _moment(value: str) -> datetime:
 
 
 def page_of(
-    rows: Sequence[Row], limit: int, parts: Sequence[Part], *, typos: bool = False
+    rows: Sequence[Row],
+    limit: int,
+    parts: Sequence[Part],
+    shown: Sequence[int] | None,
+    *,
+    typos: bool = False,
 ) -> Page[SearchHit]:
-    """A page of hits; of rows there is one more where another page comes after. With ``typos`` what is alike is marked as well."""
+    """A page of hits; of rows there is one more where another page comes after. With ``typos`` what is alike is marked as well.
+
+    ``shown`` are the numbers of hits on the pages before, ``None`` where no page need know.
+    """
     found = [row for row in rows if row.place is not None]
     sought = [_run(part.text) for part in parts if part.kind == "pairs" and part.sign > 0]
     alike = [part.alike for part in parts if typos and part.alike is not None]
     plain = [part.text for part in parts if part.sign > 0 and part.kind != "pairs"]
-    more = found[limit - 1].cursor() if len(found) > limit else None
+    told = None if shown is None else [*shown, *(row.number for row in found[:limit])]
+    more = found[limit - 1].cursor(told) if len(found) > limit else None
     return Page[SearchHit].built(
         items=tuple(_hit(row, sought, alike, plain) for row in found[:limit]), next_cursor=more
     )

@@ -189,11 +189,8 @@ CREATE FUNCTION {schema}.parsed_v1(p_text text) RETURNS text LANGUAGE plpgsql IM
 DECLARE
     said text := p_text;
 BEGIN
-    IF pg_catalog.strpos(said, '<') OPERATOR(pg_catalog.>) 0 THEN
-        said := pg_catalog.replace(said, '<', pg_catalog.concat('<', pg_catalog.chr(3)));
-    END IF;
-    IF said OPERATOR(pg_catalog.~) '[[:alnum:]]-[0-9]' THEN
-        said := pg_catalog.regexp_replace(said, '([[:alnum:]]-)(?=[0-9])', pg_catalog.concat('\1', pg_catalog.chr(3)), 'g');
+    IF said OPERATOR(pg_catalog.~) '<|[[:alnum:]]-[0-9]' THEN
+        said := pg_catalog.regexp_replace(said, '(<|[[:alnum:]]-(?=[0-9]))', pg_catalog.concat('\1', pg_catalog.chr(3)), 'g');
     END IF;
     IF pg_catalog.octet_length(said) OPERATOR(pg_catalog.>) 255 AND said OPERATOR(pg_catalog.~) '[\w./~@:?&=%#+-]{{255}}' THEN
         said := pg_catalog.regexp_replace(said, '([\w./~@:?&=%#+-]{{255}})', pg_catalog.concat('\1', pg_catalog.chr(3)), 'g');
@@ -272,7 +269,7 @@ BEGIN
         RETURN '';
     END IF;
     IF pg_catalog.octet_length(said) OPERATOR(pg_catalog.<>) pg_catalog.length(said)
-       AND pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.=) 'UTF8' THEN
+       AND pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.=) 'UTF8' AND NOT pg_catalog.is_normalized(said, 'NFKC') THEN
         said := pg_catalog.left(pg_catalog.normalize(said, 'NFKC'), 50000);
     END IF;
     said := pg_catalog.translate(said, '''', ' ');
@@ -1493,7 +1490,9 @@ $$;
 -- p_half_life: seconds in which a message loses half of its score, or NULL. p_floor: the least share of the query's worth, from 0 to 1; of a long
 -- query's ten rarest words'. p_near: what is at least so like is found all the same.
 -- The page after another: p_weights, p_middle and p_as_of as that page returned them, so that what is written meanwhile moves nothing, and p_score,
--- p_told, p_in, p_at, the score, told, conversation and seq of its last row; else NULL. p_limit: how many; p_around: so many neighbours to
+-- p_told, p_in, p_at, the score, told, conversation and seq of its last row; else NULL. What changes or goes beside a message moves it all the same:
+-- so p_shown are the hits on the pages before, each by a number (conversation and seq in 32 bits), which are not shown again, and where they are all
+-- of them (p_all_shown) what has moved in front of this page is on it. NULL: nothing moves, since nothing counts but words that all are there. p_limit: how many; p_around: so many neighbours to
 -- either side come along; p_marked: whether words found are between chr(1) and chr(2) in marked.
 -- Returns a row a message, neighbours too: place (from 1) of the one it was found with or beside, found (whether it is that one), its
 -- score, told and share of the whole worth; weights, middle, as_of; below, how many messages with a word in them are under the floor; then the columns of a
@@ -1504,7 +1503,8 @@ CREATE FUNCTION {schema}.search_v1(
     p_roles text[], p_dept text, p_archived boolean, p_since timestamptz, p_until timestamptz, p_conversation uuid, p_apart uuid,
     p_half_life double precision, p_floor double precision, p_near double precision,
     p_weights bigint[], p_middle double precision, p_as_of timestamptz,
-    p_score bigint, p_told timestamptz, p_in uuid, p_at bigint, p_limit integer, p_around integer, p_marked boolean
+    p_score bigint, p_told timestamptz, p_in uuid, p_at bigint, p_shown bigint[], p_all_shown boolean,
+    p_limit integer, p_around integer, p_marked boolean
 ) RETURNS TABLE (
     place bigint, found boolean, score bigint, told timestamptz, share double precision, weights bigint[], middle double precision, as_of timestamptz, below bigint,
     conversation_id uuid, external_id text, title text, id uuid, seq bigint, role text, content text, body text, tokens_used integer,
@@ -1659,7 +1659,9 @@ BEGIN
             SELECT b.* FROM (
                 SELECT o.* FROM best AS o
                 WHERE o.enough
-                  AND (p_score IS NULL OR (o.score, o.told, o.conversation_id, -o.seq) < (p_score, p_told, p_in, -p_at))
+                  AND (p_score IS NULL OR (o.score, o.told, o.conversation_id, -o.seq) < (p_score, p_told, p_in, -p_at)
+                       OR p_all_shown AND o.told <= p_as_of)
+                  AND (p_shown IS NULL OR (('x' || right(o.conversation_id::text, 8))::bit(32)::bigint + o.seq * 2654435761 & 4294967295) <> ALL (p_shown))
                 ORDER BY o.score DESC, o.told DESC, o.conversation_id DESC, o.seq OFFSET 0) AS b
             LEFT JOIN LATERAL (
                 SELECT true AS there FROM {schema}.messages AS o
