@@ -607,6 +607,11 @@ def test_a_router_without_a_login_or_a_memory_is_not_made(blocking):
         create_router(blocking, current_user="ada")
     with pytest.raises(InvalidArgument, match="memory"):
         create_router("postgresql://...", current_user=current_user)
+    for roles in ("user", ("bot",), ("user", "tool")):
+        with pytest.raises(InvalidArgument, match=r"^roles: must be some of user, human"):
+            create_router(blocking, current_user=current_user, roles=roles)
+    with pytest.raises(InvalidArgument, match=r"^max_body: "):
+        create_router(blocking, current_user=current_user, max_body=0)
 
 
 def test_the_description_names_each_route_once(blocking):

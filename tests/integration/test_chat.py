@@ -463,9 +463,32 @@ def test_what_cannot_answer_is_refused_with_what_would_be_right(blocking):
         "protocol": {"runnable": Reader(), "protocol": "carrier pigeon"},
         "stores": {"runnable": Reader(), "stores": "nobody"},
         "current_user": {"runnable": Reader(), "current_user": "ada"},
+        "inputs: must be a function": {"runnable": Reader(), "inputs": {"question": "x"}},
     }.items():
         with pytest.raises(InvalidArgument, match=wrong):
             create_chat_router(blocking, **{"current_user": user} | given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"window": 0},
+        {"window": "6"},
+        {"max_body": 0},
+        {"max_runs": -1},
+        {"max_seconds": 0},
+        {"max_seconds": None},
+        {"drain_seconds": -1},
+        {"drain_seconds": float("nan")},
+    ],
+    ids=str,
+)
+def test_a_number_with_which_no_request_could_be_answered_is_refused_at_once(blocking, given):
+    with pytest.raises(InvalidArgument, match=f"^{next(iter(given))}: must be "):
+        create_chat_router(blocking, Reader(), current_user=lambda: "ada", **given)
+    create_chat_router(
+        blocking, Reader(), current_user=lambda: "ada", window=None, max_seconds=1, drain_seconds=0
+    )
 
 
 async def test_results_of_tools_that_nobody_called_are_not_told(make_chat):

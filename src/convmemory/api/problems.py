@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message as Event
 from starlette.types import Receive
 
+from convmemory.arguments import checked_limit
 from convmemory.errors import (
     ConversationChanged,
     ConversationExists,
@@ -110,6 +111,15 @@ class ProblemRoute(APIRoute):
                 return answer
 
         return told
+
+
+def route_of_at_most(max_body: int) -> type[ProblemRoute]:
+    """The kind of a router's routes, whose requests have so many bytes at most.
+
+    Raises:
+        InvalidArgument: It is no number of bytes.
+    """
+    return type("BoundedRoute", (ProblemRoute,), {"most": checked_limit("max_body", max_body, 2**31)})
 
 
 def _bounded(request: Request, most: int) -> Receive:

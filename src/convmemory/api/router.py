@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final, get_args
 
 from fastapi import APIRouter
 
+from convmemory.api.bodies import NewMessage
 from convmemory.api.callers import CurrentUser, Memory, Served, caller
 from convmemory.api.conversations import add_conversations, add_list
 from convmemory.api.health import add_health
 from convmemory.api.messages import add_messages, add_pages
-from convmemory.api.problems import ProblemRoute
+from convmemory.api.problems import route_of_at_most
 from convmemory.api.searches import add_search
 from convmemory.api.sessions import add_sessions
 from convmemory.api.users import add_users
 from convmemory.errors import InvalidArgument
+
+_ROLES: Final = get_args(NewMessage.model_fields["role"].annotation)
 
 
 def create_router(
@@ -35,7 +39,7 @@ def create_router(
         max_body: Bytes a request may have.
 
     Raises:
-        InvalidArgument: There is no ``current_user``: the routes would be everybody's.
+        InvalidArgument: There is no ``current_user``: the routes would be everybody's; or ``roles`` or ``max_body`` cannot be used.
     """
     if not callable(current_user):
         raise InvalidArgument(
@@ -43,8 +47,11 @@ def create_router(
             "must be a dependency that gives the id of the user who is asking, as your login knows it",
         )
     served = Served.of(memory)
-    bounded = type("BoundedRoute", (ProblemRoute,), {"most": max_body})
-    router = APIRouter(route_class=bounded, generate_unique_id_function=lambda route: route.name)
+    if isinstance(roles, str) or not set(roles) <= set(_ROLES):
+        raise InvalidArgument("roles", f"must be some of {', '.join(_ROLES)}, as ('user', 'assistant')")
+    router = APIRouter(
+        route_class=route_of_at_most(max_body), generate_unique_id_function=lambda route: route.name
+    )
     mine = caller(served, current_user)
     add_list(router, mine)  # routes are tried in this order, and these two are asked for most
     add_pages(router, mine)

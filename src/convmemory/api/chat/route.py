@@ -21,8 +21,8 @@ from convmemory.api.chat.relay import RunElsewhere
 from convmemory.api.chat.runnables import Answerer, Inputs, Keeper
 from convmemory.api.chat.runs import Busy, TooManyRuns
 from convmemory.api.chat.turns import AnyRun, Turns
-from convmemory.api.problems import ProblemRoute, Refused, responses
-from convmemory.arguments import Size
+from convmemory.api.problems import Refused, responses, route_of_at_most
+from convmemory.arguments import Size, checked_limit, window_size
 from convmemory.errors import InvalidArgument
 
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
@@ -77,7 +77,7 @@ def create_chat_router(
         drain_seconds: How long the application waits for them when it ends, before it stops them.
 
     Raises:
-        InvalidArgument: ``current_user``, ``runnable`` or ``protocol`` cannot be used.
+        InvalidArgument: One of the arguments cannot be used; the message names it.
         MissingExtra: The protocol needs a package that is not installed.
     """
     if not callable(current_user):
@@ -85,6 +85,13 @@ def create_chat_router(
             "current_user",
             "must be a dependency that gives the id of the user who is asking, as your login knows it",
         )
+    if inputs is not None and not callable(inputs):
+        raise InvalidArgument("inputs", "must be a function of a ChatTurn that makes the runnable's input")
+    window_size("window", window, None)
+    if max_runs != 0:  # then nobody is answered, as while an application is looked after
+        checked_limit("max_runs", max_runs)
+    _check_seconds("max_seconds", max_seconds, least=0.1)
+    _check_seconds("drain_seconds", drain_seconds, least=0.0)
     served = Served.of(memory)
     spoken = _protocol(protocol)
     turns = Turns(
@@ -101,14 +108,20 @@ def create_chat_router(
         yield
         await turns.drain(drain_seconds)
 
-    bounded = type("BoundedRoute", (ProblemRoute,), {"most": max_body})
     router = APIRouter(
-        route_class=bounded, generate_unique_id_function=lambda route: route.name, lifespan=lifespan
+        route_class=route_of_at_most(max_body),
+        generate_unique_id_function=lambda route: route.name,
+        lifespan=lifespan,
     )
     mine = caller(served, current_user)
     _add_chat(router, turns, spoken, mine)
     _add_runs(router, turns, spoken, mine)
     return router
+
+
+def _check_seconds(argument: str, value: object, least: float) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value >= least:
+        raise InvalidArgument(argument, f"must be a number of seconds, {least:g} or more")
 
 
 def _protocol(name: str) -> Protocol:
