@@ -26,7 +26,7 @@ from convmemory.storage.redis_urls import CLUSTER, SERVER, RedisPlace, called, n
 from convmemory.tiers.driver_errors import describe
 from convmemory.tiers.socket_checks import KEEPALIVE
 from convmemory.tiers.turns import AsyncTurns
-from convmemory.tiers.waiting import asever
+from convmemory.tiers.waiting import apacking, asever
 
 # typed in one of the driver's colours only
 _parse_url: Any = connections.parse_url
@@ -218,7 +218,7 @@ class AsyncRedisLink(AsyncThroughClient):
         return redis_client.RedisCluster(startup_nodes=nodes, **_bounds(self._settings) | _said(self._place))
 
     def _primary(self) -> Any:
-        bounds, said = _bounds(self._settings), _said(self._place)
+        bounds, said = _bounds(self._settings) | apacking(), _said(self._place)
         secure = {name: value for name, value in said.items() if name.startswith("ssl")}
         asked = bounds | secure | {"retry": Retry(NoBackoff(), 0)}  # there are others to ask
         sentinel = _Sentinel(self._place.hosts, sentinel_kwargs=asked, **bounds | said)
@@ -235,7 +235,7 @@ def redis_from_url(url: str, settings: Settings) -> redis_client.Redis:
     Raises:
         ConfigurationError: The URL is not a Redis URL.
     """
-    options = _bounds(settings)
+    options = _bounds(settings) | apacking()
     if url.startswith("unix:"):
         del options["socket_keepalive"], options["socket_keepalive_options"]
     try:

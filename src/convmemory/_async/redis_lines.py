@@ -6,7 +6,6 @@ import time
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
 from math import inf
 from typing import Any, TypeAlias
 
@@ -15,15 +14,10 @@ from redis.exceptions import ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as TooLate
 
 from convmemory.tiers.driver_errors import read_only
+from convmemory.tiers.packing import PACKS, packed
 from convmemory.tiers.waiting import aforsake, alimit, awhole
 
 Command: TypeAlias = Sequence[Any]
-
-
-try:  # the awaited connections of redis-py pack in Python all the same
-    _pack: Any = import_module("hiredis").pack_command
-except (ImportError, AttributeError):
-    _pack = None
 
 
 class AsyncRedisLines:
@@ -99,11 +93,7 @@ class AsyncRedisLines:
         replies: list[Any] = []
         try:
             async with alimit(self._seconds):
-                await line.send_packed_command(
-                    [b"".join([_pack(tuple(one)) for one in commands])]
-                    if _pack
-                    else line.pack_commands(commands)
-                )
+                await line.send_packed_command(packed(commands) if PACKS else line.pack_commands(commands))
                 while len(replies) < len(commands):
                     try:
                         replies.append(await line.read_response())

@@ -22,7 +22,7 @@ from convmemory._sync.redis_connections import (
 )
 from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
-from convmemory.tiers.waiting import here
+from convmemory.tiers.waiting import apacking, here
 
 _PLAIN: Final = (connections.ConnectionPool, connections.BlockingConnectionPool)
 _ALONE: Final = ("connection", "single_connection_client", "_single_connection_client")
@@ -147,7 +147,7 @@ def _bounded(pool: Any, settings: Settings) -> dict[str, Any]:
     for name in _TIME_OUTS:
         if said.get(name) in {None, _UNSAID[name].default}:
             said[name] = settings.redis_timeout
-    return said | {"retry": once_more()}
+    return apacking() | said | {"retry": once_more()}
 
 
 def _twin_of_sentinels(pool: Any, options: dict[str, Any]) -> Any:

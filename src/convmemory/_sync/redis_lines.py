@@ -7,7 +7,6 @@ import time
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
 from math import inf
 from typing import Any, TypeAlias
 
@@ -16,15 +15,10 @@ from redis.exceptions import ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as TooLate
 
 from convmemory.tiers.driver_errors import read_only
+from convmemory.tiers.packing import PACKS, packed
 from convmemory.tiers.waiting import forsake, limit, whole
 
 Command: TypeAlias = Sequence[Any]
-
-
-try:  # the awaited connections of redis-py pack in Python all the same
-    _pack: Any = import_module("hiredis").pack_command
-except (ImportError, AttributeError):
-    _pack = None
 
 
 class RedisLines:
@@ -100,11 +94,7 @@ class RedisLines:
         replies: list[Any] = []
         try:
             with limit(self._seconds):
-                line.send_packed_command(
-                    [b"".join([_pack(tuple(one)) for one in commands])]
-                    if _pack
-                    else line.pack_commands(commands)
-                )
+                line.send_packed_command(packed(commands) if PACKS else line.pack_commands(commands))
                 while len(replies) < len(commands):
                     try:
                         replies.append(line.read_response())

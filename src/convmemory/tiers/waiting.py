@@ -13,6 +13,7 @@ from inspect import isawaitable
 from typing import Any, Final, TypeVar
 
 from convmemory.errors import NotOpen
+from convmemory.tiers.packing import PACKS, Packer
 
 T = TypeVar("T")
 
@@ -282,6 +283,16 @@ def limit(_seconds: float | None) -> nullcontext[None]:
 def whole(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a connection of redis-py, whose socket has a time-out."""
     return dict(options)
+
+
+def apacking() -> dict[str, Any]:
+    """Nothing to say of how awaited connections of redis-py pack: in Python."""
+    return {}
+
+
+def packing() -> dict[str, Any]:
+    """How blocking connections of redis-py pack."""
+    return {"command_packer": Packer()} if PACKS else {}
 
 
 class aheeded:  # noqa: N801 - reads as a word: `with aheeded():`
