@@ -2,7 +2,8 @@
 
     pip install rank-bm25 langchain-postgres langchain-redis
 
-What is not installed is left out. langchain-redis needs a Redis with the modules RediSearch and RedisJSON: SEARCH_REDIS_URL names one.
+What is not installed is left out. langchain-redis needs a Redis with the modules RediSearch and RedisJSON: SEARCH_REDIS_URL names one, with
+`?protocol=2` behind it where redis-py is 8 or newer, whose replies of another shape langchain-redis does not read.
 langchain-postgres needs pgvector and a model (`--embeddings`).
 """
 

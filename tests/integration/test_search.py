@@ -805,17 +805,19 @@ async def test_what_was_stored_before_is_found_once_it_is_indexed(make_memory, s
     before = await make_memory()
     await said(before, "ana", "a", "zebra", "horse")
     await said(before, "bob", "b", *(["zebra"] * 1_100))
+    await said(before, "ana", "cut", *(["x"] * 20))
+    await before.delete_messages("cut", user_id="ana", seqs=list(range(1, 20)))
     memory = await make_memory(search="english")
     looked = []
 
     assert await found(memory, "zebra") == []
-    assert await memory.search.index(progress=looked.append) == 1_102
-    assert looked[-1] == 1_102
+    assert await memory.search.index(progress=looked.append) == 1_103
+    assert looked[-1] == 1_103
     assert await found(memory, "zebra") == [("a", 1)]
     assert len(await found(memory, "zebra", "bob", limit=1_000)) == 1_000
     window = await memory.get_history("a", user_id="ana")
     assert [message.content for message in window] == ["zebra", "horse"]
-    assert await before.search.index() == 1_102
+    assert await before.search.index() == 1_103
     assert await found(memory, "zebra") == []
 
 

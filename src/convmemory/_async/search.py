@@ -252,11 +252,10 @@ class AsyncSearch:
         while True:
             found, last = await self._postgres.walk_conversations(after, _EVER, None, _STRETCH)
             for key in found:
-                seq: int | None = 0
-                while seq is not None:
-                    before = seq
-                    seq = await self._postgres.index_conversation(key, before, _BATCH)
-                    looked += 0 if seq is None else seq - before
+                seq = 0
+                while found_there := await self._postgres.index_conversation(key, seq, _BATCH):
+                    seq, number = found_there
+                    looked += number
                     if progress is not None:
                         progress(looked)
             if last is None:

@@ -71,8 +71,10 @@ class AsyncSearchStatements(AsyncStatements):
             Row.of(row) for row in await self._run("search_messages", {**where, **query, "user_id": user_id})
         ]
 
-    async def index_conversation(self, key: ConversationKey, after: int, batch: int) -> int | None:
-        """Have the next ``batch`` messages found as the settings say; the last seq of them, ``None`` at the end."""
+    async def index_conversation(
+        self, key: ConversationKey, after: int, batch: int
+    ) -> tuple[int, int] | None:
+        """Have the next ``batch`` messages found as the settings say; the last seq of them, and how many; ``None`` at the end."""
         where: dict[str, Any] = {
             "conversation": key.uuid,
             "user_id": key.user_id,
@@ -80,8 +82,9 @@ class AsyncSearchStatements(AsyncStatements):
             "batch": batch,
         }
         where["search"] = self.settings.search_configuration
-        [[upto]] = await self._run("index_conversation", where)
-        return None if upto is None else int(upto)
+        for upto, looked in await self._run("index_conversation", where):
+            return int(upto), int(looked)
+        return None
 
     async def to_embed(self, user_id: str | None, after: UUID, batch: int) -> list[ConversationKey]:
         """The next conversations that may have messages without a vector of the model of the settings, one user's or everybody's."""

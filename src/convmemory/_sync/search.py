@@ -251,11 +251,10 @@ class Search:
         while True:
             found, last = self._postgres.walk_conversations(after, _EVER, None, _STRETCH)
             for key in found:
-                seq: int | None = 0
-                while seq is not None:
-                    before = seq
-                    seq = self._postgres.index_conversation(key, before, _BATCH)
-                    looked += 0 if seq is None else seq - before
+                seq = 0
+                while found_there := self._postgres.index_conversation(key, seq, _BATCH):
+                    seq, number = found_there
+                    looked += number
                     if progress is not None:
                         progress(looked)
             if last is None:

@@ -70,8 +70,8 @@ class SearchStatements(Statements):
         }
         return [Row.of(row) for row in self._run("search_messages", {**where, **query, "user_id": user_id})]
 
-    def index_conversation(self, key: ConversationKey, after: int, batch: int) -> int | None:
-        """Have the next ``batch`` messages found as the settings say; the last seq of them, ``None`` at the end."""
+    def index_conversation(self, key: ConversationKey, after: int, batch: int) -> tuple[int, int] | None:
+        """Have the next ``batch`` messages found as the settings say; the last seq of them, and how many; ``None`` at the end."""
         where: dict[str, Any] = {
             "conversation": key.uuid,
             "user_id": key.user_id,
@@ -79,8 +79,9 @@ class SearchStatements(Statements):
             "batch": batch,
         }
         where["search"] = self.settings.search_configuration
-        [[upto]] = self._run("index_conversation", where)
-        return None if upto is None else int(upto)
+        for upto, looked in self._run("index_conversation", where):
+            return int(upto), int(looked)
+        return None
 
     def to_embed(self, user_id: str | None, after: UUID, batch: int) -> list[ConversationKey]:
         """The next conversations that may have messages without a vector of the model of the settings, one user's or everybody's."""

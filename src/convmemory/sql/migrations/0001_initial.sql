@@ -1690,23 +1690,25 @@ END $$;
 
 -- Have messages of a conversation found by their words: those behind p_after, p_batch at most, that are not yet, or in another language.
 -- p_config: the text search configuration, or NULL so that they are found no more. No window holds that, so none is told.
--- Returns the last seq it looked at, or NULL when there are no more.
-CREATE FUNCTION {schema}.index_v1(p_conversation uuid, p_user text, p_config text, p_after bigint, p_batch bigint) RETURNS bigint
+-- Returns the last seq it looked at, and at how many messages; no row when there are no more.
+CREATE FUNCTION {schema}.index_v1(p_conversation uuid, p_user text, p_config text, p_after bigint, p_batch bigint)
+RETURNS TABLE (upto bigint, looked bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c {schema}.conversations;
     words CONSTANT text := {schema}.words_of_v1(p_user, p_config);
-    upto bigint;
 BEGIN
     SELECT * INTO c FROM {schema}.hold_v1(p_conversation, p_user);
     IF NOT FOUND THEN
-        RETURN NULL;
+        RETURN;
     END IF;
-    SELECT max(b.seq) INTO upto FROM (
+    SELECT max(b.seq), count(*) INTO upto, looked FROM (
         SELECT m.seq FROM {schema}.messages AS m
         WHERE m.conversation_id = p_conversation AND m.seq > greatest(p_after, c.cleared)
         ORDER BY m.conversation_id, m.seq LIMIT p_batch) AS b;
     UPDATE {schema}.messages AS m SET words_of = words
     WHERE m.conversation_id = p_conversation AND m.seq > greatest(p_after, c.cleared) AND m.seq <= upto AND m.words_of IS DISTINCT FROM words;
-    RETURN upto;
+    IF looked > 0 THEN
+        RETURN NEXT;
+    END IF;
 END $$;
