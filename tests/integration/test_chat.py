@@ -575,3 +575,17 @@ async def test_an_answer_that_cannot_be_stored_breaks_off_after_all(
 
     assert (await answer).status_code == 500
     postgres_proxy.mode = "pass"
+
+
+async def test_a_cancelled_task_of_the_answerers_own_costs_no_word(make_chat):
+    async def awaits_one_that_is_cancelled(turn):
+        yield "half"
+        task = asyncio.create_task(asyncio.sleep(10))
+        asyncio.get_running_loop().call_soon(task.cancel)
+        await task
+
+    client = await make_chat(awaits_one_that_is_cancelled)
+    answer = await client.post("/chat", json={"message": "one", "conversation_id": "c"})
+
+    assert answer.status_code == 500
+    assert await words(client) == [("human", "one"), ("ai", "half")]

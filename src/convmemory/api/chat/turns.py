@@ -212,9 +212,10 @@ class Turns:
             over = await self._over(going, Over(going.begun, stored))
             run.end("finished", speaker.finish(over).encode(), over)
         except asyncio.CancelledError:
-            if not run.wants_stop:
+            if not run.wants_stop and _is_cancelled():
                 raise
-            await self._broke_off(going, heard)
+            # else one that the answerer let through, of a task of its own
+            await self._broke_off(going, heard, failed=not run.wants_stop)
         except Exception as error:  # noqa: BLE001 - whatever an answer raises, its reader is told that it broke off
             where = "".join(format_tb(error.__traceback__))  # the places in code, and no words of anybody's
             logger.warning("an answer broke off: %s\n%s", type(error).__name__, where)
@@ -337,6 +338,12 @@ def _question(asked: Asked, place: Place) -> tuple[BaseMessage, int]:
         return place.question.message, place.question.place - 1
     words = asked.text if place.words is None else place.words.message.content
     return HumanMessage(cast("Any", words), id=place.name or str(new_uuid())), place.after
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled the task that is running."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _is_answered(stored: Sequence[Message]) -> bool:
