@@ -175,3 +175,14 @@ async def test_a_name_that_moves_is_followed_though_connections_to_the_former_pr
         assert texts(await memory.get_history("c", user_id="ana")) == ["hello"]
         await asyncio.sleep(0.05)
     assert await memory.create_session("ana")
+
+
+async def test_the_first_call_after_all_connections_were_cut_goes_through(
+    schema, make_memory, colour, redis_proxy
+):
+    memory = await make_memory(redis=client(colour, redis_proxy.url), redis_timeout=5)
+    await asyncio.gather(*(memory.create_session("ana") for _ in range(5)))
+    for _ in range(5):
+        redis_proxy.reset_all()
+        assert await memory.create_session("ana")
+    assert memory.redis.health.counters.failures == 0

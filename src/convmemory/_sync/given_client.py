@@ -147,7 +147,7 @@ def _bounded(pool: Any, settings: Settings) -> dict[str, Any]:
     for name in _TIME_OUTS:
         if said.get(name) in {None, _UNSAID[name].default}:
             said[name] = settings.redis_timeout
-    return apacking() | said | {"retry": once_more()}
+    return apacking() | said | once_more()
 
 
 def _twin_of_sentinels(pool: Any, options: dict[str, Any]) -> Any:

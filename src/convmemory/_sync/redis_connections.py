@@ -236,7 +236,7 @@ def redis_from_url(url: str, settings: Settings) -> redis_client.Redis:
     Raises:
         ConfigurationError: The URL is not a Redis URL.
     """
-    options = _bounds(settings) | apacking()
+    options = _bounds(settings) | apacking() | once_more()
     if url.startswith("unix:"):
         del options["socket_keepalive"], options["socket_keepalive_options"]
     try:
@@ -264,13 +264,17 @@ def _bounds(settings: Settings) -> dict[str, Any]:
         "socket_keepalive": True,
         "socket_keepalive_options": KEEPALIVE,
         "max_connections": settings.redis_pool_max + _SPARE,
-        "retry": once_more(),
+        "retry": once_more()["retry"],
     }
 
 
-def once_more() -> Retry:
-    """Try once more, and at once, where a connection was cut: every command may be repeated."""
-    return Retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,))
+def once_more() -> dict[str, Any]:
+    """Options that have a command tried once more, and at once, where a connection was cut: each of them may be repeated.
+
+    Clients of redis-py before 6 go by the second; that of a cluster does not know it.
+    """
+    cut = redis.exceptions.ConnectionError
+    return {"retry": Retry(NoBackoff(), 1, supported_errors=(cut,)), "retry_on_error": [cut]}
 
 
 def _said(place: RedisPlace) -> dict[str, Any]:
