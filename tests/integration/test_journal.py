@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from convmemory import (
     ConfigurationError,
+    ConversationChanged,
     ConversationNotFound,
     Draft,
     RetrievedContext,
@@ -22,7 +23,7 @@ from convmemory.drafts import drafts_of
 from convmemory.ids import ConversationKey
 from convmemory.journal.entries import Entry
 from convmemory.windows.trust import NOWHERE
-from fix_memory import add, read, until
+from fix_memory import add, every, read, until
 from fix_servers import same_binaries
 from torture.servers import Hot
 
@@ -809,3 +810,51 @@ async def test_a_statement_that_comes_late_brings_nothing_back(
     await until(lambda: not memory.postgres.health.open)
     await drained(memory)
     assert stored(database) == left
+
+
+async def test_lists_and_searches_show_what_their_own_process_accepted(schema, make_memory, undrained):
+    memory = await make_memory(search="english", **SAID)
+    mine = memory.for_user("ana")
+    await mine.save_message("c", "user", "one")
+    await mine.get_history("c")
+    lists = {
+        "page": mine.list_user_conversations,
+        "walk": lambda: every(mine.iter_conversations()),
+        "count": mine.count_conversations,
+        "search": lambda: mine.search.messages("elephants"),
+        "recall": lambda: mine.search.recall("elephants"),
+    }
+    for number, (name, look) in enumerate(lists.items(), 2):
+        await memory.save_message("d", "user", "of nobody's concern", user_id="bob")
+        assert (await mine.save_message("c", "user", f"{name}: elephants")).pending
+        found = await look()
+        assert not memory.redis.remembered.of((await row_of(memory)).uuid), name
+        if name in {"search", "recall"}:
+            assert any(name in str(hit) for hit in found), name
+        elif name != "count":
+            assert [one.message_count for one in found] == [number]
+
+
+async def test_a_change_of_one_version_counts_what_waits(memory):
+    found = await memory.get_conversation("c", user_id="ana")
+    assert (await memory.save_message("c", "user", "two", user_id="ana")).pending
+
+    with pytest.raises(ConversationChanged):
+        await memory.update_conversation("c", user_id="ana", title="t", if_version=found.version)
+
+
+@pytest.mark.parametrize("how", ["drained", "by another"])
+async def test_a_turn_that_was_accepted_gets_its_title(schema, make_memory, undrained, database, how):
+    memory = await make_memory(titles=lambda messages: f"Title of {len(messages)}", **SAID)
+    await memory.save_message("c", "user", "one", user_id="ana")
+    await memory.get_history("c", user_id="ana")
+    assert (await memory.save_message("c", "assistant", "two", user_id="ana")).pending
+    other = await make_memory()
+    await other.get_history("c", user_id="ana")
+    assert database.execute("SELECT title_source FROM conversations").fetchone() == ("auto",)
+
+    if how == "by another":
+        assert await other.journals.drain() == 1
+    assert await drained(memory) == 1
+    await until(lambda: database.execute("SELECT title_source FROM conversations").fetchone() == ("model",))
+    assert (await memory.get_conversation("c", user_id="ana")).title == "Title of 2"

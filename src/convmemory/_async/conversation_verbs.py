@@ -162,6 +162,8 @@ class AsyncConversationVerbs:
         if metadata is not ...:
             changes["metadata"] = checked_metadata(metadata)
         wanted = checked_version("if_version", if_version)
+        if wanted is not None:
+            await self._store.drained(key)  # what waits is a change as well
         if changes:
             return await self.postgres.update_conversation(key, changes, wanted)
         found = await self.postgres.get_conversation(key)

@@ -314,8 +314,7 @@ class AsyncJournaling:
         if pending:
             done = await self._stored(redis, key, pending, standing)
             await self._publish(key, done.written, standing, [entry.id for entry in pending])
-            if done.anew:
-                self._entitle(key)
+            self._entitle(key)  # whoever stored it may make no titles
         return len(pending)
 
     async def _changed(

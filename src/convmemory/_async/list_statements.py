@@ -23,6 +23,7 @@ class AsyncListStatements(AsyncStatements):
     ) -> Page[Conversation]:
         """A user's conversations in that order, ``limit`` a page."""
         place = read_cursor(cursor, order) | meant.parameters() | {"user_id": user_id, "limit": limit + 1}
+        await self._drained_of(user_id)
         return page_of(
             [conversation_of(row) for row in await self._run(_STATEMENTS[order], place)], limit, order
         )
@@ -31,6 +32,7 @@ class AsyncListStatements(AsyncStatements):
         self, user_id: str, meant: Meant, after: Conversation | None, limit: int
     ) -> list[Conversation]:
         """A user's conversations, the one spoken in longest ago first: the next ``limit`` after one of them."""
+        await self._drained_of(user_id)
         moment, uuid = (NEVER, FIRST) if after is None else (after.updated_at, after.uuid)
         place = {"after_time": moment, "after_id": uuid, "user_id": user_id, "limit": limit}
         found = await self._run("walk_user_conversations", meant.parameters() | place)
@@ -38,6 +40,7 @@ class AsyncListStatements(AsyncStatements):
 
     async def count_conversations(self, user_id: str, meant: Meant) -> int:
         """How many conversations of a user's are meant."""
+        await self._drained_of(user_id)
         [[number]] = await self._run("count_conversations", meant.parameters() | {"user_id": user_id})
         return int(number)
 

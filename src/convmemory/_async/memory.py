@@ -70,6 +70,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         self.redis = redis
         self.settings = postgres.settings
         self._store = AsyncTieredStore(postgres, redis)
+        postgres.drains = None if redis is None else self._store.drained_of
         self._on_write_error = on_write_error
         self._titler = None if titles is None else AsyncTitler(postgres, titles)
         if self._titler is not None:

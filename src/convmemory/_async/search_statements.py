@@ -57,6 +57,7 @@ class AsyncSearchStatements(AsyncStatements):
             )
         if not parts:
             return []
+        await self._drained_of(user_id)
         typos = self.settings.search_typos
         query = {
             "configs": self.settings.search_configurations,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
@@ -79,6 +79,8 @@ class AsyncStatements:
         """Which one it was, before its schema was made anew."""
         self.names: str | None = None
         """What the rows of named conversations follow from. A copy with an id of its own has the same names."""
+        self.drains: Callable[[str], Awaitable[None]] | None = None
+        """Has what this process accepted of a user be stored, before a list or a search of that user's; the memory says by whom."""
         self.journals = False
         """Whether writes may wait in journals beside the windows, by what PostgreSQL said last."""
 
@@ -277,6 +279,10 @@ class AsyncStatements:
                     continue
                 return await conn.run(query, parameters, fetch=fetch, brief=brief)
         raise psycopg.OperationalError("the server closes every connection it accepts")
+
+    async def _drained_of(self, user_id: str) -> None:
+        if self.drains is not None:
+            await self.drains(user_id)
 
     def look_open(self) -> None:
         """See that the store is open.

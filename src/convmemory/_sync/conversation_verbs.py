@@ -163,6 +163,8 @@ class ConversationVerbs:
         if metadata is not ...:
             changes["metadata"] = checked_metadata(metadata)
         wanted = checked_version("if_version", if_version)
+        if wanted is not None:
+            self._store.drained(key)  # what waits is a change as well
         if changes:
             return self.postgres.update_conversation(key, changes, wanted)
         found = self.postgres.get_conversation(key)

@@ -100,6 +100,18 @@ class Draining(Journaling):
         if redis.remembered.sweep_is_due(time.monotonic()):
             self.swept()
 
+    def drained_of(self, user_id: str) -> None:
+        """Have PostgreSQL store what this process has accepted of a user: lists and searches look there alone.
+
+        Raises:
+            StorageUnavailable: PostgreSQL is out of reach.
+        """
+        redis = self.redis
+        if redis is not None and redis.remembered:
+            for key in redis.remembered.conversations():
+                if key.user_id == user_id:
+                    self.drained(key)
+
     def swept(self, *, anyway: bool = False) -> int:
         """Store what waits in any journal of this Redis, whoever accepted it; how many entries that were.
 

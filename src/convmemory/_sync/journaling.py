@@ -307,8 +307,7 @@ class Journaling:
         if pending:
             done = self._stored(redis, key, pending, standing)
             self._publish(key, done.written, standing, [entry.id for entry in pending])
-            if done.anew:
-                self._entitle(key)
+            self._entitle(key)  # whoever stored it may make no titles
         return len(pending)
 
     def _changed(

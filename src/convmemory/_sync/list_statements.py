@@ -24,12 +24,14 @@ class ListStatements(Statements):
     ) -> Page[Conversation]:
         """A user's conversations in that order, ``limit`` a page."""
         place = read_cursor(cursor, order) | meant.parameters() | {"user_id": user_id, "limit": limit + 1}
+        self._drained_of(user_id)
         return page_of([conversation_of(row) for row in self._run(_STATEMENTS[order], place)], limit, order)
 
     def walk_user_conversations(
         self, user_id: str, meant: Meant, after: Conversation | None, limit: int
     ) -> list[Conversation]:
         """A user's conversations, the one spoken in longest ago first: the next ``limit`` after one of them."""
+        self._drained_of(user_id)
         moment, uuid = (NEVER, FIRST) if after is None else (after.updated_at, after.uuid)
         place = {"after_time": moment, "after_id": uuid, "user_id": user_id, "limit": limit}
         found = self._run("walk_user_conversations", meant.parameters() | place)
@@ -37,6 +39,7 @@ class ListStatements(Statements):
 
     def count_conversations(self, user_id: str, meant: Meant) -> int:
         """How many conversations of a user's are meant."""
+        self._drained_of(user_id)
         [[number]] = self._run("count_conversations", meant.parameters() | {"user_id": user_id})
         return int(number)
 

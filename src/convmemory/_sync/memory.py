@@ -71,6 +71,7 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         self.redis = redis
         self.settings = postgres.settings
         self._store = TieredStore(postgres, redis)
+        postgres.drains = None if redis is None else self._store.drained_of
         self._on_write_error = on_write_error
         self._titler = None if titles is None else Titler(postgres, titles)
         if self._titler is not None:

@@ -58,6 +58,7 @@ class SearchStatements(Statements):
             )
         if not parts:
             return []
+        self._drained_of(user_id)
         typos = self.settings.search_typos
         query = {
             "configs": self.settings.search_configurations,

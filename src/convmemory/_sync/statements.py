@@ -80,6 +80,8 @@ class Statements:
         """Which one it was, before its schema was made anew."""
         self.names: str | None = None
         """What the rows of named conversations follow from. A copy with an id of its own has the same names."""
+        self.drains: Callable[[str], None] | None = None
+        """Has what this process accepted of a user be stored, before a list or a search of that user's; the memory says by whom."""
         self.journals = False
         """Whether writes may wait in journals beside the windows, by what PostgreSQL said last."""
 
@@ -271,6 +273,10 @@ class Statements:
                     continue
                 return conn.run(query, parameters, fetch=fetch, brief=brief)
         raise psycopg.OperationalError("the server closes every connection it accepts")
+
+    def _drained_of(self, user_id: str) -> None:
+        if self.drains is not None:
+            self.drains(user_id)
 
     def look_open(self) -> None:
         """See that the store is open.

@@ -260,8 +260,6 @@ class Outcome:
     verdicts: Mapping[str, str]
     written: Written
     own: Sequence[Any] | None
-    anew: int
-    """Messages that were not there before."""
 
 
 def outcome(rows: Sequence[Sequence[Any]], entries: Sequence[Entry]) -> Outcome:
@@ -286,7 +284,7 @@ def outcome(rows: Sequence[Sequence[Any]], entries: Sequence[Entry]) -> Outcome:
             if abs(seq) >= first:
                 packed.append(with_row(row.packed, row.id if seq > 0 else row.other))
                 human = abs(seq) if row.human else human
-    return Outcome(verdicts, Written(stamp, before, first_seq, human, packed), own, len(packed))
+    return Outcome(verdicts, Written(stamp, before, first_seq, human, packed), own)
 
 
 def told_with_rows(stored: StoredBatch, written: Written) -> Written:
