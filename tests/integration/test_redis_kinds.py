@@ -13,11 +13,11 @@ import redis
 import redis.asyncio
 import redis.asyncio.retry
 import redis.retry
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from redis.backoff import NoBackoff
 
 from convmemory import AsyncRedisStore, ConfigurationError, RedisStore
-from fix_memory import Awaited
+from fix_memory import Awaited, texts, until
 from fix_servers import same_binaries
 from torture.sentinel import SERVICE, SentinelSet, cluster
 from torture.servers import Hot, Server
@@ -252,3 +252,82 @@ async def test_ready_clients_of_both_kinds_are_taken_and_left_open(
             closed = ours.aclose() if colour == "awaited" else ours.close()
             if colour == "awaited":
                 await closed
+
+
+JOURNAL = {"durability": "journal", "journal_ack": "memory"}
+
+
+@pytest.fixture
+def undrained(monkeypatch):
+    """Nobody drains behind the callers, so that a test says when."""
+    for colour, name in (("_async", "Async"), ("_sync", "")):
+        monkeypatch.setattr(f"convmemory.{colour}.draining.{name}Draining.wake", lambda _: None)
+
+
+async def test_writes_wait_on_every_node_and_are_drained_from_all_of_them(
+    schema, make_memory, nodes, cluster_url, key_prefix, undrained
+):
+    memory, other = await make_memory(redis=cluster_url, **JOURNAL), await make_memory(redis=cluster_url)
+    await write_and_cache(memory)
+    for name in NAMES:
+        assert (await memory.save_message(name, AIMessage(f"to {name}"), user_id=name)).pending
+        assert await other.get_history(name, user_id=name) == [
+            HumanMessage(f"of {name}"),
+            AIMessage(f"to {name}"),
+        ]
+    waits = [[n for n in names_of(node, key_prefix) if n.endswith("journal")] for node in nodes]
+    assert min(map(len, waits)) > 0
+    assert sum(map(len, waits)) == len(await other.journals.waiting()) == len(NAMES)
+
+    for name in NAMES[:10]:
+        assert (await other.save_message(name, HumanMessage("and on"), user_id=name)).seq == 3
+    assert await other.journals.drain() == len(NAMES) - 10
+    assert await other.journals.waiting() == []
+    for name in NAMES[10:]:
+        assert texts(await other.get_messages(name, user_id=name)) == [f"of {name}", f"to {name}"]
+
+
+async def test_one_node_that_evicts_or_keeps_no_file_is_enough_to_refuse(
+    schema, make_memory, nodes, cluster_url
+):
+    with pytest.raises(ConfigurationError, match="no append-only file"):
+        await make_memory(redis=cluster_url, redis_timeout=10, durability="journal")
+    with pytest.raises(ConfigurationError, match="not for a cluster: set 'always'"):
+        await make_memory(redis=cluster_url, redis_timeout=10, durability="journal", journal_ack="replica")
+    for node in nodes:
+        node.client.config_set("appendonly", "yes")
+    try:
+        memory = await make_memory(redis=cluster_url, redis_timeout=10, durability="journal")
+        with pytest.raises(ConfigurationError, match="journal_ack='always' needs always"):
+            await make_memory(redis=cluster_url, redis_timeout=10, durability="journal", journal_ack="always")
+        for node in nodes[1:]:
+            node.client.config_set("appendfsync", "always")
+        with pytest.raises(ConfigurationError, match="journal_ack='always' needs always"):
+            await make_memory(redis=cluster_url, redis_timeout=10, durability="journal", journal_ack="always")
+        nodes[2].client.config_set("maxmemory-policy", "allkeys-lru")
+        with pytest.raises(ConfigurationError, match="allkeys-lru"):
+            await make_memory(redis=cluster_url, redis_timeout=10, durability="journal")
+        await write_and_cache(memory)
+        hot(memory)._checked = float("-inf")  # ten seconds later
+        assert not (await memory.save_message(NAMES[0], "more", user_id=NAMES[0])).pending
+    finally:
+        for node in nodes:
+            node.client.config_set("appendonly", "no")
+            node.client.config_set("appendfsync", "everysec")
+            node.client.config_set("maxmemory-policy", "noeviction")
+
+
+async def test_a_node_that_hangs_costs_no_write_that_waits_elsewhere(
+    schema, make_memory, nodes, cluster_url, database
+):
+    memory = await make_memory(redis=cluster_url, redis_timeout=0.5, **JOURNAL)
+    await write_and_cache(memory)
+    with stopped(nodes[:1]):
+        for name in NAMES:
+            await memory.save_message(name, AIMessage(f"to {name}"), user_id=name)
+    await until(lambda: not memory.redis.remembered)
+    await until_back(memory)
+    for name in NAMES:
+        found = await memory.get_history(name, user_id=name)
+        assert texts(found) == [f"of {name}", f"to {name}"]
+        assert texts(await memory.get_messages(name, user_id=name)) == texts(found)
