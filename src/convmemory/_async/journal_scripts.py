@@ -99,7 +99,8 @@ class AsyncJournalScripts:
     ) -> Reply:
         """As ``read_window``, with what waits beside it: ``Reply.life`` and ``Reply.waiting``."""
         about = asked(key, want, hard, self._ttl, token, standing)
-        return parse_reply_beside(await self._beside("journal_read", key.uuid, OUTLIVES, *about))
+        raw = await self._beside("journal_read", key.uuid, OUTLIVES, *about)
+        return parse_reply_beside(raw, self.remembered.of(key.uuid) if self.remembered.mine else ())
 
     async def settle(
         self, key: ConversationKey, written: Written, standing: Standing, ids: Sequence[str]

@@ -231,7 +231,7 @@ class AsyncJournaling:
         """
         standing = await self.own()
         if said is not None and said.waiting is not None:
-            return standing, in_order(entries_in(said.waiting), said.mine)
+            return standing, in_order(entries_in(said.waiting, said.mine), said.mine)
         mine = redis.remembered.of(key.uuid)  # before what waits is read: what is accepted in between waits
         waiting: Sequence[bytes] = ()
         if not redis.away:
@@ -240,7 +240,7 @@ class AsyncJournaling:
                 standing = NOWHERE
             else:
                 waiting = taken
-        return standing, in_order(entries_in(waiting), mine)
+        return standing, in_order(entries_in(waiting, mine), mine)
 
     async def _taken(
         self, redis: AsyncRedisStore, key: ConversationKey, standing: Standing

@@ -100,7 +100,8 @@ class JournalScripts:
     ) -> Reply:
         """As ``read_window``, with what waits beside it: ``Reply.life`` and ``Reply.waiting``."""
         about = asked(key, want, hard, self._ttl, token, standing)
-        return parse_reply_beside(self._beside("journal_read", key.uuid, OUTLIVES, *about))
+        raw = self._beside("journal_read", key.uuid, OUTLIVES, *about)
+        return parse_reply_beside(raw, self.remembered.of(key.uuid) if self.remembered.mine else ())
 
     def settle(self, key: ConversationKey, written: Written, standing: Standing, ids: Sequence[str]) -> str:
         """As ``publish``, and let go of the entries that are stored by it."""

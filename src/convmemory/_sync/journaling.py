@@ -226,7 +226,7 @@ class Journaling:
         """
         standing = self.own()
         if said is not None and said.waiting is not None:
-            return standing, in_order(entries_in(said.waiting), said.mine)
+            return standing, in_order(entries_in(said.waiting, said.mine), said.mine)
         mine = redis.remembered.of(key.uuid)  # before what waits is read: what is accepted in between waits
         waiting: Sequence[bytes] = ()
         if not redis.away:
@@ -235,7 +235,7 @@ class Journaling:
                 standing = NOWHERE
             else:
                 waiting = taken
-        return standing, in_order(entries_in(waiting), mine)
+        return standing, in_order(entries_in(waiting, mine), mine)
 
     def _taken(self, redis: RedisStore, key: ConversationKey, standing: Standing) -> Sequence[bytes] | None:
         try:

@@ -163,7 +163,7 @@ class Reading(Draining):
         What this process accepted on another server lies beside none here. And where one may show twice what PostgreSQL
         has, it says so; while PostgreSQL is away it is shown as it is.
         """
-        if redis.remembered.apart(key.uuid, standing.names):
+        if redis.remembered.mine and redis.remembered.apart(key.uuid, standing.names):
             self.drained(key)
         reply = NOT_ASKED
         for last in (False, True):

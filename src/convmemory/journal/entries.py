@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -12,7 +12,7 @@ from uuid import UUID
 from convmemory.encoding.codec import pack_row, unpack
 from convmemory.encoding.same_words import says_the_same
 from convmemory.ids import ConversationKey, new_row_id, other_row_id
-from convmemory.storage.postgres_rows import SAME_CALL, Batch, StoredBatch
+from convmemory.storage.postgres_rows import NOTHING_KNOWN, SAME_CALL, Batch, StoredBatch
 from convmemory.windows.snapshots import Reply, Snapshot, Written, parse_reply
 
 FORMAT: Final = 1
@@ -20,6 +20,8 @@ FORMAT: Final = 1
 _ROW: Final = 33
 """Bytes behind a packed message in a window beside which a journal lies: NUL, which no packed message has, and its row id."""
 _MICROSECOND: Final = 1_000_000
+_COLUMNS: Final = {"n": "tokens", "y": "latencies", "w": "created", "m": "metadata", "f": "facts"}
+_as_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,52 +66,31 @@ class Write:
 
         Without one as the caller's own, ``sent`` before or not, and stored ``within`` a life, if that is named, or not at all.
         """
-        now, id_ = datetime.now(UTC), new_row_id()
-        columns = self.batch.parameters()
-        contexts: dict[int, list[Any]] = {}
-        for context in json.loads(columns["contexts"] or "[]"):
-            contexts.setdefault(context.pop("n"), []).append(context)
-        known = set(self.batch.known)
+        now, id_, batch = datetime.now(UTC), new_row_id(), self.batch
+        moment, columns, known = now.isoformat(), batch.columns(), set(batch.known)
         rows, found = [], []
-        for n, (row_id, encoded) in enumerate(zip(self.batch.ids, self.batch.encoded, strict=True)):
+        for row_id, encoded in zip(batch.ids, batch.encoded, strict=True):
+            row = {"i": row_id, "r": encoded.role, "c": encoded.content, "b": encoded.body}
             other = ""
             if row_id in known:
                 other = other_row_id(row_id, self.since, encoded.role, encoded.content, encoded.body)
-            row = {
-                "i": row_id,
-                "o": other or None,
-                "r": encoded.role,
-                "c": encoded.content,
-                "b": encoded.body,
-                "n": _item(columns["tokens"], n),
-                "y": _item(columns["latencies"], n),
-                "w": (_item(columns["created"], n) or now).isoformat()
-                if life
-                else _text(_item(columns["created"], n)),
-                "m": _item(columns["metadata"], n),
-                "f": _item(columns["facts"], n),
-                "x": contexts.get(n + 1),
-            }
-            rows.append({name: value for name, value in row.items() if value is not None})
+                row["o"] = other
+            if life:
+                row["w"] = moment
+            rows.append(row)
             found.append(Row(row_id, other, encoded.role == "human", pack_row(encoded.body, encoded.content)))
-        said = {
-            "v": FORMAT,
-            "e": id_,
-            "l": life or None,
-            "u": self.key.user_id,
-            "a": now.isoformat(),
-            "s": self.since,
-            "t": columns["title"],
-            "d": self.dept_id,
-            "x": self.key.external_id,
-            "rows": rows,
-        }
-        if not life:
-            said |= {"make": self.make, "sent": sent} | ({"in": within} if within else {})
-        text = json.dumps(
-            {name: value for name, value in said.items() if value is not None}, ensure_ascii=False
-        )
-        return Entry(id_, life, self.key.user_id, text, tuple(found), now.timestamp(), self.since)
+        if columns is not NOTHING_KNOWN:
+            _add(rows, columns)
+        said = {"v": FORMAT, "e": id_, "u": self.key.user_id, "a": moment, "rows": rows}
+        title, named = batch.title(), (("s", self.since), ("d", self.dept_id), ("x", self.key.external_id))
+        said |= {name: value for name, value in (("t", title), *named) if value is not None}
+        if life:
+            said["l"] = life
+        else:
+            said |= {"make": self.make, "sent": sent}
+            if within:
+                said["in"] = within
+        return Entry(id_, life, self.key.user_id, _as_json(said), tuple(found), now.timestamp(), self.since)
 
     def rows(self) -> list[str]:
         """The ids of all rows that its messages may have, those included that PostgreSQL makes where one is another message's."""
@@ -127,21 +108,31 @@ class Write:
         return StoredBatch(self.key.name, None, len(self.batch.ids), 0, (), moment, self.batch)
 
 
-def _item(column: Sequence[Any] | None, n: int) -> Any:
-    return None if column is None else column[n]
+def _add(rows: Sequence[dict[str, Any]], columns: Mapping[str, Any]) -> None:
+    """Add what is known of messages beside what they say."""
+    contexts: dict[int, list[Any]] = {}
+    for context in json.loads(columns["contexts"] or "[]"):
+        contexts.setdefault(context.pop("n"), []).append(context)
+    for n, row in enumerate(rows):
+        for name, column in _COLUMNS.items():
+            value = (columns[column] or ())[n : n + 1]
+            if value and value[0] is not None:
+                row[name] = value[0].isoformat() if name == "w" else value[0]
+        if n + 1 in contexts:
+            row["x"] = contexts[n + 1]
 
 
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
+def entries_in(waiting: Sequence[bytes], known: Iterable[Entry] = ()) -> list[Entry]:
+    """The entries among the fields and values of a journal, in their order; those of another format are left where they are.
 
-
-def entries_in(waiting: Sequence[bytes]) -> list[Entry]:
-    """The entries among the fields and values of a journal, in their order; those of another format are left where they are."""
+    Those that are ``known`` need not be read.
+    """
+    mine = {entry.id: entry for entry in known}
     found = []
     for field, value in zip(waiting[::2], waiting[1::2], strict=True):
         if len(field) > 1:
             number, _, text = value.partition(b" ")
-            entry = _entry(text.decode())
+            entry = mine.get(field.decode()) or _entry(text.decode())
             if entry is not None:
                 found.append((int(number), entry))
     return [entry for _, entry in sorted(found, key=lambda one: one[0])]
@@ -219,7 +210,7 @@ def joined(window: Snapshot, waiting: Sequence[Entry]) -> Snapshot:
     )
 
 
-def parse_reply_beside(raw: Sequence[Any]) -> Reply:
+def parse_reply_beside(raw: Sequence[Any], known: Iterable[Entry] = ()) -> Reply:
     """Read the answer of ``journal_read.lua``: the window that was hit, and what waits behind it in the same life."""
     said, *more = raw
     if not more:
@@ -229,7 +220,7 @@ def parse_reply_beside(raw: Sequence[Any]) -> Reply:
         reply = parse_reply(said)
         return Reply(reply.verdict, None, reply.token, reply.era, life, waiting)
     window = Snapshot(said[1].decode(), int(said[2]), int(said[3]), said[5:], int(said[4]))
-    behind = [entry for entry in entries_in(waiting) if entry.life == life] if waiting else None
+    behind = [entry for entry in entries_in(waiting, known) if entry.life == life] if waiting else None
     return Reply("hit", joined(window, behind) if behind else without_rows(window), "", "", life, waiting)
 
 

@@ -28,7 +28,8 @@ class Remembered:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._mine: dict[UUID, tuple[ConversationKey, dict[str, Entry]]] = {}
+        self.mine: dict[UUID, tuple[ConversationKey, dict[str, Entry]]] = {}
+        """To look whether there is anything at all; what there is ``of`` tells."""
         self._where: dict[UUID, tuple[str, ...]] = {}
         self._lives: OrderedDict[UUID, str] = OrderedDict()
         self._swept = float("-inf")
@@ -38,7 +39,7 @@ class Remembered:
 
     def __bool__(self) -> bool:
         """Whether there is anything that PostgreSQL has not confirmed."""
-        return bool(self._mine)
+        return bool(self.mine)
 
     @property
     def full(self) -> bool:
@@ -50,34 +51,34 @@ class Remembered:
         with self._lock:
             if where is not None:
                 self._where.setdefault(key.uuid, where)
-            self._mine.setdefault(key.uuid, (key, {}))[1][entry.id] = entry
+            self.mine.setdefault(key.uuid, (key, {}))[1][entry.id] = entry
             self.bytes += len(entry.text)
 
     def of(self, conversation: UUID) -> list[Entry]:
         """The entries of a conversation, in order."""
-        if not self._mine:
+        if not self.mine:
             return []
         with self._lock:
-            return list(self._mine.get(conversation, (None, {}))[1].values())
+            return list(self.mine.get(conversation, (None, {}))[1].values())
 
     def apart(self, conversation: UUID, where: tuple[str, ...]) -> bool:
         """Whether something of a conversation was accepted elsewhere, so that no window here has it beside it."""
-        return bool(self._mine) and self._where.get(conversation, where) != where
+        return self._where.get(conversation, where) != where
 
     def conversations(self) -> list[ConversationKey]:
         """The conversations there are entries of."""
         with self._lock:
-            return [key for key, _ in self._mine.values()]
+            return [key for key, _ in self.mine.values()]
 
     def forget(self, conversation: UUID, ids: Iterable[str]) -> None:
         """Forget entries that PostgreSQL has confirmed, or that went with a delete."""
         with self._lock:
-            _, mine = self._mine.get(conversation, (None, {}))
+            _, mine = self.mine.get(conversation, (None, {}))
             for id_ in ids:
                 if (entry := mine.pop(id_, None)) is not None:
                     self.bytes -= len(entry.text)
             if not mine:
-                self._mine.pop(conversation, None)
+                self.mine.pop(conversation, None)
                 self._where.pop(conversation, None)
 
     def life(self, conversation: UUID) -> str:
@@ -105,7 +106,7 @@ class Remembered:
     def figures(self) -> Mapping[str, Any]:
         """How many entries wait for a confirmation, their bytes, the age of the oldest in seconds, and what was not accepted."""
         with self._lock:
-            entries: Collection[Entry] = [one for _, mine in self._mine.values() for one in mine.values()]
+            entries: Collection[Entry] = [one for _, mine in self.mine.values() for one in mine.values()]
             oldest = min((one.accepted for one in entries), default=None)
             age = 0.0 if oldest is None else max(0.0, time.time() - oldest)
             return {

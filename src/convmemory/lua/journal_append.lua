@@ -54,6 +54,8 @@ if tonumber(ARGV[7]) > 0 and now - since > tonumber(ARGV[7]) then
   return {'old', redis.call('HGETALL', key)}
 end
 redis.call('HSET', key, id, entry, 'n', number, 'b', bytes, 'o', since)
-redis.call('HSET', KEYS[1], 'waits', 1) -- so that a window whose journal was lost alone is none
+if not held[5] then
+  redis.call('HSET', KEYS[1], 'waits', 1) -- so that a window whose journal was lost alone is none
+end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return {'accepted', count + 1}

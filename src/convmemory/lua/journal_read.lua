@@ -6,18 +6,21 @@
 -- calls    window_read
 -- returns  {what window_read returns, life of a window that is served, fields and values of the journal}; without the last two where it is
 --          {'elsewhere'} or {'foreign'}
-local journal = redis.call('HGETALL', KEYS[2])
 local asked = {}
 for i = 2, #ARGV do
   asked[i - 1] = ARGV[i]
 end
-if #journal > 0 then
-  asked[4] = ARGV[1]
-end
-local reply = window_read({KEYS[1]}, asked)
-if reply[1] == 'hit' and #journal == 0 and redis.call('HGET', KEYS[1], 'waits') then
-  redis.call('DEL', KEYS[1]) -- the journal that it knows of was lost: what was in it may be stored, and is not shown
-  reply = window_read({KEYS[1]}, asked)
+asked.outlives = ARGV[1]
+local reply, held = window_read({KEYS[1]}, asked)
+local journal = {}
+if held and held[10] then
+  journal = redis.call('HGETALL', KEYS[2])
+  if #journal == 0 then
+    redis.call('DEL', KEYS[1]) -- the journal that it knows of was lost: what was in it may be stored, and is not shown
+    reply, held = window_read({KEYS[1]}, asked)
+  end
+elseif not held then
+  journal = redis.call('HGETALL', KEYS[2])
 end
 if reply.err then
   return reply
@@ -25,4 +28,4 @@ end
 if reply[1] == 'elsewhere' or reply[1] == 'foreign' then
   return {reply}
 end
-return {reply, reply[1] == 'hit' and redis.call('HGET', KEYS[1], 'life') or '', journal}
+return {reply, held and held[11] or '', journal}

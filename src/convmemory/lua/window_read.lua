@@ -22,7 +22,7 @@ if not era then
 end
 local key, owner, token = KEYS[1], ARGV[1], ARGV[5]
 local want, hard = tonumber(ARGV[2]), tonumber(ARGV[3])
-local held = redis.pcall('HMGET', key, 'owner', 'era', 'stamp', 'first', 'last', 'human', 'token', 'deadline', 'gaps')
+local held = redis.pcall('HMGET', key, 'owner', 'era', 'stamp', 'first', 'last', 'human', 'token', 'deadline', 'gaps', 'waits', 'life')
 if held.err then
   if not string.find(held.err, 'WRONGTYPE', 1, true) then return held end
   held = {} -- not a hash, so somebody else's or an older program's value: no window, and the lease takes its place
@@ -53,7 +53,7 @@ if held[3] and held[2] == era then
     end
   end
   if first <= from then
-    redis.call('PEXPIRE', key, ARGV[4])
+    redis.call('PEXPIRE', key, held[10] and ARGV.outlives or ARGV[4])
     local reply = {'hit', held[3], held[5], held[6], held[9]}
     for low = from, last, 1000 do -- more arguments than a few thousand a command takes no Lua
       local places = {}
@@ -64,7 +64,7 @@ if held[3] and held[2] == era then
         reply[#reply + 1] = message
       end
     end
-    return reply
+    return reply, held -- of two values only a script that calls this has the second
   end
 end
 local clock = redis.call('TIME')

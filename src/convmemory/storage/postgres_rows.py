@@ -27,7 +27,7 @@ SAME_CALL: Final = -1
 """In place of a seq: the caller says that what it sends again is the same, and its words are not compared."""
 
 
-_NOTHING_KNOWN: Final[dict[str, Any]] = dict.fromkeys(
+NOTHING_KNOWN: Final[dict[str, Any]] = dict.fromkeys(
     ("tokens", "latencies", "created", "metadata", "facts", "contexts")
 )
 
@@ -50,7 +50,7 @@ class Batch:
     def parameters(self) -> dict[str, Any]:
         """The parameters of ``append.sql`` that describe messages."""
         encoded = self.encoded
-        return self._columns() | {
+        return self.columns() | {
             "ids": _plain_array(self.ids),
             "roles": _plain_array([e.role for e in encoded]),
             "contents": array([e.content for e in encoded]),
@@ -60,14 +60,14 @@ class Batch:
             "title": self.title(),
         }
 
-    def _columns(self) -> dict[str, Any]:
+    def columns(self) -> dict[str, Any]:
         """What is known of the messages beside what they say: mostly nothing."""
         drafts = self.drafts
         for draft, encoded in self._pairs():
             if not is_bare(draft) or encoded.facts is not None or encoded.tokens is not None:
                 break
         else:
-            return _NOTHING_KNOWN
+            return NOTHING_KNOWN
         return {
             "tokens": _column([_either(d.tokens_used, e.tokens) for d, e in self._pairs()]),
             "latencies": _column([d.latency_ms for d in drafts]),
