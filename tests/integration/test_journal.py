@@ -351,6 +351,51 @@ async def test_a_message_of_an_id_is_stored_and_shown_once_however_often_it_is_g
     assert stored(database) == ["one", "two", "other words"]
 
 
+@pytest.mark.parametrize("how", ["pop", "truncate", "by hand", "no answer"])
+async def test_what_is_said_again_under_the_id_of_what_was_removed_is_stored(
+    memory, database, monkeypatch, how
+):
+    said = AIMessage("two", id="m")
+    await memory.save_messages("c", [said], user_id="ana")
+    late = memory.redis.remembered.of((await row_of(memory)).uuid)
+    await drained(memory)
+    if how == "by hand":
+        database.execute("DELETE FROM messages WHERE content = 'two'")
+        plain(memory).trust.lost()
+    elif how == "truncate":
+        await memory.truncate("c", user_id="ana", after=1)
+    else:
+        await memory._store.pop(await row_of(memory))
+    assert await shown(memory) == ["one"]
+
+    if how == "no answer":
+        monkeypatch.setattr(type(plain(memory)), "accept", unanswered(memory))
+    await memory.save_messages("c", [said], user_id="ana")
+    for entry in late:
+        memory.redis.remembered.add(await row_of(memory), entry)
+    await drained(memory)
+    assert stored(database) == ["one", "two"]
+    assert await shown(memory) == ["one", "two"]
+    await memory.truncate("c", user_id="ana", after=1)
+    for entry in late:
+        memory.redis.remembered.add(await row_of(memory), entry)
+    await drained(memory)
+    assert stored(database) == ["one"]
+
+
+def unanswered(memory):
+    """A command that does not even arrive."""
+    error = StorageUnavailable("Redis", "journal_append", "no answer")
+
+    def lost(*_, **__):
+        raise error
+
+    async def never(*_, **__):
+        raise error
+
+    return never if asyncio.iscoroutinefunction(type(plain(memory)).accept) else lost
+
+
 async def test_an_old_message_that_is_sent_again_with_new_ones_is_shown_once(memory, database, make_memory):
     old = AIMessage("old", id="old")
     await memory.save_messages("c", [old, *(HumanMessage(str(n)) for n in range(20))], user_id="ana")
@@ -501,6 +546,19 @@ async def test_close_drains(schema, make_memory, database, undrained):
     await memory.close()
 
     assert stored(database) == ["one", "two"]
+
+
+async def test_nobody_drains_any_more_once_it_is_closed(schema, make_memory, database):
+    for _ in range(3):
+        memory = await make_memory(**SAID)
+        await memory.save_message("c", "user", "one", user_id="ana")
+        await memory.get_history("c", user_id="ana")
+        await memory.save_message("c", "user", "two", user_id="ana")
+        home = plain(memory).here()
+        await memory.close()
+        drainer = home.drainer
+        assert drainer.done() if isinstance(drainer, asyncio.Task) else not drainer.is_alive()
+    assert len(stored(database)) == 6
 
 
 async def test_a_redis_that_evicts_or_keeps_no_file_is_refused(schema, make_memory, database_url):

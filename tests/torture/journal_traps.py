@@ -33,10 +33,10 @@ TOLD_LATER: Changes = {
     "journal_settle": [("local said = window_publish({KEYS[1]}, told)", "local said = 'kept'")],
 }
 NOT_SHOWN: Changes = {
-    "journal_read": [("local journal = redis.call('HGETALL', KEYS[2])", "local journal = {}")]
+    "journal_read": [("journal = redis.call('HGETALL', KEYS[2])\n  if #journal == 0", "if false")]
 }
 ANY_LIFE: Changes = {
-    "store_v1": [("IF c.life::text = one ->> 'l' AND", "IF")],
+    "store_v1": [("IF c.life::text = split_part(one ->> 'l', ':', 1) AND", "IF")],
 }
 NO_ROW_IDS: Changes = {
     "store_entry_v1": [

@@ -13,7 +13,7 @@ from convmemory._async.redis_store import AsyncRedisStore
 from convmemory.errors import ConfigurationError, ConvMemoryError, NotOpen, StorageError
 from convmemory.ids import ConversationKey
 from convmemory.journal.entries import entries_in
-from convmemory.tiers.waiting import asleep, aspawn
+from convmemory.tiers.waiting import aover, asleep, aspawn
 from convmemory.windows.trust import NOWHERE
 
 logger = logging.getLogger("convmemory.journal")
@@ -22,6 +22,8 @@ PAUSE: Final = 0.01
 """Seconds after which what was accepted is sent to PostgreSQL: what comes meanwhile goes with it."""
 _SLOWEST: Final = 0.5
 """Seconds between two attempts while PostgreSQL is away."""
+_AT_THE_END: Final = 1.0
+"""Seconds for which a memory that is closed waits for the one who drains: he may be at it."""
 _LINGER: Final = 1.0
 """Seconds without anything to do after which the one who drains ends; the next append begins another."""
 
@@ -145,6 +147,10 @@ class AsyncDraining(AsyncJournaling):
                 break
             except ConvMemoryError:
                 await asleep(PAUSE)
+        home = redis.here()
+        home.draining = False
+        if home.drainer is not None:  # it must not connect again behind the end
+            await aover([home.drainer], _AT_THE_END)
         if redis.remembered:
             figures = redis.remembered.figures()
             logger.warning(

@@ -17,7 +17,16 @@ from convmemory.errors import (
     StorageUnavailable,
 )
 from convmemory.ids import ConversationKey
-from convmemory.journal.entries import Entry, Outcome, Write, entries_in, in_order, outcome, told_with_rows
+from convmemory.journal.entries import (
+    Entry,
+    Outcome,
+    Write,
+    entries_in,
+    in_order,
+    life_of,
+    outcome,
+    told_with_rows,
+)
 from convmemory.models import Draft
 from convmemory.storage import postgres_rows
 from convmemory.storage.postgres_rows import StoredBatch
@@ -38,13 +47,13 @@ class _Said:
     """What became of an append: the entry that waits now, or nothing.
 
     ``waiting`` is what waited when it was declined, ``None`` where that is not known, and ``mine`` what this process remembered
-    before. ``lost``: nobody answered, so that it may wait all the same, and is never appended again.
+    before. ``lost``: nobody answered, so that it may wait all the same, in this life, and is never appended again.
     """
 
     entry: Entry | None = None
     waiting: Sequence[bytes] | None = None
     mine: Sequence[Entry] = field(default=())
-    lost: bool = False
+    lost: str | None = None
 
 
 @dataclass(slots=True)
@@ -106,7 +115,12 @@ class AsyncJournaling:
             try:
                 return await self._committed(redis, write, said, tried)
             except StorageUnavailable as error:
-                if error.tier != POSTGRES or not settings.journals or said.lost or tried.life == "":
+                if (
+                    error.tier != POSTGRES
+                    or not settings.journals
+                    or said.lost is not None
+                    or tried.life == ""
+                ):
                     raise
                 said = await self._accepted(redis, write, away=True, within=tried.life)
                 if said.entry is None:
@@ -126,14 +140,14 @@ class AsyncJournaling:
             remembered.declined["some are elsewhere"] += 1
             return _Said(mine=mine)
         life = within or remembered.life(key.uuid)
-        for _ in range(1 if within else _STEPS):
+        for _ in range(_STEPS):
             entry = write.entry(life)
             try:
                 verdict, told, waiting = await redis.accept(key, entry, standing, away=away)
             except StorageError:
                 remembered.declined["no answer"] += 1
-                return _Said(mine=mine, lost=True)
-            if verdict != "life":
+                return _Said(mine=mine, lost=life)
+            if verdict != "life" or (within and life_of(told) != life_of(within)):
                 break
             life = told
             remembered.learn(key.uuid, life)
@@ -175,7 +189,7 @@ class AsyncJournaling:
         """
         key = write.key
         standing, pending = await self._before(redis, key, said)
-        if redis.settings.journals and not said.lost and (life := redis.remembered.life(key.uuid)):
+        if redis.settings.journals and said.lost is None and (life := redis.remembered.life(key.uuid)):
             tried.life = life
             batch = await self._sent(redis, write, said, standing, pending, life)
             if batch is not None:
@@ -198,10 +212,10 @@ class AsyncJournaling:
     ) -> StoredBatch | None:
         """The statement; ``None`` where the conversation has another ``life``, or is not there."""
         key, about = write.key, (write.key, write.batch, write.dept_id, write.since)
-        if not (pending or said.lost):
+        if not pending and said.lost is None:
             if life:
                 found = await self.postgres.append_in_life(
-                    *about, life=life, rows=write.rows(), own=standing.own
+                    *about, life=life_of(life), rows=write.rows(), own=standing.own
                 )
                 if found is None:
                     return None

@@ -14,7 +14,7 @@ from convmemory._sync.redis_store import RedisStore
 from convmemory.errors import ConfigurationError, ConvMemoryError, NotOpen, StorageError
 from convmemory.ids import ConversationKey
 from convmemory.journal.entries import entries_in
-from convmemory.tiers.waiting import sleep, spawn
+from convmemory.tiers.waiting import over, sleep, spawn
 from convmemory.windows.trust import NOWHERE
 
 logger = logging.getLogger("convmemory.journal")
@@ -23,6 +23,8 @@ PAUSE: Final = 0.01
 """Seconds after which what was accepted is sent to PostgreSQL: what comes meanwhile goes with it."""
 _SLOWEST: Final = 0.5
 """Seconds between two attempts while PostgreSQL is away."""
+_AT_THE_END: Final = 1.0
+"""Seconds for which a memory that is closed waits for the one who drains: he may be at it."""
 _LINGER: Final = 1.0
 """Seconds without anything to do after which the one who drains ends; the next append begins another."""
 
@@ -146,6 +148,10 @@ class Draining(Journaling):
                 break
             except ConvMemoryError:
                 sleep(PAUSE)
+        home = redis.here()
+        home.draining = False
+        if home.drainer is not None:  # it must not connect again behind the end
+            over([home.drainer], _AT_THE_END)
         if redis.remembered:
             figures = redis.remembered.figures()
             logger.warning(

@@ -38,7 +38,7 @@ class Row:
 class Entry:
     """What one write brought: ``text`` is all of it, as it lies in the journal and goes to PostgreSQL.
 
-    ``life`` is the conversation's in which it was accepted, ``""`` for what a caller writes at this moment. ``since`` is
+    ``life`` is the conversation's in which it was accepted, and the version its window was filled at, ``""`` for what a caller writes at this moment. ``since`` is
     the newest place that was given when what it says began, where that is known: what is older is none of it.
     """
 
@@ -61,10 +61,10 @@ class Write:
     dept_id: str | None
     make: bool
 
-    def entry(self, life: str = "", *, sent: bool = False, within: str = "") -> Entry:
+    def entry(self, life: str = "", *, sent: str | None = None, within: str = "") -> Entry:
         """The batch as an entry that is accepted now in a life.
 
-        Without one as the caller's own, ``sent`` before or not, and stored ``within`` a life, if that is named, or not at all.
+        Without one as the caller's own: ``sent`` before in a life, or ``None``; and stored ``within`` one, if that is named, or not at all.
         """
         now, id_, batch = datetime.now(UTC), new_row_id(), self.batch
         moment, columns, known = now.isoformat(), batch.columns(), set(batch.known)
@@ -87,9 +87,11 @@ class Write:
         if life:
             said["l"] = life
         else:
-            said |= {"make": self.make, "sent": sent}
+            said |= {"make": self.make, "sent": sent is not None}
+            if sent:
+                said["seen"] = int(sent.partition(":")[2])
             if within:
-                said["in"] = within
+                said["in"] = life_of(within)
         return Entry(id_, life, self.key.user_id, _as_json(said), tuple(found), now.timestamp(), self.since)
 
     def rows(self) -> list[str]:
@@ -106,6 +108,11 @@ class Write:
         """What the caller of an accepted write is told: no places yet."""
         moment = round(accepted * _MICROSECOND)
         return StoredBatch(self.key.name, None, len(self.batch.ids), 0, (), moment, self.batch)
+
+
+def life_of(known: str) -> str:
+    """The life alone of what is known of one: behind it is the version of its conversation."""
+    return known.partition(":")[0]
 
 
 def _add(rows: Sequence[dict[str, Any]], columns: Mapping[str, Any]) -> None:
@@ -220,7 +227,8 @@ def parse_reply_beside(raw: Sequence[Any], known: Iterable[Entry] = ()) -> Reply
         reply = parse_reply(said)
         return Reply(reply.verdict, None, reply.token, reply.era, life, waiting)
     window = Snapshot(said[1].decode(), int(said[2]), int(said[3]), said[5:], int(said[4]))
-    behind = [entry for entry in entries_in(waiting, known) if entry.life == life] if waiting else None
+    now = life_of(life)
+    behind = [one for one in entries_in(waiting, known) if life_of(one.life) == now] if waiting else None
     return Reply("hit", joined(window, behind) if behind else without_rows(window), "", "", life, waiting)
 
 

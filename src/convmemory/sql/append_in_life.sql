@@ -14,4 +14,4 @@ FROM {schema}.append_v1(
     %(ids)s::uuid[], %(roles)s::text[], %(contents)s::text[], %(bodies)s::text[],
     %(tokens)s::integer[], %(latencies)s::integer[], %(created)s::timestamptz[], %(metadata)s::jsonb[], %(facts)s::jsonb[],
     %(known)s::uuid[], %(human)s, %(contexts)s::jsonb, %(since)s::bigint, %(own)s::text[], %(make)s, %(search)s::text)
-WHERE (SELECT {schema}.still_v1(%(conversation)s, %(life)s::uuid, %(rows)s::uuid[])) -- of no row, so it is asked first, and once
+WHERE (SELECT {schema}.still_v1(%(conversation)s, %(user_id)s, %(life)s::uuid, %(rows)s::uuid[])) -- of no row, so it is asked first, and once

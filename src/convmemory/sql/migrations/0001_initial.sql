@@ -73,6 +73,7 @@ CREATE TABLE {schema}.removed_rows (
     conversation_id uuid NOT NULL REFERENCES {schema}.conversations ON DELETE CASCADE,
     id              uuid NOT NULL,                          -- of the message
     removed_at      timestamptz NOT NULL DEFAULT now(),
+    version         bigint NOT NULL DEFAULT 0,              -- of the conversation, from which on it was not there
     PRIMARY KEY (conversation_id, id)
 );
 
@@ -369,13 +370,14 @@ BEGIN
     END IF;
 END $$;
 
--- Note messages that were removed one by one, where an entry of a journal may still bring them.
-CREATE FUNCTION {schema}.note_removed_v1(p_conversation uuid, p_ids uuid[]) RETURNS void LANGUAGE plpgsql
+-- Note messages that were removed one by one, where an entry of a journal may still bring them. p_version: the conversation's without them.
+CREATE FUNCTION {schema}.note_removed_v1(p_conversation uuid, p_ids uuid[], p_version bigint) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF (SELECT i.journals FROM {schema}.installation AS i) THEN
-        INSERT INTO {schema}.removed_rows AS r (conversation_id, id) SELECT p_conversation, g.id FROM unnest(p_ids) AS g (id)
-        ON CONFLICT (conversation_id, id) DO UPDATE SET removed_at = excluded.removed_at;
+        INSERT INTO {schema}.removed_rows AS r (conversation_id, id, version)
+        SELECT p_conversation, g.id, p_version FROM unnest(p_ids) AS g (id)
+        ON CONFLICT (conversation_id, id) DO UPDATE SET removed_at = excluded.removed_at, version = excluded.version;
     END IF;
 END $$;
 
@@ -401,7 +403,7 @@ BEGIN
         IF TG_OP = 'DELETE' THEN
             DELETE FROM {schema}.message_documents AS x WHERE (x.conversation_id, x.seq) IN (
                 SELECT g.conversation_id, g.seq FROM gone AS g WHERE g.conversation_id IS DISTINCT FROM seen_to);
-            PERFORM {schema}.note_removed_v1(g.conversation_id, array_agg(g.id))
+            PERFORM {schema}.note_removed_v1(g.conversation_id, array_agg(g.id), max(o.version))
             FROM gone AS g JOIN {schema}.conversations AS o ON o.conversation_id = g.conversation_id
             WHERE g.conversation_id IS DISTINCT FROM seen_to GROUP BY g.conversation_id;
         END IF;
@@ -769,11 +771,11 @@ END $$;
 
 -- Store an entry: what one write brought, as JSON. Its rows are in order, each with its id (i), the one it has where that is another
 -- message's (o), role, content and body (r, c, b), tokens, latency, created, metadata and facts (n, y, w, m, f) and retrieved documents (x);
--- and of all of them the title, dept and external name (t, d, x), and p_since of append_v1 (s). What was removed one by one is left out,
--- unless p_anew. Returns what append_v1 does, and kept, the places (from 1) of the rows that were given to it; no row where there is none,
+-- and of all of them the title, dept and external name (t, d, x), and p_since of append_v1 (s). What was removed one by one is left out:
+-- since the conversation was of the version p_seen, of which a message is said anew under the same id; NULL: none is. Returns what append_v1 does, and kept, the places (from 1) of the rows that were given to it; no row where there is none,
 -- or append_v1 returns none.
 CREATE FUNCTION {schema}.store_entry_v1(
-    p_conversation uuid, p_user text, p_entry jsonb, p_own text[], p_make boolean, p_anew boolean, p_search text,
+    p_conversation uuid, p_user text, p_entry jsonb, p_own text[], p_make boolean, p_seen bigint, p_search text,
     OUT stamp uuid, OUT before uuid, OUT version bigint, OUT last_seq bigint, OUT last_human_seq bigint, OUT stored integer,
     OUT seqs bigint[], OUT kept integer[]
 ) RETURNS SETOF record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -789,9 +791,9 @@ BEGIN
            array_agg((x.r ->> 'm')::jsonb ORDER BY x.place) AS metadata, array_agg((x.r ->> 'f')::jsonb ORDER BY x.place) AS facts,
            array_agg(coalesce(x.r -> 'x', '[]') ORDER BY x.place) AS contexts
     INTO p FROM jsonb_array_elements(p_entry -> 'rows') WITH ORDINALITY AS x (r, place)
-    WHERE p_anew OR NOT EXISTS (
+    WHERE p_seen IS NULL OR NOT EXISTS (
         SELECT FROM {schema}.removed_rows AS g
-        WHERE g.conversation_id = p_conversation AND g.id IN ((x.r ->> 'i')::uuid, (x.r ->> 'o')::uuid));
+        WHERE g.conversation_id = p_conversation AND g.id IN ((x.r ->> 'i')::uuid, (x.r ->> 'o')::uuid) AND g.version > p_seen);
     IF p.places IS NULL THEN
         RETURN;
     END IF;
@@ -809,21 +811,22 @@ END $$;
 
 -- Whether a conversation has still this life, and none of these rows was removed one by one: what a write may be sent under that a journal
 -- takes where nobody answers. It may be carried out long after that, and must bring nothing back.
-CREATE FUNCTION {schema}.still_v1(p_conversation uuid, p_life uuid, p_ids uuid[]) RETURNS boolean
+CREATE FUNCTION {schema}.still_v1(p_conversation uuid, p_user text, p_life uuid, p_ids uuid[]) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM FROM {schema}.conversations AS c
-    WHERE c.conversation_id = p_conversation AND c.life = p_life FOR NO KEY UPDATE; -- so that the next statement sees what it waited for
+    WHERE c.conversation_id = p_conversation AND c.user_id = p_user AND c.life = p_life FOR NO KEY UPDATE; -- so that the next statement sees what it waited for
     RETURN FOUND AND NOT EXISTS (
         SELECT FROM {schema}.removed_rows AS g WHERE g.conversation_id = p_conversation AND g.id = ANY (p_ids));
 END $$;
 
 -- Store what waits in the journal of a conversation, in its order, and with it what a caller writes now: all in one transaction.
--- p_entries is a JSON array of entries as store_entry_v1 takes them, each with its id (e). One with a life (l) waited in the journal: it
+-- p_entries is a JSON array of entries as store_entry_v1 takes them, each with its id (e). One with a life (l: the life, and the
+-- version that the window beside it was filled at) waited in the journal: it
 -- is passed over where the conversation has another life, is not there or is not its user's (u), whoever drains; what PostgreSQL refuses of
 -- it for what is in it, and what is so old that nobody knows any more what was removed since (a: when it was accepted), goes to journal_refused, and the
 -- rest goes on. One without a life is the caller's own: make says whether it may make the conversation, sent whether it was
--- sent before, and in, where it has that, in which life it is stored or not at all (still_v1). p_own names the caches that the caller tells, and has the word 'journal'.
+-- sent before, of which version its writer knew then (seen), and in, where it has that, in which life it is stored or not at all (still_v1). p_own names the caches that the caller tells, and has the word 'journal'.
 -- Returns a row an entry, in order: its id, verdict ('stored', 'removed': all of it was, one that was sent before too, 'gone': of another life, 'refused'), and what
 -- store_entry_v1 returns; stamp is the conversation's after it, NULL where there is none. No row for the caller's own where it is
 -- somebody else's conversation, was not made, or has another life than it says.
@@ -848,11 +851,12 @@ BEGIN
     FOR one IN SELECT x.e FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS x (e, place) ORDER BY x.place LOOP
         IF one ->> 'l' IS NULL THEN
             CONTINUE WHEN c.user_id <> p_user AND c.user_id <> ''; -- somebody else's
-            CONTINUE WHEN one ? 'in' AND NOT {schema}.still_v1(p_conversation, (one ->> 'in')::uuid, ARRAY(
+            CONTINUE WHEN one ? 'in' AND NOT {schema}.still_v1(p_conversation, p_user, (one ->> 'in')::uuid, ARRAY(
                 SELECT i.id::uuid FROM jsonb_array_elements(one -> 'rows') AS x (r)
                 CROSS JOIN LATERAL (VALUES (x.r ->> 'i'), (x.r ->> 'o')) AS i (id)));
             RETURN QUERY SELECT one ->> 'e', 'stored', a.* FROM {schema}.store_entry_v1(
-                p_conversation, p_user, one, p_own, (one ->> 'make')::boolean, NOT (one ->> 'sent')::boolean, p_search) AS a;
+                p_conversation, p_user, one, p_own, (one ->> 'make')::boolean,
+                CASE WHEN (one ->> 'sent')::boolean THEN coalesce((one ->> 'seen')::bigint, 0) END, p_search) AS a;
             CONTINUE WHEN FOUND OR NOT (one ->> 'sent')::boolean OR c.user_id IS DISTINCT FROM p_user;
             RETURN QUERY SELECT one ->> 'e', 'removed', latest, NULL::uuid, NULL::bigint, NULL::bigint, NULL::bigint, 0,
                                 NULL::bigint[], NULL::integer[];
@@ -861,13 +865,14 @@ BEGIN
         said := NULL;
         why := NULL;
         verdict := 'gone';
-        IF c.life::text = one ->> 'l' AND c.user_id = one ->> 'u' THEN
+        IF c.life::text = split_part(one ->> 'l', ':', 1) AND c.user_id = one ->> 'u' THEN
             BEGIN
                 IF (one ->> 'a')::timestamptz < now() - interval '30 days' THEN
                     why := 'it waited for more than 30 days: what was removed since is not known any more';
                 ELSE
                     SELECT * INTO said
-                    FROM {schema}.store_entry_v1(p_conversation, one ->> 'u', one, p_own, false, false, p_search);
+                    FROM {schema}.store_entry_v1(
+                        p_conversation, one ->> 'u', one, p_own, false, split_part(one ->> 'l', ':', 2)::bigint, p_search);
                     verdict := CASE WHEN FOUND THEN 'stored' ELSE 'removed' END;
                     latest := coalesce(said.stamp, latest);
                 END IF;
@@ -985,7 +990,7 @@ BEGIN
     IF lowest = 0 THEN
         DELETE FROM {schema}.journal_refused AS r WHERE r.ctid = ANY (ARRAY(
             SELECT o.ctid FROM {schema}.journal_refused AS o
-            WHERE o.conversation_id = c.conversation_id AND o.written ->> 'l' IS DISTINCT FROM c.life::text LIMIT p_batch));
+            WHERE o.conversation_id = c.conversation_id AND split_part(o.written ->> 'l', ':', 1) <> c.life::text LIMIT p_batch));
         GET DIAGNOSTICS others = ROW_COUNT;
         lowest := CASE WHEN others = p_batch THEN 1 ELSE 0 END;
     END IF;
@@ -1216,7 +1221,7 @@ BEGIN
         RETURN QUERY SELECT c.stamp::text, true, true;
         RETURN;
     END IF;
-    PERFORM {schema}.note_removed_v1(p_conversation, ARRAY[p_id]);
+    PERFORM {schema}.note_removed_v1(p_conversation, ARRAY[p_id], c.version + 1);
     DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = place;
     UPDATE {schema}.conversations AS now_ SET
         stamp = p_stamp, version = c.version + 1, gaps = c.gaps + 1, updated_at = now(),
@@ -1281,7 +1286,7 @@ BEGIN
               AND kept.seq <> ALL (gone)
             ORDER BY kept.conversation_id DESC, kept.seq DESC LIMIT 1), c.cleared);
         PERFORM {schema}.note_removed_v1(p_conversation, ARRAY(
-            SELECT m.id FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq > newest));
+            SELECT m.id FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq > newest), c.version + 1);
         DELETE FROM {schema}.messages AS m
         WHERE m.conversation_id = p_conversation AND m.seq > newest;
         GET DIAGNOSTICS removed = ROW_COUNT;
@@ -1330,7 +1335,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM {schema}.note_removed_v1(p_conversation, ARRAY(
-        SELECT m.id FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (doomed)));
+        SELECT m.id FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (doomed)), c.version + 1);
     DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (doomed);
     GET DIAGNOSTICS number = ROW_COUNT;
     IF number > 0 THEN
