@@ -53,7 +53,8 @@ if held[3] and held[2] == era then
     end
   end
   if first <= from then
-    redis.call('PEXPIRE', key, held[10] and ARGV.outlives or ARGV[4])
+    if held[10] and ARGV.outlives then ARGV[4] = ARGV.outlives end
+    redis.call('PEXPIRE', key, ARGV[4])
     local reply = {'hit', held[3], held[5], held[6], held[9]}
     for low = from, last, 1000 do -- more arguments than a few thousand a command takes no Lua
       local places = {}
