@@ -14,7 +14,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage, RemoveMessage, SystemMessage, ToolMessage
 
-from convmemory.chains.resent import given_again, given_last, is_resumed, threads_ids
+from convmemory.chains.resent import given_again, given_last, is_resumed, name_all, threads_ids
 from convmemory.chains.turn import Run
 from convmemory.encoding.codec import Encoded, encode
 from convmemory.encoding.same_words import says_the_same
@@ -57,6 +57,7 @@ class AgentTurn:
         cls, window: Sequence[BaseMessage], found: Snapshot, messages: Sequence[BaseMessage], run: Run | None
     ) -> AgentTurn:
         """The turn of an agent whose state holds ``messages``, over a conversation that holds ``window`` as it is stored."""
+        name_all(messages, window, run)
         resumed = is_resumed(run)
         stored = {message.id: message for message in window if message.id}
         edited = _edited(stored, messages, None if resumed else given_last(run, messages))
@@ -84,6 +85,7 @@ class AgentTurn:
         well, or if it was the user's and other words of the user's came in its place. One that left from before others was
         summed up or trimmed: it was said, and is stored.
         """
+        name_all(messages)
         now = {m.id: m for m in messages if m.id and m.id not in self.known and _was_said(m)}
         there = _ids(messages)
         end = self._end(there, done=done)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware import PIIMiddleware
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain.agents.middleware import AgentState, PIIMiddleware
+from langchain_core.messages import AIMessage, HumanMessage, convert_to_messages
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command, interrupt
 
 from fix_agents import CONFIG, MINE, call, remembers, stored
 from fix_memory import texts
@@ -44,6 +47,57 @@ async def test_a_client_that_sends_everything_again_is_stored_and_shown_once(mem
     assert [m.text for m in await stored(memory) if m.text and m.type != "tool"] == talk(5)
     assert len(await stored(memory)) == 12
     assert [m.text for m in model.prompts[-1] if m.type == "human"] == [f"q{n}" for n in range(5)]
+    assert model.invalid == []
+
+
+def appended(state, writes):
+    """What deepagents' state makes of its messages: those that are given as tuples or dicts are left without an id."""
+    return [*(state or []), *convert_to_messages(writes)]
+
+
+def state_without_ids(kind):
+    channel = appended
+    if kind == "delta":
+        delta = pytest.importorskip("langgraph.channels.delta", reason="a newer LangGraph has it")
+        channel = delta.DeltaChannel(
+            lambda state, writes: [*(state or []), *convert_to_messages([m for w in writes for m in w])]
+        )
+    return type("State", (AgentState,), {"__annotations__": {"messages": Annotated[list[Any], channel]}})
+
+
+@pytest.mark.parametrize("kind", ["appended", "delta"])
+@pytest.mark.parametrize("saver", [None, InMemorySaver], ids=["alone", "checkpointer"])
+@pytest.mark.parametrize("shown", ["window", "log-only"])
+@pytest.mark.parametrize(
+    "form",
+    [lambda text: ("human", text), lambda text: {"role": "user", "content": text}],
+    ids=["tuples", "dicts"],
+)
+async def test_what_has_no_id_in_the_state_is_stored_and_shown_once(memory, ask, kind, saver, shown, form):
+    @tool
+    def look() -> str:
+        """Look."""
+        return "found" if saver is None else interrupt("may it?")
+
+    said, model = ["yes", "yes", "again"], Player()
+    agent = create_agent(
+        model,
+        [look],
+        middleware=[remembers(memory, mode=shown)],
+        state_schema=state_without_ids(kind),
+        checkpointer=saver and saver(),
+    )
+    for n, text in enumerate(said):
+        model.lines = [call("look", f"t{n}")] if text == "again" else []
+        model.lines += [AIMessage(f"answer {n}")]
+        await ask(agent, {"messages": [form(text)]})
+        if saver and text == "again":
+            await ask(agent, Command(resume="found"))
+
+    turns = ["yes", "answer 0", "yes", "answer 1", "again", "", "found", "answer 2"]
+    assert texts(await stored(memory)) == turns
+    if saver or shown == "window":
+        assert texts(model.prompts[-1]) == turns[:-1]
     assert model.invalid == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage
 
@@ -24,6 +25,31 @@ def threads_ids(run: Run | None) -> set[str]:
         if start is not None and given is not None:
             found |= _before(start, given)
     return found
+
+
+def name_all(
+    messages: Sequence[BaseMessage], window: Sequence[BaseMessage] = (), run: Run | None = None
+) -> None:
+    """Give each message of a state that has no id one, in its place there.
+
+    LangGraph does so for every message object; what an input says as a tuple or a dict has none in graphs with a reducer of their own,
+    as deepagents'. Each run is given that anew from a checkpointer, and then it is called what it is called in the window.
+    """
+    nameless = [at for at, message in enumerate(messages) if not message.id]
+    if not nameless:
+        return
+    given = None if run is None else _given(run.inputs)
+    old = 0 if given is None else len(messages) - len(given)
+    taken = {message.id for message in messages}
+    stored = [message for message in window if message.id and message.id not in taken]
+    for at in reversed(nameless):
+        message = messages[at]
+        place = next((n for n in reversed(range(len(stored))) if says_the_same(stored[n], message)), None)
+        if at < old and place is not None:
+            message.id = stored[place].id
+            del stored[place:]
+        else:
+            message.id = str(uuid4())
 
 
 def is_resumed(run: Run | None) -> bool:
