@@ -247,6 +247,18 @@ def test_what_is_written_in_another_way_is_found_and_shown(open_memory, search, 
     assert hit.highlights, "what was found is shown"
 
 
+@pytest.mark.parametrize(
+    ("words", "onward"),
+    [
+        ("'a' <-> 'b'", "'a' <-> 'b':*"),
+        ("'a' & ( 'b' | 'c' )", "'a' & ( 'b' | 'c' )"),
+        ("'a' | 'b'", "'a' | 'b':*"),
+    ],
+)
+def test_what_a_dictionary_has_in_the_place_of_a_word_goes_on_or_stays(database, schema, words, onward):
+    assert database.execute("SELECT onward_v1(%s::tsquery)::text", [words]).fetchone() == (onward,)
+
+
 @pytest.mark.parametrize("query", ["C++", "C#", "c?", "cam!"])
 def test_behind_a_mark_no_word_goes_on(open_memory, query):
     memory = open_memory()

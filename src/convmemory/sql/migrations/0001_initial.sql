@@ -223,9 +223,9 @@ BEGIN
     RETURN ts_headline(p_config::regconfig, {schema}.parsed_v1(said), p_query, marking);
 END $$;
 
--- What goes on from a text; nothing where it has no word.
+-- What goes on from the last of words; as they are where they have none, or a dictionary has others in its place.
 CREATE FUNCTION {schema}.onward_v1(p_words tsquery) RETURNS tsquery LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN numnode(p_words) = 0 THEN p_words ELSE concat(p_words, ':*')::tsquery END
+    SELECT CASE WHEN right(p_words::text, 1) = '''' THEN concat(p_words, ':*')::tsquery ELSE p_words END
 $$;
 
 -- What begins as a text ends, behind the words in front of that, which are those of the language: of names and paths it may be a part
