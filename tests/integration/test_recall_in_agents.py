@@ -238,6 +238,19 @@ async def test_the_tool_of_one_user_needs_no_config(memory, colour):
         recall_tool("postgresql://")
 
 
+async def test_a_call_of_a_retriever_may_say_what_its_maker_did_not(memory, colour):
+    retriever = bare(memory).for_user("ana").search.as_retriever()
+
+    assert len(await retriever.ainvoke("when in lisbon?")) > 1
+    assert len(await retriever.ainvoke("when in lisbon?", k=1)) == 1
+    assert await retriever.ainvoke("when in lisbon?", conversation_id="no such") == []
+    for wrong in ({"k": 0}, {"floor": "high"}, {"user_id": "eve"}):
+        with pytest.raises(InvalidArgument):
+            await retriever.ainvoke("when in lisbon?", **wrong)
+    if colour == "blocking":
+        assert len(retriever.invoke("when in lisbon?", k=1)) == 1
+
+
 async def test_a_retriever_gives_documents(memory, colour):
     retriever = bare(memory).for_user("ana").search.as_retriever(k=1)
 
