@@ -285,7 +285,7 @@ async def test_writes_refuse_what_would_not_see_a_new_cache(memory, registered, 
         for statement in (
             "SELECT clear_v1(%(c)s, 'ana', '{}', 9)",
             "SELECT delete_v1(%(c)s, 'ana', '{}', 9)",
-            "SELECT pop_v1(%(c)s, 'ana', %(c)s, %(c)s, %(c)s, '{}', 9)",
+            "SELECT pop_v1(%(c)s, 'ana', %(c)s, 1, 2, '{}', 9)",
             "SELECT append_v1(%(c)s, 'ana', NULL, NULL, NULL, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, '{}', NULL, '{}', true)",
             "SELECT revise_v1(%(c)s, 'ana', '{}', '{}', '{}', '{}', '{}', '{}', '{}', NULL, NULL, '{}', 9)",
             "SELECT register_v1('{a}')",

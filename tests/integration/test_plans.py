@@ -39,6 +39,7 @@ MANY, CONVERSATIONS, WAITING, DOCUMENTS = 50_000, 20_000, 20_000, 20_000
 A_FEW = 60
 """Pages that a look at a handful of rows takes, indexes and all."""
 NAMES = UUID(int=0)
+STAMP = 2**40
 TABLES = ("conversations", "messages", "documents", "message_documents", "loose_documents", "caches", "marks")
 
 FILL = """
@@ -242,15 +243,15 @@ CASES: dict[str, list[Case]] = {
     "clear_marks": [Case(MARKS, 150)],
     "count_marks": [Case(most=20_500)],
     "create_conversation": [
-        *each(external_id=None, title="t", dept_id=None, new_stamp=NAMES, first_stamp=NAMES, metadata="{}"),
+        *each(external_id=None, title="t", dept_id=None, new_stamp=STAMP, first_stamp=STAMP, metadata="{}"),
         Case(
             of(
                 UUID(int=10**6),
                 external_id=None,
                 title="t",
                 dept_id=None,
-                new_stamp=NAMES,
-                first_stamp=NAMES,
+                new_stamp=STAMP,
+                first_stamp=STAMP,
                 metadata="{}",
             )
         ),
@@ -313,8 +314,8 @@ CASES: dict[str, list[Case]] = {
                 id=row(conversation, last),
                 own=["a"],
                 batch=100,
-                new_stamp=NAMES,
-                first_stamp=NAMES,
+                new_stamp=STAMP,
+                first_stamp=STAMP,
             ),
             120,
         )

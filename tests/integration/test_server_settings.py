@@ -189,7 +189,7 @@ async def test_behind_a_pooler_each_statement_brings_its_settings(make_memory, s
 
 
 async def _run(connection, text):
-    return await _done(connection.run(text.encode(), {}, fetch=True))
+    return await _done(connection.run(text, {}, fetch=True))
 
 
 async def _done(outcome):

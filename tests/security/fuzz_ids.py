@@ -11,10 +11,10 @@ import psycopg
 from convmemory.errors import ConfigurationError, InvalidArgument
 from convmemory.ids import ConversationKey, conversation_key, message_key
 from convmemory.storage.conversation_lists import read_cursor
-from convmemory.storage.postgres_rows import array
 from convmemory.storage.redis_keys import Keys
 from convmemory.storage.redis_sessions import session_of
 from convmemory.storage.redis_urls import redis_place
+from convmemory.storage.text_arrays import array
 from convmemory.windows.snapshots import parse_reply
 from security.fuzz_tools import Harness, main
 

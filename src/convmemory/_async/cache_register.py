@@ -10,7 +10,7 @@ from uuid import UUID
 from convmemory._async.statements import AsyncStatements
 from convmemory.ids import ConversationKey
 from convmemory.storage.cache_marks import Looked, Mark, looked
-from convmemory.storage.postgres_rows import array
+from convmemory.storage.text_arrays import array
 from convmemory.windows.snapshots import Written
 from convmemory.windows.trust import FIRST
 

@@ -9,8 +9,8 @@ from convmemory._async.statements import AsyncStatements
 from convmemory.errors import ConversationNotFound
 from convmemory.ids import ConversationKey
 from convmemory.journal.entries import Entry, window_of
-from convmemory.storage import postgres_rows
-from convmemory.storage.postgres_rows import Batch, StoredBatch, array
+from convmemory.storage.postgres_rows import Batch, StoredBatch
+from convmemory.storage.text_arrays import array
 from convmemory.windows.snapshots import Snapshot, Written
 
 _BATCH: Final = 2000
@@ -50,9 +50,9 @@ class AsyncJournalStatements(AsyncStatements):
     ) -> tuple[StoredBatch, Written]:
         """Store a batch that has its row ids; see ``append``."""
         found = await self._run("append", self._to_append(key, batch, dept_id, since, make=make, own=own))
-        if not found:
+        if found[0][0] is None:
             raise ConversationNotFound(key.name)
-        return batch.outcome(key, found[0])
+        return batch.outcome(key, *found[0])
 
     async def append_in_life(
         self,
@@ -73,7 +73,7 @@ class AsyncJournalStatements(AsyncStatements):
         parameters["life"] = life
         parameters["rows"] = array(rows)
         found = await self._run("append_in_life", parameters)
-        return batch.outcome(key, found[0]) if found else None
+        return batch.outcome(key, *found[0]) if found and found[0][0] else None
 
     def _to_append(
         self,
@@ -91,7 +91,7 @@ class AsyncJournalStatements(AsyncStatements):
         parameters["external_id"] = key.external_id
         parameters["dept_id"] = dept_id
         parameters["since"] = since
-        parameters["own"] = postgres_rows.array(own)
+        parameters["own"] = array(own)
         parameters["make"] = make
         parameters["search"] = self.settings.search_configuration
         return parameters

@@ -231,10 +231,10 @@ class AsyncJournaling:
             if own.id not in done.verdicts:
                 return None
             return write.pending(own.accepted)  # it was stored, and somebody has removed it
-        *row, kept = done.own
+        kept, *numbers = done.own
         if len(kept) < len(write.batch.ids):
             return write.pending(own.accepted)
-        return write.batch.outcome(key, row)[0]
+        return write.batch.outcome(key, numbers)[0]
 
     async def _before(
         self, redis: AsyncRedisStore, key: ConversationKey, said: _Said | None = None

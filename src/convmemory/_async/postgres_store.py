@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from convmemory._async.cache_register import BATCH, AsyncCacheRegister
 from convmemory._async.journal_statements import AsyncJournalStatements
@@ -19,6 +19,7 @@ from convmemory.storage import postgres_rows, revisions
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision
 from convmemory.storage.rooms import wanted
+from convmemory.storage.text_arrays import array
 from convmemory.storage.titles import TitleKeeper
 from convmemory.tiers.driver_errors import POSTGRES
 from convmemory.windows.collection import uncollected
@@ -175,7 +176,7 @@ class AsyncPostgresStore(
         await self.settle(key)
         if key.named_only:
             return await self.get_conversation(key), False
-        stamp = uuid4()
+        stamp = postgres_rows.new_stamp()
         parameters = {
             **await self._mine(key),
             "external_id": key.external_id,
@@ -243,12 +244,12 @@ class AsyncPostgresStore(
             StorageUnavailable: The answer was lost, the message is gone, and others have written since: who took it
                 nobody can tell.
         """
-        stamp = uuid4()
+        stamp = postgres_rows.new_stamp()
         parameters = {
             "id": message,
             "new_stamp": stamp,
             "first_stamp": stamp,
-            "own": postgres_rows.array(own),
+            "own": array(own),
         }
         found = await self._bitten(key, "pop_message", parameters, gone=[[None, False, False]])
         if not found or found[0][0] == "":
@@ -264,7 +265,7 @@ class AsyncPostgresStore(
 
         A message that is no more what the revision says was stored stays as it is, so it is safe to repeat.
         """
-        what = {**revisions.parameters(changes), "own": postgres_rows.array(own)}
+        what = {**revisions.parameters(changes), "own": array(own)}
         found = await self._bitten(key, "revise_messages", what, gone=[[NO_CONVERSATION, False, False]])
         if not found:
             raise ConversationNotFound(key.name)
@@ -289,7 +290,7 @@ class AsyncPostgresStore(
         """
         after, upto, most = (None, None, None) if within is None else (*within, BATCH)
         which = {"seqs": list(seqs), "ids": list(ids), "after": after, "upto": upto, "most": most}
-        found = await self._bitten(key, "remove_messages", {**which, "own": postgres_rows.array(own)})
+        found = await self._bitten(key, "remove_messages", {**which, "own": array(own)})
         if not found:
             raise ConversationNotFound(key.name)
         stamp, removed, left, _ = found[0]
@@ -307,7 +308,7 @@ class AsyncPostgresStore(
         what = {
             **postgres_rows.replacement(self.settings, draft),
             "id": message,
-            "own": postgres_rows.array(own),
+            "own": array(own),
         }
         found = await self._bitten(key, "replace_message", what)
         if not found:
@@ -356,7 +357,7 @@ class AsyncPostgresStore(
 
         ``None``, and nothing done, where there is none, or where it was spoken in at ``before`` or later.
         """
-        what = {"before": before, "own": postgres_rows.array(own), "batch": BATCH}
+        what = {"before": before, "own": array(own), "batch": BATCH}
         gone = [[NO_CONVERSATION, True, True, 0, 0]]
         found = await self._run("erase_conversation", {**await self._mine(key), **what}, gone=gone)
         if not found:
@@ -373,7 +374,7 @@ class AsyncPostgresStore(
         return [ConversationKey(uuid, owner) for uuid, owner in found]
 
     async def _change(self, key: ConversationKey, name: str, own: Sequence[str]) -> Written:
-        parameters = {**await self._mine(key), "own": postgres_rows.array(own), "batch": BATCH}
+        parameters = {**await self._mine(key), "own": array(own), "batch": BATCH}
         found = await self._run(name, parameters, gone=[[NO_CONVERSATION, True, False]])
         if not found:
             raise ConversationNotFound(key.name)

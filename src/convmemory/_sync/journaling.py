@@ -228,10 +228,10 @@ class Journaling:
             if own.id not in done.verdicts:
                 return None
             return write.pending(own.accepted)  # it was stored, and somebody has removed it
-        *row, kept = done.own
+        kept, *numbers = done.own
         if len(kept) < len(write.batch.ids):
             return write.pending(own.accepted)
-        return write.batch.outcome(key, row)[0]
+        return write.batch.outcome(key, numbers)[0]
 
     def _before(
         self, redis: RedisStore, key: ConversationKey, said: _Said | None = None

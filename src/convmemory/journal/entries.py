@@ -254,7 +254,7 @@ def _is_shown(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one ``store_entries`` did: what became of each entry by its id, what the window is told, and the caller's own row."""
+    """What one ``store_entries`` did: what became of each entry by its id, what the window is told, and of the caller's own the numbers."""
 
     verdicts: Mapping[str, str]
     written: Written
@@ -271,7 +271,7 @@ def outcome(rows: Sequence[Sequence[Any]], entries: Sequence[Entry]) -> Outcome:
         verdicts[id_], stamp = verdict, now or ""
         entry = said[id_]
         if not entry.life and verdict == "stored":
-            own = (now, former, version, last_seq, last_human, stored, seqs, moment, kept)
+            own = (kept, now, former, version, last_seq, last_human, stored, moment, *(seqs or ()))
         if not stored:
             continue
         first = last_seq - stored + 1

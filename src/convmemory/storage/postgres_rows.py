@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from secrets import randbits
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from convmemory.encoding.codec import Encoded, encode, pack
 from convmemory.encoding.same_words import says_the_same
@@ -17,6 +18,7 @@ from convmemory.errors import InvalidArgument
 from convmemory.ids import ConversationKey, message_key, new_row_id, other_row_id, repeat_key
 from convmemory.models import SCORES, Appended, Conversation, Draft, Message, RetrievedContext, is_bare
 from convmemory.settings import Settings
+from convmemory.storage.text_arrays import TextArray, plain_array
 from convmemory.storage.titles import title_from
 from convmemory.value_fields import checked_metadata
 from convmemory.windows.snapshots import NOTHING_BEFORE, Written
@@ -51,11 +53,11 @@ class Batch:
         """The parameters of ``append.sql`` that describe messages."""
         encoded = self.encoded
         return self.columns() | {
-            "ids": _plain_array(self.ids),
-            "roles": _plain_array([e.role for e in encoded]),
-            "contents": array([e.content for e in encoded]),
-            "bodies": array([e.body for e in encoded]),
-            "known": _plain_array(self.known),
+            "ids": plain_array(self.ids),
+            "roles": plain_array([e.role for e in encoded]),
+            "contents": TextArray([e.content for e in encoded]),
+            "bodies": TextArray([e.body for e in encoded]),
+            "known": plain_array(self.known) if self.known else None,
             "human": max([n for n, e in enumerate(encoded, 1) if e.role == "human"], default=0),
             "title": self.title(),
         }
@@ -89,17 +91,18 @@ class Batch:
         said = (draft.message for draft in self.drafts if draft.message.type == "ai")
         return any(not getattr(message, "tool_calls", None) for message in said)
 
-    def outcome(self, key: ConversationKey, row: Sequence[Any]) -> tuple[StoredBatch, Written]:
-        """Read the row of ``append.sql``: what became of the batch, and what the window is told."""
-        stamp, before, version, last_seq, human_seq, stored, seqs, moment = row
+    def outcome(self, key: ConversationKey, numbers: Sequence[Any]) -> tuple[StoredBatch, Written]:
+        """Read the numbers of ``append.sql``: what became of the batch, and what the window is told."""
+        stamp, before, version, last_seq, human_seq, stored, moment, *seqs = numbers
         first = last_seq - stored + 1
         by_row: Sequence[int] = range(first, last_seq + 1)
         fresh = self.encoded
-        if seqs is not None:
+        if seqs:
             by_row, fresh = seqs, [e for e, seq in zip(fresh, seqs, strict=True) if abs(seq) >= first]
         human = human_seq if human_seq >= first else 0
         batch = StoredBatch(key.name, version, stored, first, by_row, moment, self)
-        return batch, Written(stamp, before or NOTHING_BEFORE, first, human, [pack(e) for e in fresh])
+        told = NOTHING_BEFORE if before is None else str(before)
+        return batch, Written(str(stamp), told, first, human, [pack(e) for e in fresh])
 
     def _pairs(self) -> zip[tuple[Draft, Encoded]]:
         return zip(self.drafts, self.encoded, strict=True)
@@ -254,15 +257,9 @@ def replacement(most: Settings, draft: Draft) -> dict[str, Any]:
     }
 
 
-def array(texts: Sequence[str]) -> str:
-    """A PostgreSQL array literal of texts: a tenth of what the driver takes for a list of a few."""
-    escaped = [text.replace("\\", "\\\\").replace('"', '\\"') for text in texts]
-    return '{"' + '","'.join(escaped) + '"}' if escaped else "{}"
-
-
-def _plain_array(words: Sequence[str]) -> str:
-    """The same of ids and names of ours, which need no quotes."""
-    return "{" + ",".join(words) + "}"
+def new_stamp() -> int:
+    """A stamp for a conversation that is made or changed, where the statement must be told again by it."""
+    return randbits(63)
 
 
 def again(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -272,7 +269,7 @@ def again(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     if "ids" in parameters:
         return {**parameters, "known": parameters["ids"]}
-    return {**parameters, "new_stamp": uuid4()} if "new_stamp" in parameters else parameters
+    return {**parameters, "new_stamp": new_stamp()} if "new_stamp" in parameters else parameters
 
 
 def conversation_of(row: Sequence[Any]) -> Conversation:

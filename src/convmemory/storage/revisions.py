@@ -10,7 +10,8 @@ from langchain_core.messages import BaseMessage, FunctionMessage
 
 from convmemory.encoding.codec import Encoded, decode, encode
 from convmemory.ids import other_row_id
-from convmemory.storage.postgres_rows import StoredBatch, array, json_text
+from convmemory.storage.postgres_rows import StoredBatch, json_text
+from convmemory.storage.text_arrays import array
 from convmemory.storage.titles import title_from
 
 REMOVED: Final = "[removed]"

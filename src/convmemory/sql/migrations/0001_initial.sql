@@ -30,7 +30,8 @@ CREATE TABLE {schema}.conversations (
     cleared         bigint NOT NULL DEFAULT 0,              -- nobody sees a message up to this seq any more
     updated_minute  timestamp NOT NULL GENERATED ALWAYS AS (date_trunc('minute', updated_at AT TIME ZONE 'UTC')) STORED,
     updated_at      timestamptz NOT NULL DEFAULT now(),
-    stamp           uuid NOT NULL DEFAULT gen_random_uuid(), -- another one with every change: what windows are compared by
+    former          bigint,                                 -- the stamp before the newest append
+    stamp           bigint NOT NULL DEFAULT uuid_hash_extended(gen_random_uuid(), 0), -- another one with every change: what windows are compared by
     version         bigint NOT NULL DEFAULT 0,              -- grows with every change, for people and programs
     last_human_seq  bigint NOT NULL DEFAULT 0,              -- position of the newest human message: where its turn starts
     last_seq        bigint NOT NULL DEFAULT 0,              -- the newest seq that was given: none is given twice
@@ -348,7 +349,7 @@ BEGIN
 END $$;
 
 -- What a write says that tells a cache and has not read its journal, where writes may wait in one: what waits comes before it.
-CREATE FUNCTION {schema}.refuse_unread_v1() RETURNS boolean LANGUAGE plpgsql
+CREATE FUNCTION {schema}.refuse_unread_v1() RETURNS boolean LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION 'writes may wait in a journal: read it first' USING ERRCODE = 'CJ001';
@@ -394,7 +395,7 @@ BEGIN
     END IF;
     IF TG_TABLE_NAME = 'messages' THEN
         UPDATE {schema}.conversations AS now_ SET
-            stamp = gen_random_uuid(), version = now_.version + 1,
+            stamp = DEFAULT, version = now_.version + 1,
             gaps = now_.gaps + CASE TG_OP WHEN 'DELETE' THEN g.messages ELSE 0 END
         FROM (SELECT h.conversation_id, count(*) FILTER (WHERE h.seq > o.cleared) AS messages
               FROM gone AS h JOIN {schema}.conversations AS o ON o.conversation_id = h.conversation_id
@@ -560,15 +561,17 @@ END $$;
 
 -- Append a batch: one call, one commit. Makes and titles the conversation if need be, gives each new message the next seq,
 -- leaves out those that are there already. Inside a VOLATILE function every statement sees what was committed before it began,
--- so what follows the row lock sees everything the lock waited for.
--- p_known holds the ids that may be there already (a caller's own, or all of them when a batch is sent again); p_human is the
+-- so what follows the row lock sees everything the lock waited for. This is what nearly every batch is, new messages of a conversation
+-- that is there; append_rest_v1 is the rest of it.
+-- p_known holds the ids that may be there already (a caller's own, or all of them when a batch is sent again; NULL: none); p_human is the
 -- place of the batch's newest human message, from 1, or 0; p_own names the caches that are told by whoever calls, so that all
 -- others are marked, and has the word 'journal' where their journal was read: while writes may wait in one, nothing goes past it.
 -- p_make says whether a conversation that is not there is made: one that has a name is made under its name
--- alone, and a turn that began in one does not bring it back. Returns no row when the conversation is somebody else's, or was
--- not made. stamp is the conversation's now, before what it was, NULL where the batch made the conversation, brought nothing new, or
--- waited for another change: then no window can be extended. seqs is NULL when every message was new and therefore stands at last_seq - stored + 1
--- .. last_seq.
+-- alone, and a turn that began in one does not bring it back. p_search is the text search configuration by which the messages are to be found, or NULL.
+-- Returns numbers, which cost a tenth less than a row would: the conversation's stamp, what it was before (NULL where the batch made the conversation
+-- or brought nothing new: then no window can be extended), version, last_seq, last_human_seq, how many messages were stored, and the
+-- time of those that brought none of their own (microseconds since 1970). Then their seqs, but where every message was new and therefore
+-- stands at last_seq - stored + 1 .. last_seq. NULL when the conversation is somebody else's, or was not made.
 -- "Is it there already" is asked for one id at a time, and as a scalar subquery, because that can only be answered row by row
 -- from messages_by_id, however long the conversation is, and needs no other plan for another array.
 -- An id comes back for one of two reasons. Its message is sent again: the same words, and the row stays as it is. Or another
@@ -578,108 +581,141 @@ END $$;
 -- from id, words and p_since, so that it is stored, and once if it is sent again; its seq is returned with a minus sign. What
 -- it calls is named in full: a caller's search_path may have one of its own, and a SET on the
 -- function costs 5 us. (An unnest of several arrays is PostgreSQL's own, and has no other name.)
--- p_search is the text search configuration by which the messages are to be found, or NULL.
 CREATE FUNCTION {schema}.append_v1(
     p_conversation uuid, p_user text, p_external text, p_dept text, p_title text,
     p_ids uuid[], p_roles text[], p_contents text[], p_bodies text[],
     p_tokens integer[], p_latencies integer[], p_created timestamptz[], p_metadata jsonb[], p_facts jsonb[],
-    p_known uuid[], p_human integer, p_contexts jsonb, p_since bigint, p_own text[], p_make boolean, p_search text DEFAULT NULL,
-    OUT stamp uuid, OUT before uuid, OUT version bigint, OUT last_seq bigint, OUT last_human_seq bigint,
-    OUT stored integer, OUT seqs bigint[]
-) RETURNS SETOF record LANGUAGE plpgsql AS $$
+    p_known uuid[], p_human integer, p_contexts jsonb, p_since bigint, p_own text[], p_make boolean, p_search text DEFAULT NULL
+) RETURNS bigint[] LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    c {schema}.conversations;
     messages CONSTANT integer := pg_catalog.cardinality(p_ids);
-    found_version bigint; -- the conversation's as this statement began, before it waited for anybody
-    made boolean := false;
-    given uuid[] := p_ids;
-    gone bigint[];
-    oldest timestamptz := pg_catalog.now(); -- of the batch: a conversation is as old as its messages
-    newest timestamptz := pg_catalog.now();
+    there boolean; -- whether a known message is, as it was looked for, and the conversation's version then
+    looked_at bigint;
+    oldest timestamptz; -- of the batch, where it brings times: a conversation is as old as its messages
+    newest timestamptz;
     words text; -- NULL where nobody is to find them
+    stamp bigint;
+    former bigint;
+    version bigint;
+    last_seq bigint;
+    last_human_seq bigint;
 BEGIN
     IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM {schema}.refuse_isolation_v1();
     END IF;
+    IF p_created IS NOT NULL THEN
+        SELECT pg_catalog.min(m.created), least(pg_catalog.now(), pg_catalog.max(coalesce(m.created, pg_catalog.now()))) INTO oldest, newest
+        FROM unnest(p_created) AS m (created);
+    END IF;
+    IF p_known IS NOT NULL THEN
+        SELECT c.version, (SELECT true FROM {schema}.messages AS old WHERE old.conversation_id = p_conversation AND old.id = p_known[1])
+        INTO looked_at, there FROM {schema}.conversations AS c WHERE c.conversation_id = p_conversation;
+        IF there IS NULL AND pg_catalog.cardinality(p_known) > 1 THEN
+            there := (SELECT true FROM (SELECT pg_catalog.generate_series(1, pg_catalog.cardinality(p_known)) AS n) AS k
+               WHERE (SELECT true FROM {schema}.messages AS old
+                      WHERE old.conversation_id = p_conversation AND old.id = p_known[k.n]) LIMIT 1);
+        END IF;
+        IF there THEN
+            RETURN {schema}.append_rest_v1(
+                p_conversation, p_user, p_external, p_dept, p_title, p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created,
+                p_metadata, p_facts, p_human, p_contexts, p_since, p_own, p_make, p_search);
+        END IF;
+    END IF;
+
+    UPDATE {schema}.conversations AS now_ SET -- takes the places, and locks the row until they are filled
+        former = now_.stamp, stamp = DEFAULT, version = now_.version + 1, last_seq = now_.last_seq + messages,
+        last_human_seq = CASE WHEN p_human > 0 THEN now_.last_seq + p_human ELSE now_.last_human_seq END,
+        created_at = least(now_.created_at, oldest),
+        updated_at = CASE WHEN now_.last_seq = now_.gaps THEN coalesce(newest, pg_catalog.now())
+                          ELSE greatest(now_.updated_at, coalesce(newest, pg_catalog.now())) END,
+        title = CASE WHEN now_.title_source = 'none' THEN coalesce(p_title, now_.title) ELSE now_.title END,
+        title_source = CASE WHEN now_.title_source = 'none' AND p_title IS NOT NULL THEN 'auto' ELSE now_.title_source END
+    WHERE now_.conversation_id = p_conversation AND (now_.user_id = p_user) IS TRUE -- so written, no index by user is tempting
+      AND now_.left_over = 0 AND messages > 0
+    RETURNING now_.stamp, now_.former, now_.version, now_.last_seq, now_.last_human_seq
+    INTO stamp, former, version, last_seq, last_human_seq;
+    IF NOT FOUND THEN
+        RETURN {schema}.append_rest_v1(
+            p_conversation, p_user, p_external, p_dept, p_title, p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created,
+            p_metadata, p_facts, p_human, p_contexts, p_since, p_own, p_make, p_search);
+    END IF;
+    IF version <> looked_at + 1 THEN -- it waited for somebody, who may have stored the same
+        IF (SELECT true FROM (SELECT pg_catalog.generate_series(1, pg_catalog.cardinality(p_known)) AS n) AS k
+               WHERE (SELECT true FROM {schema}.messages AS old
+                      WHERE old.conversation_id = p_conversation AND old.id = p_known[k.n]) LIMIT 1) THEN
+            UPDATE {schema}.conversations AS now_ SET
+                stamp = now_.former, version = now_.version - 1, last_seq = now_.last_seq - messages,
+                last_human_seq = {schema}.newest_human_v1(p_conversation, p_user, now_.cleared)
+            WHERE now_.conversation_id = p_conversation;
+            RETURN {schema}.append_rest_v1(
+                p_conversation, p_user, p_external, p_dept, p_title, p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created,
+                p_metadata, p_facts, p_human, p_contexts, p_since, p_own, p_make, p_search);
+        END IF;
+    END IF;
     IF p_search IS NOT NULL THEN
         words := {schema}.words_of_v1(p_user, p_search);
     END IF;
-    IF p_created IS NOT NULL THEN
-        SELECT least(oldest, pg_catalog.min(m.created)), least(newest, pg_catalog.max(coalesce(m.created, newest))) INTO oldest, newest
-        FROM unnest(p_created) AS m (created);
+    -- in a statement of its own, which sees every cache that was registered before it had its lock on marks (register_v1)
+    INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
+    SELECT k.name, p_conversation, k.registered_by FROM {schema}.caches AS k
+    WHERE k.name <> ALL (p_own)
+      AND (pg_catalog.cardinality(p_own) = 0 OR 'journal' = ANY (p_own)
+           OR (SELECT i.journals FROM {schema}.installation AS i) IS NOT TRUE OR {schema}.refuse_unread_v1())
+    ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
+    INSERT INTO {schema}.messages
+        (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata, facts, words_of)
+    -- by their numbers: unnest would keep what it makes of each array in a store of its own, which is felt
+    SELECT p_conversation, last_seq - messages + m.n, p_ids[m.n], p_roles[m.n], p_contents[m.n], p_bodies[m.n],
+           p_tokens[m.n], p_latencies[m.n], coalesce(p_created[m.n], pg_catalog.now()), p_metadata[m.n], p_facts[m.n], words
+    FROM (SELECT pg_catalog.generate_series(1, messages) AS n) AS m;
+    IF p_contexts IS NOT NULL THEN
+        PERFORM {schema}.retrieved_v1(p_conversation, p_user, ARRAY(
+            SELECT last_seq - messages + m.n FROM pg_catalog.generate_series(1, messages) AS m (n)), p_contexts);
     END IF;
+    RETURN ARRAY[stamp, former, version, last_seq, last_human_seq, messages, (extract(epoch FROM pg_catalog.now()) * 1000000)::bigint];
+END $$;
 
+-- What append_v1 leaves: the first messages of a conversation, batches of which some may be there already, and conversations of
+-- which something is left over, or which are somebody else's.
+CREATE FUNCTION {schema}.append_rest_v1(
+    p_conversation uuid, p_user text, p_external text, p_dept text, p_title text,
+    p_ids uuid[], p_roles text[], p_contents text[], p_bodies text[],
+    p_tokens integer[], p_latencies integer[], p_created timestamptz[], p_metadata jsonb[], p_facts jsonb[],
+    p_human integer, p_contexts jsonb, p_since bigint, p_own text[], p_make boolean, p_search text
+) RETURNS bigint[] LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    c {schema}.conversations;
+    made boolean := false;
+    given uuid[] := p_ids;
+    gone bigint[];
+    oldest timestamptz := pg_catalog.now();
+    newest timestamptz := pg_catalog.now();
+    words text := {schema}.words_of_v1(p_user, p_search);
+    stamp bigint;
+    before bigint;
+    version bigint;
+    newest_human bigint;
+    stored integer;
+    seqs bigint[];
+    said bigint[];
+BEGIN
     FOR attempt IN 1..100 LOOP -- a row that stays out of sight is hidden by a row-level security policy
-        -- What nearly every batch is: new messages of a conversation that is there. One statement takes their places, locks the row until
-        -- they are stored, and marks; it also brings the row as it was when it began.
-        WITH taken AS (
-            UPDATE {schema}.conversations AS now_ SET
-                stamp = pg_catalog.gen_random_uuid(), version = now_.version + 1, last_seq = now_.last_seq + messages,
-                last_human_seq = CASE WHEN p_human > 0 THEN now_.last_seq + p_human ELSE now_.last_human_seq END,
-                created_at = least(now_.created_at, oldest),
-                updated_at = CASE WHEN now_.last_seq = now_.gaps THEN newest ELSE greatest(now_.updated_at, newest) END,
-                title = CASE WHEN now_.title_source = 'none' THEN coalesce(p_title, now_.title) ELSE now_.title END,
-                title_source = CASE WHEN now_.title_source = 'none' AND p_title IS NOT NULL THEN 'auto' ELSE now_.title_source END
-            WHERE now_.conversation_id = p_conversation AND (now_.user_id = p_user) IS TRUE -- so written, no index by user is tempting
-              AND now_.left_over = 0 AND messages > 0
-              AND (SELECT true FROM (SELECT pg_catalog.generate_series(1, pg_catalog.cardinality(p_known)) AS n) AS k
-                   WHERE (SELECT true FROM {schema}.messages AS old
-                          WHERE old.conversation_id = p_conversation AND old.id = p_known[k.n]) LIMIT 1) IS NULL
-            RETURNING now_.stamp, now_.version, now_.last_seq, now_.last_human_seq
-        ), marked AS (
-            INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
-            SELECT k.name, p_conversation, k.registered_by FROM taken CROSS JOIN {schema}.caches AS k WHERE k.name <> ALL (p_own)
-            ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id
-        )
-        SELECT t.stamp, was.stamp, t.version, t.last_seq, t.last_human_seq, was.version
-        INTO stamp, before, version, last_seq, last_human_seq, found_version
-        FROM taken AS t LEFT JOIN LATERAL (
-            SELECT o.stamp, o.version FROM {schema}.conversations AS o WHERE o.conversation_id = p_conversation OFFSET 0) AS was ON true
-        WHERE pg_catalog.cardinality(p_own) = 0 OR 'journal' = ANY (p_own)
-           OR (SELECT i.journals FROM {schema}.installation AS i) IS NOT TRUE OR {schema}.refuse_unread_v1();
-        EXIT WHEN FOUND;
         SELECT * INTO c FROM {schema}.conversations WHERE conversation_id = p_conversation FOR NO KEY UPDATE;
         EXIT WHEN FOUND OR NOT p_make;
         -- with its title at once: a row that grew afterwards would find its page full, and take every other one's place to change in
         INSERT INTO {schema}.conversations (conversation_id, user_id, external_id, dept_id, title, title_source)
         VALUES (p_conversation, p_user, p_external, p_dept, p_title, CASE WHEN p_title IS NULL THEN 'none' ELSE 'auto' END)
         ON CONFLICT DO NOTHING;
-        made := FOUND;
+        IF FOUND THEN -- nothing of it can be there
+            said := {schema}.append_v1(
+                p_conversation, p_user, p_external, p_dept, p_title, p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created,
+                p_metadata, p_facts, NULL, p_human, p_contexts, p_since, p_own, p_make, p_search);
+            said[2] := NULL;
+            RETURN said;
+        END IF;
     END LOOP;
-
-    IF version IS NOT NULL THEN
-        IF made THEN
-            before := NULL;
-        ELSIF version <> found_version + 1 THEN -- it waited for somebody, who may have stored the same
-            before := NULL;
-            IF (SELECT true FROM (SELECT pg_catalog.generate_series(1, pg_catalog.cardinality(p_known)) AS n) AS k
-                WHERE (SELECT true FROM {schema}.messages AS old
-                       WHERE old.conversation_id = p_conversation AND old.id = p_known[k.n]) LIMIT 1) THEN
-                UPDATE {schema}.conversations AS now_ SET
-                    version = now_.version - 1, last_seq = now_.last_seq - messages,
-                    last_human_seq = {schema}.newest_human_v1(p_conversation, p_user, now_.cleared)
-                WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
-            END IF;
-        END IF;
-    END IF;
-    IF c.conversation_id IS NULL AND version IS NOT NULL THEN
-        INSERT INTO {schema}.messages
-            (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata, facts, words_of)
-        -- by their numbers: unnest would keep what it makes of each array in a store of its own, which is felt
-        SELECT p_conversation, last_seq - messages + m.n, p_ids[m.n], p_roles[m.n], p_contents[m.n], p_bodies[m.n],
-               p_tokens[m.n], p_latencies[m.n], coalesce(p_created[m.n], pg_catalog.now()), p_metadata[m.n], p_facts[m.n], words
-        FROM (SELECT pg_catalog.generate_series(1, messages) AS n) AS m;
-        stored := messages;
-        IF p_contexts IS NOT NULL THEN
-            PERFORM {schema}.retrieved_v1(p_conversation, p_user, ARRAY(
-                SELECT last_seq - messages + m.n FROM pg_catalog.generate_series(1, messages) AS m (n)), p_contexts);
-        END IF;
-        RETURN NEXT;
-        RETURN;
-    END IF;
-
-    -- Some of it may be there already, something is left over of a delete, or it is somebody else's.
     IF c.user_id = '' AND p_user <> '' AND p_make THEN -- deleted, and not all of it is taken away yet
         UPDATE {schema}.conversations AS now_ SET
             user_id = p_user, external_id = p_external, dept_id = p_dept, version = 0,
@@ -688,7 +724,7 @@ BEGIN
         made := true;
     END IF;
     IF c.user_id IS DISTINCT FROM p_user THEN
-        RETURN;
+        RETURN NULL;
     END IF;
     IF c.left_over > 0 THEN -- what is left of another time under these ids makes room (its documents are left to sweep_v1)
         PERFORM {schema}.begin_change_v1(p_conversation);
@@ -700,7 +736,7 @@ BEGIN
     END IF;
     stamp := c.stamp;
     version := c.version;
-    last_human_seq := c.last_human_seq;
+    newest_human := c.last_human_seq;
     SELECT pg_catalog.array_agg(CASE WHEN (
         SELECT coalesce(p_since, 0) = -1 OR (old.seq > coalesce(p_since, 0) AND old.role = m.role AND old.content = m.content
                AND (old.body = m.body OR {schema}.says_the_same_v1(old.body, m.body)))
@@ -725,7 +761,7 @@ BEGIN
     WHERE (SELECT true FROM {schema}.messages AS old
            WHERE old.conversation_id = p_conversation AND old.id = m.id) IS NULL;
     GET DIAGNOSTICS stored = ROW_COUNT;
-    SELECT coalesce(pg_catalog.max(m.seq), c.last_human_seq) INTO last_human_seq FROM {schema}.messages AS m
+    SELECT coalesce(pg_catalog.max(m.seq), c.last_human_seq) INTO newest_human FROM {schema}.messages AS m
     WHERE m.conversation_id = p_conversation AND m.seq > c.last_seq AND m.role = 'human';
     SELECT pg_catalog.array_agg(CASE WHEN i.id = i.given THEN 1 ELSE -1 END * (
         SELECT m.seq FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.id = i.id
@@ -740,8 +776,6 @@ BEGIN
             FROM unnest(p_ids) WITH ORDINALITY AS i (id, n)), p_contexts);
     END IF;
 
-    last_seq := c.last_seq + stored;
-    before := NULL;
     IF stored > 0 THEN
         IF p_created IS NOT NULL THEN
             SELECT least(pg_catalog.now(), pg_catalog.min(m.created_at)), least(pg_catalog.now(), pg_catalog.max(m.created_at))
@@ -755,8 +789,8 @@ BEGIN
             ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id
         )
         UPDATE {schema}.conversations AS now_ SET
-            stamp = pg_catalog.gen_random_uuid(), version = c.version + 1,
-            last_seq = c.last_seq + stored, last_human_seq = append_v1.last_human_seq,
+            former = c.stamp, stamp = DEFAULT, version = c.version + 1,
+            last_seq = c.last_seq + stored, last_human_seq = newest_human,
             created_at = least(c.created_at, oldest),
             updated_at = CASE WHEN c.last_seq = c.gaps THEN newest ELSE greatest(c.updated_at, newest) END,
             title = CASE WHEN c.title_source = 'none' THEN coalesce(p_title, c.title) ELSE c.title END,
@@ -766,7 +800,8 @@ BEGIN
                OR (SELECT i.journals FROM {schema}.installation AS i) IS NOT TRUE OR {schema}.refuse_unread_v1())
         RETURNING now_.stamp INTO stamp;
     END IF;
-    RETURN NEXT;
+    RETURN ARRAY[stamp, before, version, c.last_seq + stored, newest_human, stored, (extract(epoch FROM pg_catalog.now()) * 1000000)::bigint]
+           || seqs;
 END $$;
 
 -- Store an entry: what one write brought, as JSON. Its rows are in order, each with its id (i), the one it has where that is another
@@ -776,12 +811,13 @@ END $$;
 -- or append_v1 returns none.
 CREATE FUNCTION {schema}.store_entry_v1(
     p_conversation uuid, p_user text, p_entry jsonb, p_own text[], p_make boolean, p_seen bigint, p_search text,
-    OUT stamp uuid, OUT before uuid, OUT version bigint, OUT last_seq bigint, OUT last_human_seq bigint, OUT stored integer,
+    OUT stamp bigint, OUT before bigint, OUT version bigint, OUT last_seq bigint, OUT last_human_seq bigint, OUT stored integer,
     OUT seqs bigint[], OUT kept integer[]
 ) RETURNS SETOF record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     p record;
+    said bigint[];
 BEGIN
     SELECT array_agg(x.place::integer ORDER BY x.place) AS places, array_agg((x.r ->> 'i')::uuid ORDER BY x.place) AS ids,
            array_agg(x.r ->> 'r' ORDER BY x.place) AS roles, array_agg(x.r ->> 'c' ORDER BY x.place) AS contents,
@@ -797,19 +833,20 @@ BEGIN
     IF p.places IS NULL THEN
         RETURN;
     END IF;
-    kept := p.places;
-    RETURN QUERY SELECT a.stamp, a.before, a.version, a.last_seq, a.last_human_seq, a.stored, a.seqs, p.places
-    FROM {schema}.append_v1(
+    said := {schema}.append_v1(
         p_conversation, p_user, p_entry ->> 'x', p_entry ->> 'd', p_entry ->> 't', p.ids, p.roles, p.contents, p.bodies, p.tokens,
         p.latencies, p.created, p.metadata, p.facts, p.ids,
         coalesce((SELECT max(h.n) FROM unnest(p.roles) WITH ORDINALITY AS h (role, n) WHERE h.role = 'human'), 0)::integer,
         (SELECT jsonb_agg(d.one || jsonb_build_object('n', l.n) ORDER BY l.n, d.place)
          FROM unnest(p.contexts) WITH ORDINALITY AS l (list, n)
          CROSS JOIN LATERAL jsonb_array_elements(l.list) WITH ORDINALITY AS d (one, place)),
-        (p_entry ->> 's')::bigint, p_own, p_make, p_search) AS a;
+        (p_entry ->> 's')::bigint, p_own, p_make, p_search);
+    IF said IS NOT NULL THEN
+        RETURN QUERY SELECT said[1], said[2], said[3], said[4], said[5], said[6]::integer, nullif(said[8:], '{{}}'), p.places;
+    END IF;
 END $$;
 
--- Whether a conversation has still this life, and none of these rows was removed one by one: what a write may be sent under that a journal
+-- Whether a conversation is still its user's and has this life, and none of these rows was removed one by one: what a write may be sent under that a journal
 -- takes where nobody answers. It may be carried out long after that, and must bring nothing back.
 CREATE FUNCTION {schema}.still_v1(p_conversation uuid, p_user text, p_life uuid, p_ids uuid[]) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -832,13 +869,13 @@ END $$;
 -- somebody else's conversation, was not made, or has another life than it says.
 CREATE FUNCTION {schema}.store_v1(p_conversation uuid, p_user text, p_entries jsonb, p_own text[], p_search text)
 RETURNS TABLE (
-    entry text, verdict text, stamp uuid, before uuid, version bigint, last_seq bigint, last_human_seq bigint, stored integer,
+    entry text, verdict text, stamp bigint, before bigint, version bigint, last_seq bigint, last_human_seq bigint, stored integer,
     seqs bigint[], kept integer[]
 ) LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     c {schema}.conversations;
-    latest uuid;
+    latest bigint;
     one jsonb;
     said record;
     why text;
@@ -858,7 +895,7 @@ BEGIN
                 p_conversation, p_user, one, p_own, (one ->> 'make')::boolean,
                 CASE WHEN (one ->> 'sent')::boolean THEN coalesce((one ->> 'seen')::bigint, 0) END, p_search) AS a;
             CONTINUE WHEN FOUND OR NOT (one ->> 'sent')::boolean OR c.user_id IS DISTINCT FROM p_user;
-            RETURN QUERY SELECT one ->> 'e', 'removed', latest, NULL::uuid, NULL::bigint, NULL::bigint, NULL::bigint, 0,
+            RETURN QUERY SELECT one ->> 'e', 'removed', latest, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, 0,
                                 NULL::bigint[], NULL::integer[];
             CONTINUE;
         END IF;
@@ -889,7 +926,7 @@ BEGIN
             RETURN QUERY SELECT one ->> 'e', 'stored', said.stamp, said.before, said.version, said.last_seq, said.last_human_seq,
                                 said.stored, said.seqs, said.kept;
         ELSE
-            RETURN QUERY SELECT one ->> 'e', verdict, latest, NULL::uuid, NULL::bigint, NULL::bigint, NULL::bigint, 0,
+            RETURN QUERY SELECT one ->> 'e', verdict, latest, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, 0,
                                 NULL::bigint[], NULL::integer[];
         END IF;
     END LOOP;
@@ -1096,7 +1133,7 @@ BEGIN
     large := c.left_over > 0 OR {schema}.large_v1(p_conversation, p_user, c.last_seq - c.gaps, p_batch);
     last := CASE WHEN large THEN greatest(c.last_seq, 1) ELSE c.last_seq END; -- for sweep_v1 to see, where all that there was is refused
     UPDATE {schema}.conversations AS now_
-    SET stamp = gen_random_uuid(), life = gen_random_uuid(), version = now_.version + 1, last_seq = last, gaps = last,
+    SET stamp = DEFAULT, life = gen_random_uuid(), version = now_.version + 1, last_seq = last, gaps = last,
         cleared = last, last_human_seq = 0, updated_at = now(), left_over = CASE WHEN large THEN last ELSE 0 END,
         title = CASE WHEN now_.title_source = 'user' THEN now_.title END, -- any other tells what is deleted
         title_source = CASE WHEN now_.title_source = 'user' THEN 'user' ELSE 'none' END
@@ -1133,7 +1170,7 @@ BEGIN
         UPDATE {schema}.conversations AS now_ SET
             user_id = '', external_id = NULL, dept_id = NULL, title = NULL, title_source = 'none', archived = false,
             pinned = false, metadata = '{{}}',
-            stamp = gen_random_uuid(), life = gen_random_uuid(), version = 0, last_seq = last, gaps = last, cleared = last,
+            stamp = DEFAULT, life = gen_random_uuid(), version = 0, last_seq = last, gaps = last, cleared = last,
             last_human_seq = 0, left_over = last
         WHERE now_.conversation_id = p_conversation;
     ELSE
@@ -1194,7 +1231,7 @@ END $$;
 -- when it is gone already, by whose doing nobody can tell, or the conversation is not there or somebody else's. more: p_batch of the
 -- documents it leaned on were taken away and nothing else yet, so call it again.
 CREATE FUNCTION {schema}.pop_v1(
-    p_conversation uuid, p_user text, p_id uuid, p_first uuid, p_stamp uuid, p_own text[], p_batch bigint
+    p_conversation uuid, p_user text, p_id uuid, p_first bigint, p_stamp bigint, p_own text[], p_batch bigint
 ) RETURNS TABLE (stamp text, left_anywhere boolean, more boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -1291,7 +1328,7 @@ BEGIN
         WHERE m.conversation_id = p_conversation AND m.seq > newest;
         GET DIAGNOSTICS removed = ROW_COUNT;
         UPDATE {schema}.conversations AS now_ SET
-            stamp = gen_random_uuid(), version = c.version + 1, updated_at = now(), gaps = c.gaps + removed,
+            stamp = DEFAULT, version = c.version + 1, updated_at = now(), gaps = c.gaps + removed,
             last_human_seq = {schema}.newest_human_v1(p_conversation, p_user, c.cleared),
             title = CASE WHEN retitled THEN p_title ELSE c.title END,
             title_source = CASE WHEN NOT retitled THEN c.title_source WHEN p_title IS NULL THEN 'none' ELSE 'auto' END
@@ -1340,7 +1377,7 @@ BEGIN
     GET DIAGNOSTICS number = ROW_COUNT;
     IF number > 0 THEN
         UPDATE {schema}.conversations AS now_ SET
-            stamp = gen_random_uuid(), version = c.version + 1, gaps = c.gaps + number, updated_at = now(),
+            stamp = DEFAULT, version = c.version + 1, gaps = c.gaps + number, updated_at = now(),
             last_human_seq = CASE WHEN c.last_human_seq <> ALL (doomed) THEN c.last_human_seq
                                   ELSE {schema}.newest_human_v1(p_conversation, p_user, c.cleared) END,
             title = CASE WHEN untitled THEN NULL ELSE c.title END,
@@ -1391,7 +1428,7 @@ BEGIN
         PERFORM {schema}.retrieved_v1(p_conversation, p_user, ARRAY[old.seq], p_contexts);
     END IF;
     UPDATE {schema}.conversations AS now_ SET
-        stamp = gen_random_uuid(), version = c.version + 1, updated_at = now(),
+        stamp = DEFAULT, version = c.version + 1, updated_at = now(),
         last_human_seq = {schema}.newest_human_v1(p_conversation, p_user, c.cleared),
         title = CASE WHEN retitled THEN p_title ELSE c.title END,
         title_source = CASE WHEN NOT retitled THEN c.title_source WHEN p_title IS NULL THEN 'none' ELSE 'auto' END

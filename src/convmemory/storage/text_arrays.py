@@ -1,0 +1,65 @@
+"""Texts on their way to PostgreSQL as an array, in binary where the driver may: the server need not look at each character then."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any, Final
+
+import psycopg
+from psycopg.adapt import Dumper
+from psycopg.postgres import types
+from psycopg.pq import Format
+
+_HEAD: Final = struct.Struct("!iiIii")
+"""Dimensions, whether there are NULLs, the type of the elements, how many, and the number of the first."""
+_EMPTY: Final = struct.pack("!iiI", 0, 0, types["text"].oid)
+_LENGTH: Final = struct.Struct("!i")
+
+
+class TextArray:
+    """Texts to be sent as an array, none of them ``None``."""
+
+    __slots__ = ("texts",)
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = texts
+
+
+def array(texts: Sequence[str]) -> str:
+    """A PostgreSQL array literal of texts: a tenth of what the driver takes for a list of a few."""
+    escaped = [text.replace("\\", "\\\\").replace('"', '\\"') for text in texts]
+    return '{"' + '","'.join(escaped) + '"}' if escaped else "{}"
+
+
+def plain_array(words: Sequence[str]) -> str:
+    """The same of ids and names of ours, which need no quotes."""
+    return "{" + ",".join(words) + "}"
+
+
+class _Literal(Dumper):
+    """For statements whose parameters are written into them, as behind a pooler."""
+
+    oid = types["text"].array_oid
+
+    def dump(self, obj: Any) -> bytes:
+        return array(obj.texts).encode()
+
+
+class _Binary(Dumper):
+    """What ``array_recv`` reads: each text with its length."""
+
+    format = Format.BINARY
+    oid = types["text"].array_oid
+
+    def dump(self, obj: Any) -> bytes:
+        texts = obj.texts
+        parts = [_HEAD.pack(1, 0, types["text"].oid, len(texts), 1) if texts else _EMPTY]
+        for text in texts:
+            written = text.encode()
+            parts += (_LENGTH.pack(len(written)), written)
+        return b"".join(parts)
+
+
+psycopg.adapters.register_dumper(TextArray, _Literal)
+psycopg.adapters.register_dumper(TextArray, _Binary)  # the one that comes last is taken where either will do
