@@ -1,6 +1,7 @@
 """Writes that Redis acknowledges and PostgreSQL stores in a moment: accepted, read, drained, and gone with what is deleted."""
 
 import asyncio
+import dataclasses
 import logging
 import os
 from contextlib import contextmanager
@@ -239,6 +240,26 @@ async def test_nor_does_it_read_past_one(schema, make_memory, how, undrained):
     else:
         found = texts(await other.get_history("c", None if how == "all" else 6, user_id="ana"))
     assert found == ["one", "two"]
+
+
+@pytest.mark.parametrize("how", ["write", "drain"])
+async def test_who_takes_a_cache_for_one_without_journals_marks_them_all(memory, make_memory, database, how):
+    await memory.save_message("c", "assistant", "two", user_id="ana")
+    other = await make_memory()
+    assert await shown(other) == ["one", "two"]
+    trust = plain(other).trust
+    trust.standing = dataclasses.replace(trust.standing, journal=False)  # as one who looked before
+    other.postgres.journals = False
+    assert trust.journals
+
+    if how == "write":
+        assert (await other.save_message("c", "user", "three", user_id="ana")).seq == 3
+    else:
+        assert await drained(other) == 1
+
+    assert stored(database) == ["one", "two", "three"][: 3 if how == "write" else 2]
+    plain(memory).trust.lost()
+    assert await shown(memory) == await shown(other) == stored(database)
 
 
 async def test_pop_and_the_like_see_what_waits(memory):

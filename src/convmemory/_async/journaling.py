@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar, cast
 
 from convmemory._async.lookout import AsyncLookout
@@ -214,13 +215,16 @@ class AsyncJournaling:
         key, about = write.key, (write.key, write.batch, write.dept_id, write.since)
         if not pending and said.lost is None:
             if life:
-                found = await self.postgres.append_in_life(
-                    *about, life=life_of(life), rows=write.rows(), own=standing.own
+                found = await self._unless_unread(
+                    partial(self.postgres.append_in_life, *about, life=life_of(life), rows=write.rows()),
+                    standing,
                 )
                 if found is None:
                     return None
             else:
-                found = await self.postgres.append_batch(*about, make=write.make, own=standing.own)
+                found = await self._unless_unread(
+                    partial(self.postgres.append_batch, *about, make=write.make), standing
+                )
             batch, written = found
             await self._publish(key, told_with_rows(batch, written), standing, ())
             return batch
@@ -275,7 +279,8 @@ class AsyncJournaling:
         self, redis: AsyncRedisStore, key: ConversationKey, entries: Sequence[Entry], standing: Standing
     ) -> Outcome:
         """Store entries; what PostgreSQL has told of them this process need not remember."""
-        done = outcome(await self.postgres.store_entries(key, entries, standing.own), entries)
+        rows = await self._unless_unread(partial(self.postgres.store_entries, key, entries), standing)
+        done = outcome(rows, entries)
         redis.remembered.forget(key.uuid, done.verdicts)
         redis.health.counters.stored += sum(1 for entry in entries if entry.life)
         refused = sum(verdict == "refused" for verdict in done.verdicts.values())
@@ -287,6 +292,16 @@ class AsyncJournaling:
                 key.uuid,
             )
         return done
+
+    async def _unless_unread(self, statement: Callable[..., Awaitable[T]], standing: Standing) -> T:
+        """Run a statement that tells these caches; where they are taken for some without journals, one that marks all."""
+        try:
+            return await statement(own=standing.own)
+        except StorageError as error:
+            if not unread(error):
+                raise
+            self.postgres.journals = True  # allowed since this process looked
+        return await statement(own=())
 
     async def own(self) -> Standing:
         """The caches a write tells; none while Redis is left alone, so that the statement marks them all.

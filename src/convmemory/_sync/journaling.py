@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar, cast
 
 from convmemory._sync.lookout import Lookout
@@ -211,13 +212,16 @@ class Journaling:
         key, about = write.key, (write.key, write.batch, write.dept_id, write.since)
         if not pending and said.lost is None:
             if life:
-                found = self.postgres.append_in_life(
-                    *about, life=life_of(life), rows=write.rows(), own=standing.own
+                found = self._unless_unread(
+                    partial(self.postgres.append_in_life, *about, life=life_of(life), rows=write.rows()),
+                    standing,
                 )
                 if found is None:
                     return None
             else:
-                found = self.postgres.append_batch(*about, make=write.make, own=standing.own)
+                found = self._unless_unread(
+                    partial(self.postgres.append_batch, *about, make=write.make), standing
+                )
             batch, written = found
             self._publish(key, told_with_rows(batch, written), standing, ())
             return batch
@@ -270,7 +274,8 @@ class Journaling:
         self, redis: RedisStore, key: ConversationKey, entries: Sequence[Entry], standing: Standing
     ) -> Outcome:
         """Store entries; what PostgreSQL has told of them this process need not remember."""
-        done = outcome(self.postgres.store_entries(key, entries, standing.own), entries)
+        rows = self._unless_unread(partial(self.postgres.store_entries, key, entries), standing)
+        done = outcome(rows, entries)
         redis.remembered.forget(key.uuid, done.verdicts)
         redis.health.counters.stored += sum(1 for entry in entries if entry.life)
         refused = sum(verdict == "refused" for verdict in done.verdicts.values())
@@ -282,6 +287,16 @@ class Journaling:
                 key.uuid,
             )
         return done
+
+    def _unless_unread(self, statement: Callable[..., T], standing: Standing) -> T:
+        """Run a statement that tells these caches; where they are taken for some without journals, one that marks all."""
+        try:
+            return statement(own=standing.own)
+        except StorageError as error:
+            if not unread(error):
+                raise
+            self.postgres.journals = True  # allowed since this process looked
+        return statement(own=())
 
     def own(self) -> Standing:
         """The caches a write tells; none while Redis is left alone, so that the statement marks them all.
