@@ -112,6 +112,13 @@ def named(database_url, redis_url, schema_name, key_prefix):
     }
 
 
+def test_whoever_tries_it_is_led_to_this_command():
+    text = Path(__file__).parents[2].joinpath("README.md").read_text("utf-8")
+    section = text.partition("\n## Try it\n")[2].partition("\n## ")[0].strip()
+
+    assert "convmemory serve --demo" in section.split("\n\n")[-1]
+
+
 def test_a_stranger_sees_the_page_and_nothing_in_it(demo):
     assert demo.client.get("/").status_code == 200
     assert demo.client.get("/login").headers["content-security-policy"].startswith("default-src 'none';")
