@@ -1,7 +1,7 @@
 """Draw what `run.py turns --out turns.json` and `run.py workers --out workers.json` found, as docs/pictures/turn.svg and workers.svg.
 
-    pip install matplotlib
-    python benchmarks/plot.py turns.json workers.json
+pip install matplotlib
+python benchmarks/plot.py turns.json workers.json
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def colour(name: str) -> str:
 def bars(axis: Any, found: dict[str, float], title: str, unit: str, *, slow: bool) -> None:
     """One figure an adapter, the best on top; a logarithmic axis where the slowest takes a hundred times as long."""
     names = sorted(found, key=found.__getitem__, reverse=slow)
-    drawn = axis.barh(names, [found[name] for name in names], color=[colour(name) for name in names], height=0.7)
+    drawn = axis.barh(
+        names, [found[name] for name in names], color=[colour(name) for name in names], height=0.7
+    )
     axis.bar_label(drawn, fmt="{:,.2f}" if slow else "{:,.0f}", padding=3, fontsize=8)
     if max(found.values()) > 20 * min(found.values()):
         axis.set_xscale("log")
@@ -42,11 +44,15 @@ def bars(axis: Any, found: dict[str, float], title: str, unit: str, *, slow: boo
 def turns(figures: dict[str, Any]) -> None:
     """Reading a window and storing a turn, by the length of the conversation."""
     verbs = {"W1 read": "read 6 messages", "W2 write": "store 2 messages"}
-    _, axes = plt.subplots(len(figures), 2, figsize=(10, 3.1 * len(figures)), layout="constrained", squeeze=False)
+    _, axes = plt.subplots(
+        len(figures), 2, figsize=(10, 3.1 * len(figures)), layout="constrained", squeeze=False
+    )
     for row, (length, table) in zip(axes, figures.items(), strict=True):
         for axis, (key, said) in zip(row, verbs.items(), strict=True):
             found = {name: one[key]["p50"] / 1000 for name, one in table.items() if one.get(key)}
-            bars(axis, found, f"{int(length):,} messages stored: {said}", "milliseconds, the median", slow=True)
+            bars(
+                axis, found, f"{int(length):,} messages stored: {said}", "milliseconds, the median", slow=True
+            )
     plt.savefig(PICTURES / "turn.svg")
 
 

@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from convmemory.storage.text_arrays import TextArray
+from convmemory.storage.text_arrays import TextArray, sparse_array
 
 TEXTS = [
     [],
@@ -30,3 +30,12 @@ def test_they_go_in_binary(database):
     sent = psycopg.adapt.Transformer(database).get_dumper(TextArray([]), psycopg.adapt.PyFormat.AUTO)
 
     assert sent.format == psycopg.pq.Format.BINARY
+
+
+def test_arrays_some_of_which_is_missing_arrive_as_they_were(database):
+    texts, numbers = [None, "NULL", '{"a": "\\"b\\\\"}', ""], [None, 0, -1, 2**31 - 1]
+    asked = "SELECT %s::text[], %s::integer[]"
+
+    found = database.execute(asked, [sparse_array(texts), sparse_array(numbers)]).fetchall()
+
+    assert found == [(texts, numbers)]

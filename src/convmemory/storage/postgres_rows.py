@@ -18,7 +18,7 @@ from convmemory.errors import InvalidArgument
 from convmemory.ids import ConversationKey, message_key, new_row_id, other_row_id, repeat_key
 from convmemory.models import SCORES, Appended, Conversation, Draft, Message, RetrievedContext, is_bare
 from convmemory.settings import Settings
-from convmemory.storage.text_arrays import TextArray, plain_array
+from convmemory.storage.text_arrays import TextArray, as_arrays, plain_array
 from convmemory.storage.titles import title_from
 from convmemory.value_fields import checked_metadata
 from convmemory.windows.snapshots import NOTHING_BEFORE, Written
@@ -52,7 +52,7 @@ class Batch:
     def parameters(self) -> dict[str, Any]:
         """The parameters of ``append.sql`` that describe messages."""
         encoded = self.encoded
-        return self.columns() | {
+        return as_arrays(self.columns()) | {
             "ids": plain_array(self.ids),
             "roles": plain_array([e.role for e in encoded]),
             "contents": TextArray([e.content for e in encoded]),

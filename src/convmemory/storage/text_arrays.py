@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -14,6 +14,7 @@ from psycopg.pq import Format
 _HEAD: Final = struct.Struct("!iiIii")
 """Dimensions, whether there are NULLs, the type of the elements, how many, and the number of the first."""
 _EMPTY: Final = struct.pack("!iiI", 0, 0, types["text"].oid)
+_WRITTEN_OUT: Final = frozenset({"tokens", "latencies", "metadata", "facts"})
 _LENGTH: Final = struct.Struct("!i")
 
 
@@ -28,8 +29,31 @@ class TextArray:
 
 def array(texts: Sequence[str]) -> str:
     """A PostgreSQL array literal of texts: a tenth of what the driver takes for a list of a few."""
-    escaped = [text.replace("\\", "\\\\").replace('"', '\\"') for text in texts]
-    return '{"' + '","'.join(escaped) + '"}' if escaped else "{}"
+    return "{" + ",".join([_quoted(text) for text in texts]) + "}"
+
+
+def sparse_array(values: Sequence[str | int | None]) -> str:
+    """An array literal of texts or whole numbers, some of which are ``None``."""
+    return "{" + ",".join([_element(value) for value in values]) + "}"
+
+
+def as_arrays(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of a batch with their texts and numbers written out: the driver would look at each of them to find its type."""
+    return {
+        name: sparse_array(values) if values is not None and name in _WRITTEN_OUT else values
+        for name, values in columns.items()
+    }
+
+
+def _element(value: str | int | None) -> str:
+    if value is None:
+        return "NULL"
+    return _quoted(value) if isinstance(value, str) else str(int(value))
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def plain_array(words: Sequence[str]) -> str:
