@@ -11,13 +11,15 @@ for i = 2, #ARGV do
   asked[i - 1] = ARGV[i]
 end
 asked.outlives = ARGV[1]
-local reply, held = window_read({KEYS[1]}, asked)
+local reply = window_read({KEYS[1]}, asked)
+local held = reply.held
 local journal = {}
 if held and held[10] then
   journal = redis.call('HGETALL', KEYS[2])
   if #journal == 0 then
     redis.call('DEL', KEYS[1]) -- the journal that it knows of was lost: what was in it may be stored, and is not shown
-    reply, held = window_read({KEYS[1]}, asked)
+    reply = window_read({KEYS[1]}, asked)
+    held = reply.held
   end
 elseif not held then
   journal = redis.call('HGETALL', KEYS[2])

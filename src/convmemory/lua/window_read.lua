@@ -65,7 +65,8 @@ if held[3] and held[2] == era then
         reply[#reply + 1] = message
       end
     end
-    return reply, held -- of two values only a script that calls this has the second
+    reply.held = held -- for a script that calls this: what has a name is in no answer
+    return reply
   end
 end
 local clock = redis.call('TIME')

@@ -141,9 +141,7 @@ def test_row_ids_are_made_once_and_stay():
 
 
 def test_all_new_messages_stand_at_the_end():
-    stored, written = batch(HumanMessage("a"), AIMessage("b")).outcome(
-        KEY, ("78", "77", 4, 12, 11, 2, None, MOMENT)
-    )
+    stored, written = batch(HumanMessage("a"), AIMessage("b")).outcome(KEY, (78, 77, 4, 12, 11, 2, MOMENT))
 
     appended = stored.appended({})
     assert (appended.conversation_id, appended.version, appended.seqs, appended.stored) == (
@@ -162,7 +160,7 @@ def test_all_new_messages_stand_at_the_end():
 
 def test_of_a_repeat_only_what_was_new_is_told_to_the_window():
     known, new = HumanMessage("known", id="k"), AIMessage("new", id="n")
-    stored, written = batch(known, new, known).outcome(KEY, ("78", "77", 4, 12, 3, 1, [3, 12], MOMENT))
+    stored, written = batch(known, new, known).outcome(KEY, (78, 77, 4, 12, 3, 1, MOMENT, 3, 12))
 
     appended = stored.appended({})
     assert (appended.seqs, appended.stored, stored.earlier) == ((3, 12, 3), 1, stored.batch.ids[:1])
@@ -171,9 +169,7 @@ def test_of_a_repeat_only_what_was_new_is_told_to_the_window():
 
 
 def test_a_whole_repeat_tells_no_messages():
-    stored, written = batch(HumanMessage("known", id="k")).outcome(
-        KEY, ("77", None, 4, 12, 12, 0, [3], MOMENT)
-    )
+    stored, written = batch(HumanMessage("known", id="k")).outcome(KEY, (77, None, 4, 12, 12, 0, MOMENT, 3))
 
     assert (written.stamp, written.before) == ("77", NOTHING_BEFORE)
     appended = stored.appended({})
@@ -195,5 +191,6 @@ def test_columns_nobody_has_a_value_for_are_not_sent():
         "metadata",
         "facts",
         "contexts",
+        "known",
     ]
     assert UUID(parameters["ids"].strip('{"}'))
