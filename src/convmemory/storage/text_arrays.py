@@ -13,7 +13,9 @@ from psycopg.pq import Format
 
 _HEAD: Final = struct.Struct("!iiIii")
 """Dimensions, whether there are NULLs, the type of the elements, how many, and the number of the first."""
-_EMPTY: Final = struct.pack("!iiI", 0, 0, types["text"].oid)
+_TEXT: Final = types["text"].oid
+_TEXTS: Final = types["text"].array_oid
+_EMPTY: Final = struct.pack("!iiI", 0, 0, _TEXT)
 _WRITTEN_OUT: Final = frozenset({"tokens", "latencies", "metadata", "facts"})
 _LENGTH: Final = struct.Struct("!i")
 
@@ -64,7 +66,7 @@ def plain_array(words: Sequence[str]) -> str:
 class _Literal(Dumper):
     """For statements whose parameters are written into them, as behind a pooler."""
 
-    oid = types["text"].array_oid
+    oid = _TEXTS
 
     def dump(self, obj: Any) -> bytes:
         return array(obj.texts).encode()
@@ -74,11 +76,11 @@ class _Binary(Dumper):
     """What ``array_recv`` reads: each text with its length."""
 
     format = Format.BINARY
-    oid = types["text"].array_oid
+    oid = _TEXTS
 
     def dump(self, obj: Any) -> bytes:
         texts = obj.texts
-        parts = [_HEAD.pack(1, 0, types["text"].oid, len(texts), 1) if texts else _EMPTY]
+        parts = [_HEAD.pack(1, 0, _TEXT, len(texts), 1) if texts else _EMPTY]
         for text in texts:
             written = text.encode()
             parts += (_LENGTH.pack(len(written)), written)
