@@ -1,9 +1,9 @@
 """How a LangChain message becomes a row and comes back equal: the one place that knows its fields.
 
-A stored message is two texts. ``body`` is one line of JSON, ``{"c": class, "t": content, "d": fields, "l":
+A stored message is two texts. ``body`` is one line of JSON, ``{"c": class, "t": content, "d": fields, "u": usage, "l":
 losses}``, in which everything at its default is left out: an ordinary message costs about 20 bytes.
-``content`` is the plain text; ``t`` is in the body only where that text is not the exact content. ``v`` is
-the format's version, 1 where absent. Never ``dumpd``/``load``: reading can build the classes of
+``content`` is the plain text; ``t`` is in the body only where that text is not the exact content; ``u`` has the three
+figures of a usage that has no more, which nearly every answer brings. ``v`` is the format's version, 1 where absent. Never ``dumpd``/``load``: reading can build the classes of
 ``convmemory.encoding.message_classes`` and nothing else, and runs no validator that a later version might make stricter.
 """
 
@@ -29,7 +29,7 @@ from convmemory.encoding.message_classes import (
 from convmemory.encoding.python_values import PLAIN_TEXTS, TAG, Path, Tagger, dotted, dumps, parse
 from convmemory.encoding.searchable import LOSSY_KEY, facts_of, text_of
 from convmemory.encoding.storable_text import clean_text, outline, storable
-from convmemory.encoding.token_counts import total_of
+from convmemory.encoding.token_counts import brief_usage, total_of, usage_of
 from convmemory.encoding.tool_blocks import only_results
 
 UNREADABLE_KEY = "convmemory_unreadable"
@@ -145,6 +145,10 @@ def _encoded(
     body = layout.opening
     if content is not None:
         body += ',"t":' + dumps(content)
+    usage = brief_usage(stored.get("usage_metadata"))
+    if usage is not None:
+        body += f',"u":[{usage}]'
+        del stored["usage_metadata"]
     if stored:
         body += ',"d":' + dumps(stored)
     paths = _paths(losses)
@@ -263,6 +267,8 @@ def _decode(body: str, content: str | None) -> BaseMessage:
     fields = layout.fresh()
     fields["content"] = stored.get("t", content)
     given = stored.get("d", {})
+    if "u" in stored:
+        given = {**given, "usage_metadata": usage_of(stored["u"])}
     extra = _fill(fields, given, layout)
     _check(fields, layout)
     if "l" in stored:

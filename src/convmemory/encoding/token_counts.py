@@ -31,6 +31,21 @@ def total_of(usage: object) -> int | None:
     return counted(dict.get(usage, "total_tokens")) if isinstance(usage, dict) else None
 
 
+def brief_usage(usage: object) -> str | None:
+    """The figures of a usage that is nothing but three whole numbers in LangChain's order; ``None`` for any other."""
+    if type(usage) is not dict or tuple(usage) != Tokens._fields:
+        return None
+    figures = usage.values()
+    return ",".join(map(str, figures)) if all(type(figure) is int for figure in figures) else None
+
+
+def usage_of(figures: Any) -> dict[str, int]:
+    """The usage that ``brief_usage`` made three figures of; ``ValueError`` where they are no such."""
+    if type(figures) is not list or not all(type(figure) is int for figure in figures):
+        raise ValueError("the usage has figures of the wrong kind")
+    return dict(zip(Tokens._fields, figures, strict=True))
+
+
 def tokens_of(message: Any, output: Mapping[str, Any]) -> Tokens:
     """The tokens of a call, under the names LangChain settled on; older models tell them beside the message."""
     usage = getattr(message, "usage_metadata", None) or {}

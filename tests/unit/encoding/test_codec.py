@@ -101,6 +101,8 @@ def test_any_message_of_known_values_is_exact(content, one, other):
     [
         (HumanMessage("hi"), '{"c":"HumanMessage"}', "hi"),
         (AIMessage("hi", id="é"), '{"c":"AIMessage","d":{"id":"é"}}', "hi"),
+        (AIMessage("hi", id="é", usage_metadata=USAGE), '{"c":"AIMessage","u":[1,2,3],"d":{"id":"é"}}', "hi"),
+        (AIMessage("hi", usage_metadata={**USAGE, "more": 1}), '{"c":"AIMessage","d":{"usage_metadata":{"input_tokens":1,"output_tokens":2,"total_tokens":3,"more":1}}}', "hi"),
         (ToolMessage("r", tool_call_id="t"), '{"c":"ToolMessage","d":{"tool_call_id":"t"}}', "r"),
         (HumanMessage(["a", "b"]), '{"c":"HumanMessage","t":["a","b"]}', "a\nb"),
         (HumanMessage("a\0"), '{"c":"HumanMessage","t":{"$cm":"str","v":"YQA="}}', "a"),

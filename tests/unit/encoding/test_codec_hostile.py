@@ -38,6 +38,7 @@ BAD_BODIES = [
     '{"c":"HumanMessage","d":{"additional_kwargs":[]}}', '{"c":"AIMessage","d":{"response_metadata":null}}',
     '{"c":"AIMessage","d":{"tool_calls":[5]}}', '{"c":"AIMessage","d":{"tool_calls":{}}}',
     '{"c":"AIMessage","d":{"tool_calls":[{"id":[]}]}}', '{"c":"AIMessage","d":{"tool_calls":[{"name":{}}]}}',
+    '{"c":"AIMessage","u":[1,2]}', '{"c":"AIMessage","u":[1,2,"3"]}', '{"c":"AIMessage","u":"123"}', '{"c":"AIMessage","u":null}',
     '{"c":"AIMessage","d":{"usage_metadata":5}}', '{"c":"ToolMessage","d":{"tool_call_id":null}}',
     '{"c":"HumanMessage","d":{"id":' + "9" * 5_000 + "}}", '{"c":"HumanMessage","l":5}', '{"$cm":"tuple","v":[]}',
     "[" * 100_000, '{"c":"HumanMessage","d":{"x":' + "[" * 100_000 + "]" * 100_000 + "}}",
