@@ -37,12 +37,14 @@ def beside(memory, key, database, database_url, schema):
     """A context: what is appended in it by another process is committed once ``saving`` waits for it."""
 
     @asynccontextmanager
-    async def hold(said, saving):
+    async def hold(said, saving, key=key, *, before_update=False):
         append = sql.SQL(statement("append")).format(schema=sql.Identifier(schema))
-        own = {"conversation": key.uuid, "user_id": "ana", "external_id": "c", "dept_id": None}
+        own = {"conversation": key.uuid, "user_id": "ana", "external_id": key.name, "dept_id": None}
         own |= {"since": None, "make": True, "search": None, "own": []}
         batch = postgres_rows.prepare(key, [Draft(message) for message in said]).parameters()
         with psycopg.connect(database_url) as other:
+            if before_update:  # who waits for the table, and for no row, sees all that is committed by then
+                other.execute(f"LOCK {schema}.conversations IN SHARE MODE")
             other.execute(append, {**batch, **own})
             task = asyncio.ensure_future(saving())
             await until(lambda: database.execute(WAITS).fetchone() == (1,))
@@ -52,11 +54,11 @@ def beside(memory, key, database, database_url, schema):
     return hold
 
 
-def saving(memory, said):
+def saving(memory, said, conversation="c"):
     """A function that stores messages without holding up the event loop."""
     if hasattr(memory, "blocking"):
-        return lambda: asyncio.to_thread(memory.blocking.save_messages, "c", said, **ANA)
-    return lambda: memory.save_messages("c", said, **ANA)
+        return lambda: asyncio.to_thread(memory.blocking.save_messages, conversation, said, **ANA)
+    return lambda: memory.save_messages(conversation, said, **ANA)
 
 
 async def test_the_same_batch_from_two_processes_at_once_is_stored_once(memory, beside, database):
@@ -65,6 +67,16 @@ async def test_the_same_batch_from_two_processes_at_once_is_stored_once(memory, 
 
     assert database.execute(ROW).fetchone() == (2, 4, 0, 3, 4)
     assert texts(await memory.get_history("c", **ANA)) == ["before", "that", "q", "a"]
+
+
+async def test_the_same_first_batch_from_two_processes_at_once_is_stored_once(memory, beside):
+    """The second one finds no conversation when it looks for its messages, and one when it takes their places."""
+    new = conversation_key("new", "ana")
+    await memory.postgres.settle(new)
+    async with beside(TURN, saving(memory, TURN, "new"), new, before_update=True) as found:
+        assert (found.stored, found.seqs, found.version) == (0, (1, 2), 1)
+
+    assert texts(await memory.get_history("new", **ANA)) == ["q", "a"]
 
 
 async def test_what_is_new_in_such_a_batch_is_stored_behind_the_other(memory, beside, database):

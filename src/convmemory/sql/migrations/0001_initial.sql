@@ -590,7 +590,7 @@ CREATE FUNCTION {schema}.append_v1(
 #variable_conflict use_column
 DECLARE
     messages CONSTANT integer := pg_catalog.cardinality(p_ids);
-    there boolean; -- whether a known message is, as it was looked for, and the conversation's version then
+    there boolean; -- whether a known message is, as it was looked for, and the conversation's stamp then (NULL: there was none)
     looked_at bigint;
     oldest timestamptz; -- of the batch, where it brings times: a conversation is as old as its messages
     newest timestamptz;
@@ -606,10 +606,10 @@ BEGIN
     END IF;
     IF p_created IS NOT NULL THEN
         SELECT pg_catalog.min(m.created), least(pg_catalog.now(), pg_catalog.max(coalesce(m.created, pg_catalog.now()))) INTO oldest, newest
-        FROM unnest(p_created) AS m (created);
+        FROM pg_catalog.unnest(p_created) AS m (created);
     END IF;
     IF p_known IS NOT NULL THEN
-        SELECT c.version, (SELECT true FROM {schema}.messages AS old WHERE old.conversation_id = p_conversation AND old.id = p_known[1])
+        SELECT c.stamp, (SELECT true FROM {schema}.messages AS old WHERE old.conversation_id = p_conversation AND old.id = p_known[1])
         INTO looked_at, there FROM {schema}.conversations AS c WHERE c.conversation_id = p_conversation;
         IF there IS NULL AND pg_catalog.cardinality(p_known) > 1 THEN
             there := (SELECT true FROM (SELECT pg_catalog.generate_series(1, pg_catalog.cardinality(p_known)) AS n) AS k
@@ -640,7 +640,7 @@ BEGIN
             p_conversation, p_user, p_external, p_dept, p_title, p_ids, p_roles, p_contents, p_bodies, p_tokens, p_latencies, p_created,
             p_metadata, p_facts, p_human, p_contexts, p_since, p_own, p_make, p_search);
     END IF;
-    IF version <> looked_at + 1 THEN -- it waited for somebody, who may have stored the same
+    IF p_known IS NOT NULL AND former IS DISTINCT FROM looked_at THEN -- somebody came between, who may have stored the same
         IF (SELECT true FROM (SELECT pg_catalog.generate_series(1, pg_catalog.cardinality(p_known)) AS n) AS k
                WHERE (SELECT true FROM {schema}.messages AS old
                       WHERE old.conversation_id = p_conversation AND old.id = p_known[k.n]) LIMIT 1) THEN
@@ -731,7 +731,7 @@ BEGIN
         SELECT pg_catalog.array_agg((
             SELECT old.seq FROM {schema}.messages AS old
             WHERE old.conversation_id = p_conversation AND old.id = i.id AND old.seq <= c.cleared)) INTO gone
-        FROM unnest(p_ids) AS i (id);
+        FROM pg_catalog.unnest(p_ids) AS i (id);
         DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (gone);
     END IF;
     stamp := c.stamp;
@@ -750,7 +750,7 @@ BEGIN
         DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = ANY (ARRAY (
             SELECT (SELECT old.seq FROM {schema}.messages AS old
                     WHERE old.conversation_id = p_conversation AND old.id = i.id AND old.seq <= c.cleared)
-            FROM unnest(p_ids) AS i (id)));
+            FROM pg_catalog.unnest(p_ids) AS i (id)));
     END IF;
     INSERT INTO {schema}.messages
         (conversation_id, seq, id, role, content, body, tokens_used, latency_ms, created_at, metadata, facts, words_of)
@@ -773,7 +773,7 @@ BEGIN
             SELECT pg_catalog.array_agg((
                 SELECT m.seq FROM {schema}.messages AS m
                 WHERE m.conversation_id = p_conversation AND m.id = i.id AND m.seq > c.last_seq) ORDER BY i.n)
-            FROM unnest(p_ids) WITH ORDINALITY AS i (id, n)), p_contexts);
+            FROM pg_catalog.unnest(p_ids) WITH ORDINALITY AS i (id, n)), p_contexts);
     END IF;
 
     IF stored > 0 THEN
