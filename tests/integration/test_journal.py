@@ -636,6 +636,32 @@ async def test_in_an_outage_turns_go_on(schema, make_memory, postgres_proxy, dat
     assert not (await memory.save_message("c", "user", "after", user_id="ana")).pending
 
 
+async def test_in_an_outage_all_go_on_that_write_while_one_of_them_finds_it_out(
+    schema, make_memory, postgres_proxy, colour
+):
+    memory = await make_memory(
+        postgres_proxy.url, journal="outage", journal_ack="memory", redis_timeout=5, pool_timeout=0.3
+    )
+    names = [f"c{n}" for n in range(6)]
+    for name in names:
+        await memory.save_message(name, "user", "one", user_id="ana")
+        await memory.get_history(name, user_id="ana")
+
+    async def say(name):
+        if colour == "awaited":
+            return await memory.save_message(name, "user", "two", user_id="ana")
+        return await asyncio.to_thread(memory.blocking.save_message, name, "user", "two", user_id="ana")
+
+    with down(postgres_proxy):
+        plain(memory).trust._began -= 10  # the last look was long ago
+        said = await asyncio.gather(*map(say, names), return_exceptions=True)
+
+        assert [getattr(one, "pending", one) for one in said] == [True] * len(names)
+    await until(lambda: not memory.redis.remembered)
+    for name in names:
+        assert texts(await memory.get_messages(name, user_id="ana")) == ["one", "two"]
+
+
 async def test_an_entity_tag_counts_what_waits(memory):
     before = await memory.get_conversation("c", user_id="ana")
     await memory.save_message("c", "assistant", "two", user_id="ana")

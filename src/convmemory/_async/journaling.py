@@ -134,7 +134,7 @@ class AsyncJournaling:
         """Have a batch wait; ``within`` a life and in no other, where PostgreSQL was sent it in that one."""
         key, remembered = write.key, redis.remembered
         mine = remembered.of(key.uuid)
-        standing = await self._accepts(redis)
+        standing = await self._accepts(redis, away=away)
         if standing is None:
             return _Said()
         if remembered.apart(key.uuid, standing.names):
@@ -162,13 +162,13 @@ class AsyncJournaling:
             redis.trust.renamed(time.monotonic())
         return _Said(waiting=waiting if verdict in {"absent", "full", "old"} else None, mine=mine)
 
-    async def _accepts(self, redis: AsyncRedisStore) -> Standing | None:
+    async def _accepts(self, redis: AsyncRedisStore, *, away: bool) -> Standing | None:
         """In whose name a write may wait now; ``None`` where it may not."""
         why: str | None = "out of reach"
         standing = None if redis.away else redis.trust.fresh(time.monotonic())
         try:
             if standing is None and not redis.away:
-                standing, _ = await self._lookout.to_read()
+                standing, _ = await self._lookout.to_read(beside=away)
             if standing is not None:
                 why = "not allowed yet" if not standing.journal else await redis.keeps()
         except StorageError:

@@ -133,7 +133,7 @@ class Journaling:
         """Have a batch wait; ``within`` a life and in no other, where PostgreSQL was sent it in that one."""
         key, remembered = write.key, redis.remembered
         mine = remembered.of(key.uuid)
-        standing = self._accepts(redis)
+        standing = self._accepts(redis, away=away)
         if standing is None:
             return _Said()
         if remembered.apart(key.uuid, standing.names):
@@ -161,13 +161,13 @@ class Journaling:
             redis.trust.renamed(time.monotonic())
         return _Said(waiting=waiting if verdict in {"absent", "full", "old"} else None, mine=mine)
 
-    def _accepts(self, redis: RedisStore) -> Standing | None:
+    def _accepts(self, redis: RedisStore, *, away: bool) -> Standing | None:
         """In whose name a write may wait now; ``None`` where it may not."""
         why: str | None = "out of reach"
         standing = None if redis.away else redis.trust.fresh(time.monotonic())
         try:
             if standing is None and not redis.away:
-                standing, _ = self._lookout.to_read()
+                standing, _ = self._lookout.to_read(beside=away)
             if standing is not None:
                 why = "not allowed yet" if not standing.journal else redis.keeps()
         except StorageError:

@@ -38,16 +38,17 @@ class Lookout:
     def _trust(self) -> Trust:
         return self._redis.trust  # another one in a forked process
 
-    def to_read(self) -> tuple[Standing | None, StorageUnavailable | None]:
+    def to_read(self, *, beside: bool = False) -> tuple[Standing | None, StorageUnavailable | None]:
         """What a read goes by, ``None`` where it must not believe any window; looks first where a look is due.
 
         With the error of a look that found no PostgreSQL: windows are served all the same, and nothing else can be.
+        ``beside``: where another caller's look is late, as in an outage, this one looks as well, and finds it out.
 
         Raises:
             StorageUnavailable: PostgreSQL does not answer, and this process missed something.
         """
         now = time.monotonic()
-        ticket = self._trust.begin(now)
+        ticket = self._trust.begin(now, beside=beside)
         away = None if ticket is None else self._look(ticket)
         if (ticket is None or ticket.began < now) and not self._trust.serves(time.monotonic()):
             return None, away  # what another caller began may be too old for this one

@@ -139,13 +139,13 @@ class Trust:
             self.caches, self.standing = None, NOWHERE
             self._not_before, self._renamed = self._renamed + OLDEST_LOOK, now
 
-    def begin(self, now: float) -> Ticket | None:
-        """A ticket to look now, or ``None`` when no look is due or another caller is at it."""
+    def begin(self, now: float, *, beside: bool = False) -> Ticket | None:
+        """A ticket to look now, or ``None`` when no look is due or another caller is at it, unless ``beside`` that one."""
         if self.trusted and now - self._began < LOOK_EVERY:
             return None
         with self._lock:
             due = not self.trusted or now - self._began >= LOOK_EVERY
-            busy = self._busy and now - self._since < _ABANDONED
+            busy = self._busy and not beside and now - self._since < _ABANDONED
             if busy or not due or now < self._not_before or self.off:
                 return None
             self._busy, self._since = True, now
