@@ -30,26 +30,34 @@ class FailedTurns(BaseCallbackHandler):
     """
 
     run_inline = True
+    ignore_retriever = ignore_agent = ignore_retry = ignore_custom_event = True
+
+    @property
+    def ignore_chain(self) -> bool:
+        """Whether chains need not be told of."""
+        return not KEPT_TURNS
+
+    @property
+    def ignore_llm(self) -> bool:
+        """Whether models need not be told of; their beginnings neither (``ignore_chat_model``)."""
+        return not KEPT_TURNS
+
+    ignore_chat_model = ignore_llm
 
     @property
     def on_chain_end(self) -> Any:
         """A chain came to its end."""
-        return self._chain_ended if KEPT_TURNS and in_event_loop() else _nothing
+        return self._chain_ended if in_event_loop() else _nothing
 
     @property
     def on_llm_end(self) -> Any:
         """A model came to its end."""
-        return self._model_ended if KEPT_TURNS and in_event_loop() else _nothing
+        return self._model_ended if in_event_loop() else _nothing
 
     @property
     def on_llm_error(self) -> Any:
         """A model failed, or its stream was closed."""
-        return self._model_failed if KEPT_TURNS and in_event_loop() else _nothing
-
-    @property
-    def on_chain_error(self) -> Any:
-        """A chain failed, or was cancelled; the history reports what goes wrong."""
-        return self._chain_failed if KEPT_TURNS else _nothing
+        return self._model_failed if in_event_loop() else _nothing
 
     async def _chain_ended(self, *told: Any, run_id: UUID, **more: Any) -> None:
         RECORDER.on_chain_end(*told, run_id=run_id, **more)
@@ -63,7 +71,8 @@ class FailedTurns(BaseCallbackHandler):
         RECORDER.on_llm_error(*told, run_id=run_id, **more)
         await self._keep(run_id)
 
-    async def _chain_failed(self, *told: Any, run_id: UUID, **more: Any) -> None:
+    async def on_chain_error(self, *told: Any, run_id: UUID, **more: Any) -> None:
+        """A chain failed, or was cancelled; the history reports what goes wrong."""
         RECORDER.on_chain_error(*told, run_id=run_id, **more)
         await self._keep(run_id)
 

@@ -34,13 +34,18 @@ def begin_turn(step: Run) -> None:
     The config tells the history, if it is the one in which this step was called; a batch has it one step further in.
     """
     around = step.parent
-    first = around if around is not None and around.name == _INSERTING else step
+    if around is None:
+        return
+    first = around if around.name == _INSERTING else step
+    if first.name not in _FIRST_STEPS:
+        return
     whole = whole_pass(first)
-    if first.name not in _FIRST_STEPS or around is None or whole is None or whole.turn is not None:
+    if whole is None or whole.turn is not None:
         return
     config = var_child_runnable_config.get() or {}
     keeper = getattr((config.get("configurable") or {}).get("message_history"), "keeper", None)
-    if keeper is not None and getattr(config.get("callbacks"), "parent_run_id", None) == around.run_id:
+    running = getattr(config.get("callbacks"), "parent_run_id", None)
+    if keeper is not None and running is not None and running.int == around.number:
         whole.turn = Turn()
         whole.turn.keep_with(keeper)
 

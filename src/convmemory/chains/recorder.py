@@ -59,9 +59,9 @@ class RunRecorder(BaseCallbackHandler):
     run_inline = True  # under asyncio too: in order, and before the listeners that store the turn
 
     def __init__(self) -> None:
-        self._runs: dict[UUID, Run] = {}
-        self._unkept: dict[UUID, Run] = {}
-        self._forgotten: deque[UUID] = deque()
+        self._runs: dict[int, Run] = {}
+        self._unkept: dict[int, Run] = {}
+        self._forgotten: deque[int] = deque()
         self._here = threading.local()
         self._orders = itertools.count()
         self._lock = threading.Lock()
@@ -74,16 +74,16 @@ class RunRecorder(BaseCallbackHandler):
 
     def find(self, run_id: UUID | None) -> Run | None:
         """The run of this id while it is open."""
-        return None if run_id is None else self._runs.get(run_id)
+        return None if run_id is None else self._runs.get(run_id.int)
 
     def closed_early(self) -> Run | None:
         """The turn that ended last in this thread while something still goes on in it: a stream its reader is closing."""
         run: Run | None = getattr(self._here, "closed_early", None)
-        return run if run is not None and self._runs.get(run.run_id) is run else None
+        return run if run is not None and self._runs.get(run.number) is run else None
 
     def take_unkept(self, run_id: UUID) -> Run | None:
         """The turn that failed with this run and whose input is to be kept; once."""
-        return self._unkept.pop(run_id, None)
+        return self._unkept.pop(run_id.int, None)
 
     def tell(self, run: Run | None, drafts: list[Draft], telemetry: Telemetry = "whole") -> Told:
         """Give messages about to be stored what happened in their turn, ``run``; as they are where that fails, or nothing is to be kept.
@@ -122,45 +122,51 @@ class RunRecorder(BaseCallbackHandler):
     @_quietly
     def on_chain_end(self, *_: Any, run_id: UUID, **more: Any) -> None:
         """It came to its end; a streamed one says only now what its input was."""
-        run = self.find(run_id)
+        run = self._runs.get(run_id.int)
+        if run is None:
+            return
         begin_to_store(run)
-        done = run is not None and not run.children  # a stream that is closed ends from the outside in
-        lost = self._end(run_id, more.get("inputs"))
-        self._keep(run_id, (None if run is None else run.deferred) or lost)
-        turn = None if run is None else run.turn
+        done = not run.children  # a stream that is closed ends from the outside in
+        lost = self._end(run, more.get("inputs"))
+        self._keep(run.deferred or lost, run)
+        turn = run.turn
         if done and turn is not None and turn.history is not None and not turn.stored:
             turn.history.tell_unstored(turn.refused)
 
     @_quietly
     def on_chain_error(self, error: BaseException, *_: Any, run_id: UUID, **more: Any) -> None:
         """It failed, or was cancelled; a turn whose input is to be kept waits for ``FailedTurns``."""
-        run = self.find(run_id)
+        run = self._runs.get(run_id.int)
+        if run is None:
+            return
         cancelled = isinstance(error, asyncio.CancelledError)
         self._abandon(run, whole=cancelled)
-        if run is not None and run.turn is not None and run.turn.leaving and cancelled:
-            run.turn.keeper = None
-        if run is not None and run.turn is not None:
+        if run.turn is not None:
             run.turn.left = not isinstance(error, Exception)
-        lost = self._end(run_id, more.get("inputs"))
-        lost = (None if run is None else run.deferred) or lost
-        if run is None or lost is None:
+            if run.turn.leaving and cancelled:
+                run.turn.keeper = None
+        lost = self._end(run, more.get("inputs"))
+        lost = run.deferred or lost
+        if lost is None:
             return
         around = run.parent
         if around is not None and around.may_try_again(run):
             around.deferred = lost
         else:
-            self._leave(run_id, lost)
+            self._leave(lost, run)
 
-    def _keep(self, run_id: UUID, lost: Run | None) -> None:
-        """Keep what was said in a turn that ended with this run, without an error of its own."""
-        if lost is not None and in_event_loop():  # only FailedTurns can wait there
-            self._leave(run_id, lost)
+    def _keep(self, lost: Run | None, ended: Run) -> None:
+        """Keep what was said in a turn that was lost as a run ended, without an error of its own."""
+        if lost is None:
+            return
+        if in_event_loop():  # only FailedTurns can wait there
+            self._leave(lost, ended)
         else:
             _keep_at_once(lost)
 
-    def _leave(self, run_id: UUID, lost: Run) -> None:
+    def _leave(self, lost: Run, ended: Run) -> None:
         with self._lock:
-            _put(self._unkept, run_id, lost)
+            _put(self._unkept, ended.number, lost)
 
     @_quietly
     def on_tool_start(self, *_: Any, run_id: UUID, parent_run_id: UUID | None = None, **__: Any) -> None:
@@ -201,78 +207,82 @@ class RunRecorder(BaseCallbackHandler):
     @_quietly
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **__: Any) -> None:
         """A model answered; the time a streamed answer takes includes the time its reader takes."""
-        run = self.find(run_id)
+        run = self._runs.get(run_id.int)
+        if run is None:
+            return
         begin_to_store(run)
         try:
-            if run is not None:
-                run.add([_answer(run, response)])
-                partial = _partial_of(run)
-                if partial is not None and partial.run_id == run_id:
-                    partial.whole = True
+            run.add([_answer(run, response)])
+            partial = _partial_of(run)
+            if partial is not None and partial.run_id == run_id:
+                partial.whole = True
         finally:
-            self._keep(run_id, self._end(run_id))
+            self._keep(self._end(run), run)
 
     @_quietly
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **__: Any) -> None:
         """A retriever returned; of those inside another (an ensemble's, a reranker's) only the outer one counts."""
-        run = self.find(run_id)
-        if run is not None and documents and all(above.kind != "retriever" for above in run.above()):
+        run = self._runs.get(run_id.int)
+        if run is None:
+            return
+        if documents and all(above.kind != "retriever" for above in run.above()):
             run.add([Retrieval(next(self._orders), documents)])
-        self._end(run_id)
+        self._end(run)
 
     @_quietly
     def on_tool_end(self, *_: Any, run_id: UUID, **__: Any) -> None:
         """A tool is done, or something failed that is not a chain."""
-        self._keep(run_id, self._end(run_id))
+        run = self._runs.get(run_id.int)
+        if run is not None:
+            self._keep(self._end(run), run)
 
     on_tool_error = on_retriever_error = on_llm_error = on_tool_end
 
     def _begin(
         self, kind: str, run_id: UUID, parent_run_id: UUID | None, *, name: str | None = None, **known: Any
     ) -> Run:
-        self._sweep()
-        our_id = UUID(
-            int=run_id.int
-        )  # LangChain's own is held by whoever can still end the run, and not by us
-        held = weakref.ref(run_id, lambda _: self._forgotten.append(our_id))
-        run_id = our_id
+        if self._forgotten:
+            self._sweep()
+        number = run_id.int
+        held = weakref.ref(
+            run_id, lambda _: self._forgotten.append(number)
+        )  # by whoever can still end the run
         with self._lock:
-            parent = self.find(parent_run_id)
-            run = Run(run_id, kind, name, parent, next(self._orders), held=held, **known)
+            parent = None if parent_run_id is None else self._runs.get(parent_run_id.int)
+            run = Run(number, kind, name, parent, next(self._orders), held=held, **known)
             if parent is not None:
-                parent.children[run_id] = run
+                parent.children[number] = run
                 if parent.first_inputs is None:
                     parent.first_inputs = run.inputs
-            _put(self._runs, run_id, run)
+            _put(self._runs, number, run)
         return run
 
     def _sweep(self) -> None:
         """Let go of runs that nobody will end: LangChain has forgotten their ids, as where one is cancelled while it is told to begin."""
         while True:
             try:
-                run = self.find(self._forgotten.popleft())
+                run = self._runs.get(self._forgotten.popleft())
             except IndexError:
                 return
-            self._abandon(run, whole=True)
             if run is not None:
-                _keep_at_once(self._end(run.run_id))
+                self._abandon(run, whole=True)
+                _keep_at_once(self._end(run))
 
-    def _abandon(self, run: Run | None, *, whole: bool) -> None:
+    def _abandon(self, run: Run, *, whole: bool) -> None:
         """Close what a failed run had called and nobody will end: LangChain says nothing of a cancelled model or tool.
 
         Of a cancelled run that is the ``whole``: what it awaited has been cancelled before, perhaps while it was told to begin.
         """
-        for child_id, child in list(run.children.items() if run is not None else ()):
+        for child in list(run.children.values()):
             if whole:
                 self._abandon(child, whole=True)
             if whole or child.kind != "chain":
-                self._end(child_id)
+                self._end(child)
 
-    def _end(self, run_id: UUID, inputs: Any = None) -> Run | None:
+    def _end(self, run: Run, inputs: Any = None) -> Run | None:
         """End a run; the turn that is over with it and was not stored, if its input is to be kept."""
         with self._lock:
-            run = self._runs.get(run_id)
-            if run is None:
+            if self._runs.get(run.number) is not run:  # another thread was faster
                 return None
             run.ended = True
             run.inputs = run.inputs if inputs is None else inputs
@@ -288,17 +298,18 @@ class RunRecorder(BaseCallbackHandler):
         """
         lost = None
         while run is not None and run.ended and not run.children:
-            self._runs.pop(run.run_id, None)  # it may have been let go of while it waited
-            if run.is_lost:
-                lost = run
-            elif run.turn is not None:
-                KEPT_TURNS.discard(run.turn)
+            self._runs.pop(run.number, None)  # it may have been let go of while it waited
             parent = run.parent
             if parent is not None:
-                del parent.children[run.run_id]
-                if run.turn is None:
+                del parent.children[run.number]
+            if run.turn is None:
+                if run.events and parent is not None:
                     parent.add(run.left())
-            if run.turn is not None:
+            else:
+                if run.is_lost:
+                    lost = run
+                else:
+                    KEPT_TURNS.discard(run.turn)
                 self._settle(run)
                 if run.turn.stored and parent is not None:
                     parent.deferred = None  # another try was stored
@@ -319,9 +330,9 @@ def _answer(run: Run, response: LLMResult) -> Answer:
     return answer_of(response, run.order, latency_ms=taken, first_token_ms=first, model=run.model)
 
 
-def _put(runs: dict[UUID, Run], run_id: UUID, run: Run) -> None:
+def _put(runs: dict[int, Run], number: int, run: Run) -> None:
     """Keep a run, and let go of the oldest where they become too many."""
-    runs[run_id] = run
+    runs[number] = run
     if len(runs) > MOST_RUNS:
         del runs[next(iter(runs))]
 

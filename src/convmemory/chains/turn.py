@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from uuid import UUID
-from weakref import WeakSet
+from weakref import ref
 
 from langchain_core.messages import BaseMessage
 
@@ -86,15 +86,32 @@ class Turn:
             KEPT_TURNS.add(self)
 
 
-KEPT_TURNS: Final[WeakSet[Turn]] = WeakSet()
-"""The turns that somebody keeps what was said in, until they are over or nobody knows of them any more."""
+class KeptTurns(dict[int, "ref[Turn]"]):
+    """Turns by their identity, until they are over or nobody knows of them any more.
+
+    A dict, because each run of a process asks whether there are any: that of a ``WeakSet`` is a call.
+    """
+
+    def add(self, turn: Turn) -> None:
+        """Note a turn, without holding it."""
+        place = id(turn)
+        self[place] = ref(turn, lambda _: self.pop(place, None))
+
+    def discard(self, turn: Turn) -> None:
+        """Forget a turn, if it is noted."""
+        self.pop(id(turn), None)
+
+
+KEPT_TURNS: Final = KeptTurns()
+"""The turns that somebody keeps what was said in."""
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Run:
     """A run that is going on, and what happened in it so far."""
 
-    run_id: UUID
+    number: int
+    "That of its id: a UUID is slow to look up by."
     kind: str
     name: str | None
     parent: Run | None
@@ -106,7 +123,7 @@ class Run:
     began: float = field(default_factory=time.perf_counter)
     first_token: float | None = None
     events: list[Event] = field(default_factory=list)
-    children: dict[UUID, Run] = field(default_factory=dict)
+    children: dict[int, Run] = field(default_factory=dict)
     "Those still open."
     ended: bool = False
     turn: Turn | None = None
