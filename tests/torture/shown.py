@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from convmemory.windows.trust import OLDEST_LOOK
 from torture.records import OK, Read, Write
@@ -46,8 +47,8 @@ class Shown:
     def _short(
         self, read: Read, owed: Sequence[tuple[int, Write]], places: dict[str, int]
     ) -> tuple[str, str] | None:
-        """A window shows the newest: what is owed is there, or older than all that is."""
-        oldest = min(places.values(), default=0)
+        """A window shows the newest: what is owed is there, or older than all that is; so is all of it where none of that was ever stored."""
+        oldest = min(places.values(), default=inf)
         last_wipe = max((at for at in self._timeline.wipes), default=0)
         cut = bool(read.saw) and (len(read.saw) >= (read.want or 0) or read.saw[0].endswith("h"))
         full = read.want is None or not cut

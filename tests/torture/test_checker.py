@@ -599,6 +599,17 @@ def test_unless_redis_lost_it_and_its_writer_was_killed(story: Story) -> None:
     assert story.excused() == {"lost with its writer": 1}
 
 
+@pytest.mark.parametrize(("want", "found"), [(2, []), (6, ["stale"]), (None, ["stale"])])
+def test_a_window_of_what_was_lost_with_its_writer_alone_owes_what_it_had_room_for(
+    story: Story, want: int | None, found: list[str]
+) -> None:
+    story.append("1h", "2a", at=(1, 2))
+    story.journal("3a", "4a", at=(3, 4), worker="a")
+    story.read("3a", "4a", at=(5, 6), want=want)
+    story.faults.append(FLUSHED)
+    assert story.found() == found
+
+
 def test_what_redis_lost_may_stand_where_it_was_sent_again(story: Story) -> None:
     story.faults.append(FLUSHED)
     story.journal("1h", at=(1, 2), worker="a")
