@@ -6,12 +6,19 @@ import threading
 import time
 from contextlib import suppress
 
+import psycopg
 import pytest
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage
+from psycopg import sql
 
 from convmemory import Draft, RetrievedContext
 from convmemory.errors import StorageError
+from convmemory.ids import conversation_key
+from convmemory.journal.entries import Write
+from convmemory.storage import postgres_rows
+from convmemory.storage.sql_and_lua import sql as statement
+from fix_memory import until
 
 PAGE = RetrievedContext("the tide is high", doc_id="p1", score=0.5, metadata={"source": "almanac"})
 
@@ -170,6 +177,43 @@ async def test_writers_and_deleters_of_the_same_documents_lose_none(make_memory,
     assert missing == (0,)
     await memory.retention.erase_user("ana")
     assert (count("documents"), count("message_documents"), count("loose_documents")) == (0, 0, 0)
+
+
+async def test_what_several_writes_bring_in_another_order_keeps_nobody_waiting_for_ever(
+    memory, database, database_url, schema
+):
+    """What waited in two journals of a user is stored at once, and the documents that both are about in no order."""
+    await memory.save_message("d", "user", "hi", user_id="ana")
+    await memory.save_message("c", "user", "hi", user_id="ana")
+    store = sql.SQL(statement("store_entries")).format(schema=sql.Identifier(schema))
+
+    def stored(name, *said):
+        key = conversation_key(name, "ana")
+        key.settle(memory.postgres.names)
+        drafts = [Draft(AIMessage("x"), contexts=[RetrievedContext(one)]) for one in said]
+        writes = [Write(key, postgres_rows.prepare(key, [draft]), None, None, make=True) for draft in drafts]
+        entries = ",".join(write.entry().text for write in writes)
+        asked = {"conversation": key.uuid, "user_id": "ana", "own": [], "search": None}
+        with psycopg.connect(database_url, autocommit=True) as conn:
+            return conn.execute(store, {**asked, "entries": f"[{entries}]"}).fetchall()
+
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE %s"
+    )
+    with psycopg.connect(database_url) as other:
+        other.execute(
+            f"INSERT INTO {schema}.documents VALUES ({schema}.document_v1('ana', 'held', '{{}}'), 'ana', 'held', '{{}}')"
+        )
+        calls = []
+        for said in (("c", "one", "held", "two"), ("d", "two", "one")):
+            calls.append(asyncio.ensure_future(asyncio.to_thread(stored, *said)))
+            await until(
+                lambda: database.execute(waiting, [f"%{schema}%store_v1%"]).fetchone() == (len(calls),)
+            )
+        other.rollback()
+    for rows in await asyncio.gather(*calls):
+        assert {row[1] for row in rows} == {"stored"}
 
 
 async def test_erasing_a_user_leaves_no_document_and_the_other_users_alone(memory, count):

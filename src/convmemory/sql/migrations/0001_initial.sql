@@ -885,6 +885,10 @@ BEGIN
     END IF;
     SELECT * INTO c FROM {schema}.conversations WHERE conversation_id = p_conversation FOR NO KEY UPDATE;
     latest := c.stamp;
+    -- The documents of one write come in order, and those of several do not: two who store the same would wait for each other.
+    IF (SELECT count(*) FROM jsonb_array_elements(p_entries) AS x (e) WHERE jsonb_path_exists(x.e, '$.rows[*].x')) > 1 THEN
+        PERFORM pg_advisory_xact_lock({schema}.documents_of_v1(c.user_id));
+    END IF;
     FOR one IN SELECT x.e FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS x (e, place) ORDER BY x.place LOOP
         IF one ->> 'l' IS NULL THEN
             CONTINUE WHEN c.user_id <> p_user AND c.user_id <> ''; -- somebody else's
