@@ -35,9 +35,8 @@ def chain_over(history: Callable[[str], Any]) -> Runnable[Any, Any]:
     prompt = ChatPromptTemplate.from_messages([MessagesPlaceholder("history"), ("human", "{input}")])
     recent = RunnablePassthrough.assign(history=lambda given: given["history"][-WINDOW:])
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # its removal in langchain-core 2.0 is announced at every construction
+        # its removal in langchain-core 2.0 is announced at every construction
+        warnings.simplefilter("ignore")
         return RunnableWithMessageHistory(
             recent | prompt | InstantModel(),
             history,

@@ -56,9 +56,8 @@ async def make_chat(open_memory):
         transport = httpx.ASGITransport(app)
         client = httpx.AsyncClient(transport=transport, base_url="http://chat", headers={"x-user": "ada"})
         client.app, client.memory = app, found  # what a test may want beside it
-        await stack.enter_async_context(
-            app.router.lifespan_context(app)
-        )  # which ends with the answers on their way
+        # which ends with the answers on their way
+        await stack.enter_async_context(app.router.lifespan_context(app))
         return client
 
     async with AsyncExitStack() as stack:

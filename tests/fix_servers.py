@@ -38,10 +38,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer
         pair = EmbeddedServers.start(shared / "servers", durable=False, max_connections=300)
     with pair:
         with psycopg.connect(pair.database_url, autocommit=True) as admin:
-            for setting in (
-                "autovacuum",
-                "jit",
-            ):  # thousands of small tables that nobody will have to live with
+            # thousands of small tables that nobody will have to live with
+            for setting in ("autovacuum", "jit"):
                 admin.execute(f"ALTER SYSTEM SET {setting} = off")
             admin.execute("SELECT pg_reload_conf()")
         yield pair

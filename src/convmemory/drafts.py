@@ -27,9 +27,8 @@ def drafts_of(messages: Any) -> list[Draft]:
     if isinstance(messages, Message):
         return [_again(messages)]
     if not is_one(messages) and isinstance(messages, Iterable):
-        items = (
-            messages if isinstance(messages, tuple) else list(messages)
-        )  # a tuple may be one (role, text) pair
+        # a tuple may be one (role, text) pair
+        items = messages if isinstance(messages, tuple) else list(messages)
         if any(isinstance(item, (Draft, Message)) for item in items):
             return [draft for item in items for draft in drafts_of(item)]
         messages = items

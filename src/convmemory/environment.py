@@ -51,10 +51,8 @@ def read_environment(settings: Collection[str], given: Mapping[str, Any]) -> dic
     Raises:
         ConfigurationError: A variable with the prefix is no setting, or Kubernetes wrote it.
     """
-    there = {
-        **{name.upper(): text for name, text in os.environ.items()},
-        **os.environ,
-    }  # any case, exact ones first
+    # any case, exact ones first
+    there = {**{name.upper(): text for name, text in os.environ.items()}, **os.environ}
     _refuse_unknown(there, {PREFIX + setting.upper() for setting in settings})
     found: dict[str, tuple[str, str]] = {}
     for setting in settings:

@@ -138,9 +138,8 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self._stepwise = store == "step"
         self._named = {"conversation_id": conversation_id, "user_id": user_id}
         if max_messages is ... and max_turns is None:
-            max_turns = (
-                memory.settings.max_history_messages
-            )  # in turns: one of an agent's may be many messages
+            # in turns: one of an agent's may be many messages
+            max_turns = memory.settings.max_history_messages
         self._window: dict[str, Any] = {"max_messages": max_messages, "max_turns": max_turns}
         self._window |= {"max_tokens": max_tokens, "token_counter": token_counter}
         # what cannot be used is told here, and not in somebody's turn
@@ -155,9 +154,8 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self._telemetry = checked_telemetry(telemetry)
         self._turns: WeakKeyDictionary[Run, AgentTurn] = WeakKeyDictionary()
         if self._stepwise or save_partial:
-            self.__class__ = _around_tools(
-                type(self)
-            )  # LangChain asks the class, and other agents need not pay for it
+            # LangChain asks the class, and other agents need not pay for it
+            self.__class__ = _around_tools(type(self))
         listen()
         if save_partial:
             listen_to_chains()

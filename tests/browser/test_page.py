@@ -200,9 +200,8 @@ def test_a_conversation_from_its_first_word_to_its_deletion(open_page):
     page.reload()
     page.wait_for_selector("#rows article")
     say(page, "And again")
-    settled(
-        page, "You asked 5 things: And again"
-    )  # the model sees the turn before: question, call, result, answer
+    # the model sees the turn before: question, call, result, answer
+    settled(page, "You asked 5 things: And again")
     assert page.locator("#rows article.human").count() == 2
 
     page.click("#rename")
@@ -430,9 +429,8 @@ def test_ten_thousand_messages_are_a_window_at_a_time(open_page, long):
         page.evaluate("document.getElementById('messages').scrollTop = 300")
         moved = "first => Number(document.querySelector('#rows [data-seq]').dataset.seq) < first"
         page.wait_for_function(moved, arg=before)
-        assert (
-            page.evaluate("document.getElementById('messages').scrollTop") > 300
-        )  # what was read stays where it was
+        # what was read stays where it was
+        assert page.evaluate("document.getElementById('messages').scrollTop") > 300
         found = seqs(page)
         assert found == list(range(found[0], found[0] + len(found)))
         assert len(found) <= 200

@@ -152,9 +152,8 @@ def limited_redis(directory: Path) -> Iterator[Place]:
     server = Hot(directory / "redis", "--appendonly", "yes")
     with _serving([server]):
         _limit(server.client, ACL)
-        server.client.execute_command(
-            "CONFIG", "SET", "appendonly", "no"
-        )  # users are not kept over a restart
+        # users are not kept over a restart
+        server.client.execute_command("CONFIG", "SET", "appendonly", "no")
         url = f"redis://app:{QUOTED}@127.0.0.1:{server.port}/0"
         yield Place(
             url, f"{_named(server.description)}, ACL user", server.url, {"CONVMEMORY_TEST_REDIS_RETURNS": ""}

@@ -190,13 +190,11 @@ async def test_a_stranger_finds_nothing_even_where_a_window_is_at_hand(memory):
 async def test_every_hard_message_comes_back_from_both_tiers(memory):
     messages = SAID
     stored = await memory.save_messages("c", [Draft(message) for message in messages], user_id="ana")
-    everything = await read(
-        memory.history("c", user_id="ana", max_messages=None)
-    )  # as they are, answered or not
+    # as they are, answered or not
+    everything = await read(memory.history("c", user_id="ana", max_messages=None))
     rows = await memory.get_messages("c", user_id="ana", limit=1000)
-    places = dict(
-        zip(stored.seqs[::-1], messages[::-1], strict=True)
-    )  # of those with one id the first is kept
+    # of those with one id the first is kept
+    places = dict(zip(stored.seqs[::-1], messages[::-1], strict=True))
 
     assert len(everything) == len(places)
     for row, back in zip(rows, everything, strict=True):

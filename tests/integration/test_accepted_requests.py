@@ -186,9 +186,8 @@ async def test_a_window_begins_where_a_person_speaks(memory):
     assert [m.role for m in await memory.get_messages("c", **ADA)] == ["human", "ai", "tool", "ai"] * 3
     again = [HumanMessage([told("2")], id="2.2"), AIMessage("a2", id="2.3"), AIMessage([use("3")], id="3.1"),
              HumanMessage([told("3")], id="3.2")]  # fmt: skip
-    await memory.save_messages(
-        "c", again, **ADA
-    )  # some are there already: PostgreSQL looks for the newest turn itself
+    # some are there already: PostgreSQL looks for the newest turn itself
+    await memory.save_messages("c", again, **ADA)
     assert texts(await memory.get_history("c", 2, **ADA))[0] == "q2"
 
 

@@ -83,11 +83,8 @@ async def test_connections_that_died_idle_cost_neither_an_error_nor_time(schema,
 
 async def test_a_reply_lost_at_the_commit_is_stored_exactly_once(schema, make_memory, postgres_proxy):
     memory = await make_memory(postgres_proxy.url, pool_max=1)
-    for said in (
-        "first",
-        "second",
-        "third",
-    ):  # by now the statement is prepared: the next reply is the commit's
+    # with the last of them the statement is prepared: the reply after it is the commit's
+    for said in ("first", "second", "third"):
         await memory.save_message("c", said, user_id="ana")
     assert len(await memory.get_history("c", user_id="ana")) == 3
     postgres_proxy.mode = "cut_reply"
@@ -308,9 +305,8 @@ async def test_marks_are_drained_before_windows_are_trusted_again(memory, databa
     memory.redis.health.open = False
     memory.redis.trust.lost()
 
-    assert (
-        len(keyspace.client.hgetall(keyspace.window(KEY.uuid))) > 0
-    )  # which is older than what was acknowledged
+    # which is older than what was acknowledged
+    assert len(keyspace.client.hgetall(keyspace.window(KEY.uuid))) > 0
     assert texts(await read(history)) == ["old", "unseen by Redis"]
     assert database.execute("SELECT count(*) FROM marks").fetchone() == (0,)
     report = await memory.check()

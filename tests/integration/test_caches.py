@@ -173,9 +173,8 @@ async def test_a_schema_that_is_made_anew_is_another_installation_to_those_who_k
     database.execute(f"DROP SCHEMA {schema} CASCADE")
     other = await make_memory()
     await other.init_schema()
-    await other.save_message(
-        "another", "user", "x", **ANA
-    )  # and the cache, which is one for both, is known again
+    # and the cache, which is one for both, is known again
+    await other.save_message("another", "user", "x", **ANA)
     memory.redis.trust._began -= 1.0  # a second later
     with pytest.raises(LookupError):
         await memory.get_history("c", **ANA)

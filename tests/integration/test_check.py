@@ -86,11 +86,8 @@ async def test_a_redis_that_goes_and_comes_is_counted_by_window_and_told_by_chan
         assert texts(await memory.get_history("c", user_id="ana")) == ["x"]
     found = await memory.check()
 
-    assert (found.status, found.ok, found.degraded) == (
-        "degraded",
-        True,
-        True,
-    )  # no reason to send nobody here
+    # conversations are served: no reason to keep users away
+    assert (found.status, found.ok, found.degraded) == ("degraded", True, True)
     assert (found.postgres.reachable, found.postgres.breaker) == (True, "closed")
     assert (found.redis.reachable, found.redis.breaker) == (False, "open")
     assert found.redis.figures["windows_trusted"] is False

@@ -102,9 +102,8 @@ def test_the_tables_say_what_a_turn_costs_and_where_everything_lies(kept):
     trips = {row[-4]: row[-2:] for row in rows if len(row) >= 4}
     lying = {row[1]: row[2] for row in rows if row[0] in {"PostgreSQL", "Redis"}}
 
-    assert (
-        trips[REQUEST_QUESTION][0] == "3"
-    )  # a read that misses after the first write, its fill, one publish
+    # a read that misses after the first write, its fill, one publish
+    assert trips[REQUEST_QUESTION][0] == "3"
     assert trips[REQUEST_QUESTION][1] in {"2", "3"}  # a read, the append, and once a second a look for marks
     assert (lying["conversations"], lying["messages"], lying["message_contexts"]) == (
         "1 row",

@@ -125,9 +125,8 @@ async def test_one_busy_user_keeps_nobody_elses_documents(memory, database, coun
         await memory.save_message("c", AIMessage("x"), user_id=user, contexts=[PAGE])
     database.execute("TRUNCATE conversations CASCADE")
     with database.transaction():
-        database.execute(
-            "SELECT pg_advisory_xact_lock_shared(documents_of_v1('ana'))"
-        )  # an append of hers goes on
+        # an append of hers goes on
+        database.execute("SELECT pg_advisory_xact_lock_shared(documents_of_v1('ana'))")
         await memory.check()
         assert count("documents") == 1
     await memory.check()

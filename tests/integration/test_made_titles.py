@@ -427,9 +427,8 @@ def test_in_one_event_loop_after_another(database_url, schema, database):
 
     async def left_in_the_middle():
         await memory.open()
-        await memory.save_messages(
-            "a", [QUESTION, ANSWER], user_id="ana"
-        )  # the loop ends before its title is made
+        # the loop ends before its title is made
+        await memory.save_messages("a", [QUESTION, ANSWER], user_id="ana")
 
     async def to_the_end():
         await memory.save_messages("b", [QUESTION, ANSWER], user_id="ana")

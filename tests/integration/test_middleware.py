@@ -65,9 +65,8 @@ async def test_what_was_played_is_what_is_stored(memory, ask, run, size):
         counters = memory.redis.health.counters
         reads = counters.hits + counters.misses
         await ask(agent, {"messages": [turn[0]]})
-        assert (
-            size is None or counters.hits + counters.misses - reads == 1
-        )  # a full history is always PostgreSQL's
+        # a full history is always PostgreSQL's
+        assert size is None or counters.hits + counters.misses - reads == 1
         assert (await memory.get_conversation("c", **MINE)).version - version <= 2
     assert without_ids(await stored(memory)) == without_ids(played)
     assert model.invalid == []
@@ -235,9 +234,8 @@ async def test_input_of_several_messages_is_stored_as_it_was_given(memory, ask):
     given = [HumanMessage("a", id="1"), AIMessage("b", id="2"), HumanMessage("c", id="3")]
     agent = create_agent(Player(), [], middleware=[remembers(memory)])
     await ask(agent, {"messages": given})
-    await ask(
-        agent, {"messages": [*given, HumanMessage("d", id="4")]}
-    )  # a client that sends its whole transcript
+    # a client that sends its whole transcript
+    await ask(agent, {"messages": [*given, HumanMessage("d", id="4")]})
     assert texts(await stored(memory)) == ["a", "b", "c", reply_to("c"), "d", reply_to("d")]
 
 

@@ -25,9 +25,8 @@ async def test_dicts_come_back_as_they_went_in(memory):
 
     assert await memory.get_history("vacation", limit=None, format="openai", **ADA) == TALK
     assert await memory.get_history("vacation", limit=4, format="openai", **ADA) == TALK[5:]
-    assert (
-        await memory.get_history("vacation", limit=4, format="openai", **ADA) == TALK[5:]
-    )  # from the window
+    # from the window
+    assert await memory.get_history("vacation", limit=4, format="openai", **ADA) == TALK[5:]
     assert (await memory.get_conversation("vacation", **ADA)).title == "How many days are left?"
 
 

@@ -96,9 +96,8 @@ def test_who_waits_too_long_for_a_connection_is_told_so(database_url, redis_url,
         memory.postgres._pool.wait()  # a busy machine may need longer than PATIENCE for eight connections
         for number in range(THREADS):
             memory.create_conversation("ana", conversation_id=f"busy {number}")
-        assert (
-            memory.history("busy 0", user_id="ana").messages == []
-        )  # and its process has looked who its caches are
+        # and its process has looked who its caches are
+        assert memory.history("busy 0", user_id="ana").messages == []
         results: list[tuple[float, str | None]] = []
         with ThreadPoolExecutor(THREADS) as threads, held("ana"):
             for number in range(THREADS):

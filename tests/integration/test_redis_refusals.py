@@ -121,11 +121,8 @@ async def test_windows_are_used_again_when_they_are_allowed(schema, make_memory,
 
 async def test_300_tasks_are_no_outage(schema, database_url, redis_url, key_prefix, caplog, monkeypatch):
     monkeypatch.setattr(trust, "OLDEST_LOOK", 60.0)  # a machine may be as busy as we are
-    places = {
-        "db_schema": schema,
-        "key_prefix": key_prefix,
-        "redis_timeout": 5,
-    }  # a machine may be as busy as we are
+    # a machine may be as busy as we are
+    places = {"db_schema": schema, "key_prefix": key_prefix, "redis_timeout": 5}
     async with AsyncConversationMemory.from_url(database_url, redis_url, **places) as memory:
         for number in range(10):
             await memory.save_message(f"c{number}", "user", "hello", user_id="ana")

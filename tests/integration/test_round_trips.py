@@ -121,11 +121,8 @@ async def test_the_first_append_of_a_conversation_costs_no_more_and_a_repeat_one
     await warmed(memory.history("c", user_id="ana"), memory, 2)
     known = [HumanMessage("?", id="1"), AIMessage("!", id="2")]
 
-    for conversation, reads in (
-        ("new", 0),
-        ("new", 1),
-        ("newer", 0),
-    ):  # a repeat returns what was stored then
+    # a repeat returns what was stored then
+    for conversation, reads in (("new", 0), ("new", 1), ("newer", 0)):
         assert await cost(lambda to=conversation: memory.save_messages(to, known, user_id="ana")) == {
             "postgres": (1 + reads, 1 + reads),
             "redis": ONE,

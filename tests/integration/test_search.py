@@ -330,9 +330,8 @@ async def test_what_is_pruned_or_erased_is_gone(memory):
 
 async def test_a_large_conversation_that_is_being_taken_away_is_found_no_more(memory, database):
     await memory.save_messages("a", ["zebra"] * 30, user_id="ana")
-    database.execute(
-        "UPDATE conversations SET user_id = '', left_over = 30, cleared = 30"
-    )  # as its delete begins
+    # as its delete begins
+    database.execute("UPDATE conversations SET user_id = '', left_over = 30, cleared = 30")
 
     assert await found(memory, "zebra") == await remembered(memory, "zebra") == []
 

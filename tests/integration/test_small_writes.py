@@ -23,9 +23,8 @@ def test_an_append_changes_no_index_of_conversations(schema, database_url):
     append = sql.SQL(statement("append")).format(schema=sql.Identifier(schema))
     turn = [Draft(HumanMessage("hi")), Draft(AIMessage("ho", id="i"))]
     with psycopg.connect(database_url) as conn, conn.transaction(force_rollback=True):
-        for number in range(
-            40
-        ):  # in one transaction, so that nothing is pruned, and the counters are at hand
+        # in one transaction, so that nothing is pruned, and the counters are at hand
+        for number in range(40):
             key = conversation_key(f"c{number % 5}", "ana")
             key.settle("00000000-0000-0000-0000-000000000000")
             own = {

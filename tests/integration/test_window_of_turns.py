@@ -166,9 +166,8 @@ async def test_turns_of_blocks_are_turns_for_the_window_too(memory, kind):
     """No more is handed over than the turns that are asked for, unless a person speaks of what results of tools look like."""
     for n in range(40):
         await memory.save_messages("c", [HumanMessage(BLOCKS[kind]), AIMessage(f"a{n}")], **MINE)
-    await read(
-        memory.history("c", **MINE)
-    )  # as the first one of a new conversation does, this fills the window
+    # as the first one of a new conversation does, this fills the window
+    await read(memory.history("c", **MINE))
     counters, key = memory.redis.health.counters, conversation_key("c", "ana")
     misses = counters.misses
     snapshot = await memory._store.read(key, 50, 50, 3)

@@ -280,9 +280,8 @@ class Readers(Journals):
         """Read PostgreSQL, with what the journal holds and this process remembers."""
         r, proc = s.readers[i], s.procs[p]
         owes = r.owes
-        if (
-            self.name(s.servers[proc.server]) != r.cache
-        ):  # what waits on the server it took this for is not here
+        # what waits on the server it took this for is not here
+        if self.name(s.servers[proc.server]) != r.cache:
             owes &= bits(s.pg.log) | proc.mine
         ents = self.pending(s, p) if drains else ()
         return _reader(s, i, step=step, ents=ents, owes=owes)

@@ -150,10 +150,8 @@ def test_a_new_verb_or_a_room_with_one_has_no_case_yet():
 @pytest.mark.parametrize("kind", [ConversationMemory, AsyncConversationMemory])
 def test_a_verb_on_a_conversation_takes_its_user_by_name(kind):
     found = verbs(kind.from_url("postgresql://nobody@localhost/none"))
-    for name in AS_A_STRANGER.keys() - {
-        "create_conversation",
-        "history_factory",
-    }:  # whose first argument it is
+    # whose first argument it is
+    for name in AS_A_STRANGER.keys() - {"create_conversation", "history_factory"}:
         user = inspect.signature(found[name]).parameters["user_id"]
 
         assert user.kind is inspect.Parameter.KEYWORD_ONLY, name

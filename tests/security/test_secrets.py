@@ -70,10 +70,8 @@ def parts_of(memory: Any) -> list[Any]:
     memory = memory.blocking if isinstance(memory, Awaited) else memory
     stores = [store for store in (memory.postgres, memory.redis) if store is not None]
     history = memory.history("c", user_id="ana")
-    said = [
-        repr(history),
-        repr(vars(history)),
-    ]  # its str() is the conversation: LangChain's classes are like that
+    # its str() is the conversation: LangChain's classes are like that
+    said = [repr(history), repr(vars(history))]
     return [memory, memory.settings, *stores, *(store.health for store in stores), *said, memory._store]
 
 

@@ -66,9 +66,8 @@ class Timeline:
     batches: Collection[str] = ()
     """The last tokens of writes that a journal may have taken: one transaction stores several, one after the other."""
     _alive: set[str] = field(default_factory=set)  # the tokens of the life that goes on
-    _after: list[_Place] = field(
-        default_factory=lambda: [_Place(0, 0, 0)]
-    )  # each transaction that is not lost
+    # each transaction that is not lost
+    _after: list[_Place] = field(default_factory=lambda: [_Place(0, 0, 0)])
 
     def matching(self, want: int | None, saw: tuple[str, ...]) -> list[int]:
         """The states of which ``saw`` is the window."""

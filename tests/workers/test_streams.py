@@ -134,10 +134,8 @@ async def asked(client, method, path, **more):
     """An answer; a server that has too much to do, or is not done with what was asked before, is asked again."""
     while True:
         answer = await client.request(method, path, **more)
-        if answer.status_code not in {
-            409,
-            503,
-        }:  # 409 also where Redis was not told of a run's end: for its lease
+        # 409 also where Redis was not told of a run's end: for its lease
+        if answer.status_code not in {409, 503}:
             return answer
         await asyncio.sleep(float(answer.headers.get("retry-after", "1")))
 

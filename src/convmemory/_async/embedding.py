@@ -45,9 +45,8 @@ class AsyncEmbedding:
             async with alimit(_LONGEST):
                 return vector_text(await self._embeddings.aembed_query(text))
         except Exception as error:  # noqa: BLE001 - whatever somebody's model raises
-            where = "".join(
-                format_tb(error.__traceback__)
-            )  # the places in code: what it says may quote the query
+            # the places in code: what it says may quote the query
+            where = "".join(format_tb(error.__traceback__))
             logger.warning(
                 "the model of embeddings failed, so that words alone are looked for: %s\n%s",
                 type(error).__name__,

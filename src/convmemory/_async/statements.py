@@ -98,9 +98,8 @@ class AsyncStatements:
         with translated(POSTGRES, "open", self._wanted):
             async with self._set_up_on() as conn:
                 self._know(await check_not_newer(conn, self.settings.db_schema, warn=True))
-                await aload(
-                    lambda: conn.info.timezone
-                )  # else the first time that is read looks it up in a file
+                # else the first time that is read looks it up in a file
+                await aload(lambda: conn.info.timezone)
             home = self._homes.here()
             await home.open()
             self._homes.open_here()

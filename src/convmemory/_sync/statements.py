@@ -99,7 +99,8 @@ class Statements:
         with translated(POSTGRES, "open", self._wanted):
             with self._set_up_on() as conn:
                 self._know(check_not_newer(conn, self.settings.db_schema, warn=True))
-                load(lambda: conn.info.timezone)  # else the first time that is read looks it up in a file
+                # else the first time that is read looks it up in a file
+                load(lambda: conn.info.timezone)
             home = self._homes.here()
             home.open()
             self._homes.open_here()

@@ -72,9 +72,8 @@ def _join(directory: Path, timeout: float) -> Lease | None:
     _refuse_strangers(directory)
     link = directory / RUN_LINK
     with suppress(FileNotFoundError, ConnectionError, TimeoutError):
-        if link.is_symlink() and _is_ours(
-            place := link.readlink()
-        ):  # else somebody has made one of its name since
+        # else somebody has made one of its name since
+        if link.is_symlink() and _is_ours(place := link.readlink()):
             connection = socket.socket(socket.AF_UNIX)
             return _welcomed(connection, timeout, str(place / CONTROL_SOCKET))
     return None

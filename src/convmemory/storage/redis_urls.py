@@ -113,9 +113,8 @@ def _path(kind: str, parts: SplitResult) -> tuple[str, str]:
     database = names.pop(0) if names else "0"
     if kind == SENTINEL and not service:
         raise not_a_redis_url("the service that the Sentinels watch is missing")
-    if (
-        "@" in service
-    ):  # the rest of a password with a bare "/" in it, which an error about the service would tell
+    # the rest of a password with a bare "/" in it, which an error about the service would tell
+    if "@" in service:
         raise not_a_redis_url("an '@' in the path: write a '/' of the password as %2F")
     if names or not database.isdecimal():
         raise not_a_redis_url("the path is not a database number")

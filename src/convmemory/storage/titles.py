@@ -20,9 +20,8 @@ _GLANCE = 150  # characters of a message that are looked at; enough for nearly a
 _READ = 500  # where most of those were no text
 _ELLIPSIS = "…"
 _JOINER = "\u200d"
-_DROPPED = re.compile(
-    r"[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufff0-\ufffb]"
-)  # turn text round, or say nothing
+# turn text round, or say nothing
+_DROPPED = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufff0-\ufffb]")
 _SENTENCE = re.compile("(?:[.!?…।؟۔]+[\"'”’»)\\]]*(?=\\s|$)|[。！？｡．]+[」』”’）]*)")  # noqa: RUF001 - CJK
 
 

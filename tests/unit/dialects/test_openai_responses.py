@@ -115,11 +115,8 @@ EXACT: list[tuple[dict, type[BaseMessage], str]] = [
     ({"type": "compaction", "encrypted_content": "zz"}, AIMessage, "[compaction]"),
     ({"id": "msg_9"}, AIMessage, "[item_reference]"),
     ({"type": "of next year", "call_id": 5, "x": [1]}, AIMessage, "[of next year]"),
-    (
-        {"type": "function_call", "call_id": "c"},
-        AIMessage,
-        "[function_call]",
-    ),  # what it lacks is the SDK's affair
+    # what it lacks is the SDK's affair
+    ({"type": "function_call", "call_id": "c"}, AIMessage, "[function_call]"),
     ({"type": "of_next_year_output", "output": None}, AIMessage, None),
     ({"type": "reasoning", "id": "rs", "summary": 5}, AIMessage, "[reasoning]"),
     ({"role": "user", "content": None}, HumanMessage, ""),

@@ -112,12 +112,8 @@ def test_what_the_window_shows_is_not_shown_again():
 @pytest.mark.parametrize(
     ("since", "gaps", "shown", "doubtful"),
     [
-        (
-            None,
-            0,
-            ["8", "9", "7", "new"],
-            True,
-        ),  # "7" may be there, and so may "new": the window does not reach back
+        # "7" may be there, and so may "new": the window does not reach back
+        (None, 0, ["8", "9", "7", "new"], True),
         (3, 0, ["8", "9", "7", "new"], True),
         (7, 0, ["8", "9", "7", "new"], False),  # what comes before is none of it
         (8, 0, ["8", "9", "7", "8", "new"], False),  # nor is the one that the window shows

@@ -224,9 +224,8 @@ def test_for_a_dialect_calls_stay_as_they_were_stored(messages):
     found = in_order(messages)
     assert for_prompt(found) == for_prompt(messages)
     alone = [m for m in found if any(m is one for one in messages)]
-    assert all(
-        isinstance(m, AIMessage) for m in found if not any(m is one for one in alone)
-    )  # copies: calls are left out
+    # copies: calls are left out
+    assert all(isinstance(m, AIMessage) for m in found if not any(m is one for one in alone))
 
 
 @pytest.mark.parametrize(

@@ -275,9 +275,8 @@ def test_a_providers_own_tools_answer_in_the_same_message(kind, answer):
     whole = AIMessage([call, result, found])
 
     assert for_prompt([whole]) == [whole]
-    assert for_prompt([AIMessage([call]), AIMessage([result, found])])[0].content == [
-        call
-    ]  # a pause between them
+    # a pause between them
+    assert for_prompt([AIMessage([call]), AIMessage([result, found])])[0].content == [call]
     assert for_prompt([AIMessage([found, call])])[0].content == [found]  # a stream that broke off
     assert for_prompt([AIMessage([result, found])])[0].content == [found]
     assert for_prompt([HumanMessage("q"), AIMessage([block("thinking", thinking="hm"), call])]) == [

@@ -16,9 +16,8 @@ from convmemory.tiers.driver_errors import POSTGRES, translated
 
 _TABLES: Final = ("conversations", "messages", "message_contexts")
 _INSTALLATION: Final = re.compile(r":\d:[0-9a-f]{8}-[0-9a-f-]{27}:")
-_LONG_ID: Final = re.compile(
-    r"\{([^}]{6})[^}]{6,}\}"
-)  # a session's id is its key: nobody should read it whole
+# a session's id is its key: nobody should read it whole
+_LONG_ID: Final = re.compile(r"\{([^}]{6})[^}]{6,}\}")
 _WHY_THE_FIRST: Final = (
     " A turn reads, asks the model and writes, LangChain included. The first one of a\n"
     " process also connects, and teaches a new Redis its scripts."
