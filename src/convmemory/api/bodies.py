@@ -11,7 +11,7 @@ from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
-from convmemory.encoding.storable_text import clean_json
+from convmemory.encoding.storable_text import clean_json, clean_text
 from convmemory.models import Conversation, Message, RetrievedContext
 from convmemory.value_fields import Value
 
@@ -206,7 +206,7 @@ class EverybodysConversations(BaseModel):
 def message_found(stored: Message) -> dict[str, Any]:
     """The fields of a ``MessageFound``."""
     # most call no tool and answer none, and need not be decoded to tell
-    said = stored.message if "tool_call" in stored.body else None
+    calls, answers = _tools_of(stored.message) if "tool_call" in stored.body else ([], None)
     return {
         "id": stored.id,
         "conversation_id": stored.conversation_id,
@@ -215,8 +215,8 @@ def message_found(stored: Message) -> dict[str, Any]:
         "role": stored.role,
         "openai_role": stored.openai_role,
         "content": stored.content,
-        "tool_calls": [clean_json(call) for call in getattr(said, "tool_calls", None) or ()] if said else [],
-        "tool_call_id": getattr(said, "tool_call_id", None) if said else None,
+        "tool_calls": calls,
+        "tool_call_id": answers,
         "tokens_used": stored.tokens_used,
         "latency_ms": stored.latency_ms,
         "created_at": stored.created_at,
@@ -224,6 +224,13 @@ def message_found(stored: Message) -> dict[str, Any]:
         "facts": stored.facts,
         "contexts": list(stored.contexts),
     }
+
+
+def _tools_of(said: Any) -> tuple[list[Any], str | None]:
+    """The tools that a message asks for, and the call it answers, as JSON has words for them."""
+    answers = getattr(said, "tool_call_id", None)
+    calls = [clean_json(call) for call in getattr(said, "tool_calls", None) or ()]
+    return calls, None if answers is None else clean_text(answers)
 
 
 def conversation_found(found: Conversation) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from langchain_core.messages import BaseMessage
 from convmemory.chains.answer_matching import Answer, Event
 from convmemory.models import Draft
 
+PARTIAL_KEY: Final = "partial"
+"""In ``response_metadata`` of an answer that was broken off, whoever kept what came of it."""
 MOST_EVENTS: Final = 1_000
 """What one run may hold of what was retrieved and answered in it; the oldest is let go of."""
 

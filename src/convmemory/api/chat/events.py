@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
+from convmemory.encoding.text_blocks import Kind
 from convmemory.models import Message
-
-Kind = Literal["text", "reasoning"]
 
 
 @dataclass(frozen=True, slots=True)

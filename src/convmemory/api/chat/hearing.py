@@ -16,7 +16,6 @@ from convmemory.api.chat.events import (
     Called,
     CallGrew,
     Event,
-    Kind,
     MessageBegan,
     PartBegan,
     PartEnded,
@@ -24,6 +23,7 @@ from convmemory.api.chat.events import (
 )
 from convmemory.encoding.searchable import text_of
 from convmemory.encoding.storable_text import clean_json, clean_text
+from convmemory.encoding.text_blocks import Kind, text_and_reasoning
 
 _NOT_JSON = "the arguments are not JSON"
 
@@ -111,7 +111,7 @@ class Hearing:
         self._name, self._spoken, self._results = message.id, True, False
 
     def _said(self, message: AIMessage) -> Iterator[Event]:
-        for kind, text in said_in(message):
+        for kind, text in text_and_reasoning(message):
             if text:
                 yield from self._open(kind)
                 assert self._part is not None  # noqa: S101 - for the type checker
@@ -166,33 +166,3 @@ class Hearing:
             failed = message.status == "error"
             content = clean_text(text_of(message.content))
             yield Answered(wire, message.name or "", content, failed, message.id)
-
-
-def said_in(message: AIMessage) -> Iterator[tuple[Kind, str]]:
-    """The text and the reasoning of a message, in order."""
-    thought = message.additional_kwargs.get("reasoning_content")
-    if isinstance(thought, str) and thought:
-        yield "reasoning", thought
-    if isinstance(message.content, str):
-        yield "text", message.content
-        return
-    for block in message.content:
-        if isinstance(block, str):
-            yield "text", block
-        elif isinstance(block, dict):
-            yield from _in_block(block)
-
-
-def _in_block(block: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
-    kind = block.get("type")
-    if kind == "text":
-        yield "text", str(block.get("text") or "")
-    elif kind in {"reasoning", "thinking"}:
-        summary = block.get("summary")
-        told = block.get("reasoning") or block.get("thinking")
-        if told:
-            yield "reasoning", str(told)
-        elif isinstance(summary, list):
-            for one in summary:
-                if isinstance(one, dict):
-                    yield "reasoning", str(one.get("text") or "")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
 from convmemory.api.bodies import MessageFound, message_found
 from convmemory.api.viewer.markdown import html_of
+from convmemory.chains.turn import PARTIAL_KEY
+from convmemory.encoding.storable_text import clean_text
+from convmemory.encoding.text_blocks import text_and_reasoning
 from convmemory.models import Message
 
 _AS_MARKDOWN: Final = frozenset({"ai", "system"})
@@ -34,20 +36,12 @@ class MessagesShown(BaseModel):
 def message_shown(stored: Message) -> dict[str, Any]:
     """The fields of a ``MessageShown``."""
     said = stored.message
+    thoughts = [text for kind, text in text_and_reasoning(said) if kind == "reasoning" and text]
     return {
         **message_found(stored),
         "html": html_of(stored.content) if stored.role in _AS_MARKDOWN and stored.content else None,
-        "reasoning": "\n".join(_thoughts(said)),
-        "tool": getattr(said, "name", None) if stored.role == "tool" else None,
+        "reasoning": clean_text("\n".join(thoughts)),
+        "tool": clean_text(said.name) if stored.role == "tool" and said.name else None,
         "failed": getattr(said, "status", None) == "error",
-        "partial": bool(getattr(said, "response_metadata", {}).get("partial")),
+        "partial": bool(getattr(said, "response_metadata", {}).get(PARTIAL_KEY)),
     }
-
-
-def _thoughts(said: Any) -> Iterator[str]:
-    if isinstance(said.content, list):
-        for block in said.content:
-            if isinstance(block, dict) and block.get("type") in ("reasoning", "thinking"):
-                thought = block.get("reasoning") or block.get("thinking")
-                if isinstance(thought, str):
-                    yield thought
