@@ -10,6 +10,7 @@ from typer import Typer, echo
 import convmemory
 from convmemory.cli.commands import Command, Commands
 from convmemory.cli.connect import AsJson, DatabaseUrl, Embedded, Place, SchemaName
+from convmemory.cli.screen import counted
 
 app: Final = Typer(cls=Commands, no_args_is_help=True, help="Have what is cached in Redis read anew.")
 
@@ -48,6 +49,4 @@ def invalidate(
     if as_json:
         echo(json.dumps({"caches": forgotten}))
         return
-    echo(
-        f"{forgotten} cache{'' if forgotten == 1 else 's'} forgotten; windows from before are not served any more"
-    )
+    echo(f"{counted(forgotten, 'cache')} forgotten; windows from before are not served any more")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option, echo
 
+from convmemory.chains.turn import PARTIAL_KEY
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
 from convmemory.cli.screen import command, harmless, screen
 from convmemory.errors import ConversationNotFound
@@ -103,7 +104,7 @@ def _turn(mine: UserMemory, place: str, said: str, model: Any, *, aloud: bool) -
                 screen.print(harmless(str(piece.text)), end="", soft_wrap=True)
     except BaseException:
         if whole is not None and whole.text:
-            marked = {"response_metadata": {**whole.response_metadata, "partial": True}}
+            marked = {"response_metadata": {**whole.response_metadata, PARTIAL_KEY: True}}
             mine.save_message(
                 place, whole.model_copy(update=marked), latency_ms=(perf_counter() - began) * 1000
             )

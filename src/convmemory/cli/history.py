@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from datetime import UTC
 from typing import Annotated
 
 from rich.padding import Padding
 from typer import Argument, BadParameter, Option, echo
 
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
-from convmemory.cli.screen import harmless, screen
-from convmemory.cli.times import moment
+from convmemory.cli.screen import counted, harmless, screen
+from convmemory.cli.times import in_utc, moment
 from convmemory.encoding.storable_text import clean_json
 from convmemory.models import Conversation, Message
 
@@ -67,15 +66,13 @@ def show(
 
 
 def _as_json(message: Message) -> str:
-    said = json.loads(message.model_dump_json(exclude={"body"}))
-    said["created_at"] = message.created_at.astimezone(UTC).isoformat()
-    said["tool_calls"] = clean_json(getattr(message.message, "tool_calls", []))
-    return json.dumps(said)
+    calls = clean_json(getattr(message.message, "tool_calls", []))
+    return json.dumps({**in_utc(message, "created_at", without={"body"}), "tool_calls": calls})
 
 
 def _print_heading(found: Conversation) -> None:
     screen.print(harmless(found.title or found.id), style="bold")
-    count = f"{found.message_count} message{'' if found.message_count == 1 else 's'}"
+    count = counted(found.message_count, "message")
     about = (found.id, f"user {found.user_id}", count, f"begun {moment(found.created_at)}")
     screen.print(harmless(" · ".join(about)), style="dim")
 

@@ -11,7 +11,7 @@ from typer import Option, Typer, echo
 
 from convmemory.cli.commands import Command, Commands
 from convmemory.cli.connect import AsJson, DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
-from convmemory.cli.screen import harmless
+from convmemory.cli.screen import counted, harmless
 from convmemory.cli.times import moment
 
 app: Final = Typer(
@@ -51,9 +51,9 @@ def list_(
         return
     for one in found:
         echo(
-            f"{one.conversation}  {harmless(one.user_id)}  {_counted(one.entries, 'entry', 'entries')}  since {moment(one.since)}"
+            f"{one.conversation}  {harmless(one.user_id)}  {counted(one.entries, 'entry', 'entries')}  since {moment(one.since)}"
         )
-    echo(f"{_counted(len(found), 'conversation has', 'conversations have')} writes that wait")
+    echo(f"{counted(len(found), 'conversation has', 'conversations have')} writes that wait")
 
 
 @app.command(cls=Command)
@@ -78,7 +78,7 @@ def drain(
     """
     with Place(database_url, redis_url, embedded, schema).memory() as memory:
         count = memory.journals.drain()
-    echo(json.dumps({"entries": count}) if as_json else f"{_counted(count, 'entry', 'entries')} stored")
+    echo(json.dumps({"entries": count}) if as_json else f"{counted(count, 'entry', 'entries')} stored")
 
 
 @app.command(cls=Command)
@@ -106,7 +106,7 @@ def forbid(
     echo(
         json.dumps({"entries": count})
         if as_json
-        else f"{_counted(count, 'entry', 'entries')} stored; no write waits any more"
+        else f"{counted(count, 'entry', 'entries')} stored; no write waits any more"
     )
 
 
@@ -139,13 +139,9 @@ def refused(
     for one in found:
         echo(
             f"{moment(one.refused_at)}  {one.conversation}  {harmless(one.user_id)}  "
-            f"{_counted(one.messages, 'message', 'messages')}: {harmless(one.cause)}"
+            f"{counted(one.messages, 'message')}: {harmless(one.cause)}"
         )
-    echo(f"{_counted(len(found), 'entry was', 'entries were')} refused")
-
-
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"
+    echo(f"{counted(len(found), 'entry was', 'entries were')} refused")
 
 
 def _as_json(name: str, found: Sequence[Any]) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, BadParameter, Option, echo
 
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
 from convmemory.cli.history import User
-from convmemory.cli.screen import command, harmless, screen, table
-from convmemory.cli.times import ago, moment
+from convmemory.cli.screen import harmless, screen, table, tell_of_more
+from convmemory.cli.times import ago, in_utc, moment
 from convmemory.models import Conversation, Page
 
 if TYPE_CHECKING:
@@ -114,8 +112,7 @@ def list_(
     if as_json:
         for found in page:
             echo(_as_json(found))
-        if page.next_cursor:
-            echo(f"convmemory: there may be more: --cursor {quote(page.next_cursor)}", err=True)
+        tell_of_more(page.next_cursor, as_json=True)
         return
     if not page:
         whose = "" if user is None else f" of {harmless(user)}"
@@ -255,9 +252,7 @@ def _print(page: Page[Conversation], *, whose: bool) -> None:
             moment(found.updated_at),
         )
     screen.print(shown)
-    if page.next_cursor:
-        screen.print("There may be more; add to the same command:")
-        command(f"--cursor {quote(page.next_cursor)}")
+    tell_of_more(page.next_cursor)
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -271,7 +266,4 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _as_json(found: Conversation) -> str:
-    said = json.loads(found.model_dump_json(exclude={"messages"}))
-    for name in ("created_at", "updated_at"):
-        said[name] = getattr(found, name).astimezone(UTC).isoformat()
-    return json.dumps(said)
+    return json.dumps(in_utc(found, "created_at", "updated_at", without={"messages"}))

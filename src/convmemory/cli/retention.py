@@ -11,7 +11,7 @@ from rich.console import Console
 from typer import Argument, BadParameter, Exit, Option, confirm, echo
 
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
-from convmemory.cli.screen import harmless, screen
+from convmemory.cli.screen import counted, harmless, screen
 from convmemory.cli.times import ago, moment
 from convmemory.models import Erased
 
@@ -46,7 +46,7 @@ def delete(
     with Place(database_url, redis_url, embedded, schema).memory() as memory:
         mine = memory.for_user(user)
         found = mine.get_conversation(conversation)
-        count = f"{found.message_count:,} message{'' if found.message_count == 1 else 's'}"
+        count = counted(found.message_count, "message")
         _ask(f"Delete {found.title or found.id!r} with {count}, for good?", yes=yes)
         mine.delete_conversation(found.uuid)
     if as_json:
@@ -141,13 +141,11 @@ def _progress() -> Iterator[Callable[[Erased], None]]:
 
 
 def _in_words(receipt: Erased) -> str:
-    counted = [
-        (receipt.rows.get("conversations", 0), "conversation"),
-        (receipt.rows.get("messages", 0), "message"),
-    ]
-    counted += [(receipt.rows.get("message_contexts", 0), "document"), (receipt.windows, "cached window")]
-    counted.append((receipt.sessions, "session"))
-    return ", ".join(f"{number:,} {what}{'' if number == 1 else 's'}" for number, what in counted)
+    rows = {"conversations": "conversation", "messages": "message", "message_contexts": "document"}
+    found = [counted(receipt.rows.get(name, 0), what) for name, what in rows.items()]
+    return ", ".join(
+        [*found, counted(receipt.windows, "cached window"), counted(receipt.sessions, "session")]
+    )
 
 
 def _print(receipt: Erased, *, as_json: bool) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Final
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from typer import echo
 
 screen: Final = Console(markup=False, emoji=False, highlight=False)
 """Nothing that is printed is read as markup: a message may say ``[red]``."""
@@ -34,3 +36,17 @@ def table(*columns: str, title: str | None = None, numbers: tuple[str, ...] = ()
 def command(text: str) -> None:
     """Print a command to copy, on one line however long it is."""
     screen.print(f"  {text}", soft_wrap=True, style="cyan")
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """How many there are of something, with the word for one of it or for several."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def tell_of_more(cursor: str | None, *, as_json: bool = False) -> None:
+    """Say how a list goes on, where it does; on stderr where stdout is for programs."""
+    if cursor and as_json:
+        echo(f"convmemory: there may be more: --cursor {quote(cursor)}", err=True)
+    elif cursor:
+        screen.print("There may be more; add to the same command:")
+        command(f"--cursor {quote(cursor)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import Annotated, Final
 
 from rich.console import Console
@@ -11,7 +10,7 @@ from typer import Argument, BadParameter, Option, echo
 
 from convmemory import ConversationMemory
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName, named_object
-from convmemory.cli.screen import command, harmless, screen
+from convmemory.cli.screen import harmless, screen, tell_of_more
 from convmemory.cli.times import moment
 from convmemory.errors import ConfigurationError
 from convmemory.search_results import Recalled, Recollection, SearchHit
@@ -102,11 +101,7 @@ def search(
         _print_hit(hit, as_json=as_json)
     if not page:
         echo(_NONE, err=True)
-    if page.next_cursor and as_json:
-        echo(f"convmemory: there may be more: --cursor {quote(page.next_cursor)}", err=True)
-    elif page.next_cursor:
-        screen.print("There may be more; add to the same command:")
-        command(f"--cursor {quote(page.next_cursor)}")
+    tell_of_more(page.next_cursor, as_json=as_json)
 
 
 def _index(memory: ConversationMemory, language: str | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC
 from typing import Annotated, Final
 
 from typer import Argument, Exit, Option, Typer, echo
@@ -11,7 +10,7 @@ from typer import Argument, Exit, Option, Typer, echo
 from convmemory.cli.commands import Command, Commands
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
 from convmemory.cli.screen import harmless, screen, table
-from convmemory.cli.times import moment
+from convmemory.cli.times import in_utc, moment
 from convmemory.models import Session
 
 app: Final = Typer(cls=Commands, no_args_is_help=True, help="Look at a user's visits, and end one.")
@@ -93,7 +92,4 @@ def end(
 
 
 def _told(session: Session) -> dict[str, object]:
-    said: dict[str, object] = json.loads(session.model_dump_json(exclude={"id"}))
-    for name in ("created_at", "last_active"):
-        said[name] = getattr(session, name).astimezone(UTC).isoformat()
-    return {"handle": session.id, **said}
+    return {"handle": session.id, **in_utc(session, "created_at", "last_active", without={"id"})}

@@ -6,7 +6,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from convmemory.cli.demo.script import USER
-from convmemory.cli.screen import harmless, screen
+from convmemory.cli.screen import counted, harmless, screen
 
 
 def heading(text: str) -> None:
@@ -22,7 +22,7 @@ def asked(question: str) -> None:
 def answered(answer: str, reached: int) -> None:
     """Tell what the model said, and how many earlier messages were in its prompt."""
     _said("model", answer, style="green")
-    remark(f"({reached} earlier message{'' if reached == 1 else 's'} in its prompt)")
+    remark(f"({counted(reached, 'earlier message')} in its prompt)")
 
 
 def remark(text: str) -> None:

@@ -11,7 +11,7 @@ from psycopg import sql
 from convmemory._sync.postgres_connections import connect
 from convmemory.cli.demo.meter import Cost
 from convmemory.cli.demo.stage import Stage
-from convmemory.cli.screen import screen, table
+from convmemory.cli.screen import counted, screen, table
 from convmemory.tiers.driver_errors import POSTGRES, translated
 
 _TABLES: Final = ("conversations", "messages", "message_contexts")
@@ -52,7 +52,7 @@ def _rows(stage: Stage) -> Iterator[tuple[str, ...]]:
             with translated(POSTGRES, "count rows"):
                 query = count.format(sql.Identifier(stage.settings.db_schema, name))
                 [number] = connection.execute(query).fetchone() or (0,)
-            yield POSTGRES, name, f"{number} row{'' if number == 1 else 's'}", "until deleted"
+            yield POSTGRES, name, counted(number, "row"), "until deleted"
 
 
 def _keys(stage: Stage) -> Iterator[tuple[str, ...]]:
