@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from urllib.parse import urlsplit
 from adapter import Adapter
 from adapters import opened
 from psycopg.conninfo import conninfo_to_dict
+from servers import program
 from timing import finish
 
 from phases import turns, workers
@@ -53,22 +52,10 @@ def _further_away(postgres: float, redis: float) -> Iterator[dict[str, str]]:
     database = f"{host}/.s.PGSQL.{port}" if host.startswith("/") else f"{host}:{port}"
     place = urlsplit(os.environ["REDIS_URL"])
     cache = place.path if place.scheme == "unix" else f"{place.hostname}:{place.port or 6379}"
-    with _delayed(postgres, database) as near, _delayed(redis, cache) as nearer:
+    with program(DELAYED, str(postgres), database) as near, program(DELAYED, str(redis), cache) as nearer:
         login = f"{said['user']}:{said['password']}" if said.get("password") else said.get("user", "postgres")
         number = place.path.strip("/") if place.scheme != "unix" else ""
         yield {
             "DATABASE_URL": f"postgresql://{login}@127.0.0.1:{near}/{said.get('dbname', 'postgres')}",
             "REDIS_URL": f"redis://{place.netloc.rpartition('@')[0]}{'@' * ('@' in place.netloc)}127.0.0.1:{nearer}/{number}",
         }
-
-
-@contextmanager
-def _delayed(milliseconds: float, target: str) -> Iterator[int]:
-    command = [sys.executable, str(DELAYED), str(milliseconds), target]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield int(process.stdout.readline())
-        finally:
-            process.stdin.close()

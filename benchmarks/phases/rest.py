@@ -12,19 +12,16 @@ import asyncio
 import os
 import random
 import socket
-import subprocess
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
 from adapter import Adapter
 from rest_app import PATHS
-from servers import empty_database
+from servers import empty_database, program
 from texts import conversation
 from timing import summary
 
@@ -48,7 +45,7 @@ def run(_adapters: list[Adapter], options: argparse.Namespace) -> dict[str, Any]
             print(f"left out {loop} with {http}: not installed")
             continue
         for user, data in USERS.items():
-            with _served(loop, http) as port, _Client(port, user) as client:
+            with program(APPLICATION, loop, http, "rest") as port, _Client(port, user) as client:
                 for what in PATHS:
                     found = _measured(client, what, user, options.rounds * 10)
                     _show(f"{what}: {data}; {loop}, {http}", found)
@@ -64,18 +61,6 @@ async def _filled() -> None:
         for name in (*(f"c{n}" for n in range(30)), "talk"):
             await full.save_messages(name, conversation(60))
         await memory.for_user("new").create_conversation(conversation_id="talk")
-
-
-@contextmanager
-def _served(loop: str, http: str) -> Iterator[int]:
-    command = [sys.executable, str(APPLICATION), loop, http, "rest"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield int(process.stdout.readline())
-        finally:
-            process.stdin.close()
 
 
 class _Client:

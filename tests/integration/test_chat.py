@@ -540,9 +540,9 @@ async def test_an_edit_in_other_words_than_the_one_on_its_way_is_told_to_wait(ma
     assert (await same).json() == (await first).json()
 
 
-async def test_an_answer_is_stored_though_postgres_was_away_when_it_was_made(
-    make_chat, open_memory, postgres_proxy
-):
+@pytest.fixture
+async def cut_off(make_chat, open_memory, postgres_proxy):
+    """A client, and the answer it waits for, which was made and cannot be stored: PostgreSQL is away by now."""
     gate = asyncio.Event()
     model = Reader(lines=[["half ", gate, "and half"]])
     client = await make_chat(model, memory=await open_memory(postgres=postgres_proxy.url, pool_timeout=0.3))
@@ -551,6 +551,12 @@ async def test_an_answer_is_stored_though_postgres_was_away_when_it_was_made(
     postgres_proxy.mode = "refuse"
     postgres_proxy.reset_all()
     gate.set()
+    yield client, answer
+    postgres_proxy.mode = "pass"
+
+
+async def test_an_answer_is_stored_though_postgres_was_away_when_it_was_made(cut_off, postgres_proxy):
+    client, answer = cut_off
     await asyncio.sleep(1)
     assert not answer.done()
     postgres_proxy.mode = "pass"
@@ -560,21 +566,11 @@ async def test_an_answer_is_stored_though_postgres_was_away_when_it_was_made(
     assert [one["content"] for one in stored] == ["one", "half and half"]
 
 
-async def test_an_answer_that_cannot_be_stored_breaks_off_after_all(
-    make_chat, open_memory, postgres_proxy, monkeypatch
-):
+async def test_an_answer_that_cannot_be_stored_breaks_off_after_all(monkeypatch, cut_off):
+    _, answer = cut_off
     monkeypatch.setattr(turns, "PATIENCE", 0.5)
-    gate = asyncio.Event()
-    model = Reader(lines=[["half ", gate, "and half"]])
-    client = await make_chat(model, memory=await open_memory(postgres=postgres_proxy.url, pool_timeout=0.3))
-    answer = asyncio.create_task(client.post("/chat", json={"message": "one", "conversation_id": "c"}))
-    await until(lambda: model.prompts)
-    postgres_proxy.mode = "refuse"
-    postgres_proxy.reset_all()
-    gate.set()
 
     assert (await answer).status_code == 500
-    postgres_proxy.mode = "pass"
 
 
 async def test_a_cancelled_task_of_the_answerers_own_costs_no_word(make_chat):

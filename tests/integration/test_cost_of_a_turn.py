@@ -6,6 +6,7 @@ needs more says why in the commit that moves them.
 
 import sys
 from collections import Counter
+from contextlib import contextmanager
 from itertools import takewhile
 
 import pytest
@@ -28,8 +29,9 @@ def turn():
     return [HumanMessage(TEXT), AIMessage(TEXT)]
 
 
-def calls_of(work, times=20):
-    """Calls of Python and C functions, a time."""
+@contextmanager
+def counted():
+    """Calls of Python and C functions in this thread, by kind."""
     found = Counter()
 
     def count(_frame, event, _argument):
@@ -37,10 +39,26 @@ def calls_of(work, times=20):
 
     sys.setprofile(count)
     try:
-        for _ in range(times):
-            work()
+        yield found
     finally:
         sys.setprofile(None)
+
+
+def calls_of(work, times=20):
+    """How many functions one call of ``work`` takes."""
+    with counted() as found:
+        for _ in range(times):
+            work()
+    return sum(found.values()) / times
+
+
+async def awaited_calls_of(work, times=20, warm=0):
+    """How many functions one awaited call of ``work`` takes, after some that warm it up."""
+    for _ in range(warm):
+        await work()
+    with counted() as found:
+        for _ in range(times):
+            await work()
     return sum(found.values()) / times
 
 
@@ -75,23 +93,8 @@ async def test_how_many_functions_an_awaited_turn_calls(database_url, redis_url,
             assert await history.aget_messages()
         memory.redis.trust._began = float("inf")
         said = [turn() for _ in range(20)]
-        counted = Counter()
-
-        def count(_frame, event, _argument):
-            counted[event] += event in {"call", "c_call"}
-
-        async def cost(work):
-            counted.clear()
-            sys.setprofile(count)
-            try:
-                for _ in range(20):
-                    await work()
-            finally:
-                sys.setprofile(None)
-            return sum(counted.values()) / 20
-
-        assert await cost(history.aget_messages) <= CALLS["read awaited"]
-        assert await cost(lambda: history.aadd_messages(said.pop())) <= CALLS["append awaited"]
+        assert await awaited_calls_of(history.aget_messages) <= CALLS["read awaited"]
+        assert await awaited_calls_of(lambda: history.aadd_messages(said.pop())) <= CALLS["append awaited"]
 
 
 @pytest.mark.no_cover
@@ -118,22 +121,9 @@ async def test_how_many_functions_http_adds_to_a_list_and_to_a_page(
             return fastapi.Response(user)
 
         app.include_router(create_router(memory, current_user=current_user))
-        counted = Counter()
-
-        def count(_frame, event, _argument):
-            counted[event] += event in {"call", "c_call"}
 
         async def cost(work):
-            for _ in range(8):
-                await work()
-            counted.clear()
-            sys.setprofile(count)
-            try:
-                for _ in range(20):
-                    await work()
-            finally:
-                sys.setprofile(None)
-            return sum(counted.values()) / 20
+            return await awaited_calls_of(work, warm=8)
 
         asked = {"base_url": "http://api", "headers": {"x-user": "ana"}}
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), **asked) as client:
