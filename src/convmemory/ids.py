@@ -19,6 +19,9 @@ _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{
 _NAMED: Final = 20
 """Hexadecimal digits of a name's row that follow from the name: enough that no two names meet."""
 
+FIRST: Final = UUID(int=0)
+"""No row's id is before this one: where a walk over all of them begins."""
+
 _HANDLE: Final = re.compile(r"handle-[A-Za-z0-9_-]{43}")
 
 

@@ -21,8 +21,8 @@ from convmemory.agent_turn import AgentTurn
 from convmemory.arguments import Size, checked_telemetry, history_size
 from convmemory.chains.lost_input import listen_to_chains
 from convmemory.chains.recorder import RECORDER, listen
-from convmemory.chains.run_config import conversation_missing, told_conversation
-from convmemory.chains.turn import Partial, Run, Told, Turn
+from convmemory.chains.run_config import USER_MISSING, conversation_missing, told_conversation
+from convmemory.chains.turn import PARTIAL_KEY, Partial, Run, Told, Turn
 from convmemory.drafts import drafts_of
 from convmemory.errors import AsyncOnly, ConfigurationError, InvalidArgument, MissingExtra
 from convmemory.history import TieredChatMessageHistory
@@ -43,9 +43,6 @@ __all__ = ["ConversationMemoryMiddleware"]
 
 Mode = Literal["window", "log-only"]
 Store = Literal["turn", "step"]
-PARTIAL_KEY = "partial"
-"""In ``response_metadata`` of an answer that was broken off."""
-_NO_USER = "user_id: the run does not say; run the agent with config=memory.run_config(conversation_id=..., user_id=...)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +338,7 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             told_conversation(told) if name == "conversation_id" else told.get(name)
         )
         if value is None:
-            why = conversation_missing(told) if name == "conversation_id" else _NO_USER
+            why = conversation_missing(told) if name == "conversation_id" else USER_MISSING
             raise ConfigurationError(f"{why}, or give {name} to the middleware")
         return value
 

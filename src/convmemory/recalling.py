@@ -18,11 +18,10 @@ from convmemory._sync.memory import ConversationMemory
 from convmemory._sync.search import UserSearch
 from convmemory._sync.user_memory import UserMemory
 from convmemory.arguments import checked_limit
+from convmemory.chains.run_config import USER_MISSING
 from convmemory.errors import ConfigurationError, InvalidArgument
 from convmemory.recall_options import checked_options
 from convmemory.recalled_block import WHEN_TO_RECALL, block_of
-
-_NO_USER = "user_id: the run does not say; run the agent with config=memory.run_config(conversation_id=..., user_id=...)"
 
 
 def recall_tool(
@@ -81,5 +80,5 @@ def _mine(memory: Any, config: RunnableConfig) -> Any:
         return memory
     user = (config.get("configurable") or {}).get("user_id")
     if user is None:
-        raise ConfigurationError(_NO_USER)
+        raise ConfigurationError(USER_MISSING)
     return memory.for_user(user)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
-from uuid import UUID
+from typing import Any
 
 from psycopg import AsyncConnection, sql
 
-from convmemory.ids import row_of_name
+from convmemory.ids import FIRST, row_of_name
 from convmemory.models import SCORES
 from convmemory.storage.first_rows import renewed
 from convmemory.storage.sql_and_lua import sql as statement
-
-_FIRST: Final = UUID(int=0)
 
 
 class AsyncBringOver:
@@ -40,14 +37,14 @@ class AsyncBringOver:
         """Give named conversations the rows that their names mean in this installation."""
         query = sql.SQL("SELECT names::text FROM {schema}.installation").format(schema=self._schema)
         [[names]] = await (await self._conn.execute(query, prepare=False)).fetchall()
-        after = _FIRST
+        after = FIRST
         while page := await self._run("named_page", {"after": after}):
             rows = [row_of_name(names, user, name) for _, user, name in page]
             await self._run("named", {"old": [old for old, *_ in page], "now_": rows})
             after = page[-1][0]
 
     async def _renew(self) -> None:
-        place = {"conversation": _FIRST, "seq": 0}
+        place = {"conversation": FIRST, "seq": 0}
         while page := await self._run("message_page", place):
             now = [renewed(old, here, *rest) for old, here, _, *rest in page]
             await self._run(

@@ -6,13 +6,12 @@ import logging
 from collections.abc import Callable
 from traceback import format_tb
 from typing import Final, TypeAlias
-from uuid import UUID
 
 from langchain_core.embeddings import Embeddings
 
 from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory.errors import ConfigurationError
-from convmemory.ids import ConversationKey
+from convmemory.ids import FIRST, ConversationKey
 from convmemory.storage.rooms import VECTORS
 from convmemory.storage.vectors import vector_text, vector_texts
 from convmemory.tiers.waiting import alimit
@@ -24,7 +23,6 @@ _TEXTS: Final = 64
 """How many texts a model is given at once."""
 _LONGEST: Final = 30.0
 """Seconds for which a search waits for the model; a blocking one waits as long as the model does."""
-_FIRST: Final = UUID(int=0)
 
 Progress: TypeAlias = Callable[[int], object]
 """Called with how many messages have been looked at so far."""
@@ -66,7 +64,7 @@ class AsyncEmbedding:
             )
         if lacking := await self._postgres.lacking(VECTORS):
             raise ConfigurationError(f"{self._postgres.settings.name_of('search_vectors')}: {lacking}")
-        done, after = 0, _FIRST
+        done, after = 0, FIRST
         while keys := await self._postgres.to_embed(user_id, after, _CONVERSATIONS):
             for key in keys:
                 done = await self._conversation(self._embeddings, key, done, progress)

@@ -26,12 +26,11 @@ class AsyncJournals:
         Raises:
             StorageUnavailable: Redis is out of reach.
         """
-        redis = await self._store.hot()
-        found = []
-        for conversation in await redis.orphans(anyway=True) if redis is not None else ():
-            taken = (
-                await redis.take(ConversationKey(conversation, ""), NOWHERE) if redis is not None else None
-            )
+        redis, found = await self._store.hot(), list[Waiting]()
+        if redis is None:
+            return found
+        for conversation in await redis.orphans(anyway=True):
+            taken = await redis.take(ConversationKey(conversation, ""), NOWHERE)
             entries = entries_in(taken[1]) if taken is not None else []
             if entries:
                 size = sum(len(entry.text.encode()) for entry in entries)

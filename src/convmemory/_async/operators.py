@@ -11,14 +11,13 @@ from uuid import UUID
 from convmemory._async.list_verbs import checked_order, every_one, meant_by
 from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory.arguments import ConversationRef, checked_limit, optional_id, row_of_conversation
-from convmemory.ids import checked_id
+from convmemory.ids import FIRST, checked_id
 from convmemory.models import Conversation, Page
 from convmemory.storage.conversation_lists import Meant, Order, cursor_after, place_of
 
 _STRETCH: Final = 2_000
 """Conversations of everybody's that one statement looks at."""
 _BATCH: Final = 100
-_FIRST: Final = UUID(int=0)
 
 
 class AsyncOperator:
@@ -72,7 +71,7 @@ class AsyncOperator:
             user = checked_id("user_id", user_id)
             return await self._postgres.list_conversations(user, meant, by, limit=size, cursor=cursor)
         best: list[Conversation] = []
-        after: UUID | None = _FIRST
+        after: UUID | None = FIRST
         while after is not None:
             above = best[-1] if len(best) > size else None
             found, _, after = await self._postgres.list_everybodys(
@@ -119,7 +118,7 @@ class AsyncOperator:
             async for one in every_one(self._postgres, user_id, meant, _BATCH):
                 yield one
             return
-        after: UUID | None = _FIRST
+        after: UUID | None = FIRST
         while after is not None:
             found, _, after = await self._postgres.list_everybodys(
                 meant, "created", after=after, page=_STRETCH, limit=_STRETCH
@@ -149,7 +148,7 @@ class AsyncOperator:
         )
         if user_id is not None:
             return await self._postgres.count_conversations(checked_id("user_id", user_id), meant)
-        number, after = 0, _FIRST
+        number, after = 0, FIRST
         while True:
             _, meant_here, last = await self._postgres.list_everybodys(
                 meant, "created", after=after, page=_STRETCH, limit=0

@@ -9,11 +9,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from convmemory._sync.statements import Statements
-from convmemory.ids import ConversationKey
+from convmemory.ids import FIRST, ConversationKey
 from convmemory.storage.cache_marks import Looked, Mark, looked
 from convmemory.storage.text_arrays import array
 from convmemory.windows.snapshots import Written
-from convmemory.windows.trust import FIRST
 
 _BITE: Final = 250
 """Marks one look brings: the reader that looks waits until their windows are dropped."""

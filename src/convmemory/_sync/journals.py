@@ -27,10 +27,11 @@ class Journals:
         Raises:
             StorageUnavailable: Redis is out of reach.
         """
-        redis = self._store.hot()
-        found = []
-        for conversation in redis.orphans(anyway=True) if redis is not None else ():
-            taken = redis.take(ConversationKey(conversation, ""), NOWHERE) if redis is not None else None
+        redis, found = self._store.hot(), list[Waiting]()
+        if redis is None:
+            return found
+        for conversation in redis.orphans(anyway=True):
+            taken = redis.take(ConversationKey(conversation, ""), NOWHERE)
             entries = entries_in(taken[1]) if taken is not None else []
             if entries:
                 size = sum(len(entry.text.encode()) for entry in entries)

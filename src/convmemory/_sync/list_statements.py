@@ -7,11 +7,10 @@ from datetime import datetime
 from uuid import UUID
 
 from convmemory._sync.statements import Statements
-from convmemory.ids import ConversationKey
+from convmemory.ids import FIRST, ConversationKey
 from convmemory.models import Conversation, Page
 from convmemory.storage.conversation_lists import NEVER, Meant, Order, cursor_after, read_above, read_cursor
 from convmemory.storage.postgres_rows import conversation_of
-from convmemory.windows.trust import FIRST
 
 _STATEMENTS = {"updated": "list_conversations", "created": "list_by_creation"}
 

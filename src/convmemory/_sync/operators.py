@@ -12,14 +12,13 @@ from uuid import UUID
 from convmemory._sync.list_verbs import checked_order, every_one, meant_by
 from convmemory._sync.postgres_store import PostgresStore
 from convmemory.arguments import ConversationRef, checked_limit, optional_id, row_of_conversation
-from convmemory.ids import checked_id
+from convmemory.ids import FIRST, checked_id
 from convmemory.models import Conversation, Page
 from convmemory.storage.conversation_lists import Meant, Order, cursor_after, place_of
 
 _STRETCH: Final = 2_000
 """Conversations of everybody's that one statement looks at."""
 _BATCH: Final = 100
-_FIRST: Final = UUID(int=0)
 
 
 class Operator:
@@ -73,7 +72,7 @@ class Operator:
             user = checked_id("user_id", user_id)
             return self._postgres.list_conversations(user, meant, by, limit=size, cursor=cursor)
         best: list[Conversation] = []
-        after: UUID | None = _FIRST
+        after: UUID | None = FIRST
         while after is not None:
             above = best[-1] if len(best) > size else None
             found, _, after = self._postgres.list_everybodys(
@@ -120,7 +119,7 @@ class Operator:
             for one in every_one(self._postgres, user_id, meant, _BATCH):
                 yield one
             return
-        after: UUID | None = _FIRST
+        after: UUID | None = FIRST
         while after is not None:
             found, _, after = self._postgres.list_everybodys(
                 meant, "created", after=after, page=_STRETCH, limit=_STRETCH
@@ -150,7 +149,7 @@ class Operator:
         )
         if user_id is not None:
             return self._postgres.count_conversations(checked_id("user_id", user_id), meant)
-        number, after = 0, _FIRST
+        number, after = 0, FIRST
         while True:
             _, meant_here, last = self._postgres.list_everybodys(
                 meant, "created", after=after, page=_STRETCH, limit=0

@@ -14,14 +14,13 @@ from convmemory._sync.redis_store import RedisStore
 from convmemory._sync.tiered import TieredStore
 from convmemory.arguments import moment_of, optional_id
 from convmemory.errors import InvalidArgument, StorageError
-from convmemory.ids import ConversationKey, checked_id
+from convmemory.ids import FIRST, ConversationKey, checked_id
 from convmemory.models import Erased
 
 _PAGE: Final = 500
 """Conversations that are looked up at once."""
 _STRETCH: Final = 5_000
 """Conversations of everybody's that one statement looks at."""
-_FIRST: Final = UUID(int=0)
 
 Progress: TypeAlias = Callable[[Erased], object]
 """Called with what has been deleted so far, after every conversation and every session."""
@@ -89,7 +88,7 @@ class Retention:
             while self._conversations(user, before, tally):
                 pass
             return tally.receipt()
-        after: UUID | None = _FIRST
+        after: UUID | None = FIRST
         while after is not None:
             found, after = self._store.postgres.walk_conversations(after, before, dept, _STRETCH)
             self._erased(found, before, tally)

@@ -27,7 +27,7 @@ from convmemory.arguments import (
     row_of,
 )
 from convmemory.errors import InvalidArgument
-from convmemory.ids import checked_id
+from convmemory.ids import FIRST, checked_id
 from convmemory.models import Page
 from convmemory.recall_options import Rerank, Rewrite, checked_hooks, checked_options, counts, within
 from convmemory.retriever import RecallRetriever
@@ -45,7 +45,6 @@ RERANKED: Final = 50
 """How many of the best a ``rerank`` puts into another order."""
 _STRETCH: Final = 1_000
 _BATCH: Final = 1_000
-_FIRST: Final = UUID(int=0)
 _EVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
@@ -247,7 +246,7 @@ class Search:
         For operators, once after the setting was changed; "off" takes them out of the index. Small transactions, so that
         nobody waits; run it again if it breaks off.
         """
-        looked, after = 0, _FIRST
+        looked, after = 0, FIRST
         while True:
             found, last = self._postgres.walk_conversations(after, _EVER, None, _STRETCH)
             for key in found:

@@ -27,6 +27,19 @@ CurrentUser: TypeAlias = Callable[..., Any]
 """A dependency of the application's own: gives the user's id, or raises what a stranger is answered with."""
 
 
+def checked_login(current_user: object) -> None:
+    """See that an application says who is asking: without it the routes would be everybody's.
+
+    Raises:
+        InvalidArgument: There is no dependency for it.
+    """
+    if not callable(current_user):
+        raise InvalidArgument(
+            "current_user",
+            "must be a dependency that gives the id of the user who is asking, as your login knows it",
+        )
+
+
 class Threaded:
     """A blocking value, each of whose verbs is awaited in a thread of its own."""
 

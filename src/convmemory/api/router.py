@@ -8,7 +8,7 @@ from typing import Final, get_args
 from fastapi import APIRouter
 
 from convmemory.api.bodies import NewMessage
-from convmemory.api.callers import CurrentUser, Memory, Served, caller
+from convmemory.api.callers import CurrentUser, Memory, Served, caller, checked_login
 from convmemory.api.conversations import add_conversations, add_list
 from convmemory.api.health import add_health
 from convmemory.api.messages import add_messages, add_pages
@@ -41,11 +41,7 @@ def create_router(
     Raises:
         InvalidArgument: There is no ``current_user``: the routes would be everybody's; or ``roles`` or ``max_body`` cannot be used.
     """
-    if not callable(current_user):
-        raise InvalidArgument(
-            "current_user",
-            "must be a dependency that gives the id of the user who is asking, as your login knows it",
-        )
+    checked_login(current_user)
     served = Served.of(memory)
     if isinstance(roles, str) or not set(roles) <= set(_ROLES):
         raise InvalidArgument("roles", f"must be some of {', '.join(_ROLES)}, as ('user', 'assistant')")

@@ -81,6 +81,10 @@ def conversation_missing(configurable: Mapping[str, Any] | None) -> str:
     return f"conversation_id: the run does not say; run with {instead}"
 
 
+USER_MISSING: Final = "user_id: the run does not say; run the agent with config=memory.run_config(conversation_id=..., user_id=...)"
+"""What to tell whose agent's run names no user."""
+
+
 def factory_conversation(told: str | EllipsisType) -> str:
     """The conversation a history factory is called with.
 

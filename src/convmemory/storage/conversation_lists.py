@@ -9,8 +9,8 @@ from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
 from convmemory.errors import InvalidArgument
+from convmemory.ids import FIRST
 from convmemory.models import Conversation
-from convmemory.windows.trust import FIRST
 
 Order: TypeAlias = Literal["updated", "created"]
 """The one changed last first, or the one begun last."""

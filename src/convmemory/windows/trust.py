@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from convmemory.ids import FIRST
+
 LOOK_EVERY: Final = 0.5
 """Seconds after which a process that serves windows looks again for marks others left."""
 OLDEST_LOOK: Final = 1.0
@@ -22,8 +24,6 @@ NAMELESS: Final = (
 )
 READ_JOURNAL: Final = "journal"
 """Among the names of caches that a statement is told: their journal was read."""
-FIRST: Final = UUID(int=0)
-"""No conversation is before this one."""
 
 
 class Cache(NamedTuple):

@@ -6,8 +6,9 @@ from uuid import UUID
 
 import pytest
 
+from convmemory.ids import FIRST
 from convmemory.tiers.breaker import COOLDOWN
-from convmemory.windows.trust import FIRST, LOOK_EVERY, NOWHERE, OLDEST_LOOK, Cache, Trust
+from convmemory.windows.trust import LOOK_EVERY, NOWHERE, OLDEST_LOOK, Cache, Trust
 
 CACHE = Cache("server", "server/0/app:")
 ERAS = {CACHE.name: "era"}

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, R
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from convmemory._async.user_memory import AsyncUserMemory
-from convmemory.api.callers import CurrentUser, Memory, Served, caller
+from convmemory.api.callers import CurrentUser, Memory, Served, caller, checked_login
 from convmemory.api.chat.ai_sdk import AISDK
 from convmemory.api.chat.events import Over
 from convmemory.api.chat.places import Asked, NoQuestion, UnknownMessage
@@ -80,11 +80,7 @@ def create_chat_router(
         InvalidArgument: One of the arguments cannot be used; the message names it.
         MissingExtra: The protocol needs a package that is not installed.
     """
-    if not callable(current_user):
-        raise InvalidArgument(
-            "current_user",
-            "must be a dependency that gives the id of the user who is asking, as your login knows it",
-        )
+    checked_login(current_user)
     if inputs is not None and not callable(inputs):
         raise InvalidArgument("inputs", "must be a function of a ChatTurn that makes the runnable's input")
     window_size("window", window, None)

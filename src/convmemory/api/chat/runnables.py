@@ -21,13 +21,12 @@ from langchain_core.messages import (
 )
 from langchain_core.runnables import Runnable, RunnableConfig
 
+from convmemory.chains.turn import PARTIAL_KEY
 from convmemory.errors import InvalidArgument
 from convmemory.ids import new_uuid
 from convmemory.models import Draft, RetrievedContext
 
 Keeper = Literal["route", "runnable"]
-PARTIAL: Final = "partial"
-"""In ``response_metadata`` of an answer that was broken off, as the middleware marks it."""
 _SAID: Final = ("answer", "output", "text", "response")
 _KEYED: Final = (
     "is a RunnableWithMessageHistory with an input_messages_key, whose messages have no ids a front end could name them by: "
@@ -131,7 +130,7 @@ class Heard:
         if self._pieces:
             last = _merged(self._pieces)
             if partial:
-                marked = {**last.response_metadata, PARTIAL: True}
+                marked = {**last.response_metadata, PARTIAL_KEY: True}
                 last = AIMessage(last.content, id=last.id, response_metadata=marked)
             if not partial or last.text:
                 messages.append(last)

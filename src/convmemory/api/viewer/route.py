@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from convmemory._async.user_memory import AsyncUserMemory
 from convmemory.api.bodies import written
-from convmemory.api.callers import CurrentUser, Memory, Served, caller
+from convmemory.api.callers import CurrentUser, Memory, Served, caller, checked_login
 from convmemory.api.problems import ProblemRoute, responses
 from convmemory.api.queries import Pages
 from convmemory.api.viewer.files import GUARDS, OWN, Files
@@ -66,11 +66,7 @@ def create_viewer(
     Raises:
         InvalidArgument: ``current_user``, an address or the folder cannot be used.
     """
-    if not callable(current_user):
-        raise InvalidArgument(
-            "current_user",
-            "must be a dependency that gives the id of the user who is asking, as your login knows it",
-        )
+    checked_login(current_user)
     for name, address in (("api", api), ("chat", chat), ("login", login)):
         if address is not None and (not address.startswith("/") or address.startswith("//")):
             raise InvalidArgument(
