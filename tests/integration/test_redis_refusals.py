@@ -93,6 +93,24 @@ async def test_a_fresh_check_finds_what_windows_will_need(schema, make_memory, l
     assert (await (await make_memory()).check()).status == "ok"
 
 
+async def test_a_full_redis_is_said_once_and_what_to_do_is_told(schema, make_memory, keyspace, caplog):
+    memory = await make_memory()
+    await used(memory, 1)
+    keyspace.client.config_set("maxmemory", 1)
+    try:
+        with caplog.at_level(logging.WARNING, "convmemory"):
+            await used(memory)
+            with pytest.raises(StorageUnavailable, match="maxmemory"):
+                await memory.create_session("ana")
+            assert "maxmemory" in (await memory.check()).redis.problem
+            told = [record.getMessage() for record in caplog.records if record.name == "convmemory.redis"]
+        assert len(told) == 1
+        assert "maxmemory" in told[0]
+    finally:
+        keyspace.client.config_set("maxmemory", 0)
+    assert (await memory.check()).status == "ok"
+
+
 async def test_while_windows_are_refused_redis_is_not_asked_for_them(schema, make_memory, redis_proxy):
     memory = await make_memory(redis=redis_proxy.url)
     await used(memory, 2)

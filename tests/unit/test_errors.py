@@ -28,6 +28,7 @@ from convmemory.errors import (
     StorageUnavailable,
 )
 from convmemory.tiers.driver_errors import connection_lost, describe, out_of_reach, translated
+from convmemory.tiers.redis_states import in_short
 from convmemory.tiers.socket_checks import DeadlineExceeded, within
 
 ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
@@ -124,6 +125,8 @@ def test_errors_travel_between_processes(error):
         (redis.exceptions.ReadOnlyError("replica"), StorageUnavailable),
         (redis.exceptions.OutOfMemoryError("full"), StorageUnavailable),
         (redis.exceptions.ClusterDownError("down"), StorageUnavailable),
+        (redis.exceptions.ResponseError("MISCONF Redis is configured to save"), StorageUnavailable),
+        (redis.exceptions.ResponseError("NOREPLICAS Not enough good replicas"), StorageUnavailable),
         (redis.exceptions.ResponseError("WRONGTYPE"), StorageError),
         (redis.exceptions.AuthenticationError("no"), StorageUnavailable),
         (ConnectionResetError("gone"), StorageUnavailable),
@@ -386,3 +389,24 @@ def test_an_answer_that_is_there_is_taken_even_after_the_deadline(ends):
     ends[1].send(b"an answer")
 
     assert bounded.send("ready") == "state"
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("MISCONF Valkey is configured to save RDB snapshots, but it is unable to persist to disk", "disk"),
+        ("MISCONF Errors writing to the AOF file: No space left on device", "disk"),
+        ("Error running script: @user_script:1: -OOM command not allowed", "maxmemory"),
+        ("Error running script: @user_script:1: -READONLY You can't write", "replica"),
+        ("NOREPLICAS Not enough good replicas to write.", "min-replicas-to-write"),
+    ],
+)
+def test_what_redis_says_of_itself_is_told_in_words(said, words):
+    assert words in describe(redis.exceptions.ResponseError(said))
+    assert words in in_short(redis.exceptions.ResponseError(said))
+
+
+def test_the_kind_of_an_error_quotes_nothing():
+    assert in_short(redis.exceptions.ResponseError("ERR no such thing as OOM private")) == "ResponseError"
+    assert in_short(psycopg.OperationalError("private")) == "OperationalError"
+    assert "maxmemory" in in_short(redis.exceptions.OutOfMemoryError("private"))

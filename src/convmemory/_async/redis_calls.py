@@ -14,7 +14,16 @@ from convmemory._async.homes import AsyncHomes
 from convmemory._async.redis_connections import AsyncRedisHome
 from convmemory.errors import StorageUnavailable, in_words
 from convmemory.tiers.breaker import TierHealth
-from convmemory.tiers.driver_errors import REDIS, busy, describe, read_only, refused, translated, wrong_type
+from convmemory.tiers.driver_errors import (
+    REDIS,
+    busy,
+    describe,
+    read_only,
+    refused,
+    translated,
+    wrong_type,
+)
+from convmemory.tiers.redis_states import state
 from convmemory.tiers.socket_checks import Deserted
 from convmemory.tiers.turns import Busy
 from convmemory.tiers.waiting import aheeded
@@ -24,6 +33,8 @@ logger = logging.getLogger("convmemory.redis")
 
 PAUSE: Final = 30.0
 """Seconds that windows are left alone after the server refused what they need."""
+_SILENCE: Final = 60.0
+"""Seconds between two lines in the log of a Redis that is full."""
 _WINDOWS: Final = frozenset(
     {
         "window_read",
@@ -50,7 +61,7 @@ class AsyncRedisCalls:
         self._homes = homes
         self._health = health
         self._trust = trust
-        self._paused = float("-inf")
+        self._paused = self._silent_until = float("-inf")
         self._said: set[tuple[str, str]] = set()
         self.refusals: dict[str, str] = {}
         """What the server refused when it was last asked, by operation."""
@@ -96,6 +107,15 @@ class AsyncRedisCalls:
             self._trust.lost()  # after a failure no window is trusted until the marks are drained
             if not busy(error) and self._health.failed(error):
                 self._homes.here().prober.start(at_once=isinstance(error, Deserted))
+            if state(error) == "OOM":
+                self._full(operation, error)
+
+    def _full(self, operation: str, error: BaseException) -> None:
+        """Say it now and then: a full Redis goes on reading, so that no breaker opens and nothing else is said."""
+        now = time.monotonic()
+        if now >= self._silent_until:
+            self._silent_until = now + _SILENCE
+            logger.warning("Redis cannot %s: %s", in_words(operation), describe(error))
 
     def _refused(self, operation: str, error: BaseException) -> None:
         self._health.counters.failures += 1

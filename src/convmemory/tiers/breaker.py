@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from convmemory.tiers.otel import watch
+from convmemory.tiers.redis_states import in_short
 
 logger = logging.getLogger("convmemory.tiers.breaker")
 
@@ -104,6 +105,6 @@ class TierHealth:
             self.open = self.open or opens
         if opens:
             logger.warning(
-                "%s is out of reach (%s); it is left alone and asked again", self.tier, type(error).__name__
+                "%s is out of reach (%s); it is left alone and asked again", self.tier, in_short(error)
             )
         return opens

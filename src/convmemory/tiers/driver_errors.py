@@ -15,6 +15,7 @@ from psycopg import errors as pg
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from convmemory.errors import ConvMemoryError, NotOpen, SchemaOutdated, StorageError, StorageUnavailable
+from convmemory.tiers.redis_states import in_short, state
 from convmemory.tiers.socket_checks import NOTICEABLE, DeadlineExceeded, Deserted
 from convmemory.tiers.turns import Busy
 
@@ -117,7 +118,7 @@ class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "a
         if why := _kept_waiting(error):
             return StorageUnavailable(self._tier, self._operation, why)
         again = isinstance(error, (*_AGAIN, *_REDIS_AGAIN)) and not _plan_of_another(error)
-        if again or read_only(error) or (self._tier == REDIS and _tripped(error)):
+        if again or state(error) or (self._tier == REDIS and _tripped(error)):
             return StorageUnavailable(self._tier, self._operation, describe(error))
         if isinstance(error, (psycopg.Error, redis.exceptions.RedisError)):
             return StorageError(self._tier, self._operation, describe(error))
@@ -165,8 +166,8 @@ def describe(error: BaseException) -> str:
         return f"{command[1].upper() if command else 'a command it needs'} is not allowed here"
     if isinstance(error, redis.exceptions.AuthenticationError):
         return "the user or the password is refused"
-    reason = _reason(error)
-    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    said, reason = in_short(error), _reason(error)
+    return f"{said}: {reason}" if reason else said
 
 
 def _plan_of_another(error: BaseException) -> bool:
@@ -195,10 +196,8 @@ def _reason(error: BaseException | None) -> str | None:
 
 
 def read_only(error: BaseException | None) -> bool:
-    """Whether Redis answered that it takes no writes: it is no primary, or not any more. Redis 6.2 says so inside what a script says."""
-    if isinstance(error, redis.exceptions.ReadOnlyError):
-        return True
-    return isinstance(error, redis.exceptions.ResponseError) and "-READONLY " in str(error)
+    """Whether Redis answered that it takes no writes: it is no primary, or not any more."""
+    return state(error) == "READONLY"
 
 
 def wrong_type(error: BaseException | None) -> bool:
