@@ -12,7 +12,7 @@ from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.redis_store import AsyncRedisStore
 from convmemory.errors import StorageError, StorageUnavailable
 from convmemory.storage.cache_marks import Looked
-from convmemory.tiers.driver_errors import POSTGRES, locked_out
+from convmemory.tiers.driver_errors import POSTGRES, locked_out, not_permitted
 from convmemory.windows.trust import NAMELESS, Cache, Standing, Ticket, Trust
 
 logger = logging.getLogger("convmemory.lookout")
@@ -173,8 +173,13 @@ class AsyncLookout:
         try:
             await self._postgres.allow_journals()
         except StorageError as error:
-            logger.info("writes cannot wait in journals yet: %s", error)
+            if not not_permitted(error):
+                logger.info("writes cannot wait in journals yet: %s", error)
+            elif self._postgres.barred is None:  # nobody else tells, and it goes on until somebody grants it
+                self._postgres.barred = f"no write waits in a journal, as this role may not allow it: {error}"
+                logger.warning("%s", self._postgres.barred)
             return False
+        self._postgres.barred = None
         return True
 
     async def _registered(self, names: Sequence[str]) -> bool:

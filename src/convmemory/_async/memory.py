@@ -197,6 +197,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
         except StorageError as error:
             problem, reachable = str(error), False
         complaint = store.complaint if isinstance(store, AsyncRedisStore) else None
+        barred = store.barred if isinstance(store, AsyncPostgresStore) and not store.journals else None
         figures = store.figures() | said
         if refused := said.get("journal_refused"):
             problem = f"{refused} accepted writes were refused for what is in them: see `convmemory journal refused`"
@@ -204,7 +205,7 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
             tier=health.tier,
             reachable=reachable,
             breaker="refused" if complaint and not health.open else health.breaker,
-            problem=problem or complaint,
+            problem=problem or complaint or barred,
             last_failure=health.last_failure,
             figures=figures,
         )

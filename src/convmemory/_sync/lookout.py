@@ -13,7 +13,7 @@ from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
 from convmemory.errors import StorageError, StorageUnavailable
 from convmemory.storage.cache_marks import Looked
-from convmemory.tiers.driver_errors import POSTGRES, locked_out
+from convmemory.tiers.driver_errors import POSTGRES, locked_out, not_permitted
 from convmemory.windows.trust import NAMELESS, Cache, Standing, Ticket, Trust
 
 logger = logging.getLogger("convmemory.lookout")
@@ -174,8 +174,13 @@ class Lookout:
         try:
             self._postgres.allow_journals()
         except StorageError as error:
-            logger.info("writes cannot wait in journals yet: %s", error)
+            if not not_permitted(error):
+                logger.info("writes cannot wait in journals yet: %s", error)
+            elif self._postgres.barred is None:  # nobody else tells, and it goes on until somebody grants it
+                self._postgres.barred = f"no write waits in a journal, as this role may not allow it: {error}"
+                logger.warning("%s", self._postgres.barred)
             return False
+        self._postgres.barred = None
         return True
 
     def _registered(self, names: Sequence[str]) -> bool:

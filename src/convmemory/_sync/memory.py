@@ -198,6 +198,7 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
         except StorageError as error:
             problem, reachable = str(error), False
         complaint = store.complaint if isinstance(store, RedisStore) else None
+        barred = store.barred if isinstance(store, PostgresStore) and not store.journals else None
         figures = store.figures() | said
         if refused := said.get("journal_refused"):
             problem = f"{refused} accepted writes were refused for what is in them: see `convmemory journal refused`"
@@ -205,7 +206,7 @@ class ConversationMemory(ConversationVerbs, ListVerbs, MessageVerbs, SessionVerb
             tier=health.tier,
             reachable=reachable,
             breaker="refused" if complaint and not health.open else health.breaker,
-            problem=problem or complaint,
+            problem=problem or complaint or barred,
             last_failure=health.last_failure,
             figures=figures,
         )

@@ -84,6 +84,8 @@ class Statements:
         """Has what this process accepted of a user be stored, before a list or a search of that user's; the memory says by whom."""
         self.journals = False
         """Whether writes may wait in journals beside the windows, by what PostgreSQL said last."""
+        self.barred: str | None = None
+        """Why none may, though this process wants it: its role has not the right to have them wait."""
 
     def open(self) -> Self:
         """Connect, and check that the schema is not newer than this library.

@@ -1,12 +1,12 @@
-"""``convmemory init`` and ``convmemory schema``: the tables, made, printed or compared."""
+"""``convmemory init`` and ``convmemory schema``: the tables, made, printed or compared, and the rights on them."""
 
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Annotated, Final
 
 from psycopg import sql
-from typer import Typer, echo
+from typer import Argument, Typer, echo
 
 from convmemory._sync.migrate import Installed, installed
 from convmemory._sync.postgres_connections import connect
@@ -29,8 +29,19 @@ from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.driver_errors import POSTGRES, translated
 
 app: Final = Typer(
-    cls=Commands, no_args_is_help=True, help="Print the SQL of the schema, or compare a database with it."
+    cls=Commands,
+    no_args_is_help=True,
+    help="Print the SQL of the schema, or of the rights on it, or compare a database with it.",
 )
+_GRANTS: Final = (
+    "GRANT USAGE ON SCHEMA {schema} TO {role}",
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}",
+    "REVOKE INSERT, UPDATE, DELETE ON {schema}.schema_migrations FROM {role}",
+    "REVOKE INSERT, UPDATE, DELETE ON {schema}.installation FROM {role}",
+    "GRANT UPDATE (journals) ON {schema}.installation TO {role}",
+    "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {role}",
+)
+"""The least an application needs. That writes may wait in Redis is noted by the first of its processes which wants it."""
 
 
 def init(
@@ -110,6 +121,29 @@ def print_(schema: SchemaName = None) -> None:
 def _echo(*steps: sql.Composable) -> None:
     for step in steps:
         echo(step.as_string(None).rstrip().removesuffix(";") + ";\n")
+
+
+@app.command(cls=Command)
+def grants(
+    role: Annotated[
+        str, Argument(metavar="ROLE", show_default=False, help="The role that the application connects as.")
+    ],
+    schema: SchemaName = None,
+) -> None:
+    """Print the SQL that gives a role the rights which an application needs, and no others; needs no server.
+
+    Whoever owns the schema runs it, after `convmemory init`: once, and again after an upgrade that brings tables.
+
+    For example:
+
+    ```
+    convmemory schema grants app | psql -v ON_ERROR_STOP=1 mydatabase
+    ```
+    """
+    settings = read_settings(**({} if schema is None else {"db_schema": schema}))
+    names = {"schema": sql.Identifier(settings.db_schema), "role": sql.Identifier(role)}
+    for grant in _GRANTS:
+        echo(sql.SQL(grant).format(**names).as_string(None) + ";")
 
 
 @app.command(cls=Command)

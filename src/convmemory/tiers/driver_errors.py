@@ -63,6 +63,9 @@ _NOT_MINE = (pg.InvalidSqlStatementName, pg.DuplicatePreparedStatement)
 _POOLER: Final = "behind PgBouncer in transaction mode set CONVMEMORY_PREPARE_THRESHOLD=none (prepare_threshold=None); 0 prepares at once"
 
 
+_RIGHTS: Final = "`convmemory schema grants ROLE` prints the rights an application needs; `convmemory init` wants the owner"
+
+
 class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "append"):`
     """Turn a driver's error into ours, with the driver's as its cause; cancellation passes untouched.
 
@@ -156,7 +159,7 @@ def describe(error: BaseException) -> str:
     """One line about a driver's error without the values it may quote."""
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
         text = error.diag.message_primary  # without DETAIL, which quotes rows
-        return f"{text}; {_POOLER}" if _plan_of_another(error) else text
+        return f"{text}; {hint}" if (hint := _hint(error)) else text
     if isinstance(error, psycopg.Error) and error.sqlstate is None:
         return _one_line(str(error))
     if wrong_type(error):
@@ -168,6 +171,13 @@ def describe(error: BaseException) -> str:
         return "the user or the password is refused"
     said, reason = in_short(error), _reason(error)
     return f"{said}: {reason}" if reason else said
+
+
+def _hint(error: psycopg.Error) -> str | None:
+    """What to do about an error that PostgreSQL's words leave people alone with."""
+    if isinstance(error, pg.InsufficientPrivilege) and str(error).startswith("permission denied for"):
+        return _RIGHTS  # else it is a policy of somebody's
+    return _POOLER if _plan_of_another(error) else None
 
 
 def _plan_of_another(error: BaseException) -> bool:
@@ -231,6 +241,11 @@ def out_of_reach(error: BaseException) -> bool:
 def locked_out(error: BaseException) -> bool:
     """Whether a PostgreSQL that answers was told to wait no longer for another transaction; for an error of ours."""
     return isinstance(error.__cause__, pg.LockNotAvailable)
+
+
+def not_permitted(error: BaseException) -> bool:
+    """Whether PostgreSQL says that this role may not do such a thing; for an error of ours."""
+    return isinstance(error.__cause__, pg.InsufficientPrivilege)
 
 
 def connection_lost(error: BaseException) -> bool:
