@@ -14,7 +14,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage, RemoveMessage, SystemMessage, ToolMessage
 
-from convmemory.chains.resent import given_again, given_last, is_resumed, name_all, threads_ids
+from convmemory.chains.resent import given_again, given_last, is_resumed, name_again, name_all, threads_ids
 from convmemory.chains.turn import Run
 from convmemory.encoding.codec import Encoded, encode
 from convmemory.encoding.same_words import says_the_same
@@ -58,10 +58,13 @@ class AgentTurn:
     ) -> AgentTurn:
         """The turn of an agent whose state holds ``messages``, over a conversation that holds ``window`` as it is stored."""
         name_all(messages, window, run)
+        before = None if run is None else run.tried_before()
+        if isinstance(before, AgentTurn):
+            name_again(messages, window, before.stored)
         resumed = is_resumed(run)
         stored = {message.id: message for message in window if message.id}
         edited = _edited(stored, messages, None if resumed else given_last(run, messages))
-        before = next((at for at, message in enumerate(window) if message.id in edited), len(window))
+        first = next((at for at, message in enumerate(window) if message.id in edited), len(window))
         stored = {name: message for name, message in stored.items() if name not in edited}
         newest = max((at + 1 for at, message in enumerate(messages) if message.id in stored), default=0)
         if newest:
@@ -75,7 +78,7 @@ class AgentTurn:
         known = thread | _ids(new[:again])
         if resumed:  # nobody knows where it stopped: its question is stored, or everything was erased since
             known = _ids(messages[: _last_question(messages)] if window else messages) - edited
-            shown = min(shown, before)
+            shown = min(shown, first)
         return cls(list(window[:shown]), found.since, found.there, known, resumed)
 
     def look(self, messages: Sequence[BaseMessage], *, done: bool = False) -> None:

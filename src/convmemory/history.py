@@ -122,6 +122,11 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         return self._key.user_id
 
     @property
+    def conversation(self) -> tuple[str, str]:
+        """Which conversation it is, whoever's."""
+        return self.user_id, self.conversation_id
+
+    @property
     def keeper(self) -> TieredChatMessageHistory | None:
         """Who stores what the user said in a turn that is not stored: this history, with ``save_on_error="input"``."""
         return self if self._keeps_input else None
@@ -279,7 +284,8 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         """
         window = self._size.cut(snapshot)
         if step is not None and step.entering:
-            window = for_prompt_before(window, self._given(step.inputs))
+            step.turn.said = self._given(step.inputs)
+            window = for_prompt_before(window, step.turn.said)
             step.turn.history = self
             step.turn.since, step.turn.there = snapshot.since, snapshot.there
             step.turn.pinned = list(window)

@@ -235,12 +235,12 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     def _turn(self, history: TieredChatMessageHistory, state: Any) -> AgentTurn:
         """This run's turn; one that was resumed, or sent here past its beginning, begins it now."""
         run = _agent_run()
-        turn = self._found(run, (history.user_id, history.conversation_id))
+        turn = self._found(run, history.conversation)
         return turn or self._noted(run, history.begin_turn(state["messages"], run))
 
     async def _aturn(self, history: TieredChatMessageHistory, state: Any) -> AgentTurn:
         run = _agent_run()
-        turn = self._found(run, (history.user_id, history.conversation_id))
+        turn = self._found(run, history.conversation)
         return turn or self._noted(run, await history.abegin_turn(state["messages"], run))
 
     def _found(self, run: Run | None, conversation: object) -> AgentTurn | None:
@@ -248,16 +248,20 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         if run is None:
             return None
         if run not in self._turns and run.turn is None:
-            if any(
-                above.turn is not None and above.turn.conversation == conversation for above in run.above()
-            ):
+            above = [one.turn for one in run.above() if one.turn is not None and one.turn.progress]
+            if any(turn.conversation == conversation for turn in above):
                 return self._noted(run, AgentTurn(alone=True))
             run.turn = Turn(conversation=conversation)
         return self._turns.get(run)
 
     def _noted(self, run: Run | None, turn: AgentTurn) -> AgentTurn:
         """The turn of a run from now on; the first of two that began side by side."""
-        return turn if run is None else self._turns.setdefault(run, turn)
+        if run is None:
+            return turn
+        turn = self._turns.setdefault(run, turn)
+        if run.turn is not None:
+            run.turn.progress = turn
+        return turn
 
     def _is_due(self, turn: AgentTurn) -> bool:
         """Whether something is to be stored before this call of the model."""

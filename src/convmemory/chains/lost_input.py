@@ -77,14 +77,14 @@ class FailedTurns(BaseCallbackHandler):
         await self._keep(run_id)
 
     async def _keep(self, run_id: UUID) -> None:
-        run = RECORDER.take_unkept(run_id)
-        if run is None or run.turn is None or run.turn.keeper is None:
-            return
-        KEPT_TURNS.discard(run.turn)
-        try:
-            run.turn.kept = await run.turn.keeper.akeep_input(run.turn, run.inputs)
-        except Exception as failure:  # noqa: BLE001 - the caller is to see the turn's error, not this one
-            logger.warning("the input of a failed turn was not kept: %s", type(failure).__name__)
+        for run in RECORDER.take_unkept(run_id):
+            if run.turn is None or run.turn.keeper is None:
+                continue
+            KEPT_TURNS.discard(run.turn)
+            try:
+                run.turn.kept = await run.turn.keeper.akeep_input(run.turn, run.inputs)
+            except Exception as failure:  # noqa: BLE001 - the caller is to see the turn's error, not this one
+                logger.warning("the input of a failed turn was not kept: %s", type(failure).__name__)
 
 
 def _nothing(*_: Any, **__: Any) -> None:

@@ -48,6 +48,7 @@ def begin_turn(step: Run) -> None:
     if keeper is not None and running is not None and running.int == around.number:
         whole.turn = Turn()
         whole.turn.keep_with(keeper)
+        whole.turn.conversation = getattr(keeper, "conversation", None)
 
 
 def begin_to_store(run: Run | None) -> None:

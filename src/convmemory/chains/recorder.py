@@ -26,7 +26,7 @@ from langchain_core.outputs import LLMResult
 
 from convmemory.chains.answer_matching import Answer, Event, Retrieval, answer_of, with_telemetry
 from convmemory.chains.passes import begin_to_store, begin_turn
-from convmemory.chains.turn import KEPT_TURNS, Partial, Run, Told
+from convmemory.chains.turn import KEPT_TURNS, Partial, Run, Told, each_once, is_called
 from convmemory.models import Draft, Telemetry
 
 logger = logging.getLogger("convmemory.chains.recorder")
@@ -60,7 +60,7 @@ class RunRecorder(BaseCallbackHandler):
 
     def __init__(self) -> None:
         self._runs: dict[int, Run] = {}
-        self._unkept: dict[int, Run] = {}
+        self._unkept: dict[int, tuple[Run, ...]] = {}
         self._forgotten: deque[int] = deque()
         self._here = threading.local()
         self._orders = itertools.count()
@@ -81,9 +81,9 @@ class RunRecorder(BaseCallbackHandler):
         run: Run | None = getattr(self._here, "closed_early", None)
         return run if run is not None and self._runs.get(run.number) is run else None
 
-    def take_unkept(self, run_id: UUID) -> Run | None:
-        """The turn that failed with this run and whose input is to be kept; once."""
-        return self._unkept.pop(run_id.int, None)
+    def take_unkept(self, run_id: UUID) -> Sequence[Run]:
+        """The turns that failed with this run and whose input is to be kept; once."""
+        return self._unkept.pop(run_id.int, ())
 
     def tell(self, run: Run | None, drafts: list[Draft], telemetry: Telemetry = "whole") -> Told:
         """Give messages about to be stored what happened in their turn, ``run``; as they are where that fails, or nothing is to be kept.
@@ -117,7 +117,8 @@ class RunRecorder(BaseCallbackHandler):
         self, *told: Any, run_id: UUID, parent_run_id: UUID | None = None, **more: Any
     ) -> None:
         """A chain, a graph, or a step of one begins; ``told`` is how it would be rebuilt, and its input."""
-        begin_turn(self._begin("chain", run_id, parent_run_id, name=more.get("name"), inputs=told[-1]))
+        name, tags = more.get("name"), more.get("tags")
+        begin_turn(self._begin("chain", run_id, parent_run_id, name=name, inputs=told[-1], tags=tags))
 
     @_quietly
     def on_chain_end(self, *_: Any, run_id: UUID, **more: Any) -> None:
@@ -128,7 +129,7 @@ class RunRecorder(BaseCallbackHandler):
         begin_to_store(run)
         done = not run.children  # a stream that is closed ends from the outside in
         lost = self._end(run, more.get("inputs"))
-        self._keep(run.deferred or lost, run)
+        self._keep(run, lost)
         turn = run.turn
         if done and turn is not None and turn.history is not None and not turn.stored:
             turn.history.tell_unstored(turn.refused)
@@ -141,32 +142,33 @@ class RunRecorder(BaseCallbackHandler):
             return
         cancelled = isinstance(error, asyncio.CancelledError)
         self._abandon(run, whole=cancelled)
-        if run.turn is not None:
-            run.turn.left = not isinstance(error, Exception)
-            if run.turn.leaving and cancelled:
-                run.turn.keeper = None
+        turn = run.turn
+        if turn is not None:
+            turn.left = not isinstance(error, Exception)
+            if is_called(error, "GraphInterrupt") or (turn.leaving and cancelled):
+                turn.keeper = None  # it goes on when a person has answered, or is about to be stored
+            if is_called(error, "GraphBubbleUp"):
+                turn.progress = None  # so does an agent that hands over to another: nothing failed
         lost = self._end(run, more.get("inputs"))
-        lost = run.deferred or lost
-        if lost is None:
-            return
-        around = run.parent
-        if around is not None and around.may_try_again(run):
-            around.deferred = lost
-        else:
-            self._leave(lost, run)
+        failed = each_once(run.deferred, lost, run if turn is not None and turn.progress else None)
+        if failed and not run.put_off(failed, cancelled=cancelled):
+            self._leave(failed, run)
 
-    def _keep(self, lost: Run | None, ended: Run) -> None:
-        """Keep what was said in a turn that was lost as a run ended, without an error of its own."""
-        if lost is None:
+    def _keep(self, ended: Run, lost: Run | None) -> None:
+        """Keep what was said in turns that were lost as a run ended, without an error of its own."""
+        if lost is None and not ended.deferred:
             return
+        over = each_once(ended.deferred, lost)
         if in_event_loop():  # only FailedTurns can wait there
-            self._leave(lost, ended)
+            self._leave(over, ended)
         else:
-            _keep_at_once(lost)
+            for one in over:
+                _keep_at_once(one)
 
-    def _leave(self, lost: Run, ended: Run) -> None:
-        with self._lock:
-            _put(self._unkept, ended.number, lost)
+    def _leave(self, over: Sequence[Run], ended: Run) -> None:
+        if lost := tuple(one for one in over if one.is_lost):
+            with self._lock:
+                _put(self._unkept, ended.number, lost)
 
     @_quietly
     def on_tool_start(self, *_: Any, run_id: UUID, parent_run_id: UUID | None = None, **__: Any) -> None:
@@ -217,7 +219,7 @@ class RunRecorder(BaseCallbackHandler):
             if partial is not None and partial.run_id == run_id:
                 partial.whole = True
         finally:
-            self._keep(self._end(run), run)
+            self._keep(run, self._end(run))
 
     @_quietly
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **__: Any) -> None:
@@ -234,7 +236,7 @@ class RunRecorder(BaseCallbackHandler):
         """A tool is done, or something failed that is not a chain."""
         run = self._runs.get(run_id.int)
         if run is not None:
-            self._keep(self._end(run), run)
+            self._keep(run, self._end(run))
 
     on_tool_error = on_retriever_error = on_llm_error = on_tool_end
 
@@ -311,8 +313,8 @@ class RunRecorder(BaseCallbackHandler):
                 else:
                     KEPT_TURNS.discard(run.turn)
                 self._settle(run)
-                if run.turn.stored and parent is not None:
-                    parent.deferred = None  # another try was stored
+                if run.turn.stored:
+                    run.end_tries()
             run = parent
         return lost
 
@@ -330,7 +332,7 @@ def _answer(run: Run, response: LLMResult) -> Answer:
     return answer_of(response, run.order, latency_ms=taken, first_token_ms=first, model=run.model)
 
 
-def _put(runs: dict[int, Run], number: int, run: Run) -> None:
+def _put(runs: dict[int, Any], number: int, run: object) -> None:
     """Keep a run, and let go of the oldest where they become too many."""
     runs[number] = run
     if len(runs) > MOST_RUNS:

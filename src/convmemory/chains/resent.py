@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -50,6 +50,22 @@ def name_all(
             del stored[place:]
         else:
             message.id = str(uuid4())
+
+
+def name_again(
+    messages: Sequence[BaseMessage], window: Sequence[BaseMessage], tried: Container[str | None]
+) -> None:
+    """Call what a run is given what it was called when another try of that run stored it: ``tried`` has the names.
+
+    Each try makes messages anew of what an input says as a tuple or a dict.
+    """
+    there = {message.id for message in messages}
+    stored = [one for one in window if one.id in tried and one.id not in there]
+    for message in messages:
+        place = next((n for n, one in enumerate(stored) if says_the_same(one, message)), None)
+        if place is not None:
+            message.id = stored[place].id
+            del stored[: place + 1]
 
 
 def is_resumed(run: Run | None) -> bool:

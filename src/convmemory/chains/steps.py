@@ -44,6 +44,7 @@ def step_of(history: object) -> Step | None:
     whole.turn = whole.turn or Turn()
     if run.name == READING:
         whole.turn.keep_with(getattr(history, "keeper", None))  # before it is read, which may be cancelled
+        whole.turn.conversation = getattr(history, "conversation", None)
     return Step(whole, whole.turn, run.name == READING, run.inputs)
 
 

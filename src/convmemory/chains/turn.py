@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, pairwise
 from typing import Any, Final, Protocol
 from uuid import UUID
 from weakref import ref
@@ -65,6 +66,10 @@ class Turn:
 
     history: UnstoredTeller | None = None
     conversation: object = None
+    said: list[BaseMessage] = field(default_factory=list)
+    "What a chain was given in it, as far as that can be told."
+    progress: object = None
+    "What an agent has stored in it, so that another try goes on from there."
     since: int | None = None
     "The conversation's last seq when the turn began."
     there: bool = False
@@ -86,6 +91,13 @@ class Turn:
         self.keeper = keeper
         if keeper is not None:
             KEPT_TURNS.add(self)
+
+    def repeats(self, other: Turn, *, likely: bool) -> bool:
+        """Whether the same was said in the same conversation in another turn; where nobody knows what, whether that is ``likely``."""
+        if self.conversation != other.conversation or not (self.said and other.said):
+            return likely and self.conversation == other.conversation
+        said, before = ([(one.type, one.content) for one in turn.said] for turn in (self, other))
+        return said == before
 
 
 class KeptTurns(dict[int, "ref[Turn]"]):
@@ -129,8 +141,9 @@ class Run:
     "Those still open."
     ended: bool = False
     turn: Turn | None = None
-    deferred: Run | None = None
-    "A turn in here that failed and that another try may still store."
+    tags: Sequence[str] | None = None
+    deferred: tuple[Run, ...] = ()
+    "Turns in here that failed, of which another try may still be stored."
     told: int = -1
     "Up to where what happened was told to the messages of this turn that are stored already."
     held: object = None
@@ -150,8 +163,28 @@ class Run:
         """Whether this was a turn that nobody stored, and what was said in it is to be kept."""
         return self.turn is not None and self.turn.keeper is not None and not self.turn.stored
 
+    @property
+    def is_node(self) -> bool:
+        """Whether this is a step of a graph, which may have a policy to run it again."""
+        return any(tag.startswith("graph:step:") for tag in self.tags or ())
+
+    def put_off(self, failed: Sequence[Run], *, cancelled: bool) -> bool:
+        """Have turns that failed with this run wait for what becomes of them, if somebody above may run it anew.
+
+        Where it was cancelled that is at most who called it. Of the tries of one turn the last counts.
+        """
+        over, above = self.parent, pairwise((self, *self.above()))
+        if over is None or over.ended:
+            return False
+        if not any(upper.may_try_again(one) for one, upper in (islice(above, 1) if cancelled else above)):
+            return False
+        for one in failed:
+            over.let_go(one)
+        over.deferred += tuple(failed)
+        return True
+
     def may_try_again(self, one: Run) -> bool:
-        """Whether a run inside was one try of this one, which was given the same: the turn is not over then.
+        """Whether a run inside was one try of this one: a step of a graph, or one that was given the same.
 
         A batch of fall-backs says ``{"input": ...}``; and one that tells a fall-back what failed gives it more than the first.
         """
@@ -159,7 +192,30 @@ class Run:
             return False
         given = self.inputs
         named = isinstance(given, dict) and given.keys() == {"input"} and given["input"] is one.inputs
-        return given is one.inputs or named or self.deferred is not None
+        return one.is_node or given is one.inputs or named or bool(self.deferred)
+
+    def end_tries(self) -> None:
+        """This turn is stored: no other try of it is waited for."""
+        for above in self.above():
+            above.let_go(self)
+
+    def let_go(self, one: Run) -> None:
+        """Wait no longer for other tries of a turn."""
+        self.deferred = tuple(other for other in self.deferred if not self._is_a_try(other, one))
+
+    def _is_a_try(self, one: Run, other: Run) -> bool:
+        beside = one.parent is other.parent is self
+        return bool(one.turn and other.turn and one.turn.repeats(other.turn, likely=beside))
+
+    def tried_before(self) -> object:
+        """What an agent has stored in a turn of this conversation that failed, if this may be another try of it; once."""
+        for above in self.above():
+            for one in above.deferred:
+                before = one.turn.progress if one.turn is not None else None
+                if before and one.turn and self.turn and one.turn.conversation == self.turn.conversation:
+                    above.deferred = tuple(other for other in above.deferred if other is not one)
+                    return before
+        return None
 
     def left(self) -> list[Event]:
         """What happened in here that is not a turn's already."""
@@ -194,6 +250,16 @@ class Told:
         """They are stored: what they were told is not told again."""
         if self.run is not None:
             self.run.told = max(self.run.told, self.upto)
+
+
+def each_once(deferred: Sequence[Run], *ended: Run | None) -> list[Run]:
+    """The turns that are over with a run: those that waited in it, and what ended now."""
+    return list({id(one): one for one in (*deferred, *ended) if one is not None}.values())
+
+
+def is_called(error: BaseException, name: str) -> bool:
+    """Whether an error is of LangGraph's class of this name, which a chain need not have."""
+    return any(kind.__name__ == name for kind in type(error).__mro__)
 
 
 class Reported:
