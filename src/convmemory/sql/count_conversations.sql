@@ -3,7 +3,7 @@
 SELECT count(*)
 FROM {schema}.conversations
 WHERE user_id = %(user_id)s AND updated_at >= %(since)s::timestamptz AND updated_at < %(until)s::timestamptz
-  AND updated_minute <= date_trunc('minute', %(until)s::timestamptz AT TIME ZONE 'UTC')
-  AND updated_minute >= date_trunc('minute', %(since)s::timestamptz AT TIME ZONE 'UTC')
+  AND updated_minute <= %(until)s::timestamptz
+  AND updated_minute > %(since)s::timestamptz - interval '1 minute'
   AND (%(archived)s::boolean IS NULL OR archived = %(archived)s) AND (%(pinned)s::boolean IS NULL OR pinned = %(pinned)s)
   AND (%(dept_id)s::text IS NULL OR dept_id = %(dept_id)s) AND (%(metadata)s::jsonb IS NULL OR metadata @> %(metadata)s)

@@ -7,8 +7,8 @@ SELECT conversation_id, external_id, user_id, dept_id, title, title_source, arch
 FROM {schema}.conversations
 WHERE user_id = %(user_id)s AND (updated_at, conversation_id) < (%(before_time)s::timestamptz, %(before_id)s::uuid)
   AND updated_at >= %(since)s::timestamptz AND updated_at < %(until)s::timestamptz
-  AND updated_minute <= date_trunc('minute', least(%(before_time)s::timestamptz, %(until)s::timestamptz) AT TIME ZONE 'UTC')
-  AND updated_minute >= date_trunc('minute', %(since)s::timestamptz AT TIME ZONE 'UTC')
+  AND updated_minute <= least(%(before_time)s::timestamptz, %(until)s::timestamptz)
+  AND updated_minute > %(since)s::timestamptz - interval '1 minute'
   AND (%(archived)s::boolean IS NULL OR archived = %(archived)s) AND (%(pinned)s::boolean IS NULL OR pinned = %(pinned)s)
   AND (%(dept_id)s::text IS NULL OR dept_id = %(dept_id)s) AND (%(metadata)s::jsonb IS NULL OR metadata @> %(metadata)s)
 ORDER BY updated_minute DESC, updated_at DESC, conversation_id DESC

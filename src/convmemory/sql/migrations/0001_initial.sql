@@ -28,7 +28,7 @@ CREATE TABLE {schema}.conversations (
     left_over       bigint NOT NULL DEFAULT 0,              -- messages up to here, which nobody sees, wait to be taken away (sweep_v1)
     gaps            bigint NOT NULL DEFAULT 0,              -- how many seqs up to last_seq no message has any more
     cleared         bigint NOT NULL DEFAULT 0,              -- nobody sees a message up to this seq any more
-    updated_minute  timestamp NOT NULL GENERATED ALWAYS AS (date_trunc('minute', updated_at AT TIME ZONE 'UTC')) STORED,
+    updated_minute  timestamptz NOT NULL GENERATED ALWAYS AS (date_bin('1 minute', updated_at, '2000-01-01 00:00:00+00')) STORED,
     updated_at      timestamptz NOT NULL DEFAULT now(),
     former          bigint,                                 -- the stamp before the newest append
     stamp           bigint NOT NULL DEFAULT uuid_hash_extended(gen_random_uuid(), 0), -- another one with every change: what windows are compared by
