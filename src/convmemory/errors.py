@@ -154,6 +154,7 @@ _WORDS: Final = {
     "sweep": "take away what was deleted",
     "sweep_documents": "take away documents that nobody has any more",
     "read_window": "read messages",
+    "unfinished": "look for what a delete has left",
     "update_conversation": "change the conversation",
     "walk_conversations": "look for conversations to delete",
     "walk_user_conversations": "list conversations",

@@ -203,6 +203,28 @@ async def test_what_was_deleted_while_a_title_was_made_is_not_told_in_it(make_me
     assert await titled("model") == "Another matter"
 
 
+async def test_what_was_deleted_while_a_title_was_made_gives_none_to_what_is_made_anew(
+    make_memory, schema, look, titled
+):
+    """By another process, which is the only one that knows; and it is at the same version again."""
+    shown, let = threading.Event(), threading.Event()
+
+    def quoted(messages):
+        shown.set()
+        assert let.wait(20)
+        return f"On {messages[0].content}"
+
+    memory = await make_memory(titles=quoted)
+    other = (await make_memory()).for_user("ana")
+    await memory.for_user("ana").save_messages("c", [HumanMessage("my secret"), AIMessage("I see.")])
+    await until(shown.is_set)
+    await other.delete_conversation("c")
+    await other.save_messages("c", [HumanMessage("the weather"), AIMessage("Sunny.")])
+    let.set()
+
+    assert await titled("model") == "On the weather"
+
+
 async def clear(ana):
     await ana.clear("c")
 

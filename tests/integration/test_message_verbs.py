@@ -141,6 +141,25 @@ async def test_a_title_stays_while_the_message_that_gave_it_does(memory):
     assert (await memory.get_conversation("c", **ANA)).title is None
 
 
+@pytest.mark.parametrize("by", ["pop", "delete", "truncate", "replace"])
+async def test_a_title_of_a_later_day_goes_with_what_it_was_made_of(memory, by):
+    """However much was said before."""
+    await saved(memory, "Hello", *["and on"] * 205)
+    await memory.delete_messages("c", seqs=[1], **ANA)
+    secret = await memory.save_message("c", "user", "My password is hunter2", **ANA)
+    assert (await memory.get_conversation("c", **ANA)).title == "My password is hunter2"
+    if by == "pop":
+        await memory._store.pop(conversation_key("c", "ana"))
+    elif by == "delete":
+        await memory.delete_messages("c", ids=[secret], **ANA)
+    elif by == "truncate":
+        await memory.truncate("c", after=secret.seq - 1, **ANA)
+    else:
+        await memory.replace_message("c", secret, ("user", "Nothing."), **ANA)
+
+    assert (await memory.get_conversation("c", **ANA)).title == ("Nothing." if by == "replace" else None)
+
+
 async def test_long_messages_are_deleted_as_fast_as_short_ones(memory):
     await saved(memory, *["a question of many words, " * 12_000, "answer"] * 100)
     began = time.monotonic()
@@ -255,6 +274,21 @@ async def test_a_long_conversation_is_cut_off_in_pieces(memory, monkeypatch, dat
     assert await shown(memory) == [f"{n}" for n in range(5)]
     assert (await memory.get_conversation("c", **ANA)).version == version + 5
     assert database.execute("SELECT last_seq, gaps FROM conversations").fetchone() == (40, 35)
+
+
+@pytest.mark.parametrize("by", ["seqs", "ids"])
+async def test_many_messages_are_deleted_in_pieces(memory, monkeypatch, by):
+    """Whoever writes to the conversation meanwhile waits for one of them, and not for all."""
+    stored = (await memory.save_messages("c", [AIMessage(f"{n}") for n in range(40)], **ANA)).messages
+    for colour in ("_sync", "_async"):
+        monkeypatch.setattr(f"convmemory.{colour}.tiered.BATCH", 7)
+    version = (await memory.get_conversation("c", **ANA)).version
+    which = [message.seq if by == "seqs" else message for message in stored[5:]]
+
+    assert await memory.delete_messages("c", **{by: [*which, which[0]]}, **ANA) == 35
+    assert await shown(memory) == [f"{n}" for n in range(5)]
+    found = await memory.get_conversation("c", **ANA)
+    assert (found.version, found.message_count) == (version + 5, 5)
 
 
 async def test_truncate_wants_a_place(memory):

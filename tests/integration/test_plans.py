@@ -227,7 +227,7 @@ MARKS = {"caches": ["a"] * 20, "conversations": [UUID(int=9)] * 20, "ids": [UUID
 SPOKEN = {"before_time": "infinity", "before_id": UUID(int=2**128 - 1)}
 CASES: dict[str, list[Case]] = {
     "annotate_message": [
-        Case(of(conversation, id=row(conversation, last), metadata="{}", removed=["x"]), 120)
+        Case(of(conversation, id=row(conversation, last), metadata="{}", removed=["x"], most=9), 120)
         for conversation, last in ENDS
     ],
     "allow_journals": [Case({"allowed": True})],
@@ -256,13 +256,13 @@ CASES: dict[str, list[Case]] = {
             )
         ),
     ],
-    "delete_conversation": each(400, own=["a"], batch=100),
+    "delete_conversation": each(400, own=["a"], batch=100, mark=UUID(int=9)),
     "erase_conversation": [
-        Case(of(conversation, before=before, own=["a"], batch=100), 500)
+        Case(of(conversation, before=before, own=["a"], batch=100, mark=UUID(int=9)), 500)
         for conversation, _ in ENDS
         for before in (None, "2020-01-01T00:00:00+00:00")
     ],
-    "entitle_conversation": each(title="t", source="model", version=0),
+    "entitle_conversation": each(title="t", source="model", life=UUID(int=1), version=0),
     "first_turn": each(A_FEW + 40),
     "find_room": [Case(asked_for(LETTERS, "t_plans"), 900)],
     "forget_caches": [Case({"names": ["a"]})],
@@ -400,6 +400,7 @@ CASES: dict[str, list[Case]] = {
         for who in ("ana", "bob")
         for place in ("-infinity", "BOBS_MIDDLE")
     ],
+    "unfinished": [Case()],
     "update_conversation": each(
         set_title=True,
         title="t",

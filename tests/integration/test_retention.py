@@ -6,10 +6,18 @@ import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 from langchain_core.messages import AIMessage
 
-from convmemory import ConversationMemory, ConversationNotFound, Erased, InvalidArgument, RetrievedContext
+from convmemory import (
+    ConversationMemory,
+    ConversationNotFound,
+    Erased,
+    InvalidArgument,
+    RetrievedContext,
+    StorageUnavailable,
+)
 from convmemory.ids import conversation_key
 
 SECRET = "xylophone"
@@ -100,6 +108,71 @@ async def test_what_an_earlier_delete_left_goes_too(memory, monkeypatch, traces)
 
     assert receipt.rows == {"conversations": 1, "messages": 0, "message_contexts": 0, "documents": 0}
     assert traces(SECRET) == []
+
+
+async def test_what_somebody_else_is_taking_away_is_waited_for(
+    make_memory, monkeypatch, database_url, schema, traces
+):
+    """Who may end before it is through."""
+    memory = await make_memory(lock_timeout=0.2)
+    for colour in ("_sync", "_async"):
+        for module in ("cache_register", "postgres_store"):
+            monkeypatch.setattr(f"convmemory.{colour}.{module}.BATCH", 4)
+    await memory.save_messages("c", [f"{SECRET} {n}" for n in range(10)], user_id="ana")
+    await memory.postgres.delete_conversation(conversation_key("c", "ana"))
+    with psycopg.connect(database_url) as other:
+        other.execute(f"SELECT FROM {schema}.conversations FOR UPDATE")
+        with pytest.raises(StorageUnavailable, match="held what it needs"):
+            await memory.retention.erase_user("ana")
+    await memory.retention.erase_user("ana")
+
+    assert traces(SECRET) == []
+
+
+class Ended(BaseException):
+    """The end of a process, as far as it is felt inside."""
+
+
+@pytest.mark.parametrize("verb", ["delete", "erase", "prune"])
+async def test_what_ends_before_redis_is_told_is_served_no_more_and_may_be_run_again(
+    memory, make_memory, monkeypatch, traces, verb
+):
+    """The conversation is not there any more, to be told of by the next run."""
+    await life(memory, "ana", conversations=1)
+    verbs = {
+        "delete": lambda: memory.delete_conversation("c0", user_id="ana"),
+        "erase": lambda: memory.retention.erase_user("ana"),
+        "prune": lambda: memory.retention.prune(older_than=timedelta(0)),
+    }
+
+    def ended(*_: object, **__: object) -> None:
+        raise Ended
+
+    with monkeypatch.context() as patch:
+        patch.setattr(getattr(memory, "blocking", memory).redis, "publish", ended)
+        with pytest.raises(Ended):
+            await verbs[verb]()
+    assert traces(SECRET)
+    other = await make_memory()
+    with pytest.raises(ConversationNotFound):
+        await other.get_history("c0", user_id="ana")
+    if verb == "erase":
+        await other.save_message("c1", "user", SECRET, user_id="ana")
+        await other.get_history("c1", user_id="ana")
+        with monkeypatch.context() as patch:
+            patch.setattr(getattr(memory, "blocking", memory).redis, "publish", ended)
+            with pytest.raises(Ended):
+                await memory.retention.erase_user("ana")
+        await memory.retention.erase_user("ana")
+        assert traces(SECRET) == []
+
+
+async def test_what_was_told_of_a_delete_is_not_marked(memory, database):
+    await life(memory, "ana", conversations=3)
+    await memory.delete_conversation("c0", user_id="ana")
+    await memory.retention.erase_user("ana")
+
+    assert database.execute("SELECT count(*) FROM marks").fetchone() == (0,)
 
 
 async def test_without_redis_the_rest_is_erased(database_url, schema, traces, blocking_memory):

@@ -54,14 +54,18 @@ async def test_without_redis_it_says_so(schema, make_memory):
         await of(await make_memory(redis=None)).begin(uuid4(), "r", "k")
 
 
-async def test_an_erased_user_leaves_no_answer_on_its_way(memory, keyspace):
+@pytest.mark.parametrize("by", ["erased", "deleted"])
+async def test_what_is_deleted_leaves_no_answer_on_its_way(memory, keyspace, by):
     made = await memory.create_conversation("ana", conversation_id="c")
     relay = of(memory)
     await relay.begin(made.uuid, "r1", "k")
     await relay.write(made.uuid, "r1", 1, [b"what she asked"], question=None, state="")
     assert keyspace.names()
 
-    await memory.retention.erase_user("ana")
+    if by == "erased":
+        await memory.retention.erase_user("ana")
+    else:
+        await memory.delete_conversation("c", user_id="ana")
     assert [name for name in keyspace.names() if b":run:" in name] == []
     assert await relay.write(made.uuid, "r1", 2, [b"and more"], question=None, state="") == "lost"
     assert [name for name in keyspace.names() if b":run:" in name] == []

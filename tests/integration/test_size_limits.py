@@ -32,6 +32,24 @@ async def test_what_is_too_large_is_refused_and_nothing_of_its_batch_is_stored(s
     assert (await memory.save_messages("c", others, **ANA)).stored == 2
 
 
+async def test_what_is_noted_of_a_message_bit_by_bit_counts_together(schema, make_memory):
+    memory = await make_memory(max_metadata_bytes=100)
+    unlimited = await make_memory()
+    message = await memory.save_message("c", "user", "x", metadata={"a": "b" * 40}, **ANA)
+    noted = await memory.annotate_message("c", message, {"c": "d" * 30}, **ANA)
+    with pytest.raises(
+        InvalidArgument, match=r"^metadata: has \d+ bytes as it is stored, and max_metadata_bytes allows 100$"
+    ):
+        await memory.annotate_message("c", message, {"e": "f" * 30}, **ANA)
+    assert await memory.get_messages("c", **ANA) == [noted]
+
+    larger = await unlimited.annotate_message("c", message, {"e": "f" * 300}, **ANA)
+    smaller = await memory.annotate_message("c", message, {"a": None}, **ANA)
+    assert larger.metadata.keys() - smaller.metadata.keys() == {"a"}, (
+        "whoever takes something away is not kept from it"
+    )
+
+
 async def test_a_body_counts_as_content(schema, make_memory):
     memory = await make_memory(max_content_bytes=100)
     with pytest.raises(InvalidArgument, match=r"^content: "):

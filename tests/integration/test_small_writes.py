@@ -49,19 +49,19 @@ def test_an_append_changes_no_index_of_conversations(schema, database_url):
 
 def test_neither_does_a_mark_of_a_list_nor_a_made_title(schema, database_url):
     """So that what one conversation is marked with costs no index entry of it, and an append none because of it."""
+    row = uuid4()
     changes = {
         "update_conversation": dict.fromkeys(["title", "dept_id", "if_version"])
         | {"set_title": False, "set_dept": False, "archived": True, "pinned": True}
         | {"metadata": "{}", "removed": []},
-        "entitle_conversation": {"title": "made", "source": "model", "version": 1},
+        "entitle_conversation": {"title": "made", "source": "model", "life": row, "version": 1},
     }
-    row = uuid4()
     with psycopg.connect(database_url) as conn, conn.transaction(force_rollback=True):
         conn.execute(
-            sql.SQL("INSERT INTO {}.conversations (conversation_id, user_id) VALUES (%s, 'ana')").format(
-                sql.Identifier(schema)
-            ),
-            [row],
+            sql.SQL(
+                "INSERT INTO {}.conversations (conversation_id, user_id, life) VALUES (%s, 'ana', %s)"
+            ).format(sql.Identifier(schema)),
+            [row, row],
         )
         for name, parameters in changes.items():
             text = sql.SQL(statement(name)).format(schema=sql.Identifier(schema))

@@ -270,9 +270,9 @@ FUNCTIONS = [
 """Those that touch what somebody owns; a trigger asks nobody, and answers nobody; what is swept nobody sees any more."""
 EVERYBODYS = {
     *("count_marks.sql", "walk_conversations.sql", "list_everybodys.sql", "find_conversation.sql"),
-    "refused_entries.sql",
+    *("refused_entries.sql", "unfinished.sql"),
 }
-"""A number only; asked by an operator who prunes by age: ids and owners, and what is done with them names the owner; and an operator's
+"""A number only; what is nobody's; asked by an operator who prunes by age: ids and owners, and what is done with them names the owner; and an operator's
 views, which no memory of a user has."""
 OWNED = re.compile("|".join([TABLES.pattern, *(rf"\{{schema\}}\.{name}\(" for name, *_ in FUNCTIONS)]))
 

@@ -55,6 +55,10 @@ class AsyncCacheRegister(AsyncStatements):
         [[contexts, more]] = await self._run("sweep", {"conversation": conversation, "batch": BATCH})
         return int(contexts), bool(more)
 
+    async def unfinished(self) -> UUID | None:
+        """A conversation of which a delete has left something, also where somebody is at it; ``None`` where there is none."""
+        return next((row[0] for row in await self._run("unfinished", {})), None)
+
     async def sweep_documents(self, user_id: str | None = None) -> tuple[int, bool]:
         """Look at ``BATCH`` of a user's documents that messages have let go of, and take away those that no other message has.
 

@@ -8,7 +8,15 @@ from uuid import UUID
 from convmemory._async.statements import AsyncStatements
 from convmemory.ids import FIRST, ConversationKey
 from convmemory.models import Conversation, Page
-from convmemory.storage.conversation_lists import NEVER, Meant, Order, cursor_after, read_above, read_cursor
+from convmemory.storage.conversation_lists import (
+    EVER,
+    NEVER,
+    Meant,
+    Order,
+    cursor_after,
+    read_above,
+    read_cursor,
+)
 from convmemory.storage.postgres_rows import conversation_of
 
 _STATEMENTS = {"updated": "list_conversations", "created": "list_by_creation"}
@@ -73,6 +81,14 @@ class AsyncListStatements(AsyncStatements):
         for row in await self._run("find_conversation", {"conversation": conversation}):
             return conversation_of(row)
         return None
+
+    async def old_conversations(
+        self, user_id: str, before: datetime | None, limit: int
+    ) -> list[ConversationKey]:
+        """Conversations of the user that were not spoken in since ``before``; ``None``: any."""
+        where = {"user_id": user_id, "before": EVER if before is None else before, "limit": limit}
+        found = await self._run("old_conversations", where)
+        return [ConversationKey(uuid, owner) for uuid, owner in found]
 
     async def walk_conversations(
         self, after: UUID, before: datetime, dept_id: str | None, page: int

@@ -71,7 +71,8 @@ class AsyncMessageVerbs:
     ) -> int:
         """Delete messages, with their contexts and an automatic title made of one of them; how many there were.
 
-        Those that are not there (any more) are passed over. No other message gets their places.
+        Those that are not there (any more) are passed over. No other message gets their places. They go 2,000 at a time: after an
+        error some may be gone, and the call may be made again.
 
         Args:
             conversation_id: A UUID, or a name scoped to the user.

@@ -27,7 +27,6 @@ from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, sna
 
 _BIGGEST: Final = 2**62
 _WHOSE_DOING: Final = "its answer was lost, and whether it took the message that is gone cannot be told"
-_EVER: Final = "infinity"
 _ANEW: Final = 10
 """How often a conversation is made that is deleted at that very moment."""
 
@@ -222,12 +221,15 @@ class AsyncPostgresStore(
             raise ConversationChanged(key.name, (await self.get_conversation(key)).version)
         return self._one(key, rows)
 
-    async def delete_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
+    async def delete_conversation(
+        self, key: ConversationKey, *, own: Sequence[str] = (), mark: UUID | None = None
+    ) -> Written:
         """Delete a conversation with all its messages; ``ConversationNotFound`` when there is none.
 
-        A large one is gone at once, and its messages are taken away by ``finish``.
+        A large one is gone at once, and its messages are taken away by ``finish``. Caches in ``own`` are
+        marked too where there is a ``mark``, under that id.
         """
-        return await self._change(key, "delete_conversation", own)
+        return await self._change(key, "delete_conversation", own, mark=mark)
 
     async def clear_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
         """Delete all messages and keep the conversation; otherwise as ``delete_conversation``."""
@@ -321,14 +323,21 @@ class AsyncPostgresStore(
     async def annotate_message(
         self, key: ConversationKey, message: UUID, metadata: Mapping[str, Any]
     ) -> None:
-        """Lay ``metadata`` over that of the row ``message``; otherwise as ``replace_message``."""
-        noted = {"metadata": postgres_rows.json_text(metadata), "id": message}
+        """Lay ``metadata`` over that of the row ``message``; otherwise as ``replace_message``.
+
+        Raises:
+            InvalidArgument: It would be larger than the settings allow, and larger than it is.
+        """
+        most = self.settings.max_metadata_bytes
+        noted = {"metadata": postgres_rows.json_text(metadata), "id": message, "most": most}
         removed = postgres_rows.names_of_nothing(metadata)
         found = await self._run("annotate_message", {**await self._mine(key), **noted, "removed": removed})
         if not found:
             raise ConversationNotFound(key.name)
-        if not found[0][0]:
+        there, size = found[0]
+        if not there:
             raise MessageNotFound(message)
+        postgres_rows.refuse_size("metadata", size or 0, most)
 
     async def key_message(self, key: ConversationKey, message: UUID, keys: str | None) -> None:
         """Have the row ``message`` found by ``keys`` as well; otherwise as ``replace_message``."""
@@ -349,7 +358,12 @@ class AsyncPostgresStore(
                 return found
 
     async def erase_conversation(
-        self, key: ConversationKey, *, before: datetime | None, own: Sequence[str] = ()
+        self,
+        key: ConversationKey,
+        *,
+        before: datetime | None,
+        own: Sequence[str] = (),
+        mark: UUID | None = None,
     ) -> tuple[Written, int, int] | None:
         """Delete a conversation as ``delete_conversation`` does; with the numbers of its messages and contexts.
 
@@ -357,7 +371,7 @@ class AsyncPostgresStore(
 
         ``None``, and nothing done, where there is none, or where it was spoken in at ``before`` or later.
         """
-        what = {"before": before, "own": array(own), "batch": BATCH}
+        what = {"before": before, "own": array(own), "batch": BATCH, "mark": mark}
         gone = [[NO_CONVERSATION, True, True, 0, 0]]
         found = await self._run("erase_conversation", {**await self._mine(key), **what}, gone=gone)
         if not found:
@@ -365,16 +379,8 @@ class AsyncPostgresStore(
         stamp, here, anywhere, messages, contexts = found[0]
         return Written(stamp, left_here=here, left_anywhere=anywhere), messages, contexts
 
-    async def old_conversations(
-        self, user_id: str, before: datetime | None, limit: int
-    ) -> list[ConversationKey]:
-        """Conversations of the user that were not spoken in since ``before``; ``None``: any."""
-        where = {"user_id": user_id, "before": _EVER if before is None else before, "limit": limit}
-        found = await self._run("old_conversations", where)
-        return [ConversationKey(uuid, owner) for uuid, owner in found]
-
-    async def _change(self, key: ConversationKey, name: str, own: Sequence[str]) -> Written:
-        parameters = {**await self._mine(key), "own": array(own), "batch": BATCH}
+    async def _change(self, key: ConversationKey, name: str, own: Sequence[str], **more: Any) -> Written:
+        parameters = {**await self._mine(key), "own": array(own), "batch": BATCH, **more}
         found = await self._run(name, parameters, gone=[[NO_CONVERSATION, True, False]])
         if not found:
             raise ConversationNotFound(key.name)

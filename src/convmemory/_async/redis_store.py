@@ -270,12 +270,10 @@ class AsyncRedisStore(AsyncJournalScripts):
             said = await home.clients.execute_all([("EVAL", script, 1, name, *servers) for name in names])
         return [one != ELSEWHERE.encode() for one in said]
 
-    async def drop_runs(self, conversations: Sequence[UUID]) -> None:
-        """Forget what answers that are on their way in these have sent; whoever gives one is told so by the next thing it sends."""
-        async with self._calls.to("run_drop"), self._client.pipeline(transaction=False) as pipe:
-            for conversation in conversations:
-                pipe.unlink(self.keys.run(conversation))
-            await pipe.execute()
+    async def drop_run(self, conversation: UUID) -> None:
+        """Forget what an answer that is on its way there has sent; whoever gives it is told so by the next thing it sends."""
+        async with self._calls.to("run_drop"):
+            await self._client.unlink(self.keys.run(conversation))
 
     async def create_session(
         self,

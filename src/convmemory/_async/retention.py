@@ -50,11 +50,13 @@ class AsyncRetention:
         """
         user, tally = checked_id("user_id", user_id), _Tally(progress)
         redis = await self._store.hot()
+        await self._store.look()  # for what a run that broke off has marked
         while await self._conversations(user, None, tally) or await self._sessions(redis, user, tally):
             pass
-        more = True
-        while more:  # what deletes left before: nobody knows whose it was
-            _, more = await self._store.postgres.sweep()
+        while (left := await self._store.postgres.unfinished()) is not None:  # nobody knows whose it was
+            more = True
+            while more:  # also where somebody is at it, who may not go on: then it is waited for
+                _, more = await self._store.postgres.sweep(left)
         await self._documents(user, tally)
         return tally.receipt()
 
@@ -108,15 +110,15 @@ class AsyncRetention:
         return bool(found)
 
     async def _erased(self, found: Sequence[ConversationKey], before: datetime | None, tally: _Tally) -> None:
+        deleted = list[UUID]()
         for key in found:
             if (erased := await self._store.erase(key, before)) is not None:
                 tally.add(erased[0], cached=erased[1])
+                deleted.append(key.uuid)
         redis = self._store.redis
-        if found and redis is not None and not redis.away:
+        if deleted and redis is not None and not redis.away:
             with suppress(StorageError):  # what readers noted meanwhile: that there is no such conversation
-                await redis.drop([key.uuid for key in found])
-            with suppress(StorageError):  # and what was being answered there
-                await redis.drop_runs([key.uuid for key in found])
+                await redis.drop(deleted)
 
     async def _sessions(self, redis: AsyncRedisStore | None, user_id: str, tally: _Tally) -> bool:
         """End the user's; whether there were any. The list of them goes with its last entry, at the next look."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from operator import attrgetter
@@ -18,8 +19,9 @@ from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.reading import AsyncReading
 from convmemory._async.redis_store import AsyncRedisStore
 from convmemory.errors import ConversationNotFound, StorageError
-from convmemory.ids import ConversationKey
+from convmemory.ids import ConversationKey, new_uuid
 from convmemory.models import Draft, Message
+from convmemory.storage.cache_marks import Mark
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision, placed
 from convmemory.tiers.driver_errors import unread
@@ -138,11 +140,33 @@ class AsyncTieredStore(AsyncReading):
     @traced("convmemory.delete")
     async def delete(self, key: ConversationKey) -> None:
         """Delete a conversation and what is cached of it."""
+        mark = new_uuid()
         written, standing, gone = await self._changed(
-            key, lambda own: self.postgres.delete_conversation(key, own=own), drains=False
+            key, lambda own: self.postgres.delete_conversation(key, own=own, mark=mark), drains=False
         )
-        await self._publish(key, written, standing, gone)
+        await self._told_of_its_end(key, written, standing, gone, mark)
         await self._finish(key, written)
+
+    async def _told_of_its_end(
+        self, key: ConversationKey, written: Written, standing: Standing, gone: Sequence[str], mark: UUID
+    ) -> str:
+        """As ``_publish``, of a delete; and forget what is being answered there, and the ``mark`` of a window that was told.
+
+        What is left of that where it fails ends by itself, or with the next look.
+        """
+        said = await self._publish(key, written, standing, gone)
+        if self.redis is not None and said not in {"", ELSEWHERE}:
+            with suppress(StorageError):
+                await self.redis.drop_run(key.uuid)
+            with suppress(StorageError):
+                await self.postgres.clear_marks([Mark(name, key.uuid, mark) for name in standing.names])
+        return said
+
+    async def look(self) -> None:
+        """Look at once which windows are marked, and drop those."""
+        if self.redis is not None and not self.redis.away:
+            self.redis.trust.lost()
+            await self._lookout.to_read()
 
     @traced("convmemory.revise")
     async def revise(self, key: ConversationKey, changes: Sequence[Revision]) -> None:
@@ -218,8 +242,14 @@ class AsyncTieredStore(AsyncReading):
         Raises:
             ConversationNotFound: The user has no such conversation.
         """
+        bites: list[dict[str, Any]] = [{"seqs": seqs[n : n + BATCH]} for n in range(0, len(seqs), BATCH)]
+        bites += [{"ids": ids[n : n + BATCH]} for n in range(0, len(ids), BATCH)]
+        return sum([await self._bite(key, which) for which in bites or [{}]])
+
+    async def _bite(self, key: ConversationKey, which: Mapping[str, Any]) -> int:
+        """Delete ``BATCH`` messages at most; how many there were."""
         (written, removed), standing, _ = await self._changed(
-            key, lambda own: self.postgres.remove_messages(key, seqs=seqs, ids=ids, own=own)
+            key, lambda own: self.postgres.remove_messages(key, **which, own=own)
         )
         await self._publish(key, written, standing)
         await self._finish(key, written)
@@ -236,11 +266,7 @@ class AsyncTieredStore(AsyncReading):
         _, newest = await self.postgres.read_messages(key, limit=1)
         removed, last = 0, newest[0].place if newest else after
         while True:
-            (written, bite), standing, _ = await self._changed(
-                key, lambda own: self.postgres.remove_messages(key, within=(after, last), own=own)
-            )
-            await self._publish(key, written, standing)
-            await self._finish(key, written)
+            bite = await self._bite(key, {"within": (after, last)})
             removed += bite
             if bite < BATCH:
                 return removed
@@ -270,13 +296,16 @@ class AsyncTieredStore(AsyncReading):
         """
         if before is not None:
             await self.drained(key)  # what waits was said since
+        mark = new_uuid()
         found, standing, gone = await self._changed(
-            key, lambda own: self.postgres.erase_conversation(key, before=before, own=own), drains=False
+            key,
+            lambda own: self.postgres.erase_conversation(key, before=before, own=own, mark=mark),
+            drains=False,
         )
         if found is None:
             return None
         written, messages, contexts = found
-        said = await self._publish(key, written, standing, gone)
+        said = await self._told_of_its_end(key, written, standing, gone, mark)
         rows = Counter(conversations=1, messages=messages, message_contexts=contexts, documents=0)
         rows.update(await self.postgres.finish(key, written))
         return rows, said == DROPPED

@@ -124,7 +124,7 @@ class AsyncTitler:
             given, source = title, "model"
             if given is None:  # the automatic one stays, or is made where it went with what it was made of
                 given, source = turn.automatic(), "auto"
-            if given is None or await self._postgres.entitle(key, given, source, turn.version):
+            if given is None or await self._postgres.entitle(key, given, source, turn):
                 self._settle(key, seen)
                 return
 

@@ -56,6 +56,10 @@ class CacheRegister(Statements):
         [[contexts, more]] = self._run("sweep", {"conversation": conversation, "batch": BATCH})
         return int(contexts), bool(more)
 
+    def unfinished(self) -> UUID | None:
+        """A conversation of which a delete has left something, also where somebody is at it; ``None`` where there is none."""
+        return next((row[0] for row in self._run("unfinished", {})), None)
+
     def sweep_documents(self, user_id: str | None = None) -> tuple[int, bool]:
         """Look at ``BATCH`` of a user's documents that messages have let go of, and take away those that no other message has.
 

@@ -28,7 +28,6 @@ from convmemory.windows.snapshots import NO_CONVERSATION, Snapshot, Written, sna
 
 _BIGGEST: Final = 2**62
 _WHOSE_DOING: Final = "its answer was lost, and whether it took the message that is gone cannot be told"
-_EVER: Final = "infinity"
 _ANEW: Final = 10
 """How often a conversation is made that is deleted at that very moment."""
 
@@ -219,12 +218,15 @@ class PostgresStore(
             raise ConversationChanged(key.name, self.get_conversation(key).version)
         return self._one(key, rows)
 
-    def delete_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
+    def delete_conversation(
+        self, key: ConversationKey, *, own: Sequence[str] = (), mark: UUID | None = None
+    ) -> Written:
         """Delete a conversation with all its messages; ``ConversationNotFound`` when there is none.
 
-        A large one is gone at once, and its messages are taken away by ``finish``.
+        A large one is gone at once, and its messages are taken away by ``finish``. Caches in ``own`` are
+        marked too where there is a ``mark``, under that id.
         """
-        return self._change(key, "delete_conversation", own)
+        return self._change(key, "delete_conversation", own, mark=mark)
 
     def clear_conversation(self, key: ConversationKey, *, own: Sequence[str] = ()) -> Written:
         """Delete all messages and keep the conversation; otherwise as ``delete_conversation``."""
@@ -314,14 +316,21 @@ class PostgresStore(
         return Written(stamp, left_anywhere=left)
 
     def annotate_message(self, key: ConversationKey, message: UUID, metadata: Mapping[str, Any]) -> None:
-        """Lay ``metadata`` over that of the row ``message``; otherwise as ``replace_message``."""
-        noted = {"metadata": postgres_rows.json_text(metadata), "id": message}
+        """Lay ``metadata`` over that of the row ``message``; otherwise as ``replace_message``.
+
+        Raises:
+            InvalidArgument: It would be larger than the settings allow, and larger than it is.
+        """
+        most = self.settings.max_metadata_bytes
+        noted = {"metadata": postgres_rows.json_text(metadata), "id": message, "most": most}
         removed = postgres_rows.names_of_nothing(metadata)
         found = self._run("annotate_message", {**self._mine(key), **noted, "removed": removed})
         if not found:
             raise ConversationNotFound(key.name)
-        if not found[0][0]:
+        there, size = found[0]
+        if not there:
             raise MessageNotFound(message)
+        postgres_rows.refuse_size("metadata", size or 0, most)
 
     def key_message(self, key: ConversationKey, message: UUID, keys: str | None) -> None:
         """Have the row ``message`` found by ``keys`` as well; otherwise as ``replace_message``."""
@@ -342,7 +351,12 @@ class PostgresStore(
                 return found
 
     def erase_conversation(
-        self, key: ConversationKey, *, before: datetime | None, own: Sequence[str] = ()
+        self,
+        key: ConversationKey,
+        *,
+        before: datetime | None,
+        own: Sequence[str] = (),
+        mark: UUID | None = None,
     ) -> tuple[Written, int, int] | None:
         """Delete a conversation as ``delete_conversation`` does; with the numbers of its messages and contexts.
 
@@ -350,7 +364,7 @@ class PostgresStore(
 
         ``None``, and nothing done, where there is none, or where it was spoken in at ``before`` or later.
         """
-        what = {"before": before, "own": array(own), "batch": BATCH}
+        what = {"before": before, "own": array(own), "batch": BATCH, "mark": mark}
         gone = [[NO_CONVERSATION, True, True, 0, 0]]
         found = self._run("erase_conversation", {**self._mine(key), **what}, gone=gone)
         if not found:
@@ -358,14 +372,8 @@ class PostgresStore(
         stamp, here, anywhere, messages, contexts = found[0]
         return Written(stamp, left_here=here, left_anywhere=anywhere), messages, contexts
 
-    def old_conversations(self, user_id: str, before: datetime | None, limit: int) -> list[ConversationKey]:
-        """Conversations of the user that were not spoken in since ``before``; ``None``: any."""
-        where = {"user_id": user_id, "before": _EVER if before is None else before, "limit": limit}
-        found = self._run("old_conversations", where)
-        return [ConversationKey(uuid, owner) for uuid, owner in found]
-
-    def _change(self, key: ConversationKey, name: str, own: Sequence[str]) -> Written:
-        parameters = {**self._mine(key), "own": array(own), "batch": BATCH}
+    def _change(self, key: ConversationKey, name: str, own: Sequence[str], **more: Any) -> Written:
+        parameters = {**self._mine(key), "own": array(own), "batch": BATCH, **more}
         found = self._run(name, parameters, gone=[[NO_CONVERSATION, True, False]])
         if not found:
             raise ConversationNotFound(key.name)

@@ -271,12 +271,10 @@ class RedisStore(JournalScripts):
             said = home.clients.execute_all([("EVAL", script, 1, name, *servers) for name in names])
         return [one != ELSEWHERE.encode() for one in said]
 
-    def drop_runs(self, conversations: Sequence[UUID]) -> None:
-        """Forget what answers that are on their way in these have sent; whoever gives one is told so by the next thing it sends."""
-        with self._calls.to("run_drop"), self._client.pipeline(transaction=False) as pipe:
-            for conversation in conversations:
-                pipe.unlink(self.keys.run(conversation))
-            pipe.execute()
+    def drop_run(self, conversation: UUID) -> None:
+        """Forget what an answer that is on its way there has sent; whoever gives it is told so by the next thing it sends."""
+        with self._calls.to("run_drop"):
+            self._client.unlink(self.keys.run(conversation))
 
     def create_session(
         self,

@@ -51,11 +51,13 @@ class Retention:
         """
         user, tally = checked_id("user_id", user_id), _Tally(progress)
         redis = self._store.hot()
+        self._store.look()  # for what a run that broke off has marked
         while self._conversations(user, None, tally) or self._sessions(redis, user, tally):
             pass
-        more = True
-        while more:  # what deletes left before: nobody knows whose it was
-            _, more = self._store.postgres.sweep()
+        while (left := self._store.postgres.unfinished()) is not None:  # nobody knows whose it was
+            more = True
+            while more:  # also where somebody is at it, who may not go on: then it is waited for
+                _, more = self._store.postgres.sweep(left)
         self._documents(user, tally)
         return tally.receipt()
 
@@ -109,15 +111,15 @@ class Retention:
         return bool(found)
 
     def _erased(self, found: Sequence[ConversationKey], before: datetime | None, tally: _Tally) -> None:
+        deleted = list[UUID]()
         for key in found:
             if (erased := self._store.erase(key, before)) is not None:
                 tally.add(erased[0], cached=erased[1])
+                deleted.append(key.uuid)
         redis = self._store.redis
-        if found and redis is not None and not redis.away:
+        if deleted and redis is not None and not redis.away:
             with suppress(StorageError):  # what readers noted meanwhile: that there is no such conversation
-                redis.drop([key.uuid for key in found])
-            with suppress(StorageError):  # and what was being answered there
-                redis.drop_runs([key.uuid for key in found])
+                redis.drop(deleted)
 
     def _sessions(self, redis: RedisStore | None, user_id: str, tally: _Tally) -> bool:
         """End the user's; whether there were any. The list of them goes with its last entry, at the next look."""

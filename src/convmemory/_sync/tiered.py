@@ -6,7 +6,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from operator import attrgetter
@@ -19,8 +20,9 @@ from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.reading import Reading
 from convmemory._sync.redis_store import RedisStore
 from convmemory.errors import ConversationNotFound, StorageError
-from convmemory.ids import ConversationKey
+from convmemory.ids import ConversationKey, new_uuid
 from convmemory.models import Draft, Message
+from convmemory.storage.cache_marks import Mark
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.storage.revisions import Revision, placed
 from convmemory.tiers.driver_errors import unread
@@ -139,11 +141,33 @@ class TieredStore(Reading):
     @traced("convmemory.delete")
     def delete(self, key: ConversationKey) -> None:
         """Delete a conversation and what is cached of it."""
+        mark = new_uuid()
         written, standing, gone = self._changed(
-            key, lambda own: self.postgres.delete_conversation(key, own=own), drains=False
+            key, lambda own: self.postgres.delete_conversation(key, own=own, mark=mark), drains=False
         )
-        self._publish(key, written, standing, gone)
+        self._told_of_its_end(key, written, standing, gone, mark)
         self._finish(key, written)
+
+    def _told_of_its_end(
+        self, key: ConversationKey, written: Written, standing: Standing, gone: Sequence[str], mark: UUID
+    ) -> str:
+        """As ``_publish``, of a delete; and forget what is being answered there, and the ``mark`` of a window that was told.
+
+        What is left of that where it fails ends by itself, or with the next look.
+        """
+        said = self._publish(key, written, standing, gone)
+        if self.redis is not None and said not in {"", ELSEWHERE}:
+            with suppress(StorageError):
+                self.redis.drop_run(key.uuid)
+            with suppress(StorageError):
+                self.postgres.clear_marks([Mark(name, key.uuid, mark) for name in standing.names])
+        return said
+
+    def look(self) -> None:
+        """Look at once which windows are marked, and drop those."""
+        if self.redis is not None and not self.redis.away:
+            self.redis.trust.lost()
+            self._lookout.to_read()
 
     @traced("convmemory.revise")
     def revise(self, key: ConversationKey, changes: Sequence[Revision]) -> None:
@@ -219,8 +243,14 @@ class TieredStore(Reading):
         Raises:
             ConversationNotFound: The user has no such conversation.
         """
+        bites: list[dict[str, Any]] = [{"seqs": seqs[n : n + BATCH]} for n in range(0, len(seqs), BATCH)]
+        bites += [{"ids": ids[n : n + BATCH]} for n in range(0, len(ids), BATCH)]
+        return sum([self._bite(key, which) for which in bites or [{}]])
+
+    def _bite(self, key: ConversationKey, which: Mapping[str, Any]) -> int:
+        """Delete ``BATCH`` messages at most; how many there were."""
         (written, removed), standing, _ = self._changed(
-            key, lambda own: self.postgres.remove_messages(key, seqs=seqs, ids=ids, own=own)
+            key, lambda own: self.postgres.remove_messages(key, **which, own=own)
         )
         self._publish(key, written, standing)
         self._finish(key, written)
@@ -237,11 +267,7 @@ class TieredStore(Reading):
         _, newest = self.postgres.read_messages(key, limit=1)
         removed, last = 0, newest[0].place if newest else after
         while True:
-            (written, bite), standing, _ = self._changed(
-                key, lambda own: self.postgres.remove_messages(key, within=(after, last), own=own)
-            )
-            self._publish(key, written, standing)
-            self._finish(key, written)
+            bite = self._bite(key, {"within": (after, last)})
             removed += bite
             if bite < BATCH:
                 return removed
@@ -269,13 +295,16 @@ class TieredStore(Reading):
         """
         if before is not None:
             self.drained(key)  # what waits was said since
+        mark = new_uuid()
         found, standing, gone = self._changed(
-            key, lambda own: self.postgres.erase_conversation(key, before=before, own=own), drains=False
+            key,
+            lambda own: self.postgres.erase_conversation(key, before=before, own=own, mark=mark),
+            drains=False,
         )
         if found is None:
             return None
         written, messages, contexts = found
-        said = self._publish(key, written, standing, gone)
+        said = self._told_of_its_end(key, written, standing, gone, mark)
         rows = Counter(conversations=1, messages=messages, message_contexts=contexts, documents=0)
         rows.update(self.postgres.finish(key, written))
         return rows, said == DROPPED

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from langchain_core.messages import BaseMessage
 
@@ -15,8 +16,9 @@ from convmemory.storage.titles import title_from
 
 @dataclass(frozen=True, slots=True)
 class FirstTurn:
-    """The first turn of a conversation, as it was at that version."""
+    """The first turn of a conversation, as it was in that life of it, at that version."""
 
+    life: UUID
     version: int
     titled: bool
     messages: list[BaseMessage]
@@ -35,10 +37,16 @@ class TitleStatements(Statements):
         found = self._run("first_turn", {"conversation": key.uuid, "user_id": key.user_id})
         if not found:
             return None
-        messages = [decode(body, content) for _, _, _, content, body in found]
-        return FirstTurn(found[0][0], found[0][1] == "auto", messages)
+        messages = [decode(body, content) for *_, content, body in found]
+        life, version, source, *_ = found[0]
+        return FirstTurn(life, version, source == "auto", messages)
 
-    def entitle(self, key: ConversationKey, title: str, source: str, version: int) -> bool:
-        """Give a conversation a title if it is at that version, and nobody named it; whether that was done."""
-        where = {"conversation": key.uuid, "user_id": key.user_id, "version": version}
+    def entitle(self, key: ConversationKey, title: str, source: str, turn: FirstTurn) -> bool:
+        """Give a conversation a title if it still is as this turn was read, and nobody named it; whether that was done."""
+        where = {
+            "conversation": key.uuid,
+            "user_id": key.user_id,
+            "life": turn.life,
+            "version": turn.version,
+        }
         return bool(self._run("entitle_conversation", {**where, "title": title, "source": source}))

@@ -125,7 +125,7 @@ class Titler:
             given, source = title, "model"
             if given is None:  # the automatic one stays, or is made where it went with what it was made of
                 given, source = turn.automatic(), "auto"
-            if given is None or self._postgres.entitle(key, given, source, turn.version):
+            if given is None or self._postgres.entitle(key, given, source, turn):
                 self._settle(key, seen)
                 return
 

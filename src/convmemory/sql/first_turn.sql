@@ -1,7 +1,7 @@
 -- The first turn of a conversation that is called by no title but an automatic one: what a model makes one of. conversation uuid; user_id.
--- Returns version, title_source, and per message role, content, body, oldest first, 200 at most; no row: it has another title, or its
+-- Returns life, version, title_source, and per message role, content, body, oldest first, 200 at most; no row: it has another title, or its
 -- second turn has begun, or there is no such conversation.
-SELECT c.version, c.title_source, m.role, m.content, m.body
+SELECT c.life, c.version, c.title_source, m.role, m.content, m.body
 FROM {schema}.conversations AS c
 CROSS JOIN LATERAL (
     SELECT n.seq, n.role, n.content, n.body, count(*) FILTER (WHERE n.role = 'human') OVER () AS humans FROM (

@@ -124,8 +124,12 @@ def refuse_large(most: Settings, drafts: Sequence[Draft], encoded: Sequence[Enco
 
 
 def _refuse(argument: str, texts: Sequence[str], limit: int) -> None:
-    size = sum(len(text.encode()) for text in texts)
-    if size > limit:
+    refuse_size(argument, sum(len(text.encode()) for text in texts), limit)
+
+
+def refuse_size(argument: str, size: int, limit: int | None) -> None:
+    """See that a part of a message has no more bytes than the settings allow; ``None``: any number of them."""
+    if limit is not None and size > limit:
         raise InvalidArgument(
             argument, f"has {size:,} bytes as it is stored, and max_{argument}_bytes allows {limit:,}"
         )

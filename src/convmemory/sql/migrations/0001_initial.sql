@@ -958,11 +958,14 @@ END $$;
 
 -- And what it ends with: a mark for every cache but those that the caller tells. Always executed, since the lock it takes on
 -- marks is what a new cache waits for, and whoever allows journals. (append_v1 has it in its own text: a call would be felt there.)
-CREATE FUNCTION {schema}.mark_others_v1(p_conversation uuid, p_own text[]) RETURNS void LANGUAGE plpgsql
+-- p_mark: for those as well, under this id, which the caller clears once it has told them. So ends what cannot be called again: where
+-- the caller ends in between, the conversation is not there to be told of.
+CREATE FUNCTION {schema}.mark_others_v1(p_conversation uuid, p_own text[], p_mark uuid DEFAULT NULL) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    INSERT INTO {schema}.marks AS m (cache, conversation, registered_by)
-    SELECT k.name, p_conversation, k.registered_by FROM {schema}.caches AS k WHERE k.name <> ALL (p_own)
+    INSERT INTO {schema}.marks AS m (cache, conversation, id, registered_by)
+    SELECT k.name, p_conversation, coalesce(p_mark, gen_random_uuid()), k.registered_by FROM {schema}.caches AS k
+    WHERE k.name <> ALL (p_own) OR p_mark IS NOT NULL
     ON CONFLICT (cache, conversation) DO UPDATE SET id = excluded.id;
     IF cardinality(p_own) > 0 AND 'journal' <> ALL (p_own) AND (SELECT i.journals FROM {schema}.installation AS i) THEN
         PERFORM {schema}.refuse_unread_v1();
@@ -1151,10 +1154,10 @@ BEGIN
     RETURN QUERY SELECT c.stamp::text, large, {schema}.left_behind_v1(p_user);
 END $$;
 
--- Delete a conversation with its messages and contexts. p_own and p_batch as for clear_v1: a large one becomes nobody's at once,
--- and its row goes with the last of its messages, or is somebody's anew. Returns the stamp of a conversation that is
+-- Delete a conversation with its messages and contexts. p_own and p_batch as for clear_v1, p_mark as for mark_others_v1: a large one
+-- becomes nobody's at once, and its row goes with the last of its messages, or is somebody's anew. Returns the stamp of a conversation that is
 -- not there, '', and what is left as clear_v1 does; no row when there was none, or it is somebody else's.
-CREATE FUNCTION {schema}.delete_v1(p_conversation uuid, p_user text, p_own text[], p_batch bigint)
+CREATE FUNCTION {schema}.delete_v1(p_conversation uuid, p_user text, p_own text[], p_batch bigint, p_mark uuid DEFAULT NULL)
 RETURNS TABLE (stamp text, left_here boolean, left_anywhere boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -1180,7 +1183,7 @@ BEGIN
     ELSE
         DELETE FROM {schema}.conversations AS now_ WHERE now_.conversation_id = p_conversation;
     END IF;
-    PERFORM {schema}.mark_others_v1(p_conversation, p_own);
+    PERFORM {schema}.mark_others_v1(p_conversation, p_own, p_mark);
     RETURN QUERY SELECT ''::text, large, {schema}.left_behind_v1(p_user);
 END $$;
 
@@ -1207,15 +1210,16 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         regexp_replace(p_title, '[^[:alnum:]]+', '', 'g'))
 $$;
 
--- Of which messages a title was made, from seq to seq: an automatic one of the first of a human's that it may quote, looked for among the
--- first 200 messages; a model's of the first turn. NULL: of none that is known.
-CREATE FUNCTION {schema}.titled_by_v1(p_conversation uuid, p_user text, p_cleared bigint, p_title text, p_source text) RETURNS int8range
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+-- Whether a title was made of one of these messages: an automatic one of the first of a human's that it may quote, looked for among the
+-- first 200 messages, and where none of those gave it (it may be of a later day) of any that it may quote; a model's of the first turn.
+CREATE FUNCTION {schema}.titled_by_v1(
+    p_conversation uuid, p_user text, p_cleared bigint, p_title text, p_source text, p_seqs bigint[]
+) RETURNS boolean LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     humans bigint[];
 BEGIN
     IF p_source NOT IN ('auto', 'model') THEN
-        RETURN NULL;
+        RETURN false;
     END IF;
     SELECT array_agg(said.seq ORDER BY said.seq) INTO humans FROM (
         SELECT m.seq, m.role, m.content FROM {schema}.messages AS m
@@ -1224,9 +1228,12 @@ BEGIN
         ORDER BY m.conversation_id, m.seq LIMIT 200) AS said
     WHERE said.role = 'human' AND (p_source = 'model' OR {schema}.gave_title_v1(p_title, said.content));
     IF p_source = 'model' THEN
-        RETURN int8range(p_cleared, humans[2], '()');
+        RETURN coalesce(int8range(p_cleared, humans[2], '()') @> ANY (p_seqs), false);
     END IF;
-    RETURN CASE WHEN humans IS NOT NULL THEN int8range(humans[1], humans[1], '[]') END;
+    RETURN CASE WHEN humans IS NOT NULL THEN coalesce(humans[1] = ANY (p_seqs), false) ELSE EXISTS (
+        SELECT FROM {schema}.messages AS m
+        WHERE m.conversation_id = p_conversation AND m.seq = ANY (p_seqs) AND m.role = 'human'
+          AND {schema}.gave_title_v1(p_title, m.content)) END;
 END $$;
 
 -- Delete the newest message, if it still is the one of that id; the row lock first, so that no append slips between. p_own as
@@ -1242,10 +1249,9 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c {schema}.conversations;
     place bigint;
-    titled_by int8range;
+    untitled boolean;
 BEGIN
     SELECT * INTO c FROM {schema}.hold_v1(p_conversation, p_user);
-    titled_by := {schema}.titled_by_v1(p_conversation, p_user, c.cleared, c.title, c.title_source);
     SELECT newest.seq INTO place FROM (
         SELECT n.seq, n.id FROM {schema}.messages AS n
         WHERE n.conversation_id = c.conversation_id AND n.seq > c.cleared
@@ -1262,12 +1268,13 @@ BEGIN
         RETURN QUERY SELECT c.stamp::text, true, true;
         RETURN;
     END IF;
+    untitled := {schema}.titled_by_v1(p_conversation, p_user, c.cleared, c.title, c.title_source, ARRAY[place]);
     PERFORM {schema}.note_removed_v1(p_conversation, ARRAY[p_id], c.version + 1);
     DELETE FROM {schema}.messages AS m WHERE m.conversation_id = p_conversation AND m.seq = place;
     UPDATE {schema}.conversations AS now_ SET
         stamp = p_stamp, version = c.version + 1, gaps = c.gaps + 1, updated_at = now(),
-        title = CASE WHEN place <@ titled_by THEN NULL ELSE c.title END, -- it quotes what is deleted
-        title_source = CASE WHEN place <@ titled_by THEN 'none' ELSE c.title_source END,
+        title = CASE WHEN untitled THEN NULL ELSE c.title END, -- it quotes what is deleted
+        title_source = CASE WHEN untitled THEN 'none' ELSE c.title_source END,
         last_human_seq = CASE WHEN c.last_human_seq < place THEN c.last_human_seq
                               ELSE {schema}.newest_human_v1(p_conversation, p_user, c.cleared) END
     WHERE now_.conversation_id = p_conversation RETURNING * INTO c;
@@ -1319,8 +1326,8 @@ BEGIN
         RETURNING m.seq
     ) SELECT array_agg(seq) INTO revised FROM changed;
     IF revised IS NOT NULL THEN
-        retitled := CASE c.title_source WHEN 'auto' THEN coalesce(c.title = p_old_title, false) ELSE coalesce(
-            {schema}.titled_by_v1(p_conversation, p_user, c.cleared, c.title, c.title_source) @> ANY (revised), false) END;
+        retitled := CASE c.title_source WHEN 'auto' THEN coalesce(c.title = p_old_title, false)
+                    ELSE {schema}.titled_by_v1(p_conversation, p_user, c.cleared, c.title, c.title_source, revised) END;
         newest := coalesce((
             SELECT kept.seq FROM {schema}.messages AS kept
             WHERE kept.conversation_id = p_conversation AND kept.seq > c.cleared
@@ -1370,7 +1377,7 @@ BEGIN
                  WHERE m.conversation_id = p_conversation AND m.seq > p_after AND m.seq <= p_upto AND m.seq > c.cleared
                  ORDER BY m.conversation_id DESC, m.seq DESC LIMIT p_most);
     doomed := ARRAY(SELECT d.seq FROM unnest(doomed) AS d (seq) WHERE d.seq > c.cleared);
-    untitled := coalesce({schema}.titled_by_v1(p_conversation, p_user, c.cleared, c.title, c.title_source) @> ANY (doomed), false);
+    untitled := {schema}.titled_by_v1(p_conversation, p_user, c.cleared, c.title, c.title_source, doomed);
     IF {schema}.shed_v1(p_conversation, p_user, doomed, p_batch) THEN
         RETURN QUERY SELECT c.stamp::text, 0::bigint, true, true;
         RETURN;
@@ -1423,7 +1430,7 @@ BEGIN
         RETURN QUERY SELECT c.stamp::text, true, true, true;
         RETURN;
     END IF;
-    retitled := coalesce(old.seq <@ {schema}.titled_by_v1(p_conversation, p_user, c.cleared, c.title, c.title_source), false);
+    retitled := {schema}.titled_by_v1(p_conversation, p_user, c.cleared, c.title, c.title_source, ARRAY[old.seq]);
     UPDATE {schema}.messages AS m SET
         role = p_role, content = p_content, body = p_body, tokens_used = p_tokens, latency_ms = p_latency,
         created_at = coalesce(p_created, old.created_at), metadata = p_metadata, facts = p_facts, keys = NULL
@@ -1442,24 +1449,30 @@ BEGIN
 END $$;
 
 -- Lay p_metadata over what the caller noted of a message, and take the names in p_removed out of it. No window holds that, so
--- none is told, and the stamp stays.
--- Returns whether the message is there; no row when there is no conversation, or it is somebody else's.
+-- none is told, and the stamp stays. Nothing is done where it has more bytes than p_most then, and more than it has now.
+-- Returns whether the message is there, and those bytes; no row when there is no conversation, or it is somebody else's.
 CREATE FUNCTION {schema}.annotate_v1(
-    p_conversation uuid, p_user text, p_id uuid, p_metadata jsonb, p_removed text[]
-) RETURNS TABLE (there boolean)
+    p_conversation uuid, p_user text, p_id uuid, p_metadata jsonb, p_removed text[], p_most bigint DEFAULT NULL
+) RETURNS TABLE (there boolean, bytes bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
 DECLARE
     c {schema}.conversations;
+    place bigint;
+    old jsonb;
+    noted jsonb;
 BEGIN
     SELECT * INTO c FROM {schema}.hold_v1(p_conversation, p_user);
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    UPDATE {schema}.messages AS m SET metadata = (coalesce(m.metadata, '{{}}') || p_metadata) - p_removed
+    SELECT m.seq, coalesce(m.metadata, '{{}}') INTO place, old FROM {schema}.messages AS m
     WHERE m.conversation_id = p_conversation AND m.id = p_id AND m.seq > c.cleared;
     there := FOUND;
-    IF there THEN
+    noted := (old || p_metadata) - p_removed;
+    IF octet_length(noted::text) > p_most AND octet_length(noted::text) > octet_length(old::text) THEN
+        bytes := octet_length(noted::text);
+    ELSIF there THEN
+        UPDATE {schema}.messages AS m SET metadata = noted WHERE m.conversation_id = p_conversation AND m.seq = place;
         UPDATE {schema}.conversations AS now_ SET version = now_.version + 1 WHERE now_.conversation_id = p_conversation;
     END IF;
     RETURN NEXT;
@@ -1488,7 +1501,9 @@ END $$;
 -- Delete a conversation as delete_v1 does, and count what was in it. One that was spoken in at p_before or later stays (NULL:
 -- none does). Returns what delete_v1 does, and the numbers of messages and of contexts, of these only such as are not left to sweep_v1;
 -- no row when there is none to delete.
-CREATE FUNCTION {schema}.erase_v1(p_conversation uuid, p_user text, p_before timestamptz, p_own text[], p_batch bigint)
+CREATE FUNCTION {schema}.erase_v1(
+    p_conversation uuid, p_user text, p_before timestamptz, p_own text[], p_batch bigint, p_mark uuid DEFAULT NULL
+)
 RETURNS TABLE (stamp text, left_here boolean, left_anywhere boolean, messages bigint, contexts bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -1505,7 +1520,7 @@ BEGIN
     SELECT count(*) INTO documents FROM (
         SELECT FROM {schema}.message_documents AS x WHERE x.conversation_id = p_conversation LIMIT p_batch) AS few;
     RETURN QUERY SELECT d.stamp, d.left_here, d.left_anywhere, c.last_seq - c.gaps, CASE WHEN d.left_here THEN 0 ELSE documents END
-    FROM {schema}.delete_v1(p_conversation, p_user, p_own, p_batch) AS d;
+    FROM {schema}.delete_v1(p_conversation, p_user, p_own, p_batch, p_mark) AS d;
 END $$;
 
 -- Find messages of one user by a word that is written a little differently, or stands inside another one: nothing, unless what stands
