@@ -13,14 +13,16 @@ from uuid import UUID
 
 from convmemory.encoding.codec import Encoded, encode, pack
 from convmemory.encoding.same_words import says_the_same
-from convmemory.encoding.storable_text import clean_json, clean_text
+from convmemory.encoding.storable_text import clean_json
 from convmemory.errors import InvalidArgument
 from convmemory.ids import ConversationKey, message_key, new_row_id, other_row_id, repeat_key
-from convmemory.models import SCORES, Appended, Conversation, Draft, Message, RetrievedContext, is_bare
+from convmemory.models import Appended, Conversation, Draft, Message, is_bare
 from convmemory.settings import Settings
+from convmemory.storage.context_rows import context_of, contexts_text, plain_context
 from convmemory.storage.text_arrays import TextArray, as_arrays, plain_array
 from convmemory.storage.titles import title_from
 from convmemory.value_fields import checked_metadata
+from convmemory.windows.collection import uncollected
 from convmemory.windows.snapshots import NOTHING_BEFORE, Written
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -76,7 +78,7 @@ class Batch:
             "created": _column([d.created_at for d in drafts]),
             "metadata": _column([_metadata(d) for d in drafts]),
             "facts": _column([_facts(d, e) for d, e in self._pairs()]),
-            "contexts": _contexts(drafts),
+            "contexts": contexts_text(drafts),
         }
 
     def title(self) -> str | None:
@@ -120,7 +122,7 @@ def refuse_large(most: Settings, drafts: Sequence[Draft], encoded: Sequence[Enco
         if (limit := most.max_metadata_bytes) is not None:
             _refuse("metadata", [_metadata(draft) or ""], limit)
         if (limit := most.max_contexts_bytes) is not None:
-            _refuse("contexts", [_contexts([draft]) or ""], limit)
+            _refuse("contexts", [contexts_text([draft]) or ""], limit)
 
 
 def _refuse(argument: str, texts: Sequence[str], limit: int) -> None:
@@ -171,9 +173,8 @@ class StoredBatch:
 
         One of them that was deleted since is told as it was given: it was there when this was acknowledged.
         """
-        rows = [earlier.get(self._row_id(n)) or self._message(n, abs(seq)) for n, seq in enumerate(self.seqs)]
-        if self.pending:
-            rows = [self._message(n, None) for n in range(len(self.batch.ids))]
+        with uncollected(len(self.batch.ids)):
+            rows = self._messages(earlier)
         return Appended.built(
             conversation_id=self.conversation_id,
             version=self.version,
@@ -181,16 +182,26 @@ class StoredBatch:
             messages=tuple(rows[place] for place in self.batch.places),
         )
 
+    def _messages(self, earlier: Mapping[str, Message]) -> list[Message]:
+        moment = _EPOCH + timedelta(microseconds=self.moment)
+        if self.pending:
+            return [self._message(n, None, row, moment) for n, row in enumerate(self.batch.ids)]
+        ids = map(self._row_id, range(len(self.seqs)))
+        return [
+            earlier.get(row) or self._message(n, abs(seq), row, moment)
+            for n, (row, seq) in enumerate(zip(ids, self.seqs, strict=True))
+        ]
+
     def _row_id(self, n: int) -> str:
         row_id, encoded = self.batch.ids[n], self.batch.encoded[n]
         if self.pending or self.seqs[n] > 0:
             return row_id
         return other_row_id(row_id, self.batch.since, encoded.role, encoded.content, encoded.body)
 
-    def _message(self, n: int, seq: int | None) -> Message:
+    def _message(self, n: int, seq: int | None, row: str, moment: datetime) -> Message:
         draft, encoded = self.batch.drafts[n], self.batch.encoded[n]
         return Message.built(
-            id=UUID(hex=self._row_id(n)),
+            id=UUID(int=int(row, 16)),
             conversation_id=self.conversation_id,
             seq=seq,
             pending=seq is None,
@@ -198,10 +209,10 @@ class StoredBatch:
             content=encoded.content,
             tokens_used=_either(draft.tokens_used, encoded.tokens),
             latency_ms=draft.latency_ms,
-            created_at=draft.created_at or _EPOCH + timedelta(microseconds=self.moment),
-            metadata=json.loads(_metadata(draft) or "{}", parse_float=_as_jsonb),
-            facts=json.loads(_facts(draft, encoded) or "{}", parse_float=_as_jsonb),
-            contexts=tuple(_context_of(_context(context)) for context in draft.contexts),
+            created_at=draft.created_at or moment,
+            metadata=_given_back(_metadata(draft)),
+            facts=_given_back(_facts(draft, encoded)),
+            contexts=tuple(context_of(plain_context(context)) for context in draft.contexts),
             body=encoded.body,
         )
 
@@ -256,7 +267,7 @@ def replacement(most: Settings, draft: Draft) -> dict[str, Any]:
         "created": draft.created_at,
         "metadata": _metadata(draft),
         "facts": _facts(draft, encoded),
-        "contexts": _contexts([draft]),
+        "contexts": contexts_text([draft]),
         "title": title_from(draft.message) if encoded.role == "human" else None,
     }
 
@@ -313,7 +324,7 @@ def message_of(conversation_id: str, row: Sequence[Any]) -> Message:
         created_at=created,
         metadata=metadata or {},
         facts=facts or {},
-        contexts=tuple(map(_context_of, contexts or ())),
+        contexts=tuple(map(context_of, contexts or ())),
         body=body,
     )
 
@@ -357,43 +368,10 @@ def _as_jsonb(number: str) -> int | float:
     return int(Decimal(number)) if "e+" in number else float(number)
 
 
-def _contexts(drafts: Sequence[Draft]) -> str | None:
-    if not any(draft.contexts for draft in drafts):
-        return None
-    found = [
-        {"n": n, "position": position} | _split(_context(context))
-        for n, draft in enumerate(drafts, 1)
-        for position, context in enumerate(draft.contexts)
-    ]
-    return json.dumps(found, ensure_ascii=False)
+_JSONB: Final = json.JSONDecoder(parse_float=_as_jsonb)
 
 
-def _context(context: RetrievedContext) -> dict[str, Any]:
-    """A document as PostgreSQL can hold it; JSON has text for NaN and infinity."""
-    plain: dict[str, Any] = clean_json(
-        {
-            "doc_id": None if context.doc_id is None else clean_text(context.doc_id),
-            "content": clean_text(context.content),
-            "score": context.score,
-            "metadata": dict(context.metadata),
-        }
-    )
-    return plain
-
-
-def _split(plain: dict[str, Any]) -> dict[str, Any]:
-    """A document apart from what is of this retrieval alone: its metadata often has the score, and it is stored once, not each time."""
-    metadata: dict[str, Any] = plain["metadata"]
-    figures = {name: metadata[name] for name in SCORES if isinstance(metadata.get(name), (int, float))}
-    rest = {name: value for name, value in metadata.items() if name not in figures}
-    return plain | {"metadata": rest, "figures": figures or None}
-
-
-def _context_of(plain: Mapping[str, Any]) -> RetrievedContext:
-    score = plain["score"]
-    return RetrievedContext.built(
-        content=plain["content"] or "",
-        doc_id=plain["doc_id"],
-        score=None if score is None else float(score),
-        metadata={**(plain["metadata"] or {}), **(plain.get("figures") or {})},
-    )
+def _given_back(stored: str | None) -> dict[str, Any]:
+    """What a ``jsonb`` column that was sent this text gives back."""
+    found: dict[str, Any] = {} if stored is None else _JSONB.decode(stored)
+    return found
