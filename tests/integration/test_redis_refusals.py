@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import re
+from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -22,6 +24,7 @@ from convmemory.windows import trust
 from fix_memory import texts
 
 NEEDED = "+@all"
+PAGE = Path(__file__).parents[2] / "docs/how-to/production.md"
 
 
 @pytest.fixture
@@ -82,6 +85,50 @@ async def test_sessions_work_where_only_windows_are_refused(schema, make_memory,
     found = (await memory.check()).redis
     assert (found.reachable, found.breaker) == (True, "refused")
     assert "INFO" in found.problem
+
+
+@pytest.mark.parametrize("ack", ["everysec", "always"])
+async def test_what_the_page_says_is_all_that_writes_which_wait_need(
+    schema, make_memory, redis_url, limited, caplog, ack
+):
+    page = PAGE.read_text("utf-8")
+    [least] = re.findall(r"^ACL SETUSER app on >password ~convmemory:\* (.*)$", page, re.MULTILINE)
+    [journals, always] = re.findall(
+        r"every process needs `(.*)` too, .*\"always\"` also `(.*)`,$", page, re.MULTILINE
+    )[0]
+    with Redis.from_url(redis_url) as admin:
+        before = {name: admin.config_get(name)[name] for name in ("appendonly", "appendfsync")}
+        admin.config_set("appendonly", "yes")
+        admin.config_set("appendfsync", ack)
+        admin.acl_log_reset()
+    more = always.split() if ack == "always" else []
+    rules = ["-@all", *least.split(), *journals.split(), *more]
+    try:
+        memory = await make_memory(redis=limited(*rules), durability="journal", journal_ack=ack)
+        for number in range(5):
+            said = await memory.save_message("c", "user", f"{number}", user_id="ana")
+            assert texts(await memory.get_history("c", 1, user_id="ana")) == [f"{number}"]
+        assert said.pending
+        assert await memory.journals.waiting() is not None
+        await memory.journals.drain()
+        assert (await memory.check()).status == "ok"
+        assert not [record for record in caplog.records if "refuses" in record.getMessage()]
+    finally:
+        with Redis.from_url(redis_url) as admin:
+            for name, value in before.items():
+                admin.config_set(name, value)
+
+
+async def test_what_waits_is_not_said_to_be_a_matter_of_sessions(schema, make_memory, limited, caplog):
+    memory = await make_memory(redis=limited("-hlen"), durability="journal", journal_ack="memory")
+    for number in range(3):
+        await memory.save_message("c", "user", f"{number}", user_id="ana")
+        await memory.get_history("c", user_id="ana")
+        await memory.save_message("c", "user", f"{number} again", user_id="ana")
+
+    assert len(await memory.get_messages("c", user_id="ana")) == 6
+    assert "to accept messages, and writes that wait need it: HLEN" in caplog.text
+    assert "sessions" not in caplog.text
 
 
 async def test_a_fresh_check_finds_what_windows_will_need(schema, make_memory, limited):

@@ -46,6 +46,8 @@ _WINDOWS: Final = frozenset(
         "journal_settle",
     }
 )
+_NEED: Final = {"journal": "writes that wait need it", "run": "answers that are on their way need it"}
+"""Of other operations, by the first word of their name."""
 FULL: Final = "all connections were busy all the time (redis_pool_max)"
 
 
@@ -122,7 +124,8 @@ class AsyncRedisCalls:
         why = describe(error)
         if (operation, why) not in self._said:
             self._said.add((operation, why))
-            what = "windows are left alone" if operation in _WINDOWS else "sessions need it"
+            what = _NEED.get(operation.partition("_")[0], "sessions need it")
+            what = "windows are left alone" if operation in _WINDOWS else what
             logger.warning("Redis refuses to %s, and %s: %s", in_words(operation), what, why)
         self.refusals[operation] = why
         if operation in _WINDOWS:
