@@ -662,6 +662,41 @@ async def test_in_an_outage_all_go_on_that_write_while_one_of_them_finds_it_out(
         assert texts(await memory.get_messages(name, user_id="ana")) == ["one", "two"]
 
 
+async def test_a_window_that_grows_goes_on_knowing_what_waits_beside_it(memory):
+    await memory.save_messages("c", [HumanMessage(str(n)) for n in range(20)], user_id="ana")
+    await drained(memory)
+    await memory.get_history("c", user_id="ana")
+    key, standing = await row_of(memory), plain(memory).trust.standing
+    asked = await memory.redis.read_beside(key, 18, 200, "reader", standing)
+    assert (asked.verdict, asked.token) == ("lease", "")
+    snapshot, life = await memory.postgres.read_window_rows(key, 18, 200)
+    assert (await memory.save_message("c", "user", "meanwhile", user_id="ana")).pending
+
+    assert await memory.redis.fill(key, snapshot, asked, 18) == "kept", "by one that knows of no journals"
+    assert await memory.redis.fill_beside(key, snapshot, asked, 18, life) == "filled"
+    before = memory.redis.health.counters.hits
+    found = texts(await memory.get_history("c", user_id="ana", limit=18))
+    assert found == [*map(str, range(3, 20)), "meanwhile"]
+    assert memory.redis.health.counters.hits == before + 1
+    assert await drained(memory) == 1
+
+
+async def test_in_an_outage_a_turn_goes_on_after_somebody_wanted_more_than_the_window_holds(
+    schema, make_memory, postgres_proxy, undrained
+):
+    memory = await make_memory(
+        postgres_proxy.url, journal="outage", journal_ack="memory", redis_timeout=5, pool_timeout=0.3
+    )
+    for n in range(20):
+        await memory.save_message("c", "user", str(n), user_id="ana")
+        await memory.get_history("c", user_id="ana")
+    with down(postgres_proxy):
+        with pytest.raises(StorageUnavailable):
+            await memory.get_history("c", user_id="ana", limit=18)
+        assert (await memory.save_message("c", "user", "x", user_id="ana")).pending
+        assert (await shown(memory))[-2:] == ["19", "x"]
+
+
 async def test_an_entity_tag_counts_what_waits(memory):
     before = await memory.get_conversation("c", user_id="ana")
     await memory.save_message("c", "assistant", "two", user_id="ana")

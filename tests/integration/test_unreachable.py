@@ -248,6 +248,26 @@ async def test_a_postgresql_that_is_gone_is_left_alone_until_it_is_back(
     assert (await memory.save_message("c", "z", user_id="ana")).content == "z"
 
 
+async def test_who_wants_more_than_the_window_holds_takes_it_from_nobody(schema, make_memory, postgres_proxy):
+    memory = await make_memory(postgres_proxy.url, pool_timeout=0.2)
+    for n in range(20):
+        await memory.save_message("c", "user", str(n), user_id="ana")
+    for _ in range(3):  # the first read of a process looks for marks, and the next fills
+        await memory.get_history("c", user_id="ana")
+    assert memory.redis.health.counters.hits
+    postgres_proxy.mode = "refuse"
+    postgres_proxy.reset_all()
+    with pytest.raises(StorageUnavailable):
+        await memory.get_history("c", user_id="ana", limit=18)
+
+    assert len(await memory.get_history("c", user_id="ana")) == 6
+    postgres_proxy.mode = "pass"
+    assert len(await until_it_answers(lambda: memory.get_history("c", user_id="ana", limit=18))) == 18
+    hits = memory.redis.health.counters.hits
+    assert len(await memory.get_history("c", user_id="ana", limit=18)) == 18
+    assert memory.redis.health.counters.hits == hits + 1, "it grew"
+
+
 async def test_a_read_waits_once_for_a_postgresql_that_is_away(schema, make_memory, postgres_proxy):
     memory = await make_memory(postgres_proxy.url, pool_timeout=0.3)
     postgres_proxy.mode = "refuse"

@@ -77,6 +77,36 @@ async def test_a_window_that_holds_too_little_is_no_hit(store):
     assert await served(store, want=6) == "lease"
 
 
+async def test_a_window_that_is_too_short_for_one_reader_stays_for_the_others_and_grows(store, window):
+    await fill(store, snapshot(9, *"efg", last=7), keep=3)
+    first, second = await ask(store), await ask(store)
+    assert (first.verdict, second.verdict) == ("lease", "lease")
+    assert await served(store, want=3) == [*"efg"]
+
+    assert await store.fill(KEY, snapshot(9, *"bcdefg", last=7), first, KEEP) == "filled"
+    assert await served(store) == [*"bcdefg"]
+    assert await store.fill(KEY, snapshot(9, *"defg", last=7), second, 4) == "kept", "longer by now"
+    assert await served(store) == [*"bcdefg"]
+    assert int(window()[0][b"keep"]) == KEEP
+    assert LIFE - 5_000 < window()[1] <= LIFE
+
+
+async def test_only_what_was_read_of_the_same_state_makes_a_window_longer(store, window):
+    await fill(store, snapshot(9, *"efg", last=7), keep=3)
+    asked = await ask(store)
+    assert await store.fill(KEY, snapshot(10, *"bcdefgh", last=8), asked, KEEP) == "dropped"
+    assert window() == ({}, -2)
+
+    await fill(store, snapshot(9, *"efg", last=7), keep=3)
+    asked = await ask(store)
+    assert await publish(store, written(10, 8, "h")) == "extended"
+    assert await store.fill(KEY, snapshot(9, *"bcdefg", last=7), asked, KEEP) == "dropped"
+
+    await fill(store, snapshot(9, *"efg", last=7), keep=3)
+    asked = Reply("lease", token="", era="another")
+    assert await store.fill(KEY, snapshot(9, *"bcdefg", last=7), asked, KEEP) == "kept"
+
+
 async def test_an_empty_conversation_and_none_at_all_can_be_cached(store):
     await fill(store, Snapshot("4", 0, 0, []))
     assert await served(store) == []

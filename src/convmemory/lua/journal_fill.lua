@@ -5,7 +5,7 @@
 -- ARGV[2..] what window_fill is told
 -- calls    window_fill
 -- returns  what window_fill returns
-local told = {}
+local told = {beside = true}
 for i = 2, #ARGV do
   told[i - 1] = ARGV[i]
 end

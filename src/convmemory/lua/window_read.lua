@@ -9,6 +9,7 @@
 -- ARGV[7..] server, era, ...  what the servers the caller means call themselves, each with the era of its windows
 -- returns  {'hit', stamp, last place, newest human's, places before the oldest, message, ...} oldest message first;
 --          {'lease', token, era}: read PostgreSQL, then fill under that token and era;  {'miss'}: read PostgreSQL, then tell;
+--          {'lease', '', era}: the same where the window is too short for this reader, and stays for others: a fill may make it longer;
 --          {'foreign'}: the window is another user's;  {'elsewhere'}: this is none of those servers. Nothing was touched
 -- A server draws a new replication id when it starts and when it becomes the primary (the run_id of a process survives that it
 -- was a replica), so a window that a restart, a fail-over or a copy brought back is of another server, and another era.
@@ -68,6 +69,7 @@ if held[3] and held[2] == era then
     reply.held = held -- for a script that calls this: what has a name is in no answer
     return reply
   end
+  return {'lease', '', era} -- PostgreSQL may be away, and there are readers and writers for whom it is long enough
 end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
