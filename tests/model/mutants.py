@@ -180,8 +180,8 @@ class SkipsRegistering(AsyncLookout):
             self._trust.looked(ticket, dict(zip(names, standing.eras[1::2], strict=True)))
 
 
-def begin_in_doubt_only(trust: Trust, now: float) -> Ticket | None:
-    return None if trust.trusted else BEGIN(trust, now)
+def begin_in_doubt_only(trust: Trust, now: float, *, beside: bool = False) -> Ticket | None:
+    return None if trust.trusted else BEGIN(trust, now, beside=beside)
 
 
 def looked_at_its_end(trust: Trust, ticket: Ticket, eras: Mapping[str, str], *, journals: bool) -> None:
