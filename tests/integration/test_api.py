@@ -622,3 +622,5 @@ def test_the_description_names_each_route_once(blocking):
     assert len(names) == len(set(names)) >= 14
     assert "list_conversations" in names
     assert "Problem" in described["components"]["schemas"]
+    missing = described["paths"]["/v1/conversations/{conversation_id}"]["get"]["responses"]["404"]
+    assert [*missing["content"]] == ["application/problem+json"], "an error never comes as plain JSON"

@@ -71,11 +71,17 @@ def problem(
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What a route may answer with besides what it is for, as OpenAPI has it."""
+    """What a route may answer with besides what it is for, as OpenAPI has it.
+
+    The first brings the model, by which the document has its schema: FastAPI builds one for each that does, and says of it that it
+    comes as plain JSON as well.
+    """
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {
-        status: {"description": PHRASES[status], "model": Problem, "content": content} for status in statuses
+    told: dict[int | str, dict[str, Any]] = {
+        status: {"description": PHRASES[status], "content": content} for status in statuses
     }
+    told[statuses[0]]["model"] = Problem
+    return told
 
 
 class Refused(HTTPException):

@@ -96,8 +96,6 @@ class Begun:
     conversation: UUID
     question: UUID
     "The row of what the user said."
-    question_name: str
-    "Its id on the wire."
     session_id: str | None = None
     client_run: str | None = None
     "What the client calls the run."

@@ -17,7 +17,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from convmemory._async.user_memory import AsyncUserMemory
 from convmemory.api.callers import Served
 from convmemory.api.chat.events import Begun, Over
-from convmemory.api.chat.places import PAGE, Asked, Place, place_of, wire_id
+from convmemory.api.chat.places import PAGE, Asked, Place, place_of
 from convmemory.api.chat.protocols import Protocol, Speaker
 from convmemory.api.chat.relay import Relay, RunElsewhere
 from convmemory.api.chat.runnables import Answerer, ChatTurn, Heard
@@ -159,8 +159,7 @@ class Turns:
             place = place.restated()
         question, since = _question(asked, place)
         row = place.question.id if place.question else message_key(found.uuid, str(question.id))
-        name = wire_id(place.question) if place.question else str(question.id)
-        begun = Begun(run.run_id, found.id, found.uuid, row, name, session, asked.client_run)
+        begun = Begun(run.run_id, found.id, found.uuid, row, session, asked.client_run)
         run.question = row
         speaker = self._protocol.speaker(begun)
         if place.again:
