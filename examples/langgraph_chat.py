@@ -145,8 +145,6 @@ def talk(model: BaseChatModel) -> None:
     """Two questions, an end of the program while the manager thinks, and the conversation as anybody can read it."""
     with app(model) as (graph, memory):
         config = memory.run_config(conversation_id=CONVERSATION, user_id=USER)
-        # the checkpointer knows no users: its thread must name them, or two users' "vacation" are one state
-        config["configurable"]["thread_id"] = f"{USER}/{CONVERSATION}"
         for question in ("How many days do I have?", "Please book five of them."):
             graph.invoke({"turn": uuid4().hex, "question": question}, config)
     with app(model) as (graph, memory):

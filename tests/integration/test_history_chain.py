@@ -265,7 +265,11 @@ async def test_a_run_is_told_whose_conversation_it_is(memory):
     name = uuid4()
     config = memory.run_config(conversation_id=name, user_id="ana")
 
-    assert config["configurable"] == {"user_id": "ana", "conversation_id": str(name)}
+    assert config["configurable"] == {
+        "user_id": "ana",
+        "conversation_id": str(name),
+        "thread_id": str(name),
+    }
     assert config["metadata"] == {
         "conversation_id": str(name),
         "conversation_name": str(name),

@@ -174,6 +174,18 @@ async def test_beside_a_checkpointer_both_hold_the_same_messages(memory, ask, ho
     assert "convmemory_turn" not in kept
 
 
+async def test_the_config_of_a_run_is_all_a_checkpointer_needs_and_two_users_share_no_thread(memory):
+    model = Player()
+    agent = create_agent(
+        model, [], middleware=[remembers(memory, mode="log-only")], checkpointer=InMemorySaver()
+    )
+    for user, said in (("ana", "one"), ("ben", "mine"), ("ana", "two")):
+        config = memory.run_config(conversation_id="vacation", user_id=user)
+        await agent.ainvoke({"messages": [("human", said)]}, config)
+    assert texts(model.prompts[1]) == ["mine"]
+    assert texts(model.prompts[2]) == ["one", reply_to("one"), "two"]
+
+
 async def test_log_only_shows_the_model_nothing(memory, ask):
     model = Player()
     agent = create_agent(model, [], middleware=[remembers(memory, mode="log-only")])

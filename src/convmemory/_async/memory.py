@@ -281,8 +281,8 @@ class AsyncConversationMemory(AsyncConversationVerbs, AsyncListVerbs, AsyncMessa
     def run_config(self, *, conversation_id: ConversationRef, user_id: str) -> RunnableConfig:
         """The ``config`` for one run of a chain, an agent or a graph: whose conversation it is, and what names it in traces.
 
-        ``configurable`` has ``user_id`` and ``conversation_id``, by which a history is made. The metadata has a UUID as
-        ``conversation_id``, ``thread_id`` and ``session_id``, which no two users' conversations share, and the name and the
-        user as ``conversation_name`` and ``user_id``.
+        ``configurable`` has ``user_id`` and ``conversation_id``, by which a history is made, and a UUID as the ``thread_id`` of a
+        checkpointer, which no two users' conversations share. The metadata has that UUID as ``conversation_id``, ``thread_id`` and
+        ``session_id``, and the name and the user as ``conversation_name`` and ``user_id``.
         """
         return run_config(key_of(conversation_id, user_id))

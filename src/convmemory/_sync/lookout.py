@@ -160,7 +160,7 @@ class Lookout:
         if dropped:
             self._postgres.clear_marks(dropped)
             self._redis.health.counters.drained += len(dropped)
-            logger.info("dropped %d windows that had missed a write", len(dropped))
+            logger.info("windows dropped that had missed a write: %d", len(dropped))
         if len(dropped) == len(said):
             return True
         left = {mark.cache for mark, done in zip(found.marks, said, strict=True) if not done}

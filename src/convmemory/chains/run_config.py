@@ -30,9 +30,9 @@ def factory_fields() -> list[ConfigurableFieldSpec]:
 
 
 def run_config(key: ConversationKey) -> RunnableConfig:
-    """The ``config`` of one run: who and which conversation, also as metadata of every trace.
+    """The ``config`` of one run: who and which conversation, also as metadata of every trace, and a thread for a checkpointer.
 
-    LangSmith groups runs into threads by ``thread_id``, ``session_id`` or ``conversation_id``, whoever's they are, so
+    A checkpointer knows no users, and LangSmith groups runs into threads by ``thread_id``, ``session_id`` or ``conversation_id``, whoever's they are, so
     these have an id that two users' conversations of one name do not share; ``conversation_name`` is the caller's.
     """
     thread = str(
@@ -42,7 +42,7 @@ def run_config(key: ConversationKey) -> RunnableConfig:
     )
     named = dict.fromkeys(("conversation_id", "thread_id", "session_id"), thread)
     return {
-        "configurable": {"user_id": key.user_id, "conversation_id": key.name},
+        "configurable": {"user_id": key.user_id, "conversation_id": key.name, "thread_id": thread},
         "metadata": {**named, "conversation_name": key.name, "user_id": key.user_id},
     }
 

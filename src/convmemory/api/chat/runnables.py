@@ -185,17 +185,9 @@ class Answerer:
         self._inputs = inputs
         core = _unwrapped(runnable)
         self._is_graph = hasattr(core, "stream_mode") and hasattr(core, "nodes")
-        self._has_threads = bool(getattr(core, "checkpointer", None))
         self.restates = _is_history(core)
         """Whether it stores a question together with its answer, and would be shown one that is stored twice."""
         self.stores = (stores or ("runnable" if has_memory(core) else "route")) == "runnable"
-
-    def config(self, run_config: RunnableConfig) -> RunnableConfig:
-        """What a run is given: with a thread for an agent that has a checkpointer."""
-        if self._has_threads:
-            thread = (run_config.get("metadata") or {})["thread_id"]
-            return {**run_config, "configurable": {**run_config.get("configurable", {}), "thread_id": thread}}
-        return run_config
 
     async def stream(self, turn: ChatTurn, heard: Heard) -> AsyncIterator[BaseMessage]:
         """What is answered, as messages and pieces of messages, each with an id."""

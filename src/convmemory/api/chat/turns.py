@@ -236,7 +236,7 @@ class Turns:
             messages = await patiently(lambda: mine.get_history(going.begun.conversation, self._window))
             heard.given(messages)
         config = self._served.run_config(conversation_id=found, user_id=mine.user_id)
-        turn = ChatTurn(mine.user_id, found, messages, self._answerer.config(config))
+        turn = ChatTurn(mine.user_id, found, messages, config)
         async for message in self._answerer.stream(turn, heard):
             run.write("".join(map(speaker.say, hearing.hear(message))).encode())
         run.write("".join(map(speaker.say, hearing.done())).encode())
