@@ -17,6 +17,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from convmemory import (
+    Conversation,
     ConversationMemory,
     Draft,
     PostgresStore,
@@ -926,11 +927,35 @@ def test_what_looks_after_servers_tells_programs_too(run, memory):
     assert cache["caches"] >= 0
 
 
+def test_an_export_has_all_of_a_user_and_comes_back_equal(run, memory):
+    many = 25  # more than a page
+    for number in range(many):
+        memory.save_message(f"c{number}", "user", f"NUL \0 {number}", user_id="maria")
+    memory.save_message(
+        "c0", "ai", "in May", user_id="maria", contexts=[RetrievedContext(content="trams", doc_id="d")]
+    )
+    memory.archive_conversation("c1", user_id="maria")
+    memory.save_message("c", "user", "not hers", user_id="ben")
+    done = run("export", "maria")
+
+    found = [Conversation.model_validate_json(line) for line in done.stdout.splitlines()]
+    assert (done.exit_code, done.stderr) == (0, "exported: 25 conversations, 26 messages\n")
+    assert {one.id for one in found} == {f"c{number}" for number in range(many)}
+    assert "not hers" not in done.stdout
+    for one in found:
+        stored = memory.get_messages(one.id, user_id="maria")
+        assert list(one.messages) == stored
+        assert [said.message for said in one.messages] == [said.message for said in stored]
+    nobody = run("export", "nobody")
+    assert (nobody.exit_code, nobody.stdout) == (0, "")
+    assert nobody.stderr == "exported: 0 conversations, 0 messages\n"
+
+
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_tells_programs(words):
     told = {"--json" in option for one in find(words).params for option in one.opts}
 
-    assert any(told) or words in {("demo",), ("schema", "print")}
+    assert any(told) or words in {("demo",), ("export",), ("schema", "print"), ("schema", "grants")}
 
 
 def find(words):

@@ -97,7 +97,7 @@ def _problem(error: StorageError) -> str:
 def _row(report: TierReport, address: str | None) -> tuple[str, str, str]:
     if report.problem is not None:
         return report.tier, "failed", report.problem + (f" (at {address})" if address else "")
-    known = {"version": "version {}", "dirty_windows": "{} windows wait to be dropped"}
+    known = {"version": "version {}", "dirty_windows": "windows to be dropped: {}"}
     known |= {setting: f"{setting} {{}}" for setting in ("search_typos", "search_vectors")}
     said = [text.format(report.figures[name]) for name, text in known.items() if report.figures.get(name)]
     if report.figures.get("caching") is False:

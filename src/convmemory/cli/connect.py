@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from typer import BadParameter, Option
 
 import convmemory
+from convmemory.cli.screen import STARTING, progress
 from convmemory.embedded import EmbeddedServers
 from convmemory.embedded.plan import POSTGRES_DATA
 from convmemory.errors import ConfigurationError
@@ -150,7 +151,8 @@ def _holds_something(directory: Path) -> bool:
 
 
 def _servers(directory: Path) -> EmbeddedServers:
-    try:
-        return EmbeddedServers.start(directory)
-    except ConfigurationError:  # perhaps they run already, without Redis or as scratch: fine for a look
-        return EmbeddedServers.start(directory, redis=False, durable=False)
+    with progress(STARTING):
+        try:
+            return EmbeddedServers.start(directory)
+        except ConfigurationError:  # perhaps they run already, without Redis or as scratch: fine for a look
+            return EmbeddedServers.start(directory, redis=False, durable=False)

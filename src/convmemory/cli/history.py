@@ -1,4 +1,4 @@
-"""``convmemory show``: what was said in a conversation."""
+"""``convmemory show`` and ``export``: what was said in a conversation, or in all of a user's."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from rich.padding import Padding
 from typer import Argument, BadParameter, Option, echo
 
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
-from convmemory.cli.screen import counted, harmless, screen
+from convmemory.cli.screen import counted, harmless, progress, screen
 from convmemory.cli.times import in_utc, moment
 from convmemory.encoding.storable_text import clean_json
+from convmemory.errors import ConversationNotFound
 from convmemory.models import Conversation, Message
 
 User = Annotated[str, Option("--user", "-u", metavar="USER", help="Whose conversations.")]
@@ -63,6 +64,42 @@ def show(
         _print_heading(found)
         for message in messages:
             _print_message(message)
+
+
+def export(
+    user: Annotated[str, Argument(metavar="USER", help="Whose; as the application names them.")],
+    *,
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+    embedded: Embedded = None,
+    schema: SchemaName = None,
+) -> None:
+    """Write all conversations of a user, those put away as well, with all that is known of their messages.
+
+    A line of JSON on stdout for each conversation, with its `messages`; the one spoken in longest ago comes first. Nothing is left
+    out: `Conversation.model_validate_json` reads a line back. How many there were is said on stderr.
+
+    For example:
+
+    ```
+    convmemory export maria > maria.jsonl
+    ```
+    """
+    conversations = messages = 0
+    with Place(database_url, redis_url, embedded, schema).memory() as memory, progress("Exporting") as told:
+        mine = memory.for_user(user)
+        for found in mine.iter_conversations():
+            try:
+                said = tuple(mine.iter_messages(found))
+            except ConversationNotFound:  # deleted meanwhile
+                continue
+            echo(found.model_copy(update={"messages": said}).model_dump_json())
+            conversations, messages = conversations + 1, messages + len(said)
+            told(f"{counted(conversations, 'conversation')}, {counted(messages, 'message')}")
+    echo(
+        f"exported: {counted(conversations, 'conversation')}, {counted(messages, 'message')}",
+        err=True,
+    )
 
 
 def _as_json(message: Message) -> str:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
-from rich.console import Console
 from typer import Argument, BadParameter, Exit, Option, confirm, echo
 
 from convmemory.cli.connect import DatabaseUrl, Embedded, Place, RedisUrl, SchemaName
-from convmemory.cli.screen import counted, harmless, screen
+from convmemory.cli.screen import counted, harmless, progress, screen
 from convmemory.cli.times import ago, moment
 from convmemory.models import Erased
 
@@ -79,8 +76,8 @@ def erase(
     """
     with Place(database_url, redis_url, embedded, schema).memory() as memory:
         _ask(f"Delete everything of user {user!r}, for good?", yes=yes)
-        with _progress() as told:
-            receipt = memory.retention.erase_user(user, progress=told)
+        with progress("Deleting") as told:
+            receipt = memory.retention.erase_user(user, progress=lambda so_far: told(_in_words(so_far)))
     _print(receipt, as_json=as_json)
 
 
@@ -123,21 +120,19 @@ def prune(
     whose = f" of user {user!r}" if user else f" of department {dept!r}" if dept else ""
     with Place(database_url, redis_url, embedded, schema).memory() as memory:
         _ask(f"Delete conversations{whose} not spoken in since {moment(before)}, for good?", yes=yes)
-        with _progress() as told:
-            receipt = memory.retention.prune(older_than=before, user_id=user, dept_id=dept, progress=told)
+        with progress("Deleting") as told:
+            receipt = memory.retention.prune(
+                older_than=before,
+                user_id=user,
+                dept_id=dept,
+                progress=lambda so_far: told(_in_words(so_far)),
+            )
     _print(receipt, as_json=as_json)
 
 
 def _ask(question: str, *, yes: bool) -> None:
     if not yes and not confirm(harmless(question), err=True):
         raise Exit(1)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[Erased], None]]:
-    """Something to tell of what was deleted so far, on stderr where that is a terminal."""
-    with Console(stderr=True, markup=False, highlight=False).status("Deleting ...") as status:
-        yield lambda receipt: status.update(_in_words(receipt))
 
 
 def _in_words(receipt: Erased) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from shlex import quote
 from typing import Final
 
@@ -12,6 +14,8 @@ from typer import echo
 
 screen: Final = Console(markup=False, emoji=False, highlight=False)
 """Nothing that is printed is read as markup: a message may say ``[red]``."""
+
+STARTING: Final = "Starting the servers"
 
 _HARMLESS: Final = {
     **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"},
@@ -41,6 +45,13 @@ def command(text: str) -> None:
 def counted(number: int, one: str, many: str | None = None) -> str:
     """How many there are of something, with the word for one of it or for several."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+@contextmanager
+def progress(doing: str) -> Iterator[Callable[[str], None]]:
+    """Show on stderr, where that is a terminal, that something goes on; gives something to tell of what was done so far."""
+    with Console(stderr=True, markup=False, highlight=False).status(f"{doing} ...") as status:
+        yield status.update
 
 
 def tell_of_more(cursor: str | None, *, as_json: bool = False) -> None:

@@ -14,7 +14,7 @@ from convmemory.cli.demo.stage import redis_of, staged
 from convmemory.cli.demo.talk import Talk
 from convmemory.cli.demo.tiers import print_costs, print_tiers
 from convmemory.cli.demo.tour import tour
-from convmemory.cli.screen import command, screen
+from convmemory.cli.screen import STARTING, command, progress, screen
 from convmemory.embedded import EmbeddedServers
 from convmemory.errors import ConfigurationError
 
@@ -31,7 +31,9 @@ def play(model: str | None, keep: Path | None, *, chat: bool, journal: bool = Fa
         raise ConfigurationError("--journal: plays a conversation of its own, so leave out --chat")
     talk = Talk(model)
     start = perf_counter()
-    with EmbeddedServers.start(keep) as servers:
+    with progress(STARTING):
+        starting = EmbeddedServers.start(keep)
+    with starting as servers:
         started = Cost("start the servers", (perf_counter() - start) * 1000)
         screen.print(f"On {servers.describe()}")
         settings = settings_for(servers, kept=keep is not None) if journal else {}

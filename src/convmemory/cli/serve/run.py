@@ -20,7 +20,7 @@ from typer import BadParameter, echo
 import convmemory
 from convmemory.cli.connect import Place, memory_over, named_object
 from convmemory.cli.demo.models import choose_model
-from convmemory.cli.screen import screen
+from convmemory.cli.screen import STARTING, progress, screen
 from convmemory.cli.serve import kept_at
 from convmemory.cli.serve.door import Door, token_of_environment
 from convmemory.embedded import EmbeddedServers
@@ -100,7 +100,9 @@ def _listening(plan: Plan) -> Iterator[socket.socket]:
 def _servers(plan: Plan) -> Iterator[tuple[Settings, str]]:
     """The settings of the servers to work on, embedded ones running meanwhile, and what they are in words."""
     if plan.demo:
-        with EmbeddedServers.start() as servers:
+        with progress(STARTING):
+            starting = EmbeddedServers.start()
+        with starting as servers:
             made = Settings(
                 database_url=servers.database_url,
                 redis_url=servers.redis_url,
