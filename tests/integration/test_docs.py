@@ -209,7 +209,7 @@ def test_the_pages_tell_of_no_verb_that_is_not_there():
 
 
 def test_every_span_and_every_metric_is_documented():
-    page = (ROOT / "docs/how-to/production.md").read_text("utf-8")
+    page = (ROOT / "docs/how-to/operate.md").read_text("utf-8")
     sources = "".join(path.read_text("utf-8") for path in (ROOT / "src/convmemory").rglob("*.py"))
     spans = set(re.findall(r'@traced\("([\w.]+)"', sources))
     metrics = {f"convmemory.{name}" for name in COUNTED}
