@@ -109,6 +109,21 @@ def test_a_cache_that_nobody_has_used_for_an_hour_is_forgotten_with_its_marks(pa
     assert database.execute("SELECT count(*) FROM caches").fetchone() == (2,)
 
 
+def test_a_row_of_caches_that_somebody_holds_keeps_nobody_from_serving_windows(pair, database_url, schema):
+    one, _ = pair
+    one.save_message("c", "first", **ANA)
+    one.get_history("c", **ANA)
+    with psycopg.connect(database_url, options=f"-c search_path={schema}") as holder:
+        holder.execute("UPDATE caches SET seen_at = now() - interval '2 minutes'")
+        holder.commit()
+        holder.execute("SELECT FROM caches FOR UPDATE")
+        for _ in range(2):  # each of which would note that the cache is in use
+            a_second_later(one)
+            hits = one.redis.health.counters.hits
+            assert texts(one.get_history("c", **ANA)) == ["first"]
+            assert one.redis.health.counters.hits == hits + 1
+
+
 def test_two_databases_on_one_redis_share_nothing(database_url, redis_url, schema, key_prefix):
     other = f"{schema}_b"
     PostgresStore(database_url, Settings(db_schema=other)).init_schema()

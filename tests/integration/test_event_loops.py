@@ -356,6 +356,13 @@ PROGRAMS = {
     "    tasks = [asyncio.create_task(memory.get_messages('c', user_id='ada')) for _ in range(9)]\n"
     "    while memory.postgres._pool.get_stats()['pool_size'] < 5:\n        await asyncio.sleep(0)\n"
     "asyncio.run(main())",
+    "collects what is open": "import gc\nasync def request():\n"
+    "    memory = await AsyncConversationMemory.from_url(*places, **settings).open()\n"
+    "    await memory.save_message('c', 'x', user_id='ada')\n"
+    "async def main():\n    for _ in range(3):\n        await request()\n        gc.collect()\n        await asyncio.sleep(0.1)\n"
+    "asyncio.run(main())",
+    "says a last word": AWAITED + "import atexit\nasync def last():\n    async with memory:\n"
+    "        await memory.save_message('c', 'x', user_id='ada')\natexit.register(lambda: asyncio.run(last()))",
     "blocking": "ConversationMemory.from_url(*places, **settings).open().save_message('c', 'x', user_id='ada')",
     "blocking, and raises": "ConversationMemory.from_url(*places, **settings).open()\nraise SystemExit('my mistake')",
 }

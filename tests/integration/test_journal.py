@@ -582,6 +582,69 @@ async def test_nobody_drains_any_more_once_it_is_closed(schema, make_memory, dat
     assert len(stored(database)) == 6
 
 
+async def test_a_conversation_that_somebody_holds_stops_no_other(schema, make_memory, database, undrained):
+    memory = await make_memory(**SAID, lock_timeout=0.05)
+    for user in ("ana", "bob"):
+        await memory.save_message("c", "user", "one", user_id=user)
+        await memory.get_history("c", user_id=user)
+    for user in ("ana", "bob"):
+        assert (await memory.save_message("c", "user", "two", user_id=user)).pending
+    with database.transaction():
+        database.execute("SELECT FROM conversations WHERE user_id = 'ana' FOR UPDATE")
+        await memory._store._round(plain(memory))
+        assert sorted(stored(database)) == ["one", "one", "two"]
+
+        with pytest.raises(StorageUnavailable):  # what an operator asked for was not all done
+            await memory.journals.drain()
+    await memory.journals.drain()
+    assert sorted(stored(database)) == ["one", "one", "two", "two"]
+
+
+async def test_a_held_conversation_is_left_to_the_next_sweep(schema, make_memory, database, undrained):
+    writer = await make_memory(**SAID, lock_timeout=0.05)
+    for user in ("ana", "bob", "eve"):
+        await writer.save_message("c", "user", "one", user_id=user)
+        await writer.get_history("c", user_id=user)
+        await writer.save_message("c", "user", "two", user_id=user)
+    other = await make_memory(**SAID, lock_timeout=0.05)
+    with database.transaction():
+        database.execute("SELECT FROM conversations WHERE user_id = 'bob' FOR UPDATE")
+        assert await other._store.swept() == 2
+
+    assert sorted(stored(database)) == ["one"] * 3 + ["two"] * 2
+
+
+async def test_what_is_accepted_where_no_thread_can_be_had_is_stored_later(
+    schema, make_memory, database, monkeypatch
+):
+    memory = await make_memory(**SAID)
+    await memory.save_message("c", "user", "one", user_id="ana")
+    await memory.get_history("c", user_id="ana")
+    await until(lambda: not plain(memory).here().draining)
+    with monkeypatch.context() as patch:
+        for colour in ("_async", "_sync"):
+            patch.setattr(f"convmemory.{colour}.draining.{SPAWN[colour]}", Unbegun)
+        assert (await memory.save_message("c", "user", "two", user_id="ana")).pending
+    assert (await memory.save_message("c", "user", "three", user_id="ana")).pending
+
+    await until(lambda: stored(database) == ["one", "two", "three"])
+
+
+SPAWN = {"_async": "aspawn", "_sync": "spawn"}
+
+
+class Unbegun:
+    """Work for which there is no thread."""
+
+    def __init__(self, _work) -> None: ...
+
+    def done(self) -> bool:
+        return True
+
+    def is_alive(self) -> bool:
+        return False
+
+
 async def test_a_redis_that_evicts_or_keeps_no_file_is_refused(schema, make_memory, database_url):
     with pytest.raises(ConfigurationError, match=r"no append-only file.*appendonly yes"):
         await make_memory(durability="journal")

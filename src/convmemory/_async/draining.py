@@ -13,7 +13,8 @@ from convmemory._async.redis_store import AsyncRedisStore
 from convmemory.errors import ConfigurationError, ConvMemoryError, NotOpen, StorageError
 from convmemory.ids import ConversationKey
 from convmemory.journal.entries import entries_in
-from convmemory.tiers.waiting import aover, asleep, aspawn
+from convmemory.tiers.driver_errors import held_up
+from convmemory.tiers.waiting import aover, asleep, aspawn, aworks
 from convmemory.windows.trust import NOWHERE
 
 logger = logging.getLogger("convmemory.journal")
@@ -70,6 +71,8 @@ class AsyncDraining(AsyncJournaling):
             if not home.draining:
                 home.draining = True
                 home.drainer = aspawn(partial(self._behind, self.redis))
+                if not aworks(home.drainer):  # no thread can be had: whoever comes next tries again
+                    home.draining = False
 
     async def _behind(self, redis: AsyncRedisStore) -> None:
         home, remembered, pause, busy = redis.here(), redis.remembered, PAUSE, time.monotonic()
@@ -96,10 +99,20 @@ class AsyncDraining(AsyncJournaling):
             home.draining = False
 
     async def _round(self, redis: AsyncRedisStore) -> None:
-        for key in redis.remembered.conversations():
-            await self.drained(key)
+        await self._drained_all(redis)
         if redis.remembered.sweep_is_due(time.monotonic()):
             await self.swept()
+
+    async def _drained_all(self, redis: AsyncRedisStore) -> None:
+        """Have PostgreSQL store what this process has accepted. A conversation that somebody holds stops no other: it comes last."""
+        for key in redis.remembered.conversations():
+            try:
+                await self.drained(key)
+            except StorageError as error:
+                if not held_up(error):
+                    raise
+                redis.remembered.postpone(key.uuid)
+                logger.debug("what waits in a conversation could not be stored yet: %s", error)
 
     async def drained_of(self, user_id: str) -> None:
         """Have PostgreSQL store what this process has accepted of a user: lists and searches look there alone.
@@ -116,14 +129,25 @@ class AsyncDraining(AsyncJournaling):
     async def swept(self, *, anyway: bool = False) -> int:
         """Store what waits in any journal of this Redis, whoever accepted it; how many entries that were.
 
-        Unless ``anyway``, nothing is done where another process does it just now.
+        Unless ``anyway``, nothing is done where another process does it just now, and what waits in a conversation that somebody
+        holds is left to the next time.
+
+        Raises:
+            StorageUnavailable: A tier is out of reach; or somebody holds a conversation, and all others were seen to.
         """
         redis = await self.hot()
-        count = 0
+        count, held = 0, None
         if redis is not None and not redis.away:
             await self._lookout.to_write()  # which says whose caches these are
             for conversation in await redis.orphans(anyway=anyway):
-                count += await self._swept(redis, conversation)
+                try:
+                    count += await self._swept(redis, conversation)
+                except StorageError as error:
+                    if not held_up(error):
+                        raise
+                    held = error
+        if held is not None and anyway:
+            raise held
         return count
 
     async def _swept(self, redis: AsyncRedisStore, conversation: UUID) -> int:
@@ -141,8 +165,7 @@ class AsyncDraining(AsyncJournaling):
         deadline = time.monotonic() + seconds
         while redis.remembered and time.monotonic() < deadline:
             try:
-                for key in redis.remembered.conversations():
-                    await self.drained(key)
+                await self._drained_all(redis)
             except NotOpen:
                 break
             except ConvMemoryError:

@@ -114,11 +114,16 @@ class AsyncPostgresHome:
         return sum(not conn.closed for conn in list(self.kind.made)) >= self.pool.max_size
 
     async def leave(self) -> None:
-        """Close the pool; at the end of an event loop its workers are gone, and cannot be waited for."""
+        """Close the pool; at the end of an event loop its workers are gone, and cannot be waited for.
+
+        So they are where a memory is collected that nobody closed: they were collected with it.
+        """
         self.prober.stop()
         ended = atold_to_end()
         try:
             await self.pool.close()
+        except RuntimeError:
+            self.drop()
         except CancelledError:
             self.drop()
             if atold_to_end() and not ended:

@@ -33,7 +33,7 @@ from convmemory.retriever import RecallRetriever
 from convmemory.search_results import Recalled, SearchHit
 from convmemory.storage.search_queries import asked, typed
 from convmemory.storage.search_rows import FIRST_PAGE, page_of, read_cursor, recalled, reordered
-from convmemory.tiers.waiting import ahooked
+from convmemory.tiers.asking import ahooked
 from convmemory.windows.window_size import TokenCounter
 
 FLOOR: Final = 0.1

@@ -19,7 +19,8 @@ from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory.errors import ConvMemoryError, InvalidArgument
 from convmemory.ids import ConversationKey
 from convmemory.storage.titles import Titles, made_title, title_request
-from convmemory.tiers.waiting import aapart, agone, ahere, aover, asaid, aworks
+from convmemory.tiers.asking import asaid
+from convmemory.tiers.waiting import aapart, agone, ahere, aover, aworks
 from convmemory.windows.tool_pairing import for_prompt
 
 logger = logging.getLogger("convmemory.titles")

@@ -14,7 +14,8 @@ from convmemory._sync.redis_store import RedisStore
 from convmemory.errors import ConfigurationError, ConvMemoryError, NotOpen, StorageError
 from convmemory.ids import ConversationKey
 from convmemory.journal.entries import entries_in
-from convmemory.tiers.waiting import over, sleep, spawn
+from convmemory.tiers.driver_errors import held_up
+from convmemory.tiers.waiting import over, sleep, spawn, works
 from convmemory.windows.trust import NOWHERE
 
 logger = logging.getLogger("convmemory.journal")
@@ -71,6 +72,8 @@ class Draining(Journaling):
             if not home.draining:
                 home.draining = True
                 home.drainer = spawn(partial(self._behind, self.redis))
+                if not works(home.drainer):  # no thread can be had: whoever comes next tries again
+                    home.draining = False
 
     def _behind(self, redis: RedisStore) -> None:
         home, remembered, pause, busy = redis.here(), redis.remembered, PAUSE, time.monotonic()
@@ -97,10 +100,20 @@ class Draining(Journaling):
             home.draining = False
 
     def _round(self, redis: RedisStore) -> None:
-        for key in redis.remembered.conversations():
-            self.drained(key)
+        self._drained_all(redis)
         if redis.remembered.sweep_is_due(time.monotonic()):
             self.swept()
+
+    def _drained_all(self, redis: RedisStore) -> None:
+        """Have PostgreSQL store what this process has accepted. A conversation that somebody holds stops no other: it comes last."""
+        for key in redis.remembered.conversations():
+            try:
+                self.drained(key)
+            except StorageError as error:
+                if not held_up(error):
+                    raise
+                redis.remembered.postpone(key.uuid)
+                logger.debug("what waits in a conversation could not be stored yet: %s", error)
 
     def drained_of(self, user_id: str) -> None:
         """Have PostgreSQL store what this process has accepted of a user: lists and searches look there alone.
@@ -117,14 +130,25 @@ class Draining(Journaling):
     def swept(self, *, anyway: bool = False) -> int:
         """Store what waits in any journal of this Redis, whoever accepted it; how many entries that were.
 
-        Unless ``anyway``, nothing is done where another process does it just now.
+        Unless ``anyway``, nothing is done where another process does it just now, and what waits in a conversation that somebody
+        holds is left to the next time.
+
+        Raises:
+            StorageUnavailable: A tier is out of reach; or somebody holds a conversation, and all others were seen to.
         """
         redis = self.hot()
-        count = 0
+        count, held = 0, None
         if redis is not None and not redis.away:
             self._lookout.to_write()  # which says whose caches these are
             for conversation in redis.orphans(anyway=anyway):
-                count += self._swept(redis, conversation)
+                try:
+                    count += self._swept(redis, conversation)
+                except StorageError as error:
+                    if not held_up(error):
+                        raise
+                    held = error
+        if held is not None and anyway:
+            raise held
         return count
 
     def _swept(self, redis: RedisStore, conversation: UUID) -> int:
@@ -142,8 +166,7 @@ class Draining(Journaling):
         deadline = time.monotonic() + seconds
         while redis.remembered and time.monotonic() < deadline:
             try:
-                for key in redis.remembered.conversations():
-                    self.drained(key)
+                self._drained_all(redis)
             except NotOpen:
                 break
             except ConvMemoryError:

@@ -17,9 +17,9 @@ from convmemory.encoding.storable_text import storable
 from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
 from convmemory.storage.sql_and_lua import sql as statement
+from convmemory.tiers.asking import answer
 from convmemory.tiers.driver_errors import POSTGRES, out_of_reach, takes_no_writes, translated
 from convmemory.tiers.socket_checks import NOTICEABLE, DeadlineExceeded, idle_connection_closed, within
-from convmemory.tiers.waiting import answer
 
 RV = TypeVar("RV")
 NAME: Final = "convmemory"
@@ -187,7 +187,7 @@ class BoundedConnection(Connection[Any]):
             bounded = within(gen, self.deadline, self.pgconn.socket)
             found: RV = waiting.wait(bounded, self.pgconn.socket, interval, *args, **kwargs)
         except BaseException as error:
-            if isinstance(error, DeadlineExceeded) or not isinstance(error, Exception):
+            if isinstance(error, DeadlineExceeded) or not isinstance(error, psycopg.Error):
                 self.pgconn.finish()
                 if time.monotonic() - began > NOTICEABLE:
                     type(self).silent = began

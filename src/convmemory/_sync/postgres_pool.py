@@ -115,11 +115,16 @@ class PostgresHome:
         return sum(not conn.closed for conn in list(self.kind.made)) >= self.pool.max_size
 
     def leave(self) -> None:
-        """Close the pool; at the end of an event loop its workers are gone, and cannot be waited for."""
+        """Close the pool; at the end of an event loop its workers are gone, and cannot be waited for.
+
+        So they are where a memory is collected that nobody closed: they were collected with it.
+        """
         self.prober.stop()
         ended = told_to_end()
         try:
             self.pool.close()
+        except RuntimeError:
+            self.drop()
         except CancelledError:
             self.drop()
             if told_to_end() and not ended:

@@ -37,10 +37,10 @@ from convmemory.storage.redis_sessions import (
 )
 from convmemory.storage.redis_urls import redis_place
 from convmemory.storage.sql_and_lua import lua, read_ahead
+from convmemory.tiers.asking import load
 from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import REDIS, refused
 from convmemory.tiers.turns import Turns
-from convmemory.tiers.waiting import load
 from convmemory.value_fields import checked_metadata
 from convmemory.windows.snapshots import ELSEWHERE, Reply, Snapshot, Written, parse_reply
 from convmemory.windows.telling import asked, filled_with, written_to

@@ -23,10 +23,11 @@ from convmemory.settings import Settings, libpq_url
 from convmemory.storage import postgres_rows, rooms
 from convmemory.storage.sql_and_lua import latest_version, read_ahead
 from convmemory.storage.sql_and_lua import sql as statement
+from convmemory.tiers.asking import load
 from convmemory.tiers.breaker import TierHealth
 from convmemory.tiers.driver_errors import POSTGRES, out_of_reach, translated, worth_sending_again
 from convmemory.tiers.socket_checks import DeadlineExceeded, Deserted
-from convmemory.tiers.waiting import heeded, load
+from convmemory.tiers.waiting import heeded
 
 _ANEW: Final = 1.0
 """Seconds to wait for a connection after a statement that nobody answered: a server that is there takes a new one at once."""

@@ -20,7 +20,8 @@ from convmemory._sync.postgres_store import PostgresStore
 from convmemory.errors import ConvMemoryError, InvalidArgument
 from convmemory.ids import ConversationKey
 from convmemory.storage.titles import Titles, made_title, title_request
-from convmemory.tiers.waiting import apart, gone, here, over, said, works
+from convmemory.tiers.asking import said
+from convmemory.tiers.waiting import apart, gone, here, over, works
 from convmemory.windows.tool_pairing import for_prompt
 
 logger = logging.getLogger("convmemory.titles")

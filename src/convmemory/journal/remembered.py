@@ -70,6 +70,12 @@ class Remembered:
         with self._lock:
             return [key for key, _ in self.mine.values()]
 
+    def postpone(self, conversation: UUID) -> None:
+        """Name a conversation behind all others: somebody holds it."""
+        with self._lock:
+            if (mine := self.mine.pop(conversation, None)) is not None:
+                self.mine[conversation] = mine
+
     def forget(self, conversation: UUID, ids: Iterable[str]) -> None:
         """Forget entries that PostgreSQL has confirmed, or that went with a delete."""
         with self._lock:

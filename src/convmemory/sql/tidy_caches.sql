@@ -1,10 +1,14 @@
 -- Note that caches are in use, and forget those that nobody has used for an hour, with some of the marks nobody will look for.
--- names text[]: of the caches in use. A mark is cleared only as it was seen: its cache may be coming back.
+-- names text[]: of the caches in use. A mark is cleared only as it was seen: its cache may be coming back. A row that somebody
+-- holds is left for another time: windows are served meanwhile.
 -- (The names that marks have are found one after the other: there are few, and of marks there may be very many.)
 WITH RECURSIVE used AS (
-    UPDATE {schema}.caches SET seen_at = now() WHERE name = ANY (%(names)s::text[])
+    UPDATE {schema}.caches SET seen_at = now() WHERE name = ANY (ARRAY (
+        SELECT u.name FROM {schema}.caches AS u WHERE u.name = ANY (%(names)s::text[]) FOR UPDATE SKIP LOCKED))
 ), forgotten AS (
-    DELETE FROM {schema}.caches WHERE seen_at < now() - interval '1 hour' AND name <> ALL (%(names)s::text[])
+    DELETE FROM {schema}.caches WHERE name = ANY (ARRAY (
+        SELECT f.name FROM {schema}.caches AS f
+        WHERE f.seen_at < now() - interval '1 hour' AND f.name <> ALL (%(names)s::text[]) FOR UPDATE SKIP LOCKED))
 ), marked AS (
     (SELECT m.cache FROM {schema}.marks AS m ORDER BY m.cache LIMIT 1)
     UNION ALL

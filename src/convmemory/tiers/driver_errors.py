@@ -16,6 +16,7 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from convmemory.errors import ConvMemoryError, NotOpen, SchemaOutdated, StorageError, StorageUnavailable
 from convmemory.tiers.redis_states import in_short, state
+from convmemory.tiers.signals import raised_by_a_signal
 from convmemory.tiers.socket_checks import NOTICEABLE, DeadlineExceeded, Deserted
 from convmemory.tiers.turns import Busy
 
@@ -67,7 +68,7 @@ _RIGHTS: Final = "`convmemory schema grants ROLE` prints the rights an applicati
 
 
 class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "append"):`
-    """Turn a driver's error into ours, with the driver's as its cause; cancellation passes untouched.
+    """Turn a driver's error into ours, with the driver's as its cause; cancellation passes untouched, and what a signal raised.
 
     ``heard`` is told how it went: the driver's error, or ``None`` where there was none. A caller who is cancelled
     after a noticeable wait is ``Deserted``: callers more impatient than the time-outs notice an outage as well.
@@ -103,7 +104,8 @@ class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "a
         """Raise in our words what went wrong with an operation that ``began`` then; what is not a driver's passes."""
         if isinstance(error, ConvMemoryError):
             return
-        mine = self._ours(error)
+        signalled = raised_by_a_signal(error)
+        mine = self._ours(error) if signalled is None else None
         if self._heard is not None:
             if mine is not None:
                 self._heard(error)
@@ -111,6 +113,8 @@ class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "a
                 self._heard(Deserted("its caller did not wait for the answer"))
         if mine is not None:
             raise mine from error
+        if signalled is not None and signalled is not error:
+            raise signalled
 
     def _ours(self, error: BaseException) -> ConvMemoryError | None:
         if isinstance(error, PoolClosed):
@@ -246,6 +250,15 @@ def locked_out(error: BaseException) -> bool:
 def not_permitted(error: BaseException) -> bool:
     """Whether PostgreSQL says that this role may not do such a thing; for an error of ours."""
     return isinstance(error.__cause__, pg.InsufficientPrivilege)
+
+
+def held_up(error: StorageError) -> bool:
+    """Whether one conversation kept a statement waiting, or something in it was refused, so that another may well go through."""
+    if error.tier != POSTGRES:
+        return False
+    return not isinstance(error, StorageUnavailable) or isinstance(
+        error.__cause__, (Busy, pg.LockNotAvailable)
+    )
 
 
 def connection_lost(error: BaseException) -> bool:

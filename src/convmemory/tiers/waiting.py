@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mappi
 from contextlib import nullcontext, suppress
 from contextvars import Context
 from functools import partial
-from inspect import isawaitable
 from typing import Any, Final, TypeVar
 
 from convmemory.errors import NotOpen
@@ -36,9 +35,13 @@ def aspawn(work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
 
 
 def spawn(work: Callable[[], None]) -> threading.Thread:
-    """Run ``work`` beside the caller, in a thread that does not keep the program alive."""
+    """Run ``work`` beside the caller, in a thread that does not keep the program alive.
+
+    Where no thread can be had (a container's limit, a program at its end) it is not begun, and ``works`` says so.
+    """
     thread = threading.Thread(target=work, name="convmemory", daemon=True)
-    thread.start()
+    with suppress(RuntimeError):
+        thread.start()
     return thread
 
 
@@ -62,41 +65,6 @@ def aend(work: asyncio.Task[None]) -> None:
 
 def end(_work: threading.Thread) -> None:
     """Nothing: a thread ends by itself."""
-
-
-async def aanswer(ask: Callable[[], Any], seconds: float) -> Any:
-    """What a caller's function says, or whoever it has us await; one that blocks does not hold up the event loop.
-
-    Raises:
-        TimeoutError: It said nothing for so long.
-    """
-    async with asyncio.timeout(seconds):
-        said = await asyncio.to_thread(ask)
-        return await said if isawaitable(said) else said
-
-
-def answer(ask: Callable[[], Any], seconds: float) -> Any:  # noqa: ARG001 - nothing ends what blocks
-    """What a caller's function says, however long it takes."""
-    return ask()
-
-
-async def ahooked(hook: Callable[..., Any], *given: Any) -> Any:
-    """What a caller's function makes of something, or whoever it has us await; one that blocks does not hold up the event loop."""
-    said = await asyncio.to_thread(hook, *given)
-    return await said if isawaitable(said) else said
-
-
-def hooked(hook: Callable[..., Any], *given: Any) -> Any:
-    """What a caller's function makes of something."""
-    return hook(*given)
-
-
-aload = asyncio.to_thread
-
-
-def load(read: Callable[[], T]) -> T:
-    """Read files, which an event loop would have to wait for."""
-    return read()
 
 
 def ahere() -> asyncio.AbstractEventLoop:
@@ -355,44 +323,5 @@ def over(works: Iterable[threading.Thread], seconds: float) -> None:
     """Wait until what ``apart`` began is over, for so long."""
     deadline = time.monotonic() + seconds
     for work in works:
-        work.join(max(0.0, deadline - time.monotonic()))
-
-
-async def asaid(ask: Callable[[], Any], seconds: float, asking: Callable[[threading.Thread], object]) -> Any:
-    """What a caller's function says, or whoever it has us await, as ``aanswer``; in a thread of its own, which ``asking`` is told of.
-
-    One that hangs takes neither those of the event loop, which others need, nor keeps the program alive.
-    """
-    loop = asyncio.get_running_loop()
-    answer_: asyncio.Future[Any] = loop.create_future()
-
-    def settle(found: Any, error: Exception | None) -> None:
-        if not answer_.done():
-            answer_.set_result(found) if error is None else answer_.set_exception(error)
-
-    def asked() -> None:
-        found, error = None, None
-        try:
-            found = ask()
-        except Exception as caught:  # noqa: BLE001 - whatever a caller's code raises is for whoever waits
-            error = RuntimeError("StopIteration") if isinstance(caught, StopIteration) else caught
-        with suppress(RuntimeError):  # the loop was closed meanwhile
-            loop.call_soon_threadsafe(settle, found, error)
-
-    asking(spawn(asked))
-    async with asyncio.timeout(seconds):
-        found = await answer_
-        return await found if isawaitable(found) else found
-
-
-def said(ask: Callable[[], Any], seconds: float, asking: Callable[[threading.Thread], object]) -> Any:  # noqa: ARG001 - it is asked here
-    """What a caller's function says; one that is to be awaited is, in an event loop of its own, for so long."""
-    found = ask()
-    if not isawaitable(found):
-        return found
-
-    async def awaited() -> Any:
-        async with asyncio.timeout(seconds):
-            return await found
-
-    return asyncio.run(awaited())
+        if work.is_alive():
+            work.join(max(0.0, deadline - time.monotonic()))
