@@ -12,7 +12,14 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from langchain_core.messages import BaseMessage, HumanMessage, RemoveMessage, SystemMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    RemoveMessage,
+    SystemMessage,
+    ToolMessage,
+)
 
 from convmemory.chains.resent import given_again, given_last, is_resumed, name_again, name_all, threads_ids
 from convmemory.chains.turn import Run
@@ -58,9 +65,20 @@ class AgentTurn:
     ) -> AgentTurn:
         """The turn of an agent whose state holds ``messages``, over a conversation that holds ``window`` as it is stored."""
         name_all(messages, window, run)
-        before = None if run is None else run.tried_before()
-        if isinstance(before, AgentTurn):
-            name_again(messages, window, before.stored)
+        before = None if run is None else run.turn_before()
+        other = before.progress if before is not None else None
+        again = isinstance(other, AgentTurn) and before is not None and not before.handed_over
+        if isinstance(other, AgentTurn) and again:
+            name_again(messages, window, other.stored)
+        turn = cls._begun(window, found, messages, run)
+        if isinstance(other, AgentTurn) and not again:
+            turn.pending = other.unstored()
+        return turn
+
+    @classmethod
+    def _begun(
+        cls, window: Sequence[BaseMessage], found: Snapshot, messages: Sequence[BaseMessage], run: Run | None
+    ) -> AgentTurn:
         resumed = is_resumed(run)
         stored = {message.id: message for message in window if message.id}
         edited = _edited(stored, messages, None if resumed else given_last(run, messages))
@@ -80,6 +98,16 @@ class AgentTurn:
             known = _ids(messages[: _last_question(messages)] if window else messages) - edited
             shown = min(shown, first)
         return cls(list(window[:shown]), found.since, found.there, known, resumed)
+
+    def unstored(self) -> dict[str, BaseMessage]:
+        """What this agent said and did and has not stored, which another one stores that it handed over to.
+
+        Of its last answer that is the call by which it did so: the words no guardrail has been seen to let through.
+        """
+        calls = [one for one in self._answer if isinstance(one, AIMessage) and one.id and one.tool_calls]
+        return self.pending | {
+            str(one.id): AIMessage("", id=one.id, name=one.name, tool_calls=one.tool_calls) for one in calls
+        }
 
     def look(self, messages: Sequence[BaseMessage], *, done: bool = False) -> None:
         """Take over what the state says now; ``done`` says that the agent is.

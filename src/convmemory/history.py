@@ -30,6 +30,7 @@ from convmemory.arguments import (
 )
 from convmemory.chains.lost_input import listen_to_chains, said_in
 from convmemory.chains.recorder import RECORDER
+from convmemory.chains.resent import without_transcript
 from convmemory.chains.steps import Step, step_of
 from convmemory.chains.turn import Reported, Run, Told, Turn
 from convmemory.drafts import drafts_of
@@ -312,6 +313,7 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
             return Told(drafts_of(messages)), None
         kept = len(step.turn.kept)  # a stream closed midway tells its part after what was said was kept
         new = messages[kept:] if list(messages[:kept]) == step.turn.kept else messages
+        new = without_transcript(new, step.turn.pinned or [], step.turn.said)
         try:
             whole = [message_chunk_to_message(m) if isinstance(m, BaseMessageChunk) else m for m in new]
             drafts = drafts_of(whole)

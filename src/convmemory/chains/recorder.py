@@ -26,7 +26,7 @@ from langchain_core.outputs import LLMResult
 
 from convmemory.chains.answer_matching import Answer, Event, Retrieval, answer_of, with_telemetry
 from convmemory.chains.passes import begin_to_store, begin_turn
-from convmemory.chains.turn import KEPT_TURNS, Partial, Run, Told, each_once, is_called
+from convmemory.chains.turn import KEPT_TURNS, Partial, Run, Told, each_once
 from convmemory.models import Draft, Telemetry
 
 logger = logging.getLogger("convmemory.chains.recorder")
@@ -144,11 +144,7 @@ class RunRecorder(BaseCallbackHandler):
         self._abandon(run, whole=cancelled)
         turn = run.turn
         if turn is not None:
-            turn.left = not isinstance(error, Exception)
-            if is_called(error, "GraphInterrupt") or (turn.leaving and cancelled):
-                turn.keeper = None  # it goes on when a person has answered, or is about to be stored
-            if is_called(error, "GraphBubbleUp"):
-                turn.progress = None  # so does an agent that hands over to another: nothing failed
+            turn.break_off(error)
         lost = self._end(run, more.get("inputs"))
         failed = each_once(run.deferred, lost, run if turn is not None and turn.progress else None)
         if failed and not run.put_off(failed, cancelled=cancelled):

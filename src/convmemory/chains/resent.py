@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, SystemMessage
 
 from convmemory.chains.turn import Run
 from convmemory.encoding.same_words import says_the_same
@@ -102,6 +102,33 @@ def given_again(window: Sequence[BaseMessage], given: Sequence[BaseMessage]) -> 
                 end += 1  # noqa: PLW2901 - what was stored and never answered is sent again as well
             return told[end - 1][0] + 1, stored[len(stored) - both][0]
     return 0, len(window)
+
+
+def without_transcript(
+    messages: Sequence[Any], shown: Sequence[BaseMessage], said: Sequence[BaseMessage]
+) -> Sequence[Any]:
+    """The messages of a chain's turn, ``said`` and what it answered, without what an answer repeats of them.
+
+    A graph or an agent in a chain answers with all of its state: what it was ``shown``, what was said, and only then
+    what is new. What a prompt puts in front goes with it.
+    """
+    if len(messages) <= len(said) or not all(map(_is_same, said, messages)):
+        return messages
+    answer = messages[len(said) :]
+    begin = next((at for at, one in enumerate(answer) if not isinstance(one, SystemMessage)), 0)
+    again = [*shown, *said]
+    end = begin + len(again)
+    if not again or len(answer) <= end or not all(map(_is_same, again, answer[begin:end])):
+        return messages
+    return [*said, *answer[end:]]
+
+
+def _is_same(known: BaseMessage, again: object) -> bool:
+    if not isinstance(again, BaseMessage):
+        return False
+    if known.id and again.id:
+        return known.id == again.id
+    return says_the_same(known, again)
 
 
 def _same_turn(stored: BaseMessage, told: BaseMessage) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -85,12 +86,24 @@ class Turn:
     "Whether its chain is done and its write is to follow, which no cancellation ends."
     left: bool = False
     "Whether it ended because its reader went away or it was cancelled, and by no error."
+    handed_over: bool = False
+    "Whether its agent ended by handing over to another one."
 
     def keep_with(self, keeper: InputKeeper | None) -> None:
         """Have what the user said in it stored by ``keeper``, if it is not stored itself."""
         self.keeper = keeper
         if keeper is not None:
             KEPT_TURNS.add(self)
+
+    def break_off(self, error: BaseException) -> None:
+        """Note how it ended before its end: LangGraph has errors for what is none."""
+        self.left = not isinstance(error, Exception)
+        kinds = {kind.__name__ for kind in type(error).__mro__}  # a chain need not have LangGraph
+        if "GraphInterrupt" in kinds:  # it goes on when a person has answered
+            self.keeper = self.progress = None
+        elif self.leaving and isinstance(error, asyncio.CancelledError):  # it is about to be stored
+            self.keeper = None
+        self.handed_over = "ParentCommand" in kinds
 
     def repeats(self, other: Turn, *, likely: bool) -> bool:
         """Whether the same was said in the same conversation in another turn; where nobody knows what, whether that is ``likely``."""
@@ -207,14 +220,14 @@ class Run:
         beside = one.parent is other.parent is self
         return bool(one.turn and other.turn and one.turn.repeats(other.turn, likely=beside))
 
-    def tried_before(self) -> object:
-        """What an agent has stored in a turn of this conversation that failed, if this may be another try of it; once."""
+    def turn_before(self) -> Turn | None:
+        """An agent's turn in this conversation that broke off, and that this may be another try of or what it handed over to; once."""
         for above in self.above():
             for one in above.deferred:
-                before = one.turn.progress if one.turn is not None else None
-                if before and one.turn and self.turn and one.turn.conversation == self.turn.conversation:
+                turn = one.turn
+                if turn and turn.progress and self.turn and turn.conversation == self.turn.conversation:
                     above.deferred = tuple(other for other in above.deferred if other is not one)
-                    return before
+                    return turn
         return None
 
     def left(self) -> list[Event]:
@@ -255,11 +268,6 @@ class Told:
 def each_once(deferred: Sequence[Run], *ended: Run | None) -> list[Run]:
     """The turns that are over with a run: those that waited in it, and what ended now."""
     return list({id(one): one for one in (*deferred, *ended) if one is not None}.values())
-
-
-def is_called(error: BaseException, name: str) -> bool:
-    """Whether an error is of LangGraph's class of this name, which a chain need not have."""
-    return any(kind.__name__ == name for kind in type(error).__mro__)
 
 
 class Reported:
