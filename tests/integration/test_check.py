@@ -48,9 +48,13 @@ async def test_a_postgresql_that_goes_and_comes_is_counted_by_call_and_told_by_c
     await memory.save_message("c", "x", user_id="ana")
     postgres_proxy.mode = "refuse"
     postgres_proxy.reset_all()
+    told = []
     for _ in range(CALLS):
-        with pytest.raises(StorageUnavailable):
+        with pytest.raises(StorageUnavailable) as caught:
             await memory.save_message("c", "y", user_id="ana")
+        told.append(str(caught.value))
+    assert "no connection could be made: " in told[0]
+    assert not [line for line in told if "busy" in line], "a server that is away is not called a busy pool"
     found = await memory.check()
 
     assert (found.status, found.ok, found.degraded) == ("down", False, False)

@@ -109,7 +109,7 @@ def test_who_waits_too_long_for_a_connection_is_told_so(database_url, redis_url,
         assert len(refused) == THREADS - POOL
         assert all(PATIENCE * 0.9 < seconds < PATIENCE + 1 for seconds, _ in refused)
         assert {error for _, error in refused} == {
-            "PostgreSQL failed to save messages: no connection became free in time: all are busy, or the server takes no new one"
+            "PostgreSQL failed to save messages: no connection became free in time: all are busy (pool_max), or the server is slow to take a new one"
         }
         assert memory.check().postgres.breaker == "closed", (
             "a pool that is merely busy is no sign of a dead server"

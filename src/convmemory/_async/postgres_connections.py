@@ -17,7 +17,7 @@ from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.asking import aanswer
-from convmemory.tiers.driver_errors import POSTGRES, out_of_reach, takes_no_writes, translated
+from convmemory.tiers.driver_errors import POSTGRES, describe, out_of_reach, takes_no_writes, translated
 from convmemory.tiers.socket_checks import NOTICEABLE, DeadlineExceeded, idle_connection_closed, within
 
 RV = TypeVar("RV")
@@ -63,6 +63,8 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
     """Whether the server's session is somebody else's next."""
     refused = 0
     """How many of this class could not be made so far."""
+    why = "the server did not answer"
+    """What was wrong with the last of these."""
     made: ClassVar[weakref.WeakSet[AsyncBoundedConnection]] = weakref.WeakSet()
     """Those of this class that are there."""
     silent = 0.0
@@ -87,8 +89,9 @@ class AsyncBoundedConnection(AsyncConnection[Any]):
             except BaseException:
                 await conn.close()
                 raise
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
             cls.refused += 1
+            cls.why = describe(error)
             raise
         conn.heard = time.monotonic()
         cls.made.add(conn)

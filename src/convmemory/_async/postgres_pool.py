@@ -109,6 +109,11 @@ class AsyncPostgresHome:
         return self.kind.refused
 
     @property
+    def why(self) -> str:
+        """What was wrong with the last of these."""
+        return self.kind.why
+
+    @property
     def busy(self) -> bool:
         """Whether all connections there may be are there, and so in the hands of others if none is to be had."""
         return sum(not conn.closed for conn in list(self.kind.made)) >= self.pool.max_size

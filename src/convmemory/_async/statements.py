@@ -24,7 +24,13 @@ from convmemory.storage.sql_and_lua import latest_version, read_ahead
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.asking import aload
 from convmemory.tiers.breaker import TierHealth
-from convmemory.tiers.driver_errors import POSTGRES, out_of_reach, translated, worth_sending_again
+from convmemory.tiers.driver_errors import (
+    POSTGRES,
+    NotConnected,
+    out_of_reach,
+    translated,
+    worth_sending_again,
+)
 from convmemory.tiers.socket_checks import DeadlineExceeded, Deserted
 from convmemory.tiers.waiting import aheeded
 
@@ -250,6 +256,8 @@ class AsyncStatements:
         would have refused by then.
         """
         self.look_open()
+        if isinstance(error, PoolTimeout) and home.refused != home.refusals:
+            raise NotConnected(home.why) from error
         if worth_sending_again(error):
             return await self._send(home, query, postgres_rows.again(parameters), fetch=fetch)
         if not isinstance(error, DeadlineExceeded):

@@ -135,6 +135,11 @@ class GivenHome:
         return self.pool.get_stats().get("connections_errors", 0)
 
     @property
+    def why(self) -> str:
+        """Where to read what was wrong with the last of these."""
+        return "the log of psycopg.pool says why"
+
+    @property
     def busy(self) -> bool:
         """Whether all its connections are in the hands of others."""
         return self.pool.get_stats().get("pool_available", 0) == 0

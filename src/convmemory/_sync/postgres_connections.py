@@ -18,7 +18,7 @@ from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.asking import answer
-from convmemory.tiers.driver_errors import POSTGRES, out_of_reach, takes_no_writes, translated
+from convmemory.tiers.driver_errors import POSTGRES, describe, out_of_reach, takes_no_writes, translated
 from convmemory.tiers.socket_checks import NOTICEABLE, DeadlineExceeded, idle_connection_closed, within
 
 RV = TypeVar("RV")
@@ -64,6 +64,8 @@ class BoundedConnection(Connection[Any]):
     """Whether the server's session is somebody else's next."""
     refused = 0
     """How many of this class could not be made so far."""
+    why = "the server did not answer"
+    """What was wrong with the last of these."""
     made: ClassVar[weakref.WeakSet[BoundedConnection]] = weakref.WeakSet()
     """Those of this class that are there."""
     silent = 0.0
@@ -88,8 +90,9 @@ class BoundedConnection(Connection[Any]):
             except BaseException:
                 conn.close()
                 raise
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
             cls.refused += 1
+            cls.why = describe(error)
             raise
         conn.heard = time.monotonic()
         cls.made.add(conn)

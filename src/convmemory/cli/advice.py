@@ -24,7 +24,7 @@ _ANSWERED: Final = {
 """What a PostgreSQL says that is there and lets nobody in. It may speak another language; then there is no advice."""
 _AWAY: Final = re.compile(
     r"refused|No such file|timed? ?out|No route|unreachable|resolve|translate host|reset by peer|closed the connection"
-    r"|no answer within|no connection became free",
+    r"|no answer within|no connection (?:became free|could be made)",
     re.IGNORECASE,
 )
 

@@ -67,6 +67,10 @@ _POOLER: Final = "behind PgBouncer in transaction mode set CONVMEMORY_PREPARE_TH
 _RIGHTS: Final = "`convmemory schema grants ROLE` prints the rights an application needs; `convmemory init` wants the owner"
 
 
+class NotConnected(PoolTimeout):
+    """No connection became free, and none could be made: the text says why."""
+
+
 class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "append"):`
     """Turn a driver's error into ours, with the driver's as its cause; cancellation passes untouched, and what a signal raised.
 
@@ -134,8 +138,10 @@ class translated:  # noqa: N801 - reads as a word: `with translated(POSTGRES, "a
 
 def _kept_waiting(error: BaseException) -> str | None:
     """Why a call gave up that only waited for others."""
+    if isinstance(error, NotConnected):
+        return f"no connection could be made: {error}"
     if isinstance(error, PoolTimeout):
-        return "no connection became free in time: all are busy, or the server takes no new one"
+        return "no connection became free in time: all are busy (pool_max), or the server is slow to take a new one"
     if isinstance(error, TooManyRequests):
         return "all connections of the pool are busy, and max_waiting lets no more wait for one"
     if isinstance(error, pg.LockNotAvailable):
