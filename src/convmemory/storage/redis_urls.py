@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -65,13 +66,14 @@ def redis_place(url: str) -> RedisPlace:
         return RedisPlace(SERVER, url)
     if kind not in _PORTS or transport not in {"redis", "rediss"}:
         raise not_a_redis_url("unknown scheme")
-    parts = _split(f"{transport}://{rest}")
-    secret, at, listed = parts.netloc.rpartition("@")
+    authority = re.split("[/?#]", rest, maxsplit=1)[
+        0
+    ]  # by hand: newer Pythons read no list of hosts with brackets in it
+    secret, at, listed = authority.rpartition("@")
     hosts = tuple(_host(one, _PORTS[kind]) for one in listed.split(","))
+    parts = _split(f"{transport}://{secret}{at}{_spelled(*hosts[0])}{rest.removeprefix(authority)}")
     service, database = _path(kind, parts)
-    name, port = hosts[0]
-    first = f"{secret}{at}{f'[{name}]' if ':' in name else name}:{port}"
-    return RedisPlace(kind, parts._replace(netloc=first, path=f"/{database}").geturl(), hosts, service)
+    return RedisPlace(kind, parts._replace(path=f"/{database}").geturl(), hosts, service)
 
 
 def not_a_redis_url(why: str) -> ConfigurationError:
