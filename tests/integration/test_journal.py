@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import logging
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from uuid import uuid4
 
@@ -942,6 +942,49 @@ async def test_nothing_is_accepted_where_nothing_was_stored_for_long(memory, key
     assert not (await memory.save_message("c", "user", "three", user_id="ana")).pending
     assert memory.redis.remembered.figures()["declined"]["old"] == 1
     assert await shown(memory) == ["one", "two", "three"]
+
+
+async def test_no_window_is_filled_past_what_came_to_wait_meanwhile(
+    memory, make_memory, keyspace, monkeypatch
+):
+    """A reader has what waits stored; by then another write was accepted, and the window it lay beside has ended its life."""
+    other = await make_memory(**SAID)
+    assert await shown(other) == ["one"]
+    assert (await memory.save_message("c", "user", "two", user_id="ana")).pending
+    window = keyspace.window((await row_of(memory)).uuid)
+    blocks = hasattr(other, "blocking")
+    keyspace.client.unlink(window)
+    kind = type(getattr(other._store, "blocking", other._store))
+    drains, once = kind.drained, [True]
+
+    async def meanwhile():
+        assert await shown(memory) == ["one", "two"]
+        assert (await memory.save_message("c", "user", "three", user_id="ana")).pending
+        await gone()
+
+    async def gone():
+        if blocks:
+            keyspace.client.unlink(window)
+        else:
+            await asyncio.to_thread(keyspace.client.unlink, window)
+
+    async def drained_and_more(store, key):
+        count = await drains(store, key)
+        if once and once.pop():
+            await meanwhile()
+        return count
+
+    def drained_and_more_at_once(store, key):
+        count = drains(store, key)
+        if once and once.pop():
+            with suppress(StopIteration):
+                meanwhile().send(None)
+        return count
+
+    monkeypatch.setattr(kind, "drained", drained_and_more_at_once if blocks else drained_and_more)
+    assert await shown(other) == ["one", "two"]
+    assert await waiting(memory) == 1
+    assert await shown(other) == await shown(memory) == ["one", "two", "three"]
 
 
 async def test_once_no_process_wants_it_nothing_waits_any_more(memory, make_memory, database):

@@ -112,13 +112,16 @@ class Reading(Draining):
             reply = NOT_ASKED if standing is None else self._look(redis, key, asked, standing)
             if reply.snapshot is not None:
                 return reply.snapshot
-        if standing is not None and standing.journal and reply.verdict == "lease":
+        leased = (
+            reply.verdict == "lease" and not reply.waiting
+        )  # what came to wait since is in no window that this one fills
+        if leased and standing is not None and standing.journal:
             return self._filled(redis, key, filling, reply)
         keep, hard = filling
         snapshot = self._read_durable(key, keep, hard)
-        if reply.verdict == "lease":
+        if leased:
             self._fill(redis, key, snapshot, reply, keep)
-        elif reply.verdict == "miss":
+        elif reply.verdict in {"lease", "miss"}:
             self._tell(key, snapshot.stamp)
         return snapshot
 
