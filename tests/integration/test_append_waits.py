@@ -13,6 +13,7 @@ from psycopg import sql
 from convmemory import Draft
 from convmemory.ids import conversation_key
 from convmemory.storage import postgres_rows
+from convmemory.storage.adapters import OWN
 from convmemory.storage.sql_and_lua import sql as statement
 from fix_memory import texts, until
 
@@ -42,7 +43,7 @@ def beside(memory, key, database, database_url, schema):
         own = {"conversation": key.uuid, "user_id": "ana", "external_id": key.name, "dept_id": None}
         own |= {"since": None, "make": True, "search": None, "own": []}
         batch = postgres_rows.prepare(key, [Draft(message) for message in said]).parameters()
-        with psycopg.connect(database_url) as other:
+        with psycopg.connect(database_url, context=OWN) as other:
             if before_update:  # who waits for the table, and for no row, sees all that is committed by then
                 other.execute(f"LOCK {schema}.conversations IN SHARE MODE")
             other.execute(append, {**batch, **own})

@@ -1,5 +1,6 @@
 """Servers as people set them up: what the library leans on it asks for, whatever a role, a database or the environment says."""
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from threading import Thread
 from urllib.parse import urlsplit
@@ -8,7 +9,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 from langchain_core.messages import HumanMessage
-from psycopg import sql
+from psycopg import postgres, sql
+from psycopg.adapt import AdaptersMap
+from psycopg.types.array import ListDumper
+from psycopg.types.numeric import Int8Dumper
+from psycopg.types.string import TextLoader
 
 from convmemory import ConfigurationError, ConversationMemory, Draft, RetrievedContext
 from fix_memory import texts
@@ -97,6 +102,29 @@ async def test_an_environment_with_settings_of_its_own_changes_nothing(monkeypat
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     monkeypatch.setenv("PGDATESTYLE", "German")
     monkeypatch.setenv("PGTZ", "Asia/Kolkata")
+
+    await lives(await make_memory())
+
+
+class AsJson(ListDumper):
+    """A list as the application wants it in its own tables."""
+
+    oid = postgres.types["jsonb"].oid
+
+    def dump(self, obj):
+        return json.dumps(obj).encode()
+
+
+async def test_what_an_application_registers_with_the_driver_is_for_its_own_connections(
+    monkeypatch, make_memory, schema
+):
+    theirs = AdaptersMap(postgres.adapters)
+    for kind in ("int8", "uuid", "timestamptz"):
+        theirs.register_loader(kind, TextLoader)
+    theirs.register_dumper(list, AsJson)
+    theirs.register_dumper(int, Int8Dumper)
+    monkeypatch.setattr(postgres, "adapters", theirs)
+    monkeypatch.setattr("psycopg.types.json._JsonLoader._loads", bytes)
 
     await lives(await make_memory())
 

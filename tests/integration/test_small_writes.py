@@ -14,6 +14,7 @@ from psycopg import sql
 from convmemory import Draft
 from convmemory.ids import conversation_key
 from convmemory.storage import postgres_rows
+from convmemory.storage.adapters import OWN
 from convmemory.storage.sql_and_lua import sql as statement
 
 NOON = datetime(2024, 5, 6, 12, 0, 0, tzinfo=UTC)
@@ -22,7 +23,7 @@ NOON = datetime(2024, 5, 6, 12, 0, 0, tzinfo=UTC)
 def test_an_append_changes_no_index_of_conversations(schema, database_url):
     append = sql.SQL(statement("append")).format(schema=sql.Identifier(schema))
     turn = [Draft(HumanMessage("hi")), Draft(AIMessage("ho", id="i"))]
-    with psycopg.connect(database_url) as conn, conn.transaction(force_rollback=True):
+    with psycopg.connect(database_url, context=OWN) as conn, conn.transaction(force_rollback=True):
         # in one transaction, so that nothing is pruned, and the counters are at hand
         for number in range(40):
             key = conversation_key(f"c{number % 5}", "ana")

@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from convmemory.storage.adapters import OWN
 from convmemory.storage.text_arrays import TextArray, sparse_array
 
 TEXTS = [
@@ -15,19 +16,25 @@ TEXTS = [
 ]
 
 
+@pytest.fixture
+def connection(database_url):
+    with psycopg.connect(database_url, context=OWN) as found:
+        yield found
+
+
 @pytest.mark.parametrize("cursor", [psycopg.Cursor, psycopg.ClientCursor])
 @pytest.mark.parametrize("texts", TEXTS, ids=range(len(TEXTS)))
-def test_texts_arrive_as_they_were(database, texts, cursor):
+def test_texts_arrive_as_they_were(connection, texts, cursor):
     asked = (
         "SELECT given, pg_typeof(given)::text, cardinality(given) FROM (SELECT %s::text[] AS given) AS one"
     )
-    [(given, kind, how_many)] = cursor(database).execute(asked, [TextArray(texts)]).fetchall()
+    [(given, kind, how_many)] = cursor(connection).execute(asked, [TextArray(texts)]).fetchall()
 
     assert (given, kind, how_many) == (texts, "text[]", len(texts))
 
 
-def test_they_go_in_binary(database):
-    sent = psycopg.adapt.Transformer(database).get_dumper(TextArray([]), psycopg.adapt.PyFormat.AUTO)
+def test_they_go_in_binary(connection):
+    sent = psycopg.adapt.Transformer(connection).get_dumper(TextArray([]), psycopg.adapt.PyFormat.AUTO)
 
     assert sent.format == psycopg.pq.Format.BINARY
 

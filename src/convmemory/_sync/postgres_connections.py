@@ -11,11 +11,13 @@ from typing import Any, ClassVar, Final, Self, TypeVar
 
 import psycopg
 from psycopg import ClientCursor, Connection, Cursor, waiting
+from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_to_dict
 
 from convmemory.encoding.storable_text import storable
 from convmemory.errors import ConfigurationError
 from convmemory.settings import Settings
+from convmemory.storage.adapters import OWN
 from convmemory.storage.sql_and_lua import sql as statement
 from convmemory.tiers.asking import answer
 from convmemory.tiers.driver_errors import POSTGRES, describe, out_of_reach, takes_no_writes, translated
@@ -97,6 +99,13 @@ class BoundedConnection(Connection[Any]):
         conn.heard = time.monotonic()
         cls.made.add(conn)
         return conn
+
+    @property
+    def adapters(self) -> AdaptersMap:
+        """How values are sent and read here: what an application registers with the driver is for its own connections."""
+        if self._adapters is None:
+            self._adapters = AdaptersMap(OWN)
+        return self._adapters
 
     def lend(self, owner: object) -> None:
         """Be of a caller's own connection: it stays open after use, and nothing of its session is changed."""

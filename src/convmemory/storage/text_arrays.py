@@ -6,7 +6,6 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import psycopg
 from psycopg.adapt import Dumper
 from psycopg.postgres import types
 from psycopg.pq import Format
@@ -63,29 +62,27 @@ def plain_array(words: Sequence[str]) -> str:
     return "{" + ",".join(words) + "}"
 
 
-class _Literal(Dumper):
+class AsLiteral(Dumper):
     """For statements whose parameters are written into them, as behind a pooler."""
 
     oid = _TEXTS
 
     def dump(self, obj: Any) -> bytes:
+        """The literal."""
         return array(obj.texts).encode()
 
 
-class _Binary(Dumper):
+class AsBinary(Dumper):
     """What ``array_recv`` reads: each text with its length."""
 
     format = Format.BINARY
     oid = _TEXTS
 
     def dump(self, obj: Any) -> bytes:
+        """The bytes."""
         texts = obj.texts
         parts = [_HEAD.pack(1, 0, _TEXT, len(texts), 1) if texts else _EMPTY]
         for text in texts:
             written = text.encode()
             parts += (_LENGTH.pack(len(written)), written)
         return b"".join(parts)
-
-
-psycopg.adapters.register_dumper(TextArray, _Literal)
-psycopg.adapters.register_dumper(TextArray, _Binary)  # the one that comes last is taken where either will do
