@@ -117,7 +117,11 @@ async def test_contexts_go_with_their_message(memory, database):
 
 
 @pytest.mark.parametrize(
-    "said", ["What is it?", "一二三四五六七八九十" * 9, "  ¿!? ", "a" * 700, "Grüße, Jürgen! Ça va?"]
+    "said",
+    [
+        *("What is it?", "一二三四五六七八九十" * 9, "  ¿!? ", "a" * 700, "Grüße, Jürgen! Ça va?"),
+        *("\n" * 3_000 + "What is it?", "What is it? " + "Well? " * 1_000, "一" * 5_000),
+    ],
 )
 async def test_an_automatic_title_goes_with_what_it_was_made_of(memory, said):
     await saved(memory, said, "an answer", "Another question", "another")

@@ -19,6 +19,7 @@ from convmemory import (
     StorageUnavailable,
 )
 from convmemory.ids import conversation_key
+from convmemory.journal.remembered import Remembered
 
 SECRET = "xylophone"
 EVE = {"user_id": "eve"}
@@ -54,8 +55,12 @@ def traces(database, keyspace):
         ]
         client = keyspace.client
         for name in keyspace.names():
-            kind = client.type(name)
-            held = client.hgetall(name) if kind == b"hash" else client.zrange(name, 0, -1)
+            looks = {
+                b"hash": client.hgetall,
+                b"string": client.get,
+                b"zset": lambda name: client.zrange(name, 0, -1),
+            }
+            held = looks[client.type(name)](name)
             if word in repr((name, held)):
                 found.append(repr(name))
         return found
@@ -165,6 +170,28 @@ async def test_what_ends_before_redis_is_told_is_served_no_more_and_may_be_run_a
                 await memory.retention.erase_user("ana")
         await memory.retention.erase_user("ana")
         assert traces(SECRET) == []
+
+
+async def test_what_waited_is_not_left_where_a_run_broke_off(schema, make_memory, monkeypatch, traces):
+    memory, other = [await make_memory(durability="journal", journal_ack="memory") for _ in range(2)]
+    monkeypatch.setattr(
+        Remembered, "sweep_is_due", lambda *_, **__: False
+    )  # nor looks for what others have left
+    redis = getattr(memory, "blocking", memory).redis
+    monkeypatch.setattr(redis.here(), "draining", True)  # nobody is left there to store what waits
+    await life(memory, "ana", conversations=2)
+
+    def ended(*_: object, **__: object) -> None:
+        raise Ended
+
+    assert (await memory.save_message("c1", "user", SECRET, user_id="ana")).pending
+    with monkeypatch.context() as patch:
+        patch.setattr(redis, "settle", ended)
+        with pytest.raises(Ended):
+            await memory.delete_conversation("c1", user_id="ana")
+    await other.retention.erase_user("ana")
+
+    assert traces(SECRET) == []
 
 
 async def test_what_was_told_of_a_delete_is_not_marked(memory, database):

@@ -126,11 +126,11 @@ class AsyncDraining(AsyncJournaling):
                 if key.user_id == user_id:
                     await self.drained(key)
 
-    async def swept(self, *, anyway: bool = False) -> int:
+    async def swept(self, *, anyway: bool = False, of: str | None = None) -> int:
         """Store what waits in any journal of this Redis, whoever accepted it; how many entries that were.
 
         Unless ``anyway``, nothing is done where another process does it just now, and what waits in a conversation that somebody
-        holds is left to the next time.
+        holds is left to the next time. ``of``: only what that user said.
 
         Raises:
             StorageUnavailable: A tier is out of reach; or somebody holds a conversation, and all others were seen to.
@@ -141,7 +141,7 @@ class AsyncDraining(AsyncJournaling):
             await self._lookout.to_write()  # which says whose caches these are
             for conversation in await redis.orphans(anyway=anyway):
                 try:
-                    count += await self._swept(redis, conversation)
+                    count += await self._swept(redis, conversation, of)
                 except StorageError as error:
                     if not held_up(error):
                         raise
@@ -150,10 +150,10 @@ class AsyncDraining(AsyncJournaling):
             raise held
         return count
 
-    async def _swept(self, redis: AsyncRedisStore, conversation: UUID) -> int:
+    async def _swept(self, redis: AsyncRedisStore, conversation: UUID, of: str | None) -> int:
         taken = await redis.take(ConversationKey(conversation, ""), NOWHERE)
         found = entries_in(taken[1]) if taken is not None else []
-        if not found:
+        if not found or of not in {None, found[-1].user_id}:
             return 0
         return await self._drained(redis, ConversationKey(conversation, found[-1].user_id))
 

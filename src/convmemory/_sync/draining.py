@@ -127,11 +127,11 @@ class Draining(Journaling):
                 if key.user_id == user_id:
                     self.drained(key)
 
-    def swept(self, *, anyway: bool = False) -> int:
+    def swept(self, *, anyway: bool = False, of: str | None = None) -> int:
         """Store what waits in any journal of this Redis, whoever accepted it; how many entries that were.
 
         Unless ``anyway``, nothing is done where another process does it just now, and what waits in a conversation that somebody
-        holds is left to the next time.
+        holds is left to the next time. ``of``: only what that user said.
 
         Raises:
             StorageUnavailable: A tier is out of reach; or somebody holds a conversation, and all others were seen to.
@@ -142,7 +142,7 @@ class Draining(Journaling):
             self._lookout.to_write()  # which says whose caches these are
             for conversation in redis.orphans(anyway=anyway):
                 try:
-                    count += self._swept(redis, conversation)
+                    count += self._swept(redis, conversation, of)
                 except StorageError as error:
                     if not held_up(error):
                         raise
@@ -151,10 +151,10 @@ class Draining(Journaling):
             raise held
         return count
 
-    def _swept(self, redis: RedisStore, conversation: UUID) -> int:
+    def _swept(self, redis: RedisStore, conversation: UUID, of: str | None) -> int:
         taken = redis.take(ConversationKey(conversation, ""), NOWHERE)
         found = entries_in(taken[1]) if taken is not None else []
-        if not found:
+        if not found or of not in {None, found[-1].user_id}:
             return 0
         return self._drained(redis, ConversationKey(conversation, found[-1].user_id))
 

@@ -54,6 +54,8 @@ class Retention:
         self._store.look()  # for what a run that broke off has marked
         while self._conversations(user, None, tally) or self._sessions(redis, user, tally):
             pass
+        if self._store.journals:  # what waited, where a run broke off that took its conversation away
+            self._store.swept(anyway=True, of=user)
         while (left := self._store.postgres.unfinished()) is not None:  # nobody knows whose it was
             more = True
             while more:  # also where somebody is at it, who may not go on: then it is waited for

@@ -1202,12 +1202,14 @@ BEGIN
 END $$;
 
 -- Whether an automatic title was made of what a message says: it begins as the message does, letters and digits compared.
--- Where a title has neither, it may have been.
+-- Where a title has neither, it may have been. (Of a long message only the beginning is fetched, if there is more than white space in it.)
 CREATE FUNCTION {schema}.gave_title_v1(p_title text, p_content text) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT starts_with(
-        regexp_replace(left(ltrim(p_content, E' \t\r\n'), 1000), '[^[:alnum:]]+', '', 'g'),
+        regexp_replace(left(CASE WHEN length(b.begun) >= 1000 OR octet_length(p_content) <= 2000 THEN b.begun
+                                 ELSE ltrim(p_content, E' \t\r\n') END, 1000), '[^[:alnum:]]+', '', 'g'),
         regexp_replace(p_title, '[^[:alnum:]]+', '', 'g'))
+    FROM (SELECT ltrim(left(p_content, 2000), E' \t\r\n') AS begun OFFSET 0) AS b
 $$;
 
 -- Whether a title was made of one of these messages: an automatic one of the first of a human's that it may quote, looked for among the
