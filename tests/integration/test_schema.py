@@ -41,6 +41,19 @@ async def test_without_a_schema_every_verb_names_the_command_that_makes_it(make_
     assert (await memory.save_message("c", "x", user_id="ana")).content == "x"
 
 
+async def test_a_schema_that_was_restored_without_its_rows_says_which_it_needs(schema, make_memory, database):
+    memory = await make_memory()
+    kept = database.execute("DELETE FROM schema_migrations RETURNING version, name").fetchall()
+    database.execute("CREATE TABLE was AS SELECT * FROM installation; DELETE FROM installation")
+    with pytest.raises(StorageError, match="restore the rows of schema_migrations and installation too"):
+        await memory.init_schema()
+    database.execute("INSERT INTO installation SELECT * FROM was")
+    database.execute("INSERT INTO schema_migrations (version, name) VALUES (%s, %s)", kept[0])
+
+    assert await memory.init_schema() == []
+    assert (await memory.save_message("c", "x", user_id="ana")).content == "x"
+
+
 async def test_a_newer_schema_is_refused_on_open_and_by_init(memory, make_memory, database):
     database.execute(
         "INSERT INTO schema_migrations (version, name, compatible_from) VALUES (99, 'future', 2)"

@@ -10,10 +10,11 @@ from typing import Any, Final, NamedTuple
 from psycopg import AsyncConnection, errors, sql
 
 from convmemory._async.bring_over import AsyncBringOver
-from convmemory.errors import SchemaOutdated
+from convmemory.errors import SchemaOutdated, StorageError
 from convmemory.storage.rooms import Found, Room, asked_for
 from convmemory.storage.sql_and_lua import Migration, latest_version, migrations
 from convmemory.storage.sql_and_lua import sql as statement
+from convmemory.tiers.driver_errors import POSTGRES
 from convmemory.tiers.waiting import asleep
 
 logger = logging.getLogger("convmemory.migrate")
@@ -24,6 +25,12 @@ _PAUSES: Final = (0.2, 0.5, 1, 2, *(5,) * 100)
 
 _GLANCE: Final = 0.1
 """Seconds between two looks at whether another process is through with its migration."""
+
+
+_WITHOUT_ROWS: Final = (
+    "tables of it are there that schema_migrations says nothing of, as after a restore of a dump without rows: restore the rows of"
+    " schema_migrations and installation too, or drop the schema"
+)
 
 
 class Installed(NamedTuple):
@@ -148,8 +155,11 @@ async def _in_transaction(
         former = await _begun(conn, schema, lock_timeout)
         if await _there(conn, schema, migration):
             return False
-        for text in migration.statements:
-            await _execute(conn, text, schema)
+        try:
+            for text in migration.statements:
+                await _execute(conn, text, schema)
+        except errors.DuplicateTable as error:
+            raise StorageError(POSTGRES, "init_schema", _WITHOUT_ROWS) from error
         if former is not None:
             await former.over()
         await _note(conn, schema, migration)

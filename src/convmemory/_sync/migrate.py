@@ -11,10 +11,11 @@ from typing import Any, Final, NamedTuple
 from psycopg import Connection, errors, sql
 
 from convmemory._sync.bring_over import BringOver
-from convmemory.errors import SchemaOutdated
+from convmemory.errors import SchemaOutdated, StorageError
 from convmemory.storage.rooms import Found, Room, asked_for
 from convmemory.storage.sql_and_lua import Migration, latest_version, migrations
 from convmemory.storage.sql_and_lua import sql as statement
+from convmemory.tiers.driver_errors import POSTGRES
 from convmemory.tiers.waiting import sleep
 
 logger = logging.getLogger("convmemory.migrate")
@@ -25,6 +26,12 @@ _PAUSES: Final = (0.2, 0.5, 1, 2, *(5,) * 100)
 
 _GLANCE: Final = 0.1
 """Seconds between two looks at whether another process is through with its migration."""
+
+
+_WITHOUT_ROWS: Final = (
+    "tables of it are there that schema_migrations says nothing of, as after a restore of a dump without rows: restore the rows of"
+    " schema_migrations and installation too, or drop the schema"
+)
 
 
 class Installed(NamedTuple):
@@ -145,8 +152,11 @@ def _in_transaction(conn: Connection[Any], schema: str, migration: Migration, lo
         former = _begun(conn, schema, lock_timeout)
         if _there(conn, schema, migration):
             return False
-        for text in migration.statements:
-            _execute(conn, text, schema)
+        try:
+            for text in migration.statements:
+                _execute(conn, text, schema)
+        except errors.DuplicateTable as error:
+            raise StorageError(POSTGRES, "init_schema", _WITHOUT_ROWS) from error
         if former is not None:
             former.over()
         _note(conn, schema, migration)
