@@ -34,7 +34,7 @@ from convmemory.chains.resent import without_transcript
 from convmemory.chains.steps import Step, step_of
 from convmemory.chains.turn import Reported, Run, Told, Turn
 from convmemory.drafts import drafts_of
-from convmemory.errors import AsyncOnly, ConfigurationError, InvalidArgument
+from convmemory.errors import AsyncOnly, ConfigurationError, ConversationNotFound, InvalidArgument
 from convmemory.models import Draft, Telemetry
 from convmemory.storage.postgres_rows import StoredBatch
 from convmemory.windows.cutting import within_tokens
@@ -346,7 +346,13 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         self._report(refused or InvalidArgument("output", _NOT_FOUND))
 
     def _report(self, error: Exception) -> None:
-        logger.error("messages of conversation %s were not stored: %s", self._key.known, error)
+        gone = isinstance(
+            error, ConversationNotFound
+        )  # whose text has the conversation's name, which may tell
+        why = "it was deleted meanwhile" if gone else error
+        logger.error(
+            "messages of conversation %s were not stored: %s", self._key.known or "(not made yet)", why
+        )
         if self._on_write_error is not None:
             self._on_write_error(error, self)
 

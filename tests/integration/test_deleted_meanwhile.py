@@ -70,7 +70,7 @@ def deleting(memory):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("messages", [0, 2])
-async def test_a_chains_turn_does_not_bring_it_back(schema, make_memory, run, shape, messages):
+async def test_a_chains_turn_does_not_bring_it_back(schema, make_memory, run, shape, messages, caplog):
     build, given = SHAPES[shape]
     told = []
     memory = await make_memory(on_write_error=lambda error, _: told.append(error))
@@ -80,6 +80,8 @@ async def test_a_chains_turn_does_not_bring_it_back(schema, make_memory, run, sh
     make = factory(memory)
     await run(build(deleting(memory) | Echo(), make), given("new"), session(NAME))
     assert [type(error) for error in told] == [ConversationNotFound]
+    [logged] = [one.getMessage() for one in caplog.records if one.name == "convmemory.history"]
+    assert logged.endswith("were not stored: it was deleted meanwhile"), "and not its name, which may tell"
     assert await is_gone(memory)
     await run(build(Echo(), make), given("again"), session(NAME))
     assert texts(await memory.get_history(NAME, **MINE)) == ["again", reply_to("again")]
