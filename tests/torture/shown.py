@@ -47,8 +47,10 @@ class Shown:
     def _short(
         self, read: Read, owed: Sequence[tuple[int, Write]], places: dict[str, int]
     ) -> tuple[str, str] | None:
-        """A window shows the newest: what is owed is there, or older than all that is; so is all of it where none of that was ever stored."""
-        oldest = min(places.values(), default=inf)
+        """A window shows the newest: what is owed is there, or older than all that is; so is all of it where only what waited is shown."""
+        # what a journal took though PostgreSQL had it already is shown once more, at the end
+        waited = all(self._writes[token].pending for token in places)
+        oldest = inf if waited else next(iter(places.values()))
         last_wipe = max((at for at in self._timeline.wipes), default=0)
         cut = bool(read.saw) and (len(read.saw) >= (read.want or 0) or read.saw[0].endswith("h"))
         full = read.want is None or not cut

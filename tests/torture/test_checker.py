@@ -610,6 +610,18 @@ def test_a_window_of_what_was_lost_with_its_writer_alone_owes_what_it_had_room_f
     assert story.found() == found
 
 
+def test_what_waits_though_it_is_stored_already_is_shown_once_more_at_the_end(story: Story) -> None:
+    """PostgreSQL carried out what it was sent, and answered too late: a journal took it as well."""
+    story.commit("1h")
+    story.append("2h", "3a", at=(2, 3))
+    story.append("4h", "5a", at=(4, 5))
+    story.journal("1h", at=(1, 6))
+    story.read("4h", "5a", "1h", at=(7, 8), want=3)
+    assert story.found() == []
+    story.read("2h", "1h", at=(7, 8), want=6)
+    assert story.found() == ["stale"]
+
+
 def test_what_redis_lost_may_stand_where_it_was_sent_again(story: Story) -> None:
     story.faults.append(FLUSHED)
     story.journal("1h", at=(1, 2), worker="a")
