@@ -43,6 +43,18 @@ def test_errors_load_nothing_and_values_no_driver():
     assert said_by(program).split("\n") == ["False", "[]"]
 
 
+def test_a_memory_loads_nothing_that_only_chains_need():
+    program = (
+        "import sys; from langchain_core.messages import BaseMessage; from langchain_core.embeddings import Embeddings; "
+        "from langchain_core.chat_history import BaseChatMessageHistory; theirs = {*sys.modules}; "
+        "from convmemory import AsyncConversationMemory, ConversationMemory; "
+        "dear = ('langsmith', 'langchain_core.runnables.base', 'langchain_core.retrievers', 'langchain_core.tracers.base'); "
+        "print([name for name in dear if name in {*sys.modules} - theirs])"
+    )
+
+    assert said_by(program) == "[]"
+
+
 def test_the_awaited_and_the_blocking_colour_are_one_import_away():
     program = "import convmemory; print(convmemory.ConversationMemory.__name__, convmemory.AsyncConversationMemory.__name__)"
 

@@ -13,12 +13,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables import Runnable
 
 from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory.errors import ConvMemoryError, InvalidArgument
 from convmemory.ids import ConversationKey
-from convmemory.storage.titles import Titles, made_title, title_request
+from convmemory.storage.titles import Titles, is_model, made_title, title_request
 from convmemory.tiers.asking import asaid
 from convmemory.tiers.waiting import aapart, agone, ahere, aover, aworks
 from convmemory.windows.tool_pairing import for_prompt
@@ -47,13 +46,13 @@ class AsyncTitler:
     """
 
     def __init__(self, postgres: AsyncPostgresStore, titles: Titles) -> None:
-        if not isinstance(titles, Runnable) and not callable(titles):
+        if not is_model(titles) and not callable(titles):
             raise InvalidArgument(
                 "titles",
                 f"must be a model or a function of a list of messages, not of type {type(titles).__name__}",
             )
         self._postgres = postgres
-        self._titles = titles
+        self._titles: Any = titles
         self._waiting: OrderedDict[UUID, ConversationKey] = OrderedDict()
         self._settled: OrderedDict[UUID, float] = OrderedDict()
         self._changes = 0
@@ -137,7 +136,7 @@ class AsyncTitler:
         given = for_prompt(list(turn))
         titles = self._titles
         try:
-            if isinstance(titles, Runnable):
+            if is_model(titles):
                 ask: Callable[[], Any] = partial(titles.ainvoke, title_request(given))
             else:
                 ask = partial(titles, given)

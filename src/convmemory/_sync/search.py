@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
 
 from langchain_core.embeddings import Embeddings
@@ -30,12 +30,14 @@ from convmemory.errors import InvalidArgument
 from convmemory.ids import FIRST, checked_id
 from convmemory.models import Page
 from convmemory.recall_options import Rerank, Rewrite, checked_hooks, checked_options, counts, within
-from convmemory.retriever import RecallRetriever
 from convmemory.search_results import Recalled, SearchHit
 from convmemory.storage.search_queries import asked, typed
 from convmemory.storage.search_rows import FIRST_PAGE, page_of, read_cursor, recalled, reordered
 from convmemory.tiers.asking import hooked
 from convmemory.windows.window_size import TokenCounter
+
+if TYPE_CHECKING:
+    from convmemory.retriever import RecallRetriever
 
 FLOOR: Final = 0.1
 """Of a question's worth: below it nobody would say that a message has to do with it. On LoCoMo it costs no recall."""
@@ -195,6 +197,8 @@ class Search:
             k: How many messages.
             options: Others of ``recall``, such as ``floor``.
         """
+        from convmemory.retriever import RecallRetriever  # noqa: PLC0415 - half a second, and only chains need it
+
         mine = UserSearch(self, checked_id("user_id", user_id))
         return RecallRetriever(
             search=mine, options={"k": checked_limit("k", k, 1_000), **checked_options(options)}

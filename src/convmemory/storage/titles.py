@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeGuard
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
-from langchain_core.runnables import Runnable
 
 from convmemory.encoding.searchable import text_of
 from convmemory.encoding.storable_text import clean_text
 from convmemory.ids import ConversationKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langchain_core.runnables import Runnable
 
 _LONGEST = 60
 _SHORTEST = 30  # a word that would leave less than this is cut instead
@@ -25,9 +30,15 @@ _DROPPED = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufff0-\uff
 _SENTENCE = re.compile("(?:[.!?…।؟۔]+[\"'”’»)\\]]*(?=\\s|$)|[。！？｡．]+[」』”’）]*)")  # noqa: RUF001 - CJK
 
 
-Titles: TypeAlias = Runnable[Any, Any] | Callable[[list[BaseMessage]], Any]
+Titles: TypeAlias = "Runnable[Any, Any] | Callable[[list[BaseMessage]], Any]"
 """A model (any runnable that takes messages), which is asked for a title; or a function of the first turn's messages that gives one,
 or may be awaited for it."""
+
+
+def is_model(titles: object) -> TypeGuard[Runnable[Any, Any]]:
+    """Whether it is a runnable. Who has one has loaded their class, which takes half a second that nobody else need wait."""
+    module = sys.modules.get("langchain_core.runnables.base")
+    return module is not None and isinstance(titles, module.Runnable)
 
 
 class TitleKeeper(Protocol):

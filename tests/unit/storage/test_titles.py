@@ -26,6 +26,7 @@ WAVE = "\U0001f44b\U0001f3fd"
         ('He said "go." Then he left', 'He said "go."'),
         ("Really?! Yes", "Really?!"),
         (" " * 5_000 + "far in", "far in"),
+        ("\u200f" * 140 + "behind what says nothing, is it found?", "behind what says nothing, is it found?"),
         ("  hello \n\t world  ", "hello world"),
         ("no end", "no end"),
         ("...", "..."),
