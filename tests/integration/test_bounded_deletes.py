@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from convmemory import Draft, RetrievedContext
+from convmemory import ConversationNotFound, Draft, RetrievedContext
 from convmemory.encoding.codec import encode
 from convmemory.ids import conversation_key
 from convmemory.storage.revisions import taken_back
@@ -199,3 +200,15 @@ async def test_what_was_refused_is_seen_by_nobody_and_goes_in_bites(
     assert left("journal_refused") == 0
     assert taken("journal_refused") == (MANY, MOST)
     assert [message.content for message in await memory.get_messages("d", **ANA)] == ["anew"]
+
+
+async def test_a_process_that_does_not_know_its_cache_at_the_moment_deletes_as_well(memory):
+    await memory.save_message("c", "one", user_id="ana")
+    await memory.get_history("c", user_id="ana")
+    trust = getattr(memory.redis, "blocking", memory.redis).trust
+    for _ in range(2):  # who it is was just asked, and is not asked again within a second
+        trust.renamed(time.monotonic())
+
+    await memory.delete_conversation("c", user_id="ana")
+    with pytest.raises(ConversationNotFound):
+        await memory.get_history("c", user_id="ana")

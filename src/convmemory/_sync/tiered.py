@@ -159,8 +159,10 @@ class TieredStore(Reading):
         if self.redis is not None and said not in {"", ELSEWHERE}:
             with suppress(StorageError):
                 self.redis.drop_run(key.uuid)
-            with suppress(StorageError):
-                self.postgres.clear_marks([Mark(name, key.uuid, mark) for name in standing.names])
+            marks = [Mark(name, key.uuid, mark) for name in standing.names]
+            if marks:  # one that knows no cache has marked them all, for whoever looks
+                with suppress(StorageError):
+                    self.postgres.clear_marks(marks)
         return said
 
     def look(self) -> None:
