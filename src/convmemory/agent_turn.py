@@ -21,7 +21,15 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from convmemory.chains.resent import given_again, given_last, is_resumed, name_again, name_all, threads_ids
+from convmemory.chains.resent import (
+    given_again,
+    given_last,
+    is_called_by_tool,
+    is_resumed,
+    name_again,
+    name_all,
+    threads_ids,
+)
 from convmemory.chains.turn import Run
 from convmemory.encoding.codec import Encoded, encode
 from convmemory.encoding.same_words import says_the_same
@@ -64,6 +72,8 @@ class AgentTurn:
         cls, window: Sequence[BaseMessage], found: Snapshot, messages: Sequence[BaseMessage], run: Run | None
     ) -> AgentTurn:
         """The turn of an agent whose state holds ``messages``, over a conversation that holds ``window`` as it is stored."""
+        if is_called_by_tool(run, window, messages):
+            return cls(alone=True)
         name_all(messages, window, run)
         before = None if run is None else run.turn_before()
         other = before.progress if before is not None else None

@@ -259,7 +259,9 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         if run is None:
             return turn
         turn = self._turns.setdefault(run, turn)
-        if run.turn is not None:
+        if turn.alone:
+            run.turn = None  # it is another agent's
+        elif run.turn is not None:
             run.turn.progress = turn
         return turn
 

@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, Remove
 from convmemory.chains.turn import Run
 from convmemory.encoding.same_words import says_the_same
 from convmemory.encoding.searchable import text_of
-from convmemory.encoding.tool_blocks import begins_turn
+from convmemory.encoding.tool_blocks import begins_turn, call_ids
 
 
 def threads_ids(run: Run | None) -> set[str]:
@@ -25,6 +25,29 @@ def threads_ids(run: Run | None) -> set[str]:
         if start is not None and given is not None:
             found |= _before(start, given)
     return found
+
+
+def is_called_by_tool(
+    run: Run | None, window: Sequence[BaseMessage], messages: Sequence[BaseMessage]
+) -> bool:
+    """Whether a tool calls this agent for another one that goes on after a person's answer.
+
+    That one calls its tools at once, and none of its hooks has run that could tell of its turn. What tells is that the
+    conversation's newest turn waits for its answer, and is neither this agent's own nor that of one beside it.
+    """
+    if run is None or not window or not _is_awaited(window[-1]) or _ids(window) & _ids(messages):
+        return False
+    above = list(run.above())
+    tool = next((at for at, one in enumerate(above) if one.kind == "tool"), len(above))
+    gone_on = (one for one in above[tool:] if one.kind == "chain" and is_resumed(one))
+    caller = next(gone_on, None)
+    if caller is None or caller.settled:
+        return False
+    return not any(one.turn and one.turn.progress for one in caller.below() if one is not run)
+
+
+def _is_awaited(message: BaseMessage) -> bool:
+    return not isinstance(message, AIMessage) or bool(call_ids(message))
 
 
 def name_all(
@@ -172,6 +195,10 @@ def _messages(state: Any) -> list[Any] | None:
     if not isinstance(found, list):
         return None
     return [one for one in found if not isinstance(one, RemoveMessage)]
+
+
+def _ids(messages: Sequence[BaseMessage]) -> set[str]:
+    return {message.id for message in messages if message.id}
 
 
 def _id(message: Any) -> str | None:

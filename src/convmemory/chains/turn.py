@@ -171,6 +171,12 @@ class Run:
             yield run
             run = run.parent
 
+    def below(self) -> Iterator[Run]:
+        """The runs in here that are open."""
+        for child in list(self.children.values()):
+            yield child
+            yield from child.below()
+
     @property
     def is_lost(self) -> bool:
         """Whether this was a turn that nobody stored, and what was said in it is to be kept."""
