@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import TypedDict
 
 import pytest
@@ -11,7 +12,8 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda, RunnableParallel
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import START, StateGraph
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, RetryPolicy, interrupt
 
 from fix_agents import CONFIG, MINE, call, remembers, stored
@@ -140,6 +142,29 @@ async def test_two_turns_of_one_step_that_fail_are_both_kept(memory, colour, run
 
     await run(graph(colour, ask if colour == "awaited" else ask_blocking), {"question": ""}, None)
     assert await kept(memory, "s") == ["one", "two"]
+
+
+@pytest.mark.parametrize("caught", [False, True])
+async def test_a_chain_that_fails_in_a_tool_keeps_what_was_said(memory, colour, run, caught):
+    """Nobody is told in an event loop that a tool is done, so nothing waits for that."""
+    chain = keyed(busy(9) | Echo(), lambda name: memory.history(name, save_on_error="input", **MINE))
+
+    async def aask(said: str) -> str:
+        """Ask."""
+        return (await chain.ainvoke({"question": said}, session("s"))).text
+
+    def ask(said: str) -> str:
+        """Ask."""
+        return chain.invoke({"question": said}, session("s")).text
+
+    tools = ToolNode([tool("ask")(aask if colour == "awaited" else ask)], handle_tool_errors=caught)
+    builder = StateGraph(MessagesState)
+    builder.add_node("tools", tools)
+    builder.add_edge(START, "tools")
+    given = {"messages": [call("ask", "c1", said="one")]}
+    with nullcontext() if caught else pytest.raises(ConnectionError):
+        await run(builder.compile(), given, None)
+    assert await kept(memory, "s") == ["one"]
 
 
 async def test_a_chain_that_waits_for_a_person_is_no_failed_one(memory, colour, run):

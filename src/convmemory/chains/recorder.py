@@ -264,7 +264,8 @@ class RunRecorder(BaseCallbackHandler):
                 return
             if run is not None:
                 self._abandon(run, whole=True)
-                _keep_at_once(self._end(run))
+                for one in each_once(run.deferred, self._end(run)):
+                    _keep_at_once(one)
 
     def _abandon(self, run: Run, *, whole: bool) -> None:
         """Close what a failed run had called and nobody will end: LangChain says nothing of a cancelled model or tool.
@@ -276,6 +277,7 @@ class RunRecorder(BaseCallbackHandler):
                 self._abandon(child, whole=True)
             if whole or child.kind != "chain":
                 self._end(child)
+                run.inherit(child)
 
     def _end(self, run: Run, inputs: Any = None) -> Run | None:
         """End a run; the turn that is over with it and was not stored, if its input is to be kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -129,6 +130,10 @@ class KeptTurns(dict[int, "ref[Turn]"]):
         self.pop(id(turn), None)
 
 
+_DEFERRING: Final = threading.Lock()
+"""Held while what waits in a run changes: turns fail side by side in threads."""
+
+
 KEPT_TURNS: Final = KeptTurns()
 """The turns that somebody keeps what was said in."""
 
@@ -193,13 +198,14 @@ class Run:
         Where it was cancelled that is at most who called it. Of the tries of one turn the last counts.
         """
         over, above = self.parent, pairwise((self, *self.above()))
-        if over is None or over.ended:
+        if over is None or over.ended or over.kind != "chain":  # nobody waits for the end of a tool
             return False
         if not any(upper.may_try_again(one) for one, upper in (islice(above, 1) if cancelled else above)):
             return False
-        for one in failed:
-            over.let_go(one)
-        over.deferred += tuple(failed)
+        with _DEFERRING:
+            for one in failed:
+                over.let_go(one)
+            over.deferred += tuple(failed)
         return True
 
     def may_try_again(self, one: Run) -> bool:
@@ -213,13 +219,21 @@ class Run:
         named = isinstance(given, dict) and given.keys() == {"input"} and given["input"] is one.inputs
         return one.is_node or given is one.inputs or named or bool(self.deferred)
 
+    def inherit(self, one: Run) -> None:
+        """Wait in its place for what waited in a run inside that nobody will end."""
+        if one.deferred:
+            with _DEFERRING:
+                self.deferred += one.deferred
+
     def end_tries(self) -> None:
         """This turn is stored: no other try of it is waited for."""
         for above in self.above():
-            above.let_go(self)
+            if above.deferred:
+                with _DEFERRING:
+                    above.let_go(self)
 
     def let_go(self, one: Run) -> None:
-        """Wait no longer for other tries of a turn."""
+        """Wait no longer for other tries of a turn; with the lock held."""
         self.deferred = tuple(other for other in self.deferred if not self._is_a_try(other, one))
 
     def _is_a_try(self, one: Run, other: Run) -> bool:
@@ -232,7 +246,8 @@ class Run:
             for one in above.deferred:
                 turn = one.turn
                 if turn and turn.progress and self.turn and turn.conversation == self.turn.conversation:
-                    above.deferred = tuple(other for other in above.deferred if other is not one)
+                    with _DEFERRING:
+                        above.deferred = tuple(other for other in above.deferred if other is not one)
                     return turn
         return None
 
