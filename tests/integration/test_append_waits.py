@@ -46,11 +46,11 @@ def beside(memory, key, database, database_url, schema):
         with psycopg.connect(database_url, context=OWN) as other:
             if before_update:  # who waits for the table, and for no row, sees all that is committed by then
                 other.execute(f"LOCK {schema}.conversations IN SHARE MODE")
-            other.execute(append, {**batch, **own})
+            [[(stamp, *_)]] = other.execute(append, {**batch, **own}).fetchall()
             task = asyncio.ensure_future(saving())
             await until(lambda: database.execute(WAITS).fetchone() == (1,))
             other.commit()
-            yield await task
+            yield await task, stamp
 
     return hold
 
@@ -63,8 +63,11 @@ def saving(memory, said, conversation="c"):
 
 
 async def test_the_same_batch_from_two_processes_at_once_is_stored_once(memory, beside, database):
-    async with beside(TURN, saving(memory, TURN)) as found:
+    async with beside(TURN, saving(memory, TURN)) as (found, stamp):
         assert (found.stored, found.seqs, found.version) == (0, (3, 4), 2)
+        assert database.execute("SELECT stamp FROM conversations").fetchone() == (stamp,), (
+            "no window is worth less"
+        )
 
     assert database.execute(ROW).fetchone() == (2, 4, 0, 3, 4)
     assert texts(await memory.get_history("c", **ANA)) == ["before", "that", "q", "a"]
@@ -74,7 +77,7 @@ async def test_the_same_first_batch_from_two_processes_at_once_is_stored_once(me
     """The second one finds no conversation when it looks for its messages, and one when it takes their places."""
     new = conversation_key("new", "ana")
     await memory.postgres.settle(new)
-    async with beside(TURN, saving(memory, TURN, "new"), new, before_update=True) as found:
+    async with beside(TURN, saving(memory, TURN, "new"), new, before_update=True) as (found, _):
         assert (found.stored, found.seqs, found.version) == (0, (1, 2), 1)
 
     assert texts(await memory.get_history("new", **ANA)) == ["q", "a"]
@@ -82,7 +85,7 @@ async def test_the_same_first_batch_from_two_processes_at_once_is_stored_once(me
 
 async def test_what_is_new_in_such_a_batch_is_stored_behind_the_other(memory, beside, database):
     more = [*TURN, HumanMessage("more")]
-    async with beside(TURN, saving(memory, more)) as found:
+    async with beside(TURN, saving(memory, more)) as (found, _):
         assert (found.stored, found.seqs, found.version) == (1, (3, 4, 5), 3)
 
     assert database.execute(ROW).fetchone() == (3, 5, 0, 5, 5)
@@ -92,7 +95,10 @@ async def test_what_is_new_in_such_a_batch_is_stored_behind_the_other(memory, be
 async def test_other_messages_are_stored_behind_the_others(memory, beside, database):
     for _ in range(2):
         await memory.get_history("c", **ANA)
-    async with beside(TURN, saving(memory, [HumanMessage("b", id="b"), AIMessage("c", id="c")])) as found:
+    async with beside(TURN, saving(memory, [HumanMessage("b", id="b"), AIMessage("c", id="c")])) as (
+        found,
+        _,
+    ):
         assert (found.stored, found.seqs, found.version) == (2, (5, 6), 3)
 
     assert database.execute(ROW).fetchone() == (3, 6, 0, 5, 6)
