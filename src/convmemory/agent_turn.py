@@ -47,6 +47,7 @@ class AgentTurn:
     ``there`` whether there is one. ``known`` are the ids that are not to be stored: earlier turns', or erased since.
     ``pending`` waits to be stored, in the order it was
     met; ``stored`` is what this run has stored, and where. ``alone`` leaves an agent alone that another one calls.
+    ``tried`` are the ids that tries before this one stored.
     ``recalled`` is a question that past conversations were asked, and what the model is shown of what was found.
     """
 
@@ -60,6 +61,7 @@ class AgentTurn:
     stored: dict[str, tuple[Place, Encoded]] = field(default_factory=dict)
     changes: list[Revision] = field(default_factory=list)
     recalled: tuple[str, BaseMessage | None] | None = None
+    tried: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
     async_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _order: list[str] = field(default_factory=list)
@@ -77,11 +79,13 @@ class AgentTurn:
         name_all(messages, window, run)
         before = None if run is None else run.turn_before()
         other = before.progress if before is not None else None
-        again = isinstance(other, AgentTurn) and before is not None and not before.handed_over
-        if isinstance(other, AgentTurn) and again:
-            name_again(messages, window, other.stored)
+        if before is None or not isinstance(other, AgentTurn):
+            return cls._begun(window, found, messages, run)
+        tried = set() if before.handed_over else {*other.stored, *other.tried}
+        name_again(messages, window, tried)
         turn = cls._begun(window, found, messages, run)
-        if isinstance(other, AgentTurn) and not again:
+        turn.tried = tried
+        if before.handed_over:
             turn.pending = other.unstored()
         return turn
 

@@ -184,14 +184,15 @@ async def test_a_chain_that_waits_for_a_person_is_no_failed_one(memory, colour, 
 @pytest.mark.parametrize("how", ["retry", "fallback"])
 async def test_an_agent_that_is_run_again_is_asked_once(memory, ask, how, said):
     """One that fell back has a middleware, and a model, of its own."""
-    first = Player(lines=[AIMessage("earlier"), ConnectionError("busy"), AIMessage("answer")])
+    first = Player(lines=[AIMessage("earlier"), *[ConnectionError("busy")] * 2, AIMessage("answer")])
     second = Player(lines=[AIMessage("answer")])
     agent = create_agent(first, [], middleware=[remembers(memory)])
     await ask(agent, "before")
     if how == "retry":
-        again = agent.with_retry(**TWICE)
+        again = agent.with_retry(stop_after_attempt=3, wait_exponential_jitter=False)
     else:
-        again = agent.with_fallbacks([create_agent(second, [], middleware=[remembers(memory)])])
+        others = [create_agent(one, [], middleware=[remembers(memory)]) for one in (first, second)]
+        again = agent.with_fallbacks(others)
     await ask(again, SAYINGS[said]())
     assert texts(await stored(memory)) == ["before", "earlier", "one", "answer"]
     prompt = (first if how == "retry" else second).prompts[-1]
