@@ -346,13 +346,9 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
         self._report(refused or InvalidArgument("output", _NOT_FOUND))
 
     def _report(self, error: Exception) -> None:
-        gone = isinstance(
-            error, ConversationNotFound
-        )  # whose text has the conversation's name, which may tell
-        why = "it was deleted meanwhile" if gone else error
-        logger.error(
-            "messages of conversation %s were not stored: %s", self._key.known or "(not made yet)", why
-        )
+        # the text of one that was deleted has its name, which may tell
+        why = "it was deleted meanwhile" if isinstance(error, ConversationNotFound) else error
+        logger.error("messages of conversation %s were not stored: %s", self._key.known, why)
         if self._on_write_error is not None:
             self._on_write_error(error, self)
 
