@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from convmemory import AsyncConversationMemory, StorageUnavailable
+from convmemory import AsyncConversationMemory, ConversationNotFound, StorageUnavailable
 from convmemory._async.prober import UNASKED
+from convmemory.tiers.waiting import aworks
 from fix_memory import texts, until
 
 SOON = 0.15
@@ -89,6 +90,63 @@ async def test_those_who_leave_a_server_that_is_well_open_no_breaker_for_long(op
                     await memory.save_message("c", "two", user_id="ada")
             assert time.monotonic() - began < TIMEOUT / 2
         await until(lambda: not memory.postgres.health.open, within=UNASKED)
+
+
+LEFT = {
+    "clear": lambda memory: memory.clear("c", user_id="ada"),
+    "delete_messages": lambda memory: memory.delete_messages("c", seqs=[2], user_id="ada"),
+    "truncate": lambda memory: memory.truncate("c", after=1, user_id="ada"),
+    "delete_conversation": lambda memory: memory.delete_conversation("c", user_id="ada"),
+    "save_message": lambda memory: memory.save_message("c", "three", user_id="ada"),
+}
+
+
+@pytest.mark.parametrize("verb", LEFT)
+@pytest.mark.parametrize("where", ["before its answer", "before the window is told"])
+async def test_what_was_committed_for_a_caller_who_left_is_seen_by_all(
+    open_memory, postgres_proxy, redis_proxy, database, verb, where
+):
+    other = await open_memory()
+    memory = await open_memory(postgres_proxy.url, redis_proxy.url, redis_timeout=TIMEOUT)
+    for said in ("one", "two"):
+        await memory.save_message("c", said, user_id="ada")
+    for reader in (memory, other):
+        assert texts(await reader.get_history("c", user_id="ada")) == ["one", "two"]
+
+    def state():
+        return database.execute("SELECT version, stamp FROM conversations").fetchall()
+
+    before = state()
+    if where == "before its answer":
+        postgres_proxy.mode, postgres_proxy.latency = "latency", SOON
+    else:
+        redis_proxy.mode = "blackhole"
+    call = asyncio.create_task(LEFT[verb](memory))
+    await until(lambda: state() != before)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    postgres_proxy.mode = "pass"
+    await until(lambda: not any(aworks(work) for work in memory.redis.here().behind))
+
+    stored = database.execute("SELECT content FROM messages ORDER BY seq").fetchall()
+    other.redis.trust._began -= 1.0  # a second later
+    shown = await other.get_history("c", user_id="ada") if state() else []
+    if not state():
+        with pytest.raises(ConversationNotFound):
+            await other.get_history("c", user_id="ada")
+    assert texts(shown) == [said for (said,) in stored] != ["one", "two"]
+
+
+async def test_close_waits_for_what_a_caller_left_to_be_marked(open_memory, redis_proxy, database):
+    memory = await open_memory(hot=redis_proxy.url, redis_timeout=TIMEOUT)
+    await memory.save_message("c", "one", user_id="ada")
+    await memory.get_history("c", user_id="ada")
+    redis_proxy.mode = "blackhole"
+    await given_up(lambda: memory.save_message("c", "two", user_id="ada"))
+    await memory.close()
+
+    assert database.execute("SELECT count(*) FROM marks").fetchone() == (1,)
 
 
 async def test_those_who_leave_a_busy_pool_open_no_breaker(open_memory):

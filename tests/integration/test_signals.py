@@ -74,3 +74,17 @@ def test_and_while_postgresql_is_waited_for(memory, postgres_proxy, caplog):
 
     assert texts(memory.get_messages("c", user_id="ada"))[0] == "one"
     assert "rollback" not in caplog.text  # the connection was given up, not asked for more
+
+
+def test_what_was_stored_before_the_signal_is_marked_for_whoever_reads(memory, redis_proxy, database):
+    memory.get_history("c", user_id="ada")
+    redis_proxy.mode = "blackhole"
+    with pytest.raises(TimeLimitExceeded), alarm(TimeLimitExceeded):
+        memory.save_message("c", "two", user_id="ada")
+    for work in memory.redis.here().behind:
+        work.join()
+    redis_proxy.mode = "pass"
+    redis_proxy.reset_all()
+
+    assert database.execute("SELECT count(*) FROM marks").fetchone() == (1,)
+    assert texts(memory.get_history("c", user_id="ada")) == ["one", "two"]

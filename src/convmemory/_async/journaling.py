@@ -10,8 +10,8 @@ from functools import partial
 from typing import TypeVar, cast
 
 from convmemory._async.lookout import AsyncLookout
-from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.redis_store import AsyncRedisStore
+from convmemory._async.untold import AsyncUntold
 from convmemory.errors import (
     ConversationNotFound,
     StorageError,
@@ -67,14 +67,12 @@ class _Tried:
     life: str | None = None
 
 
-class AsyncJournaling:
+class AsyncJournaling(AsyncUntold):
     """What the two tiers do where writes may wait: the store of both has it, and the verbs it leans on."""
 
     __slots__ = ()
 
     _lookout: AsyncLookout
-    postgres: AsyncPostgresStore
-    redis: AsyncRedisStore | None
     hot: Callable[[], Awaitable[AsyncRedisStore | None]]
     _publish: Callable[[ConversationKey, Written, Standing, Sequence[str]], Awaitable[str]]
     _entitle: Callable[[ConversationKey], None]
@@ -217,13 +215,14 @@ class AsyncJournaling:
             if life:
                 found = await self._unless_unread(
                     partial(self.postgres.append_in_life, *about, life=life_of(life), rows=write.rows()),
+                    key,
                     standing,
                 )
                 if found is None:
                     return None
             else:
                 found = await self._unless_unread(
-                    partial(self.postgres.append_batch, *about, make=write.make), standing
+                    partial(self.postgres.append_batch, *about, make=write.make), key, standing
                 )
             batch, written = found
             await self._publish(key, told_with_rows(batch, written), standing, ())
@@ -279,7 +278,7 @@ class AsyncJournaling:
         self, redis: AsyncRedisStore, key: ConversationKey, entries: Sequence[Entry], standing: Standing
     ) -> Outcome:
         """Store entries; what PostgreSQL has told of them this process need not remember."""
-        rows = await self._unless_unread(partial(self.postgres.store_entries, key, entries), standing)
+        rows = await self._unless_unread(partial(self.postgres.store_entries, key, entries), key, standing)
         done = outcome(rows, entries)
         redis.remembered.forget(key.uuid, done.verdicts)
         redis.health.counters.stored += sum(1 for entry in entries if entry.life)
@@ -293,10 +292,12 @@ class AsyncJournaling:
             )
         return done
 
-    async def _unless_unread(self, statement: Callable[..., Awaitable[T]], standing: Standing) -> T:
+    async def _unless_unread(
+        self, statement: Callable[..., Awaitable[T]], key: ConversationKey, standing: Standing
+    ) -> T:
         """Run a statement that tells these caches; where they are taken for some without journals, one that marks all."""
         try:
-            return await statement(own=standing.own)
+            return await self.or_marked(key, standing, partial(statement, own=standing.own))
         except StorageError as error:
             if not unread(error):
                 raise
@@ -365,7 +366,7 @@ class AsyncJournaling:
             if standing.journal and not known:
                 continue  # this process has just learned of it
             try:
-                result = await change(standing.own)
+                result = await self.or_marked(key, standing, partial(change, standing.own))
             except StorageError as error:
                 if not unread(error):
                     raise

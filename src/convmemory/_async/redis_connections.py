@@ -99,6 +99,8 @@ class AsyncRedisHome:
         self.drainer: Any = None
         self.draining = False
         """Whether somebody does store what was accepted here, and who."""
+        self.behind: list[Any] = []
+        """Who marks what was stored here, and its caller did not wait to have told."""
 
     async def leave(self) -> None:
         """Close what was made here."""

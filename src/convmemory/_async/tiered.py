@@ -18,7 +18,7 @@ from convmemory._async.lookout import AsyncLookout
 from convmemory._async.postgres_store import AsyncPostgresStore
 from convmemory._async.reading import AsyncReading
 from convmemory._async.redis_store import AsyncRedisStore
-from convmemory.errors import ConversationNotFound, StorageError
+from convmemory.errors import ConversationNotFound, ConvMemoryError, StorageError
 from convmemory.ids import ConversationKey, new_uuid
 from convmemory.models import Draft, Message
 from convmemory.storage.cache_marks import Mark
@@ -116,6 +116,11 @@ class AsyncTieredStore(AsyncReading):
                     if not unread(error):
                         raise
                     self.postgres.journals = True  # allowed since this process looked
+                except ConvMemoryError:
+                    raise
+                except BaseException:
+                    self.broke_off(key, standing)
+                    raise
                 else:
                     await self._publish(key, written, standing)
                     return batch
@@ -321,7 +326,8 @@ class AsyncTieredStore(AsyncReading):
 
         Entries that it ``stored`` leave the journal at the same moment.
         What the statement marked is told as well: the mark may have been seen to by a look that came before. A cache that
-        was not marked is told, or marked now, also where windows were given up meanwhile.
+        was not marked is told, or marked now, also where windows were given up meanwhile. For a caller who goes away (it was
+        cancelled, or a signal came) it is marked behind it: nobody may call again, and reads would go on without the change.
         """
         if self.redis is None or (self.redis.off and not standing.names):
             return ""
@@ -332,6 +338,9 @@ class AsyncTieredStore(AsyncReading):
                 said = await self.redis.publish(key, written, standing)
         except StorageError:
             said = ""
+        except BaseException:
+            self.broke_off(key, standing)
+            raise
         if said == ELSEWHERE:
             self.redis.trust.renamed(time.monotonic())
         if said in ("", ELSEWHERE):
@@ -339,6 +348,11 @@ class AsyncTieredStore(AsyncReading):
             try:
                 if standing.names:
                     await self.postgres.mark(key.uuid, standing.names)
+            except StorageError:
+                raise
+            except BaseException:
+                self.broke_off(key, standing)
+                raise
             finally:
                 self.redis.trust.lost()  # whoever looked since it failed here did not find this mark
         return said

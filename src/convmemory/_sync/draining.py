@@ -159,7 +159,10 @@ class Draining(Journaling):
         return self._drained(redis, ConversationKey(conversation, found[-1].user_id))
 
     def finish_draining(self, seconds: float) -> None:
-        """Store what this process has accepted, before it ends; what is left after so many seconds others find in Redis."""
+        """Store what this process has accepted, and mark what it has not told, before it ends.
+
+        What is left after so many seconds others find in Redis.
+        """
         redis = self.redis
         if redis is None:
             return
@@ -175,6 +178,7 @@ class Draining(Journaling):
         home.draining = False
         if home.drainer is not None:  # it must not connect again behind the end
             over([home.drainer], _AT_THE_END)
+        over(home.behind, _AT_THE_END)
         if redis.remembered:
             figures = redis.remembered.figures()
             logger.warning(

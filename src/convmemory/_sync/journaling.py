@@ -11,8 +11,8 @@ from functools import partial
 from typing import TypeVar, cast
 
 from convmemory._sync.lookout import Lookout
-from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.redis_store import RedisStore
+from convmemory._sync.untold import Untold
 from convmemory.errors import (
     ConversationNotFound,
     StorageError,
@@ -68,14 +68,12 @@ class _Tried:
     life: str | None = None
 
 
-class Journaling:
+class Journaling(Untold):
     """What the two tiers do where writes may wait: the store of both has it, and the verbs it leans on."""
 
     __slots__ = ()
 
     _lookout: Lookout
-    postgres: PostgresStore
-    redis: RedisStore | None
     hot: Callable[[], RedisStore | None]
     _publish: Callable[[ConversationKey, Written, Standing, Sequence[str]], str]
     _entitle: Callable[[ConversationKey], None]
@@ -214,13 +212,14 @@ class Journaling:
             if life:
                 found = self._unless_unread(
                     partial(self.postgres.append_in_life, *about, life=life_of(life), rows=write.rows()),
+                    key,
                     standing,
                 )
                 if found is None:
                     return None
             else:
                 found = self._unless_unread(
-                    partial(self.postgres.append_batch, *about, make=write.make), standing
+                    partial(self.postgres.append_batch, *about, make=write.make), key, standing
                 )
             batch, written = found
             self._publish(key, told_with_rows(batch, written), standing, ())
@@ -274,7 +273,7 @@ class Journaling:
         self, redis: RedisStore, key: ConversationKey, entries: Sequence[Entry], standing: Standing
     ) -> Outcome:
         """Store entries; what PostgreSQL has told of them this process need not remember."""
-        rows = self._unless_unread(partial(self.postgres.store_entries, key, entries), standing)
+        rows = self._unless_unread(partial(self.postgres.store_entries, key, entries), key, standing)
         done = outcome(rows, entries)
         redis.remembered.forget(key.uuid, done.verdicts)
         redis.health.counters.stored += sum(1 for entry in entries if entry.life)
@@ -288,10 +287,10 @@ class Journaling:
             )
         return done
 
-    def _unless_unread(self, statement: Callable[..., T], standing: Standing) -> T:
+    def _unless_unread(self, statement: Callable[..., T], key: ConversationKey, standing: Standing) -> T:
         """Run a statement that tells these caches; where they are taken for some without journals, one that marks all."""
         try:
-            return statement(own=standing.own)
+            return self.or_marked(key, standing, partial(statement, own=standing.own))
         except StorageError as error:
             if not unread(error):
                 raise
@@ -360,7 +359,7 @@ class Journaling:
             if standing.journal and not known:
                 continue  # this process has just learned of it
             try:
-                result = change(standing.own)
+                result = self.or_marked(key, standing, partial(change, standing.own))
             except StorageError as error:
                 if not unread(error):
                     raise

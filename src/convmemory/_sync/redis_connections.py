@@ -100,6 +100,8 @@ class RedisHome:
         self.drainer: Any = None
         self.draining = False
         """Whether somebody does store what was accepted here, and who."""
+        self.behind: list[Any] = []
+        """Who marks what was stored here, and its caller did not wait to have told."""
 
     def leave(self) -> None:
         """Close what was made here."""

@@ -19,7 +19,7 @@ from convmemory._sync.lookout import Lookout
 from convmemory._sync.postgres_store import PostgresStore
 from convmemory._sync.reading import Reading
 from convmemory._sync.redis_store import RedisStore
-from convmemory.errors import ConversationNotFound, StorageError
+from convmemory.errors import ConversationNotFound, ConvMemoryError, StorageError
 from convmemory.ids import ConversationKey, new_uuid
 from convmemory.models import Draft, Message
 from convmemory.storage.cache_marks import Mark
@@ -117,6 +117,11 @@ class TieredStore(Reading):
                     if not unread(error):
                         raise
                     self.postgres.journals = True  # allowed since this process looked
+                except ConvMemoryError:
+                    raise
+                except BaseException:
+                    self.broke_off(key, standing)
+                    raise
                 else:
                     self._publish(key, written, standing)
                     return batch
@@ -320,7 +325,8 @@ class TieredStore(Reading):
 
         Entries that it ``stored`` leave the journal at the same moment.
         What the statement marked is told as well: the mark may have been seen to by a look that came before. A cache that
-        was not marked is told, or marked now, also where windows were given up meanwhile.
+        was not marked is told, or marked now, also where windows were given up meanwhile. For a caller who goes away (it was
+        cancelled, or a signal came) it is marked behind it: nobody may call again, and reads would go on without the change.
         """
         if self.redis is None or (self.redis.off and not standing.names):
             return ""
@@ -331,6 +337,9 @@ class TieredStore(Reading):
                 said = self.redis.publish(key, written, standing)
         except StorageError:
             said = ""
+        except BaseException:
+            self.broke_off(key, standing)
+            raise
         if said == ELSEWHERE:
             self.redis.trust.renamed(time.monotonic())
         if said in ("", ELSEWHERE):
@@ -338,6 +347,11 @@ class TieredStore(Reading):
             try:
                 if standing.names:
                     self.postgres.mark(key.uuid, standing.names)
+            except StorageError:
+                raise
+            except BaseException:
+                self.broke_off(key, standing)
+                raise
             finally:
                 self.redis.trust.lost()  # whoever looked since it failed here did not find this mark
         return said
