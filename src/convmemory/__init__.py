@@ -56,11 +56,11 @@ _HOMES: Final = {
     "AsyncConversationMemory": "convmemory._async.memory",
     "UserMemory": "convmemory._sync.user_memory",
     "AsyncUserMemory": "convmemory._async.user_memory",
-    # LangChain's chat history over the two stores
+    # LangChain's chat history, what names its conversation in a graph's config, and a tool for agents
     "TieredChatMessageHistory": "convmemory.history",
     "thread_as_conversation": "convmemory.chains.run_config",
-    # a tool for agents
     "recall_tool": "convmemory.recalling",
+    # the two stores, in both colours, and what they are set to
     "PostgresStore": "convmemory._sync.postgres_store",
     "AsyncPostgresStore": "convmemory._async.postgres_store",
     "RedisStore": "convmemory._sync.redis_store",

@@ -33,20 +33,18 @@ _TIMES: Final = "must be a datetime with a time zone, of the years 1 to 9999"
 set_at_once = object.__setattr__
 """How a frozen model is filled: its own refuses."""
 
+_MOST: Final = 2**31 - 1  # a PostgreSQL integer
+_A_COUNT: Final = f"must be a whole number from 0 to {_MOST:,}"
 _WANTED: Final = {
     "dict": "must be a mapping",
     "string": "must be a string",
-    "int": f"must be a whole number from 0 to {2**31 - 1:,}",
-    "greater": f"must be a whole number from 0 to {2**31 - 1:,}",
-    "less": f"must be a whole number from 0 to {2**31 - 1:,}",
+    **dict.fromkeys(("int", "greater", "less"), _A_COUNT),
     "float": "must be a number or None",
-    "datetime": "must be a datetime with a time zone",
-    "timezone": "must be a datetime with a time zone",
+    **dict.fromkeys(("datetime", "timezone"), "must be a datetime with a time zone"),
     "model": "must be a RetrievedContext",
     "tuple": "must be a list",
 }
 """What would be right, by the first word of what pydantic calls the error."""
-_MOST: Final = 2**31 - 1  # a PostgreSQL integer
 
 
 class Value(BaseModel):
@@ -104,7 +102,7 @@ def _json_number(value: float | None) -> float | str | None:
 def _whole_number(value: Any) -> int:
     """An int, or a number type that is one, as numpy has; ``True`` and ``"7"`` are none."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise ValueError(_WANTED["int"])
+        raise ValueError(_A_COUNT)
     return operator.index(value)
 
 

