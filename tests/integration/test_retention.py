@@ -18,8 +18,9 @@ from convmemory import (
     RetrievedContext,
     StorageUnavailable,
 )
+from convmemory._async.draining import AsyncDraining
+from convmemory._sync.draining import Draining
 from convmemory.ids import conversation_key
-from convmemory.journal.remembered import Remembered
 
 SECRET = "xylophone"
 EVE = {"user_id": "eve"}
@@ -172,23 +173,17 @@ async def test_what_ends_before_redis_is_told_is_served_no_more_and_may_be_run_a
         assert traces(SECRET) == []
 
 
+async def stood_still(*_: object) -> None:
+    pass
+
+
 async def test_what_waited_is_not_left_where_a_run_broke_off(schema, make_memory, monkeypatch, traces):
+    monkeypatch.setattr(Draining, "_behind", lambda *_: None)  # nobody stores it in the background
+    monkeypatch.setattr(AsyncDraining, "_behind", stood_still)
     memory, other = [await make_memory(durability="journal", journal_ack="memory") for _ in range(2)]
-    monkeypatch.setattr(
-        Remembered, "sweep_is_due", lambda *_, **__: False
-    )  # nor looks for what others have left
-    redis = getattr(memory, "blocking", memory).redis
-    monkeypatch.setattr(redis.here(), "draining", True)  # nobody is left there to store what waits
     await life(memory, "ana", conversations=2)
-
-    def ended(*_: object, **__: object) -> None:
-        raise Ended
-
     assert (await memory.save_message("c1", "user", SECRET, user_id="ana")).pending
-    with monkeypatch.context() as patch:
-        patch.setattr(redis, "settle", ended)
-        with pytest.raises(Ended):
-            await memory.delete_conversation("c1", user_id="ana")
+    await memory.postgres.delete_conversation(conversation_key("c1", "ana"))  # and that was the end
     await other.retention.erase_user("ana")
 
     assert traces(SECRET) == []

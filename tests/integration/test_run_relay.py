@@ -1,5 +1,6 @@
 """Answers on their way, handed on through Redis: what is sent twice is there once, and nobody writes into another's run."""
 
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -69,3 +70,22 @@ async def test_what_is_deleted_leaves_no_answer_on_its_way(memory, keyspace, by)
     assert [name for name in keyspace.names() if b":run:" in name] == []
     assert await relay.write(made.uuid, "r1", 2, [b"and more"], question=None, state="") == "lost"
     assert [name for name in keyspace.names() if b":run:" in name] == []
+
+
+async def test_an_answer_goes_on_where_somebody_speaks_before_it_is_pruned(memory, monkeypatch):
+    made = await memory.create_conversation("ana", conversation_id="c")
+    relay = of(memory)
+    await relay.begin(made.uuid, "r1", "k")
+
+    def stays(*_, **__):
+        return None
+
+    async def stays_awaited(*_, **__):
+        return None
+
+    blocking = isinstance(memory, Awaited)
+    postgres = memory.blocking.postgres if blocking else memory.postgres
+    monkeypatch.setattr(postgres, "erase_conversation", stays if blocking else stays_awaited)
+    assert (await memory.retention.prune(older_than=timedelta(0))).rows["conversations"] == 0
+
+    assert await relay.write(made.uuid, "r1", 1, [b"a"], question=None, state="") == "kept"

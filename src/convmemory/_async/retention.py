@@ -50,10 +50,10 @@ class AsyncRetention:
         """
         user, tally = checked_id("user_id", user_id), _Tally(progress)
         redis = await self._store.hot()
-        await self._store.look()  # for what a run that broke off has marked
         while await self._conversations(user, None, tally) or await self._sessions(redis, user, tally):
             pass
-        if self._store.journals:  # what waited, where a run broke off that took its conversation away
+        await self._store.look()  # for what a run that broke off has marked: by now all it has sent is committed
+        if self._store.journals:  # and what waited there
             await self._store.swept(anyway=True, of=user)
         while (left := await self._store.postgres.unfinished()) is not None:  # nobody knows whose it was
             more = True

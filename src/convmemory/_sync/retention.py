@@ -51,10 +51,10 @@ class Retention:
         """
         user, tally = checked_id("user_id", user_id), _Tally(progress)
         redis = self._store.hot()
-        self._store.look()  # for what a run that broke off has marked
         while self._conversations(user, None, tally) or self._sessions(redis, user, tally):
             pass
-        if self._store.journals:  # what waited, where a run broke off that took its conversation away
+        self._store.look()  # for what a run that broke off has marked: by now all it has sent is committed
+        if self._store.journals:  # and what waited there
             self._store.swept(anyway=True, of=user)
         while (left := self._store.postgres.unfinished()) is not None:  # nobody knows whose it was
             more = True
