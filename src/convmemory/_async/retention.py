@@ -52,7 +52,7 @@ class AsyncRetention:
         redis = await self._store.hot()
         while await self._conversations(user, None, tally) or await self._sessions(redis, user, tally):
             pass
-        await self._store.look()  # for what a run that broke off has marked: by now all it has sent is committed
+        await self._store.look()  # for what a run that broke off has marked: all it sent is committed by now
         if self._store.journals:  # and what waited there
             await self._store.swept(anyway=True, of=user)
         while (left := await self._store.postgres.unfinished()) is not None:  # nobody knows whose it was

@@ -53,7 +53,7 @@ class Retention:
         redis = self._store.hot()
         while self._conversations(user, None, tally) or self._sessions(redis, user, tally):
             pass
-        self._store.look()  # for what a run that broke off has marked: by now all it has sent is committed
+        self._store.look()  # for what a run that broke off has marked: all it sent is committed by now
         if self._store.journals:  # and what waited there
             self._store.swept(anyway=True, of=user)
         while (left := self._store.postgres.unfinished()) is not None:  # nobody knows whose it was
