@@ -66,7 +66,7 @@ def history_size(
 
     Raises:
         ConfigurationError: ``max_tokens`` without a ``token_counter``.
-        InvalidArgument: One of them is no number of that kind.
+        InvalidArgument: One of them is no number of that kind, or ``token_counter`` no function.
     """
     hard = settings.hard_max_messages
     if max_turns is None:
@@ -74,11 +74,19 @@ def history_size(
     else:
         messages = window_size("max_messages", max_messages, hard) or hard
         max_turns = checked_limit("max_turns", max_turns)
+    token_counter = checked_counter(max_tokens, token_counter)
+    return WindowSize(messages, max(hard, messages or 1), max_turns, max_tokens, token_counter)
+
+
+def checked_counter(max_tokens: int | None, token_counter: TokenCounter | None) -> TokenCounter | None:
+    """What counts tokens, where so many may be shown."""
     if max_tokens is not None:
         checked_limit("max_tokens", max_tokens, 2**31)
         if token_counter is None:
             raise ConfigurationError(NO_COUNTER)
-    return WindowSize(messages, max(hard, messages or 1), max_turns, max_tokens, token_counter)
+    if token_counter is not None and not callable(token_counter):
+        raise InvalidArgument("token_counter", f"must be a function, not {_shown(token_counter)}")
+    return token_counter
 
 
 def keeps_input(save_on_error: object) -> bool:

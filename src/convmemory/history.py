@@ -20,8 +20,8 @@ from convmemory._sync.redis_store import RedisStore
 from convmemory._sync.tiered import TieredStore
 from convmemory.agent_turn import AgentTurn
 from convmemory.arguments import (
-    NO_COUNTER,
     ConversationRef,
+    checked_counter,
     checked_telemetry,
     history_size,
     keeps_input,
@@ -37,10 +37,9 @@ from convmemory.drafts import drafts_of
 from convmemory.errors import AsyncOnly, ConfigurationError, ConversationNotFound, InvalidArgument
 from convmemory.models import Draft, Telemetry
 from convmemory.storage.postgres_rows import StoredBatch
-from convmemory.windows.cutting import within_tokens
 from convmemory.windows.snapshots import Snapshot
-from convmemory.windows.tool_pairing import for_prompt, for_prompt_before
-from convmemory.windows.window_size import TokenCounter
+from convmemory.windows.tool_pairing import for_prompt_before
+from convmemory.windows.window_size import TokenCounter, prompt_within
 
 _NOT_FOUND: Final = (
     "of a chain must be a message, a list of messages or a text, alone or in a dict under output_messages_key, and its input "
@@ -160,13 +159,14 @@ class TieredChatMessageHistory(BaseChatMessageHistory):
 
         With ``max_tokens`` only the newest whole turns that fit, as ``token_counter`` counts them.
         """
-        return _fit(self.messages, max_tokens, token_counter)
+        return prompt_within(self.messages, max_tokens, checked_counter(max_tokens, token_counter))
 
     async def awindow(
         self, max_tokens: int | None = None, token_counter: TokenCounter | None = None
     ) -> list[BaseMessage]:
         """The recent window as a prompt may hold it; see ``window``."""
-        return _fit(await self.aget_messages(), max_tokens, token_counter)
+        counter = checked_counter(max_tokens, token_counter)
+        return prompt_within(await self.aget_messages(), max_tokens, counter)
 
     def add_messages(self, messages: Sequence[BaseMessage | Draft]) -> None:
         """Store messages (or ``Draft``s) in order; returning means PostgreSQL has committed them.
@@ -385,16 +385,3 @@ def _tiered(postgres: object, redis: object) -> tuple[TieredStore | None, AsyncT
         f"{argument}: both stores must be blocking (PostgresStore, RedisStore) or both async, not of type {wrong}; "
         "memory.history(...) has both at hand"
     )
-
-
-def _fit(
-    messages: list[BaseMessage],
-    max_tokens: int | None,
-    token_counter: TokenCounter | None,
-) -> list[BaseMessage]:
-    window = for_prompt(messages)
-    if max_tokens is None:
-        return window
-    if token_counter is None:
-        raise ConfigurationError(NO_COUNTER)
-    return for_prompt(within_tokens(window, max_tokens, token_counter))

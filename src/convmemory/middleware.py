@@ -18,7 +18,7 @@ from langchain_core.runnables.config import run_in_executor
 from convmemory._async.memory import AsyncConversationMemory
 from convmemory._sync.memory import ConversationMemory
 from convmemory.agent_turn import AgentTurn
-from convmemory.arguments import Size, checked_telemetry, history_size
+from convmemory.arguments import Size, checked_telemetry, history_size, key_of, optional_id
 from convmemory.chains.lost_input import listen_to_chains
 from convmemory.chains.recorder import RECORDER, listen
 from convmemory.chains.run_config import USER_MISSING, conversation_missing, told_conversation
@@ -102,7 +102,7 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         recall_options: Others of ``search.recall``, such as ``rerank``, ``floor`` or ``neighbours``; ``max_tokens`` counts what is shown.
 
     Raises:
-        InvalidArgument: ``memory`` is none, ``mode`` is neither, a size is no number of its kind, or ``recall`` has no such option.
+        InvalidArgument: ``memory`` is none, ``mode`` is neither, an id or a size is none of its kind, or ``recall`` has no such option.
         ConfigurationError: ``recall`` is asked for, and the setting ``search`` is off; ``max_tokens`` without a ``token_counter``.
     """
 
@@ -133,7 +133,9 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             raise InvalidArgument("store", f"must be 'turn' or 'step', not {store!r:.40}")
         self._memory = memory
         self._stepwise = store == "step"
-        self._named = {"conversation_id": conversation_id, "user_id": user_id}
+        self._named = {"conversation_id": conversation_id, "user_id": optional_id("user_id", user_id)}
+        if conversation_id is not None:
+            key_of(conversation_id, user_id or "anybody")
         if max_messages is ... and max_turns is None:
             # in turns: one of an agent's may be many messages
             max_turns = memory.settings.max_history_messages
@@ -340,9 +342,9 @@ class ConversationMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     def _given(self, name: str) -> Any:
         """What the middleware was made with, or else what the run's config says."""
         told = get_config().get("configurable") or {}
-        value = self._named[name] or (
-            told_conversation(told) if name == "conversation_id" else told.get(name)
-        )
+        value = self._named[name]
+        if value is None:
+            value = told_conversation(told) if name == "conversation_id" else told.get(name)
         if value is None:
             why = conversation_missing(told) if name == "conversation_id" else USER_MISSING
             raise ConfigurationError(f"{why}, or give {name} to the middleware")

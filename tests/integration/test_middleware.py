@@ -346,9 +346,15 @@ async def test_somebody_elses_conversation_fails_the_turn(memory, ask):
         ({"max_turns": 0}, "max_turns"),
         ({"max_messages": -1}, "max_messages"),
         ({"max_messages": "6"}, "max_messages"),
+        ({"max_tokens": 100, "token_counter": "model"}, "token_counter: must be a function"),
+        ({"token_counter": 4}, "token_counter: must be a function"),
+        ({"conversation_id": ""}, "conversation_id"),
+        ({"conversation_id": 5}, "conversation_id"),
+        ({"user_id": ""}, "user_id"),
+        ({"user_id": 5}, "user_id"),
     ],
 )
-def test_a_size_that_is_none_is_refused_before_there_is_a_turn(blocking_memory, size, why):
+def test_a_size_or_an_id_that_is_none_is_refused_before_there_is_a_turn(blocking_memory, size, why):
     with pytest.raises((InvalidArgument, ConfigurationError), match=f"^{why}"):
         ConversationMemoryMiddleware(blocking_memory, **size)
 

@@ -94,6 +94,11 @@ async def test_tokens_bound_every_door_of_a_history(memory):
         memory.history("c", max_tokens=45, **MINE)
     with pytest.raises(InvalidArgument, match="max_turns"):
         memory.history("c", max_turns=0, **MINE)
+    with pytest.raises(InvalidArgument, match="token_counter: must be a function"):
+        memory.history("c", max_tokens=45, token_counter="model", **MINE)
+    for budget, counter in ((0, letters), ("45", letters), (45, "model")):
+        with pytest.raises(InvalidArgument, match=r"^(max_tokens|token_counter): must be"):
+            await history.awindow(max_tokens=budget, token_counter=counter)
 
 
 async def test_an_agent_is_shown_six_turns_in_one_read(memory, ask):

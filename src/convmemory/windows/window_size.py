@@ -11,6 +11,7 @@ from convmemory.encoding.codec import unpack
 from convmemory.windows.collection import uncollected
 from convmemory.windows.cutting import newest_turns, recent, within_tokens
 from convmemory.windows.snapshots import Snapshot
+from convmemory.windows.tool_pairing import for_prompt
 
 TokenCounter = Callable[[list[BaseMessage]], int]
 
@@ -38,3 +39,13 @@ class WindowSize:
         if self.tokens is not None and self.counter is not None:
             window = within_tokens(window, self.tokens, self.counter)
         return window
+
+
+def prompt_within(
+    messages: list[BaseMessage], max_tokens: int | None, counter: TokenCounter | None
+) -> list[BaseMessage]:
+    """Messages as a prompt may hold them: the newest whole turns of them that fit, where there is a budget."""
+    window = for_prompt(messages)
+    if max_tokens is None or counter is None:
+        return window
+    return for_prompt(within_tokens(window, max_tokens, counter))
