@@ -356,6 +356,9 @@ PROGRAMS = {
     "    tasks = [asyncio.create_task(memory.get_messages('c', user_id='ada')) for _ in range(9)]\n"
     "    while memory.postgres._pool.get_stats()['pool_size'] < 5:\n        await asyncio.sleep(0)\n"
     "asyncio.run(main())",
+    "ends as its pool schedules something": AWAITED + "async def main():\n    await memory.open()\n"
+    "    await memory.save_message('c', 'x', user_id='ada')\n    memory.postgres._pool._sched._event.set()\n"
+    "asyncio.run(main())",
     "collects what is open": "import gc\nasync def request():\n"
     "    memory = await AsyncConversationMemory.from_url(*places, **settings).open()\n"
     "    await memory.save_message('c', 'x', user_id='ada')\n"

@@ -48,12 +48,37 @@ class AsyncTaskQueue:
         return await self._queue.get()
 
 
+class AsyncAlarm:
+    """What wakes a pool's scheduler, which ends with its event loop as well.
+
+    Until Python 3.12 a scheduler that is cancelled just as something is scheduled is woken and not cancelled, and goes on waiting:
+    ``asyncio.run`` with it, where a program ends while its pool is being opened.
+    """
+
+    def __init__(self, event: Any) -> None:
+        self._event = event
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._event, name)
+
+    def clear(self) -> None:
+        """Be told of what comes next; ``CancelledError`` when the scheduler was told to end."""
+        if atold_to_end():
+            raise CancelledError
+        self._event.clear()
+
+
 class WorkEnded(BaseException):
     """The cancellation of a pool's worker, under a name that the pool does not take for a failure to connect."""
 
 
 class AsyncPool(AsyncConnectionPool[AsyncBoundedConnection]):
-    """A pool whose workers can be cancelled."""
+    """A pool whose workers and scheduler can be cancelled."""
+
+    def _start_workers(self) -> None:
+        scheduler: Any = self._sched
+        scheduler._event = AsyncAlarm(scheduler._event)  # noqa: SLF001 - it has no other name
+        super()._start_workers()
 
     @classmethod
     async def worker(cls, q: Any) -> None:
