@@ -180,6 +180,19 @@ async def test_one_that_is_made_anew_is_as_new(memory, store, key, large, exists
     assert (await memory.save_message("c", "user", "new", user_id="ana")).seq == MANY + 1
 
 
+async def test_one_that_is_written_to_anew_is_as_new(memory, store, key, large, database):
+    await broken_off(store, key, "delete")
+    database.execute("UPDATE conversations SET created_at = '2001-01-01', updated_at = '2001-01-01'")
+    await memory._store.append(key, [Draft(HumanMessage("anew"))], dept_id="it")
+    found = await memory.get_conversation("c", user_id="ana")
+
+    assert (found.id, found.dept_id, found.title, found.message_count) == ("c", "it", "anew", 1)
+    assert found.version == 1
+    assert (
+        found.created_at == found.updated_at == (await memory.get_messages("c", user_id="ana"))[0].created_at
+    )
+
+
 async def test_nothing_is_popped_of_what_was_cleared(memory, store, key, large):
     await broken_off(store, key, "clear")
 
