@@ -1,6 +1,7 @@
 """The two colours: every public verb of one is in the other, with the same arguments and the same words."""
 
 import inspect
+import re
 
 import pytest
 
@@ -66,7 +67,7 @@ def signature(call) -> str:
     text = str(inspect.signature(inspect.unwrap(getattr(call, "__func__", call))))
     for awaited, blocking in SAME.items():
         text = text.replace(awaited, blocking)
-    return text
+    return re.sub(r"Awaitable\[(\w+)\]", r"\1", text)
 
 
 @pytest.mark.parametrize(("awaited", "blocking"), PAIRS, ids=lambda kind: kind.__name__)
