@@ -11,7 +11,7 @@ import pytest
 import redis.asyncio
 
 from convmemory import AsyncConversationMemory, ConfigurationError, NotOpen, StorageUnavailable
-from fix_memory import texts
+from fix_memory import texts, until
 
 LIMITS = {"pool_timeout": 0.3, "redis_timeout": 0.2}
 
@@ -84,6 +84,33 @@ def test_connections_the_server_dropped_are_replaced_in_a_later_loop(make, datab
         return await asyncio.gather(*(turn(memory, f"{n}", f"c{n}") for n in range(10)))
 
     assert all(asyncio.run(later()))
+
+
+def test_what_was_accepted_as_its_loop_ended_is_stored_by_who_reads_in_another(make, database):
+    memory = make(durability="journal", journal_ack="memory")
+
+    async def begin():
+        await memory.open()
+        await memory.save_message("c", "user", "one", user_id="ada")
+        await memory.get_history("c", user_id="ada")
+
+    async def accept():
+        assert (await memory.save_message("c", "user", "two", user_id="ada")).pending
+
+    def stored() -> bool:
+        return database.execute("SELECT FROM messages WHERE content = 'two'").fetchone() is not None
+
+    async def bob():
+        await memory.save_message("d", "user", "hello", user_id="bob")
+        memory.redis.trust._began -= 1.0  # a second later
+        await memory.get_history("d", user_id="bob")
+        await until(stored)
+
+    asyncio.run(begin())
+    asyncio.run(accept())
+    assert not stored()
+    asyncio.run(bob())
+    asyncio.run(memory.close())
 
 
 def test_threads_with_loops_of_their_own_share_one_memory(make):

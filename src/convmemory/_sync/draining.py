@@ -56,12 +56,15 @@ class Draining(Journaling):
         self.wake()
 
     def sweep_if_due(self) -> None:
-        """Have somebody look for journals whose writer is gone, if that is due where writes may wait."""
+        """Have somebody store what waits, if it is time to look for journals whose writer is gone, or nobody is at it here.
+
+        The event loop in which it was accepted may have ended before it was stored.
+        """
         redis = self.redis
         if (
             redis is not None
             and redis.trust.journals
-            and redis.remembered.sweep_is_due(time.monotonic(), take=False)
+            and (redis.remembered or redis.remembered.sweep_is_due(time.monotonic(), take=False))
         ):
             self.wake()
 
