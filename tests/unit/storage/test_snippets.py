@@ -35,6 +35,28 @@ def test_a_word_is_marked_however_it_is_written(text, sought, shown):
             assert [snippet[a:b] for a, b in spans] == [shown]
 
 
+def test_of_a_long_text_whole_words_around_what_was_found_are_shown_and_marked_where_they_are():
+    words = [f"word{number}" for number in range(400)]
+    words[200] = "needle"
+    text = " ".join(words)
+
+    snippet, spans = snippet_of(text, plain=["needle"])
+
+    assert [snippet[a:b] for a, b in spans] == ["needle"]
+    assert set(snippet.split()) <= set(words), "none is cut in two"
+    assert 0 < text.index(snippet) < text.index("needle")
+    assert not snippet.startswith(" ")
+
+
+def test_where_no_word_ends_near_it_is_cut_anywhere():
+    text = "a" * 1_000 + "needle" + "b" * 1_000
+
+    snippet, spans = snippet_of(text, plain=["needle"])
+
+    assert [snippet[a:b] for a, b in spans] == ["needle"]
+    assert len(snippet) < 1_000
+
+
 def test_what_the_parser_was_given_between_is_no_part_of_it():
     assert snippet_of("\3a <\3b>\1wo\2\3rd") == ("a <b>word", ((5, 7),))
     assert snippet_of("\3") == ("", ())
