@@ -43,6 +43,13 @@ async def test_a_repeat_of_a_part_stores_the_rest_and_says_where_each_is(memory)
     assert await stored(memory) == [f"message {n}" for n in (1, 2, 3, 4, 5)]
 
 
+async def test_a_repeat_of_a_part_may_come_behind_what_is_new(memory):
+    await memory.save_messages("c", identified("1", "2"), user_id="ana")
+    appended = await memory.save_messages("c", identified("3", "2"), user_id="ana")
+
+    assert (appended.seqs, appended.stored, appended.version) == ((3, 2), 1, 2)
+
+
 async def test_a_repeat_of_a_part_knows_where_the_newest_turn_begins(memory, database):
     batch = [HumanMessage("?", id="q"), AIMessage("!", id="a")]
     await memory.save_messages("c", batch, user_id="ana")

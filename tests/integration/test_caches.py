@@ -56,6 +56,18 @@ def test_what_is_written_through_one_cache_is_seen_through_the_other_at_the_next
         one.get_history("c", **ANA)
 
 
+def test_a_transcript_of_which_some_was_stored_is_seen_through_the_other_as_well(pair):
+    one, two = pair
+    said = [HumanMessage("first", id="1"), HumanMessage("second", id="2")]
+    one.save_messages("c", said[:1], **ANA)
+    for memory in pair:
+        assert texts(memory.get_history("c", **ANA)) == ["first"]
+    one.save_messages("c", said, **ANA)
+    a_second_later(two)
+
+    assert texts(one.get_history("c", **ANA)) == texts(two.get_history("c", **ANA)) == ["first", "second"]
+
+
 def test_marks_of_one_cache_are_left_alone_by_the_other(pair, database):
     one, two = pair
     one.save_message("c", "first", **ANA)
