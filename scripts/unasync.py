@@ -43,6 +43,7 @@ RENAMES = {  # whole identifiers; a class that `_async` defines as AsyncX become
     "agone": "gone",
     "asynccontextmanager": "contextmanager",
     "aguard": "guard",
+    "arelease": "release",
     "aheeded": "heeded",
     "ahooked": "hooked",
     "ahere": "here",

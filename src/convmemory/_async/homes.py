@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from convmemory.tiers.forks import keep_for_good, moving, told_of_forks
-from convmemory.tiers.waiting import agone, aguard, ahere, alives, atell
+from convmemory.tiers.waiting import agone, aguard, ahere, alives, arelease, atell
 
 ROOM: Final = 16
 """Event loops that do not run now, and may again, whose connections are kept for them."""
@@ -93,7 +93,7 @@ class AsyncHomes(Generic[H]):
     def _settle(self, place: Any) -> H:
         with self._lock:
             for other in self._deserted(place):
-                self._guards.pop(other, None)
+                arelease(self._guards.pop(other, None))
                 self._homes.pop(other).drop()
             home = self._homes.get(place)
             if home is None:
@@ -121,6 +121,7 @@ class AsyncHomes(Generic[H]):
                 if guard is not None and alives(other):
                     atell(other, guard.aclose)
                 else:
+                    arelease(guard)
                     self._homes.pop(other).drop()
             guard = self._guards.pop(place, None)
         if guard is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from asyncio import CancelledError
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from psycopg_pool import AsyncConnectionPool
@@ -87,6 +88,12 @@ class AsyncPool(AsyncConnectionPool[AsyncBoundedConnection]):
             await super().worker(AsyncTaskQueue(q))  # type: ignore[arg-type]  # all it does is get
         except WorkEnded:
             raise CancelledError from None
+
+    def __del__(self) -> None:
+        with suppress(
+            RuntimeError, AttributeError
+        ):  # Python 3.14 waits for no thread as it ends; not all pools have one
+            super().__del__()
 
     async def _connect(self, *args: Any, **kwargs: Any) -> AsyncBoundedConnection:
         try:

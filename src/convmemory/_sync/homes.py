@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from convmemory.tiers.forks import keep_for_good, moving, told_of_forks
-from convmemory.tiers.waiting import gone, guard, here, lives, tell
+from convmemory.tiers.waiting import gone, guard, here, lives, release, tell
 
 ROOM: Final = 16
 """Event loops that do not run now, and may again, whose connections are kept for them."""
@@ -94,7 +94,7 @@ class Homes(Generic[H]):
     def _settle(self, place: Any) -> H:
         with self._lock:
             for other in self._deserted(place):
-                self._guards.pop(other, None)
+                release(self._guards.pop(other, None))
                 self._homes.pop(other).drop()
             home = self._homes.get(place)
             if home is None:
@@ -122,6 +122,7 @@ class Homes(Generic[H]):
                 if guard is not None and lives(other):
                     tell(other, guard.close)
                 else:
+                    release(guard)
                     self._homes.pop(other).drop()
             guard = self._guards.pop(place, None)
         if guard is not None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from asyncio import CancelledError
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from psycopg_pool import ConnectionPool
@@ -88,6 +89,12 @@ class Pool(ConnectionPool[BoundedConnection]):
             super().worker(TaskQueue(q))  # type: ignore[arg-type]  # all it does is get
         except WorkEnded:
             raise CancelledError from None
+
+    def __del__(self) -> None:
+        with suppress(
+            RuntimeError, AttributeError
+        ):  # Python 3.14 waits for no thread as it ends; not all pools have one
+            super().__del__()
 
     def _connect(self, *args: Any, **kwargs: Any) -> BoundedConnection:
         try:

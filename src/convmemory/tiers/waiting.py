@@ -116,7 +116,7 @@ def tell(_place: object, call: Callable[[], None]) -> None:
 
 
 def asever(connection: Any) -> None:
-    """Close the socket of a connection of redis-py, whose event loop is closed and can do so no more.
+    """Close the socket of a connection of redis-py, whose event loop is closed, or has come to its end, and does so no more.
 
     Neither redis-py nor asyncio has a name for any of this; where they keep it elsewhere, the socket is closed when it is
     collected.
@@ -128,12 +128,18 @@ def asever(connection: Any) -> None:
             setattr(connection, name, None)
     if transport is None:
         return
+    with suppress(AttributeError):  # where the loop runs once more after all, it would close what is no more
+        transport._call_connection_lost = _lost_already  # noqa: SLF001
     with suppress(RuntimeError):
         transport.abort()
     sock = getattr(transport, "_sock", None)
     if sock is not None:
         transport._sock = None  # noqa: SLF001 - or it complains as well
         sock.close()
+
+
+def _lost_already(_error: Exception | None) -> None:
+    """What a transport calls last, where all is done already."""
 
 
 def sever(connection: Any) -> None:
@@ -162,13 +168,31 @@ def aguard(leave: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGenerator[Non
     async def guarded() -> AsyncGenerator[None]:
         try:
             yield
-        finally:
+        except _Released:
+            return
+        except GeneratorExit:
             await leave()
+            raise
 
     generator = guarded()
     with suppress(StopIteration):
         generator.__anext__().send(None)
     return generator
+
+
+class _Released(BaseException):
+    """There is nothing to guard any more."""
+
+
+def arelease(guard: AsyncGenerator[None] | None) -> None:
+    """End a guard without leaving: of one that is collected its loop would be told, which may never run again."""
+    if guard is not None:
+        with suppress(StopAsyncIteration, RuntimeError):  # it has ended, or is at it
+            guard.athrow(_Released()).send(None)
+
+
+def release(_guard: object) -> None:
+    """Nothing: it holds nothing."""
 
 
 class Guard:
