@@ -184,6 +184,15 @@ async def test_a_date_to_come_puts_nothing_before_what_is_newest(ana):
     assert found.created_at <= found.updated_at <= datetime.now(UTC) + timedelta(seconds=5)
 
 
+async def test_a_conversation_is_as_old_as_what_is_new_in_a_transcript_that_is_sent_again(memory):
+    old = datetime(2020, 1, 1, tzinfo=UTC)
+    said = [HumanMessage("now", id="1"), Draft(HumanMessage("then", id="2"), created_at=old)]
+    await memory.save_messages("c", said[:1], user_id="ana")
+    await memory.save_messages("c", said, user_id="ana")
+
+    assert (await memory.get_conversation("c", user_id="ana")).created_at == old
+
+
 async def test_a_message_among_dated_ones_that_has_no_date_is_of_now(ana):
     await ana.save_messages("c", [Draft(HumanMessage("then"), created_at=THEN), HumanMessage("now")])
     found = await ana.get_conversation("c")

@@ -82,6 +82,14 @@ async def test_any_word_is_enough_where_that_is_asked_for_and_the_best_comes_fir
     assert await found(memory, '"with milk" tea', match="any") == [("a", 5), ("a", 2)]
 
 
+async def test_what_is_new_in_a_transcript_that_is_sent_again_is_found(memory):
+    transcript = [HumanMessage("the ferry", id="1"), HumanMessage("the harbour", id="2")]
+    await memory.save_messages("c", transcript[:1], user_id="ana")
+    await memory.save_messages("c", transcript, user_id="ana")
+
+    assert await found(memory, "harbour") == [("c", 2)]
+
+
 async def test_what_is_put_away_is_found_or_left_out(memory):
     await said(memory, "ana", "a", "walking the dog")
     await said(memory, "ana", "b", "washing the dog")
