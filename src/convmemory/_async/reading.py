@@ -113,9 +113,8 @@ class AsyncReading(AsyncDraining):
             reply = NOT_ASKED if standing is None else await self._look(redis, key, asked, standing)
             if reply.snapshot is not None:
                 return reply.snapshot
-        leased = (
-            reply.verdict == "lease" and not reply.waiting
-        )  # what came to wait since is in no window that this one fills
+        # what came to wait since is in no window that this one fills
+        leased = reply.verdict == "lease" and not reply.waiting
         if leased and standing is not None and standing.journal:
             return await self._filled(redis, key, filling, reply)
         keep, hard = filling

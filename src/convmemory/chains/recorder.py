@@ -242,9 +242,8 @@ class RunRecorder(BaseCallbackHandler):
         if self._forgotten:
             self._sweep()
         number = run_id.int
-        held = weakref.ref(
-            run_id, lambda _: self._forgotten.append(number)
-        )  # by whoever can still end the run
+        # looks at LangChain's own id, which whoever can still end the run holds
+        held = weakref.ref(run_id, lambda _: self._forgotten.append(number))
         with self._lock:
             parent = None if parent_run_id is None else self._runs.get(parent_run_id.int)
             run = Run(number, kind, name, parent, next(self._orders), held=held, **known)
