@@ -172,7 +172,18 @@ def _in_utc(value: datetime) -> datetime:
     return time
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+def _no_bare_number(value: Any) -> Any:
+    """A text that is but a number is no time: ``"2026"`` would be half an hour after 1970 began."""
+    if not isinstance(value, (str, bytes)):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return value
+    raise ValueError(_TIMES)
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_bare_number), AfterValidator(_in_utc)]
 """A time with a zone, kept in UTC."""
 
 Count = Annotated[int, BeforeValidator(_whole_number), Field(ge=0, le=_MOST)]

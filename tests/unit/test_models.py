@@ -157,6 +157,7 @@ def test_listing_builds_no_langchain_message(monkeypatch):
         (lambda: Draft("x", contexts=["page"]), r"contexts\.0", "a RetrievedContext"),
         (lambda: Draft("x", metadata="text"), "metadata", "a mapping"),
         (lambda: Draft("x", created_at=datetime(2026, 1, 1)), "created_at", "with a time zone"),  # noqa: DTZ001
+        (lambda: Draft("x", created_at="2026"), "created_at", "with a time zone"),
         (lambda: Draft([HumanMessage("x"), "y"]), "message", "one message, not 2"),
     ],
 )
