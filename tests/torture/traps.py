@@ -42,7 +42,7 @@ end""",
     READ: [("if first <= from then", "from = math.max(first, from)\n  if true then")],
 }
 
-UNLEASED = "if held[3] == ARGV[4] and held[1] == ARGV[1] then"
+UNLEASED = "if longer or held[3] == ARGV[4] and held[1] == ARGV[1] then"
 DOUBLE: Changes = {
     READ: [
         (
