@@ -90,9 +90,8 @@ class AsyncPool(AsyncConnectionPool[AsyncBoundedConnection]):
             raise CancelledError from None
 
     def __del__(self) -> None:
-        with suppress(
-            RuntimeError, AttributeError
-        ):  # Python 3.14 waits for no thread as it ends; not all pools have one
+        # Python 3.14 waits for no thread as it ends; and not all pools have one
+        with suppress(RuntimeError, AttributeError):
             super().__del__()
 
     async def _connect(self, *args: Any, **kwargs: Any) -> AsyncBoundedConnection:

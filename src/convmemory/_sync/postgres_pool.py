@@ -91,9 +91,8 @@ class Pool(ConnectionPool[BoundedConnection]):
             raise CancelledError from None
 
     def __del__(self) -> None:
-        with suppress(
-            RuntimeError, AttributeError
-        ):  # Python 3.14 waits for no thread as it ends; not all pools have one
+        # Python 3.14 waits for no thread as it ends; and not all pools have one
+        with suppress(RuntimeError, AttributeError):
             super().__del__()
 
     def _connect(self, *args: Any, **kwargs: Any) -> BoundedConnection:
